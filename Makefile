@@ -1,0 +1,38 @@
+# The numbered stages of the README are targets here too; `make help` lists them.
+VENV := .venv
+PYTHON ?= python3
+RUN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Make .venv with the locked dependencies
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slimrank needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --require-hashes --progress-bar on -r requirements/dev.txt
+	$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## Rerank the Python documentation: the main job, embedded
+	$(RUN)/slimrank demo
+
+check: setup ## Lint and type-check
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+test: setup ## Run every test this machine can
+	$(RUN)/python -m pytest
+
+lock: ## Resolve the locked dependencies anew
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--extra export --extra train --extra serve --extra connect --extra dev pyproject.toml -o requirements/dev.txt
+
+clean: ## Remove what was made here, not what was downloaded
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

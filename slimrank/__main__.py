@@ -1,0 +1,98 @@
+"""The roof of the command line: hangs each package's ``cli.py`` under ``slimrank``.
+
+Commands are imported when they are called, so ``slimrank --help`` is quick and a package whose
+extra is not installed is missed only by its own commands. Errors of ours end in one line and
+exit code 2, never in a traceback.
+"""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from slimrank import __version__
+from slimrank.errors import ConfigError, SlimrankError
+
+COMMANDS = {
+    "model": ("onnx_export.cli", "model", "export", "Get a base model and make its folder"),
+    "train": ("training.cli", "app", "train", "Train a model in two stages"),
+    "export": ("onnx_export.cli", "export", "export", "Export a checkpoint to a model folder"),
+    "verify": ("onnx_export.cli", "verify", "export", "Compare an exported model with its checkpoint"),
+    "rank": ("slimrank.serving.cli", "rank", "serve", "Rank lines of a file for a query"),
+    "evaluate": ("slimrank.serving.cli", "evaluate", "serve", "Measure nDCG@10 before and after on a collection"),
+    "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
+    "worker": ("slimrank.serving.cli", "worker", "serve", "Run a scoring worker"),
+    "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
+    "demo": ("deploy.demo.cli", "demo", "serve", "Rerank the Python documentation, first stage beside ours"),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name and imports one when it is asked for.
+
+    The ignored overrides: Typer brings a click of its own, whose types have no public names.
+    """
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the names in the order of the flow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Import and return one command, or None where there is no such command."""
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, home[3]) for name, home in COMMANDS.items()])
+
+
+def _load(name: str) -> Any:
+    module, attribute, extra, _ = COMMANDS[name]
+    try:
+        target = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`slimrank {name}` needs {error.name}, which is not installed; run: pip install 'slimrank[{extra}]'"
+        ) from error
+    if isinstance(target, typer.Typer):
+        return get_command(target)
+    single = typer.Typer(add_completion=False)
+    single.command(name)(target)
+    return get_command(single)
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"slimrank {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Rerank search results with a small language model, on your own machines."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except SlimrankError as error:
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("slimrank: ", "bold red"), str(error)))
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

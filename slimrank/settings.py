@@ -1,0 +1,52 @@
+"""Settings of a process: environment variables ``SLIMRANK_*``, read once at the edge.
+
+A command's flag of the same name wins over the environment. Nothing below the command line reads
+the environment; it is handed a ``Settings``.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from slimrank.errors import ConfigError
+
+DEFAULT_MODEL_NAME = "smollm2-135m-instruct"
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Each field names its unit."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIMRANK_", extra="ignore", protected_namespaces=())
+
+    home: Path = Field(Path("~/.cache/slimrank"), description="Folder for downloaded and exported models")
+    model: Path | None = Field(None, description="Model folder to serve; left out, the default model, pulled on first use")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis that carries requests to the workers")
+    host: str = Field("127.0.0.1", description="Address that the gateway listens on")
+    port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")
+    threads: int = Field(0, ge=0, description="Threads of one model session; 0 = one a physical core")
+    batch_tokens: int = Field(4096, ge=64, description="Most padded tokens in one batch")
+    max_documents: int = Field(10_000, ge=1, description="Most documents in one request")
+    max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, bytes")
+    timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for a worker's answer, seconds")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+
+    @property
+    def home_folder(self) -> Path:
+        """``home`` with ``~`` resolved."""
+        return self.home.expanduser()
+
+
+def load(**flags: Any) -> Settings:
+    """Read the settings; flags that are not None win.
+
+    Raises:
+        ConfigError: a value does not fit.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {name} (SLIMRANK_{name.upper()}): {first['msg']}; found {first['input']!r}") from error

@@ -1,0 +1,62 @@
+"""The few values that travel between the parts.
+
+A *query* and its *documents* go in; a *score* for each document comes out of a scorer, in the
+order given; ``slimrank.scoring.rank`` turns scores into a ranking. Wire formats live in
+``slimrank.serving.schemas``, files in ``slimrank.trec`` and ``slimrank.beir``.
+
+Shape letters, fixed once: B pairs in a batch, L padded tokens, V vocabulary, N documents of a
+query, G completions of a prompt.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Scores = npt.NDArray[np.float32]
+Run = Mapping[str, Mapping[str, float]]
+"""query_id -> doc_id -> score."""
+Qrels = Mapping[str, Mapping[str, int]]
+"""query_id -> doc_id -> relevance, an integer >= 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a scorer says of N documents, in the order they were given."""
+
+    scores: Scores
+    """(N,) float32, unbounded, higher is better."""
+    truncated: npt.NDArray[np.bool_]
+    """(N,) whether a document was cut to the pair length."""
+    query_truncated: bool
+    tokens: int
+    """Tokens that went through the model, padding not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """One query, its documents in first-stage order, and how to judge them."""
+
+    query: str
+    documents: Sequence[str]
+    instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """One document of an answer. ``index`` is its 0-based place in the request."""
+
+    index: int
+    score: float
+    probability: float
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """An answer, best first."""
+
+    ranked: Sequence[RankedDocument]
+    tokens: int
+    query_truncated: bool = False
