@@ -1,0 +1,92 @@
+"""Start a server process for the tests, wait until it answers, and make sure that it ends with them."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Search engines refuse to run as root; this user exists on every Linux.
+_UNPRIVILEGED_UID = 65534
+_PR_SET_PDEATHSIG = 1
+
+
+class ServerFailed(RuntimeError):
+    """The server ended, or did not answer in time; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with the tests, even if they are killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield an empty folder, and remove it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="slimrank-node-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def hand_over(folder: Path) -> None:
+    """Give `folder` and all in it to the user that an unprivileged server runs as, where we are root."""
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, _UNPRIVILEGED_UID, _UNPRIVILEGED_UID)
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str],
+    *,
+    folder: Path,
+    is_up: Callable[[], bool],
+    timeout_seconds: float,
+    unprivileged: bool = False,
+    stdin: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server in `folder` until the block ends; its output goes to `folder`/node.log.
+
+    Raises:
+        ServerFailed: it ended early or `is_up` stayed false for `timeout_seconds`.
+    """
+    as_root = unprivileged and os.geteuid() == 0
+    user = {"user": _UNPRIVILEGED_UID, "group": _UNPRIVILEGED_UID, "extra_groups": []} if as_root else {}
+    log = folder / "node.log"
+    with open(log, "wb") as output, open(stdin or os.devnull, "rb") as source:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=source, stdout=output, stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent, **user,  # type: ignore[call-overload]
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + timeout_seconds
+        while not is_up():
+            if process.poll() is not None or time.monotonic() > deadline:
+                state = f"ended with status {process.returncode}" if process.poll() is not None else "gave no answer"
+                raise ServerFailed(f"{command[0]} {state}:\n" + log.read_text(errors="replace")[-3000:])
+            time.sleep(0.2)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
