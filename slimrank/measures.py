@@ -26,7 +26,7 @@ def per_query(qrels: Qrels, run: Run, measures: Sequence[str] = DEFAULT_MEASURES
     """
     parsed = [_parse(name) for name in measures]
     values: dict[str, dict[str, float]] = {name: dict.fromkeys(qrels, 0.0) for name in measures}
-    strict = {query_id: _strictly_ordered(run.get(query_id, {})) for query_id in qrels}
+    strict = {query_id: _strictly_ordered(run[query_id]) for query_id in qrels if run.get(query_id)}
     for metric in ir_measures.iter_calc(parsed, qrels, strict):
         values[str(metric.measure)][metric.query_id] = float(metric.value)
     return values
