@@ -1,0 +1,197 @@
+"""Measure what reranking changes: the same first-stage hits before and after, judged by qrels.
+
+Only the order of the first stage's top ``depth`` changes, so a document that the first stage did
+not find stays lost, as in production. Scores are kept in a file as they are made: a run that was
+stopped goes on where it was. Prints nothing; the command line does.
+"""
+
+import json
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from slimrank import measures
+from slimrank.beir import Collection
+from slimrank.bm25 import BM25
+from slimrank.errors import DataError
+from slimrank.scoring import Scorer
+from slimrank.types import Run
+
+BOOTSTRAP_ROUNDS = 10_000
+SWEEP_DEPTHS = (5, 10, 20, 30, 50, 100, 200)
+Progress = Callable[[int, int], None]
+"""Called with the pairs scored so far and the pairs in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Mean difference over queries with the paired bootstrap's 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One collection, before and after."""
+
+    name: str
+    queries: int
+    pairs: int
+    pairs_per_second: float
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    gains: Mapping[str, Gain]
+    sweep: Mapping[int, float]
+    """rank_window_size -> nDCG@10 when only that many hits are reranked."""
+    calibration_error: float
+    first_stage: Run = field(repr=False)
+    reranked: Run = field(repr=False)
+
+
+class ScoreFile:
+    """Scores kept as they are made, one JSON line a query, tied to one model and setting.
+
+    Raises:
+        DataError: the file was made with another model, collection or setting.
+    """
+
+    def __init__(self, path: Path | None, key: Mapping[str, object]) -> None:
+        self._path = path
+        self.scores: dict[str, dict[str, float]] = {}
+        if path is None:
+            return
+        if path.exists():
+            self._read(path, key)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+
+    def add(self, query_id: str, scores: dict[str, float]) -> None:
+        """Keep the scores of one query."""
+        self.scores[query_id] = scores
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"query_id": query_id, "scores": scores}) + "\n")
+
+    def _read(self, path: Path, key: Mapping[str, object]) -> None:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):  # a line cut short by a kill is made again
+            lines.pop()
+            path.write_text("".join(lines), encoding="utf-8")
+        found = json.loads(lines[0])["key"] if lines else None
+        if found != json.loads(json.dumps(key)):
+            raise DataError(
+                f"{path} holds scores of {found}, and scores of {dict(key)} were asked for; name another file or remove it"
+            )
+        for line in lines[1:]:
+            record = json.loads(line)
+            self.scores[record["query_id"]] = record["scores"]
+
+
+def sample_queries(collection: Collection, count: int | None, seed: int) -> list[str]:
+    """Return ``count`` judged query ids drawn with ``seed``, or all of them, sorted."""
+    query_ids = sorted(collection.queries)
+    return query_ids if count is None or count >= len(query_ids) else sorted(random.Random(seed).sample(query_ids, count))
+
+
+def first_stage(collection: Collection, query_ids: Sequence[str], depth: int) -> dict[str, dict[str, float]]:
+    """Return the embedded BM25's run of these queries."""
+    index = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    return {query_id: index.search(collection.queries[query_id], depth) for query_id in query_ids}
+
+
+def rerank(collection: Collection, run: Run, scorer: Scorer, kept: ScoreFile, progress: Progress) -> tuple[int, float]:
+    """Score every hit of a run that has no score yet; return the pairs scored now and the seconds it took."""
+    total, done, scored_now, seconds = sum(len(hits) for hits in run.values()), 0, 0, 0.0
+    for query_id, hits in run.items():
+        if hits and query_id not in kept.scores:
+            start = perf_counter()
+            texts = [collection.documents[doc_id].content for doc_id in hits]
+            scored = scorer.score(collection.queries[query_id], texts)
+            seconds += perf_counter() - start
+            scored_now += len(hits)
+            kept.add(query_id, dict(zip(hits, scored.scores.tolist(), strict=True)))
+        done += len(hits)
+        progress(done, total)
+    return scored_now, seconds
+
+
+def evaluate(
+    collection: Collection,
+    scorer: Scorer,
+    *,
+    depth: int,
+    queries: int | None = None,
+    seed: int = 0,
+    kept: ScoreFile | None = None,
+    probability: Callable[[np.ndarray], np.ndarray] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Evaluation:
+    """Run BM25, rerank its top ``depth``, and measure both."""
+    kept = kept or ScoreFile(None, {})
+    query_ids = sample_queries(collection, queries, seed)
+    before = first_stage(collection, query_ids, depth)
+    scored_now, seconds = rerank(collection, before, scorer, kept, progress)
+    after = {query_id: {doc_id: kept.scores[query_id][doc_id] for doc_id in hits} for query_id, hits in before.items() if hits}
+    qrels = {query_id: collection.qrels[query_id] for query_id in query_ids}
+    was, now = measures.per_query(qrels, before), measures.per_query(qrels, after)
+    return Evaluation(
+        name=collection.name,
+        queries=len(query_ids),
+        pairs=sum(len(hits) for hits in before.values()),
+        pairs_per_second=scored_now / seconds if seconds else math.nan,
+        before={name: _mean(values) for name, values in was.items()},
+        after={name: _mean(values) for name, values in now.items()},
+        gains={name: paired_gain(was[name], now[name]) for name in was if not name.startswith("Judged")},
+        sweep={d: measures.mean(qrels, window(before, after, d))["nDCG@10"] for d in SWEEP_DEPTHS if d < depth},
+        calibration_error=calibration_error(after, qrels, probability) if probability else math.nan,
+        first_stage=before,
+        reranked=after,
+    )
+
+
+def window(before: Run, after: Run, rank_window_size: int) -> dict[str, dict[str, float]]:
+    """Return the run in which only the first ``rank_window_size`` hits were reranked."""
+    merged: dict[str, dict[str, float]] = {}
+    for query_id, hits in after.items():
+        order = list(before[query_id])
+        top = sorted(order[:rank_window_size], key=lambda doc_id: -hits[doc_id])
+        merged[query_id] = {doc_id: -float(place) for place, doc_id in enumerate(top + order[rank_window_size:])}
+    return merged
+
+
+def paired_gain(before: Mapping[str, float], after: Mapping[str, float], *, seed: int = 0) -> Gain:
+    """Return the mean gain and its 95% interval by the paired bootstrap over queries (percentiles)."""
+    differences = np.array([after[query_id] - before[query_id] for query_id in before])
+    picks = np.random.default_rng(seed).integers(0, len(differences), (BOOTSTRAP_ROUNDS, len(differences)))
+    low, high = np.percentile(differences[picks].mean(axis=1), [2.5, 97.5])
+    return Gain(float(differences.mean()), float(low), float(high))
+
+
+def calibration_error(
+    run: Run, qrels: Run | Mapping[str, Mapping[str, int]], probability: Callable[[np.ndarray], np.ndarray]
+) -> float:
+    """Return the expected calibration error over judged hits, ten bins of equal width; nan where none is judged."""
+    pairs = [
+        (score, float(qrels[query_id][doc_id] > 0))
+        for query_id, hits in run.items()
+        for doc_id, score in hits.items()
+        if doc_id in qrels[query_id]
+    ]
+    if not pairs:
+        return math.nan
+    chances, relevant = probability(np.array([score for score, _ in pairs])), np.array([label for _, label in pairs])
+    bins = np.minimum((chances * 10).astype(int), 9)
+    gaps = [abs(chances[bins == b].mean() - relevant[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
+    return float(sum(gaps))
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return math.fsum(values.values()) / len(values)

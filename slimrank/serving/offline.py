@@ -1,0 +1,186 @@
+"""Commands that use a model in this process, with no server: ``slimrank rank`` and ``slimrank evaluate``."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from slimrank import settings, store, trec
+from slimrank.beir import read_collection
+from slimrank.errors import DataError
+from slimrank.evaluation import Evaluation, ScoreFile, evaluate
+from slimrank.files import open_text
+from slimrank.prompt import document_text
+from slimrank.scoring import probabilities
+from slimrank.serving.reranker import Reranker
+
+ModelOption = Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the model; 0 = one a physical core.")]
+
+
+def rank(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Documents: JSON lines (a string, or an object with `text`) or plain lines; - reads standard input."),
+    ],
+    query: Annotated[str, typer.Option(help="What to search for.")],
+    model: ModelOption = None,
+    top_n: Annotated[int | None, typer.Option(min=1, help="Print only the best.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="How to judge, such as 'prefer recent manuals'.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="Print each document's text as well.")] = False,
+    threads: ThreadsOption = None,
+) -> None:
+    """Rank lines of a file for a query; prints JSON lines, best first.
+
+    Example: printf 'a spoon\\na fork\\n' | slimrank rank --query cutlery -
+    """
+    documents = list(_documents(file))
+    reranker = _load(model, threads)
+    for hit in reranker.rank(query, documents, top_n=top_n, instruction=instruction):
+        record = {"index": hit.index, "score": hit.score, "probability": hit.probability}
+        typer.echo(json.dumps(record | ({"text": documents[hit.index]} if text else {}), ensure_ascii=False))
+
+
+def evaluate_collections(
+    data: Annotated[
+        list[Path], typer.Option(help="BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv); may be given several times.")
+    ],
+    model: ModelOption = None,
+    split: Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv.")] = "test",
+    depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reranked.")] = 100,
+    queries: Annotated[int | None, typer.Option(min=1, help="Sample this many queries; left out, all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+    run_folder: Annotated[Path | None, typer.Option(help="Write both runs there as TREC files.")] = None,
+    scores_folder: Annotated[Path | None, typer.Option(help="Keep scores there as they are made, and go on from them.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    threads: ThreadsOption = None,
+) -> None:
+    """Measure a collection before and after reranking BM25's hits.
+
+    Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
+    """
+    reranker = _load(model, threads)
+    manifest = reranker.manifest
+    model_id = {name: record.sha256 for name, record in manifest.files.items()}
+    results = []
+    for folder in data:
+        collection = read_collection(folder, split)
+        key = {"model": model_id, "collection": collection.name, "split": split, "depth": depth, "queries": queries, "seed": seed}
+        kept = ScoreFile(scores_folder / f"{collection.name}.{split}.jsonl" if scores_folder else None, key)
+        with pairs_progress(collection.name) as progress:
+            result = evaluate(
+                collection,
+                reranker.scorer,
+                depth=depth,
+                queries=queries,
+                seed=seed,
+                kept=kept,
+                probability=lambda scores: probabilities(scores, **manifest.calibration.model_dump()),
+                progress=progress,
+            )
+        if run_folder is not None:
+            trec.write_run(run_folder / f"{collection.name}.{split}.bm25.trec", result.first_stage, tag="bm25")
+            trec.write_run(run_folder / f"{collection.name}.{split}.slimrank.trec", result.reranked, tag=manifest.name)
+        results.append(result)
+    if json_output:
+        typer.echo(json.dumps(as_json(results[0]) if len(results) == 1 else {"sets": [as_json(r) for r in results]}, indent=2))
+    else:
+        Console().print(_table(results, depth))
+
+
+def as_json(result: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as ``--json`` prints it; ``ci95`` is the interval of nDCG@10's gain."""
+    ndcg = result.gains["nDCG@10"]
+    return {
+        "name": result.name,
+        "before": dict(result.before),
+        "after": dict(result.after),
+        "gain": {name: gain.mean for name, gain in result.gains.items()} | {"ci95": [ndcg.low, ndcg.high]},
+        "queries": result.queries,
+        "pairs": result.pairs,
+        "pairs_per_second": _finite(result.pairs_per_second),
+        "sweep": {str(depth): value for depth, value in result.sweep.items()},
+        "calibration_error": _finite(result.calibration_error),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _table(results: list[Evaluation], depth: int) -> Table:
+    table = Table(title=f"BM25's top {depth}, before -> after reranking", title_justify="left")
+    table.add_column("collection")
+    for name in ("queries", "nDCG@10", "gain [95% interval]", "RR@10", "Judged@10", "pairs/s"):
+        table.add_column(name, justify="right")
+    for result in results:
+        gain = result.gains["nDCG@10"]
+        colour = "green" if gain.low > 0 else "red" if gain.high < 0 else ""
+        table.add_row(
+            result.name,
+            str(result.queries),
+            _change(result, "nDCG@10"),
+            Text(f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]", style=colour),
+            _change(result, "RR@10"),
+            _change(result, "Judged@10"),
+            f"{result.pairs_per_second:.1f}",
+        )
+    return table
+
+
+def _change(result: Evaluation, name: str) -> str:
+    return f"{result.before[name]:.3f} -> {result.after[name]:.3f}"
+
+
+@contextmanager
+def pairs_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of scored pairs on standard error while a terminal watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pairs"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _load(model: Path | None, threads: int | None) -> Reranker:
+    current = settings.load(model=model, threads=threads)
+    return Reranker.load(store.model_folder(current), threads=current.threads)
+
+
+def _documents(file: Path) -> Iterator[str]:
+    if str(file) == "-":
+        yield from _lines(sys.stdin, "standard input")
+    else:
+        with open_text(file) as opened:
+            yield from _lines(opened, str(file))
+
+
+def _lines(lines: TextIO, name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        content = line.rstrip("\r\n")
+        if not content.strip():
+            continue
+        yield _text_of(content, f"{name}:{number}")
+
+
+def _text_of(line: str, place: str) -> str:
+    """Return a line's document: a JSON string, the text of a JSON object, or the line itself."""
+    if line[0] not in '{"':
+        return line
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return line  # a plain line may begin with a brace or a quotation mark
+    if isinstance(record, str):
+        return record
+    if isinstance(record, dict) and isinstance(record.get("text"), str):
+        return document_text(str(record.get("title") or ""), record["text"])
+    raise DataError(f"{place}: expected a string or an object with a string `text`; found {line[:80]}")

@@ -1,0 +1,85 @@
+"""Evaluation: before is the first stage, after is the scorer's order of the same hits, and kept scores are believed only where they fit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slimrank.beir import Collection, Document
+from slimrank.errors import DataError
+from slimrank.evaluation import ScoreFile, calibration_error, evaluate, paired_gain, sample_queries, window
+from slimrank.types import Scored
+
+DOCUMENTS = {
+    "d1": Document("d1", "", "fork fork fork"),
+    "d2": Document("d2", "", "a fork with four tines"),
+    "d3": Document("d3", "", "a spoon"),
+}
+COLLECTION = Collection("cutlery", DOCUMENTS, {"q1": "fork"}, {"q1": {"d2": 1}})
+
+
+class CountingScorer:
+    """Scores a document by its number of characters, and counts its calls."""
+
+    calls = 0
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        self.calls += 1
+        lengths = np.array([len(document) for document in documents], dtype=np.float32)
+        return Scored(lengths, np.zeros(len(documents), dtype=np.bool_), False, 0)
+
+
+def test_only_the_order_of_first_stage_hits_changes() -> None:
+    result = evaluate(COLLECTION, CountingScorer(), depth=10)
+    assert list(result.first_stage["q1"]) == ["d1", "d2"]
+    assert result.pairs == 2
+    assert (result.before["RR@10"], result.after["RR@10"]) == (0.5, 1.0)
+    assert result.gains["RR@10"].mean == 0.5
+
+
+def test_kept_scores_are_not_made_again(tmp_path: Path) -> None:
+    scorer, path = CountingScorer(), tmp_path / "scores.jsonl"
+    first = evaluate(COLLECTION, scorer, depth=10, kept=ScoreFile(path, {"model": "m"}))
+    again = evaluate(COLLECTION, scorer, depth=10, kept=ScoreFile(path, {"model": "m"}))
+    assert scorer.calls == 1
+    assert first.after == again.after
+
+
+def test_a_score_line_cut_short_is_made_again(tmp_path: Path) -> None:
+    scorer, path = CountingScorer(), tmp_path / "scores.jsonl"
+    evaluate(COLLECTION, scorer, depth=10, kept=ScoreFile(path, {"model": "m"}))
+    path.write_text(path.read_text()[:-9])
+    evaluate(COLLECTION, scorer, depth=10, kept=ScoreFile(path, {"model": "m"}))
+    assert scorer.calls == 2
+
+
+def test_scores_of_another_model_are_refused(tmp_path: Path) -> None:
+    ScoreFile(tmp_path / "scores.jsonl", {"model": "m"})
+    with pytest.raises(DataError, match="name another file"):
+        ScoreFile(tmp_path / "scores.jsonl", {"model": "other"})
+
+
+def test_a_sample_is_the_same_for_the_same_seed() -> None:
+    collection = Collection("c", {}, {f"q{n}": "" for n in range(50)}, {})
+    assert sample_queries(collection, 10, 7) == sample_queries(collection, 10, 7)
+    assert sample_queries(collection, 10, 7) != sample_queries(collection, 10, 8)
+    assert len(sample_queries(collection, None, 7)) == 50
+
+
+def test_a_window_leaves_what_lies_below_it_in_first_stage_order() -> None:
+    before = {"q": {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}}
+    after = {"q": {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4}}
+    assert list(window(before, after, 2)["q"]) == ["b", "a", "c", "d"]
+
+
+def test_the_gains_interval_lies_around_its_mean_and_is_a_point_for_equal_differences() -> None:
+    same = paired_gain({"a": 0.1, "b": 0.2}, {"a": 0.3, "b": 0.4})
+    assert (same.low, same.mean, same.high) == pytest.approx((0.2, 0.2, 0.2))
+    mixed = paired_gain(dict.fromkeys("abcdef", 0.5), dict(zip("abcdef", [0.1, 0.9, 0.6, 0.5, 0.7, 0.4], strict=True)))
+    assert mixed.low < mixed.mean < mixed.high
+
+
+def test_calibration_error_is_the_gap_between_probability_and_share() -> None:
+    run, qrels = {"q": {"a": 0.75, "b": 0.75, "c": 0.75, "d": 0.75, "unjudged": 0.1}}, {"q": {"a": 1, "b": 1, "c": 0, "d": 0}}
+    assert calibration_error(run, qrels, lambda scores: scores) == pytest.approx(0.25)
