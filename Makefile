@@ -27,8 +27,9 @@ check: setup ## Lint and type-check
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-test: setup ## Run every test this machine can
-	$(RUN)/python -m pytest
+test: setup ## Fetch what the tests use and run every test this machine can
+	$(RUN)/python -m tests.assets
+	$(RUN)/python -m pytest -m "not gpu"
 
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

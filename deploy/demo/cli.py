@@ -1,0 +1,162 @@
+"""The command ``slimrank demo``: the whole line on this machine, with no server.
+
+Model, corpus, first stage, reranking, and both lists side by side with their times. The corpus is
+the documentation of the Python that runs, so any Python user can judge the answers.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deploy.demo import corpus
+from slimrank import measures, settings, store
+from slimrank.beir import Collection, read_collection
+from slimrank.bm25 import BM25
+from slimrank.errors import DataError
+from slimrank.serving.reranker import Reranker
+
+SHOWCASE = 5
+UNTRAINED = (
+    "This model is not trained to judge relevance yet: it is the bare base model, so its order is expected to be WORSE"
+    " than BM25's. The line works; the judgment is missing."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One query's hits, as document ids, before and after, and what each stage took."""
+
+    query: str
+    first_stage: Sequence[str]
+    reranked: Sequence[str]
+    judged: dict[str, int]
+    first_stage_seconds: float
+    rerank_seconds: float
+
+    def ndcg_at_10(self) -> tuple[float, float] | None:
+        """Return nDCG@10 before and after, or None for a query without judgments."""
+        if not self.judged:
+            return None
+        before, after = (
+            measures.mean({"q": self.judged}, {"q": {doc_id: -float(place) for place, doc_id in enumerate(order)}}, ["nDCG@10"])
+            for order in (self.first_stage, self.reranked)
+        )
+        return before["nDCG@10"], after["nDCG@10"]
+
+
+def demo(
+    query: Annotated[list[str] | None, typer.Option(help="Ask this instead; may be given several times.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reranked.")] = 10,
+    model: Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Search the Python documentation, BM25's list beside the reranked one.
+
+    Example: slimrank demo --query "run a shell command and capture its output" --depth 30
+    """
+    console = Console(stderr=True)
+    current = settings.load(model=model)
+    folder = store.model_folder(current)
+    with console.status("Loading the model"):
+        reranker = Reranker.load(folder, threads=current.threads)
+    with console.status("Reading the documentation of this Python"):
+        place = current.home_folder / "demo" / f"python-{sys.version_info.major}.{sys.version_info.minor}"
+        corpus.build(place)
+        collection = read_collection(place, "test")
+        index = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    comparisons = []
+    for asked in _questions(collection, query):
+        with console.status(f"Reranking: {asked}"):
+            comparisons.append(compare(collection, index, reranker, asked, depth))
+    if json_output:
+        typer.echo(json.dumps([as_json(comparison) for comparison in comparisons], indent=2))
+    else:
+        _show(comparisons, collection, reranker)
+
+
+def compare(collection: Collection, index: BM25, reranker: Reranker, query: str, depth: int) -> Comparison:
+    """Search, rerank, and time both.
+
+    Raises:
+        DataError: the first stage finds nothing.
+    """
+    start = perf_counter()
+    hits = list(index.search(query, depth))
+    searched = perf_counter()
+    if not hits:
+        raise DataError(f"no documentation shares a word with {query!r}; ask with other words")
+    ranked = reranker.rank(query, [collection.documents[doc_id].content for doc_id in hits])
+    done = perf_counter()
+    judged = {text: dict(collection.qrels[query_id]) for query_id, text in collection.queries.items()}
+    return Comparison(query, hits, [hits[hit.index] for hit in ranked], judged.get(query, {}), searched - start, done - searched)
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as ``--json`` prints it."""
+    ndcg = comparison.ndcg_at_10()
+    return {
+        "query": comparison.query,
+        "first_stage": list(comparison.first_stage),
+        "reranked": list(comparison.reranked),
+        "nDCG@10": {"before": ndcg[0], "after": ndcg[1]} if ndcg else None,
+        "first_stage_seconds": comparison.first_stage_seconds,
+        "rerank_seconds": comparison.rerank_seconds,
+    }
+
+
+def _questions(collection: Collection, asked: list[str] | None) -> list[str]:
+    if asked:
+        return asked
+    texts = list(collection.queries.values())
+    return texts[:: max(1, len(texts) // SHOWCASE)][:SHOWCASE]
+
+
+def _show(comparisons: list[Comparison], collection: Collection, reranker: Reranker) -> None:
+    console = Console()
+    console.print(
+        f"{len(collection.documents):,} documents of Python {sys.version_info.major}.{sys.version_info.minor}'s standard library,"
+        f" reranked by {reranker.manifest.name} ({reranker.manifest.precision})."
+        " [green]●[/] judged right, [yellow]●[/] judged useful.\n"
+    )
+    if not reranker.manifest.trained:
+        console.print(UNTRAINED + "\n", style="bold yellow")
+    for comparison in comparisons:
+        console.print(_table(comparison), "")
+    console.print("Ask your own: [bold]slimrank demo --query 'how do I …'[/]")
+
+
+def _table(comparison: Comparison) -> Table:
+    ndcg = comparison.ndcg_at_10()
+    judged = f"   nDCG@10 {ndcg[0]:.2f} -> {ndcg[1]:.2f}" if ndcg else ""
+    table = Table(title=Text(comparison.query, style="bold"), title_justify="left", expand=True, caption_justify="left")
+    table.caption = (
+        f"first stage {comparison.first_stage_seconds * 1000:.1f} ms, reranking {comparison.rerank_seconds * 1000:.0f} ms{judged}"
+    )
+    table.add_column("", justify="right", width=2)
+    table.add_column("BM25", ratio=1, no_wrap=True)
+    table.add_column("reranked", ratio=1, no_wrap=True)
+    table.add_column("move", justify="right", width=5)
+    for place, (before, after) in enumerate(zip(comparison.first_stage[:10], comparison.reranked[:10], strict=True)):
+        move = comparison.first_stage.index(after) - place
+        table.add_row(str(place + 1), _name(before, comparison), _name(after, comparison), _arrow(move))
+    return table
+
+
+def _name(doc_id: str, comparison: Comparison) -> Text:
+    colour = {0: "", 1: "yellow"}.get(comparison.judged.get(doc_id, 0), "green")
+    return Text.assemble(("● ", colour) if colour else "  ", doc_id, overflow="ellipsis")
+
+
+def _arrow(move: int) -> Text:
+    if move == 0:
+        return Text("·", style="dim")
+    return Text(f"▲ {move}", style="green") if move > 0 else Text(f"▼ {-move}", style="red")
