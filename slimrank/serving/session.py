@@ -1,0 +1,150 @@
+"""An exported model behind ONNX Runtime: texts in, scores out. Needs no torch.
+
+    request -> prompt ids -> duplicates once -> batches by token budget -> graph -> scores in
+    request order
+
+The query's part of the prompt is run once a request, and its keys and values are shared by all
+documents. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
+prompt, a missing file or a failed verification is an error at load. One ``OrtScorer`` may be
+called by several threads.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tokenizers import Tokenizer
+
+from slimrank import graph_io, manifest
+from slimrank.errors import ManifestError, ModelNotReady, ScoringError
+from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
+from slimrank.prompt import Prompt, PromptEncoder
+from slimrank.scoring import scores_from_logits
+from slimrank.serving.batching import token_budget_batches
+from slimrank.types import Scored
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BATCH_TOKENS = 4096
+
+
+class OrtScorer:
+    """Scores the documents of one query with an exported model.
+
+    Args:
+        session: The open graph.
+        manifest: The checked manifest of its folder.
+        encoder: Renders the folder's prompt.
+        batch_tokens: Most padded tokens in one run of the graph; bounds memory.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        manifest: Manifest,
+        encoder: PromptEncoder,
+        *,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    ) -> None:
+        self.manifest = manifest
+        self._session = session
+        self._encoder = encoder
+        self._batch_tokens = batch_tokens
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int = 0, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> "OrtScorer":
+        """Open a model folder.
+
+        Args:
+            threads: Threads of the session; 0 = one a physical core.
+
+        Raises:
+            PromptMismatch, ManifestError: the folder may not be served; the message says why.
+            ModelNotReady: ONNX Runtime cannot run its graph.
+        """
+        checked = manifest.check(folder)
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        encoder = PromptEncoder(
+            Prompt.load(folder / PROMPT_FILE),
+            tokenizer,
+            max_pair_tokens=checked.max_pair_tokens,
+            max_query_tokens=checked.max_query_tokens,
+        )
+        if (encoder.irrelevant_id, encoder.relevant_id) != (checked.irrelevant_id, checked.relevant_id):
+            raise ManifestError(
+                f"{folder} was exported for answer tokens {checked.irrelevant_id} and {checked.relevant_id}, but its tokenizer has"
+                f" {encoder.irrelevant_id} and {encoder.relevant_id}; export the model again"
+            )
+        session = open_session(folder / GRAPH_FILE, threads=threads)
+        log.info("load model=%s precision=%s folder=%s", checked.name, checked.precision, folder)
+        return cls(session, checked, encoder, batch_tokens=batch_tokens)
+
+    def warm_up(self) -> None:
+        """Score one small request, so that the first real one does not pay for first-time work."""
+        self.score("warm up", ["a document", ""])
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        """Return the score of each document, in the order given.
+
+        Raises:
+            InvalidRequest: the instruction leaves no room for the query.
+            ScoringError: the graph failed or gave a score that is not finite.
+        """
+        prefix = self._encoder.prefix_ids(query, instruction)
+        place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
+        pieces = self._encoder.document_ids(list(place), len(prefix.ids))
+        rows = [piece.ids + self._encoder.suffix_ids for piece in pieces]
+        scores = self._score_rows(prefix.ids, rows)
+        order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
+        return Scored(
+            scores=scores[order],
+            truncated=np.array([piece.truncated for piece in pieces], dtype=np.bool_)[order],
+            query_truncated=prefix.truncated,
+            tokens=(len(prefix.ids) if rows else 0) + sum(map(len, rows)),
+        )
+
+    def _score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
+        scores = np.empty(len(rows), dtype=np.float32)
+        if not rows:
+            return scores
+        prefix = self._keys_values(prefix_ids)
+        for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
+            chosen = [rows[i] for i in batch]
+            (logits,) = self._run([graph_io.LOGITS], graph_io.plain_feed(chosen, prefix, self.manifest.architecture))
+            scores[batch] = scores_from_logits(graph_io.answer_logits(logits, chosen))
+        return scores
+
+    def _keys_values(self, prefix_ids: list[int]) -> graph_io.KeysValues:
+        shapes = self.manifest.architecture
+        return self._run(graph_io.present_names(shapes), graph_io.plain_feed([prefix_ids], graph_io.no_prefix(shapes), shapes))
+
+    def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[npt.NDArray[np.float32]]:
+        try:
+            results: list[npt.NDArray[np.float32]] = self._session.run(outputs, feed)
+        except Exception as error:  # ONNX Runtime's errors share no base class but Exception
+            raise ScoringError(
+                f"the graph failed on {feed['input_ids'].shape} tokens: {error}; verify the model folder or lower batch_tokens"
+            ) from error
+        return results
+
+
+def open_session(graph: Path, *, threads: int = 0) -> ort.InferenceSession:
+    """Open a graph for inference on the CPU.
+
+    Raises:
+        ModelNotReady: ONNX Runtime cannot load it.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Shapes change with every batch: a plan of memory by shape would grow with each new one, and
+    # the arena would keep the largest request's memory for good.
+    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = False
+    try:
+        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above: no common base class
+        raise ModelNotReady(f"ONNX Runtime cannot load {graph}: {error}; export the model again") from error
