@@ -1,0 +1,130 @@
+"""The bodies that OpenSearch is sent: pure functions, kept equal to the contract files of the tests.
+
+Shapes: OpenSearch's ML Commons remote connectors, and the neural-search rerank processor.
+"""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from slimrank.errors import ConfigError
+
+Json = dict[str, Any]
+
+CONNECTION_TIMEOUT_SECONDS = 2
+READ_TIMEOUT_SECONDS = 5
+"""Whole seconds: ML Commons knows no smaller unit, and without these two it waits for hours."""
+MAX_CONNECTIONS = 30
+TRUSTED = "plugins.ml_commons.trusted_connector_endpoints_regex"
+TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
+PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
+
+# ML Commons fills ${parameters.*} from the hits of the search. Raw scores, since the engine keeps 32 bits of a score
+# and probabilities near 1 would tie.
+_REQUEST = (
+    '{ "documents": ${parameters.documents}, "query": "${parameters.query}", "model": "${parameters.model}", '
+    '"top_n": ${parameters.top_n}, "raw_scores": true }'
+)
+
+
+def rerank_url(gateway: str) -> str:
+    """Return the address the engine calls, of a gateway given with or without its path.
+
+    Raises:
+        ConfigError: not an http(s) URL, or a host with an underscore, which Java's URI parser takes for none.
+    """
+    parts = urlsplit(gateway)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(f"asked to use the gateway {gateway!r}; a URL such as http://slimrank:8080 is needed")
+    if "_" in parts.hostname:
+        raise ConfigError(
+            f"the gateway's host {parts.hostname!r} has an underscore, which OpenSearch cannot call (it finds no host in the URL); "
+            "give it a name without, for example a network alias with a hyphen"
+        )
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/rerank') else path + '/v1/rerank'}"
+
+
+def trusted_regex(url: str) -> str:
+    """Return the regular expression that trusts the server of `url` and no other."""
+    parts = urlsplit(url)
+    return "^" + re.escape(f"{parts.scheme}://{parts.netloc}/").replace(r"\-", "-") + ".*$"
+
+
+def connector(
+    name: str, url: str, *, model: str, api_key: str, description: str, read_timeout_seconds: int = READ_TIMEOUT_SECONDS
+) -> Json:
+    """Return the body of POST /_plugins/_ml/connectors/_create."""
+    return {
+        "name": name,
+        "description": description,
+        "version": "1",
+        "protocol": "http",
+        "parameters": {"model": model},
+        "credential": {"api_key": api_key},
+        "client_config": {
+            "max_connection": MAX_CONNECTIONS,
+            "connection_timeout": CONNECTION_TIMEOUT_SECONDS,
+            "read_timeout": read_timeout_seconds,
+        },
+        "actions": [
+            {
+                "action_type": "predict",
+                "method": "POST",
+                "url": url,
+                "headers": {"Authorization": "Bearer ${credential.api_key}", "Content-Type": "application/json"},
+                "request_body": _REQUEST,
+                "pre_process_function": "connector.pre_process.cohere.rerank",
+                "post_process_function": "connector.post_process.cohere.rerank",
+            }
+        ],
+    }
+
+
+def model(name: str, connector_id: str, *, description: str) -> Json:
+    """Return the body of POST /_plugins/_ml/models/_register."""
+    return {"name": name, "function_name": "remote", "description": description, "connector_id": connector_id}
+
+
+def pipeline(
+    model_id: str,
+    *,
+    fields: list[str],
+    oversample: float,
+    description: str,
+    ignore_failure: bool = True,
+    has_oversample: bool = True,
+) -> Json:
+    """Return the body of PUT /_search/pipeline/NAME.
+
+    Args:
+        oversample: how many times the request's size is fetched and reranked; 1 leaves the two processors out.
+        has_oversample: whether the cluster knows oversample and truncate_hits.
+    """
+    rerank = {
+        "rerank": {
+            "tag": "slimrank",
+            "ml_opensearch": {"model_id": model_id},
+            "context": {"document_fields": fields},
+            "ignore_failure": ignore_failure,
+        }
+    }
+    body: Json = {"description": description, "response_processors": [rerank]}
+    if has_oversample and oversample > 1:
+        body["request_processors"] = [{"oversample": {"tag": "slimrank", "sample_factor": oversample}}]
+        body["response_processors"] = [rerank, {"truncate_hits": {"tag": "slimrank"}}]
+    return body
+
+
+def search(query: str, field: str, *, size: int = 2) -> Json:
+    """Return a search body that the pipeline can rerank: the query, and its text again under `ext`."""
+    return {
+        "query": {"match": {field: {"query": query}}},
+        "size": size,
+        "ext": {"rerank": {"query_context": {"query_text": query}}},
+    }
+
+
+def predict(query: str, documents: list[str]) -> Json:
+    """Return the body of POST /_plugins/_ml/_predict/text_similarity/MODEL_ID."""
+    return {"query_text": query, "text_docs": documents}

@@ -1,0 +1,167 @@
+"""One search cluster over HTTP, for installing things in it: reads, writes, and errors in words.
+
+Writes are recorded, and only recorded in a dry run. Searching on a user's behalf goes through the user's own client
+(`connector.client`) or the proxy, never through here.
+"""
+
+import json
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
+
+Json = dict[str, Any]
+
+# What a write would answer, for a dry run to go on with.
+_DRY_ANSWER: Json = {"connector_id": "<CONNECTOR_ID>", "model_id": "<MODEL_ID>", "status": "COMPLETED"}
+
+
+class Refusal(EngineRefused):
+    """An answer of status 400 or above, with the engine's own reason."""
+
+    def __init__(self, message: str, *, status: int, reason: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One write, as sent or as it would be."""
+
+    method: str
+    path: str
+    body: Json | None = None
+
+    def __str__(self) -> str:
+        """Render it as the engines' consoles take it."""
+        body = "" if self.body is None else "\n" + json.dumps(self.body, indent=2, ensure_ascii=False)
+        return f"{self.method} {self.path}{body}"
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A cluster at the base URL of `http`; `calls` holds every write so far."""
+
+    http: httpx.Client
+    dry_run: bool = False
+    calls: list[Call] = field(default_factory=list)
+
+    def read(self, path: str, body: Json | None = None, *, method: str | None = None) -> Json:
+        """Ask without changing anything: GET, or POST where there is a body."""
+        return self._send(Call(method or ("GET" if body is None else "POST"), path, body))
+
+    def find(self, path: str, body: Json | None = None) -> Json | None:
+        """Read, and return None where the answer is 404."""
+        try:
+            return self.read(path, body)
+        except Refusal as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
+    def write(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Change something; in a dry run only record the call."""
+        call = Call(method, path, body)
+        self.calls.append(call)
+        return dict(_DRY_ANSWER) if self.dry_run else self._send(call)
+
+    def _send(self, call: Call) -> Json:
+        try:
+            answer = self.http.request(call.method, call.path, json=call.body)
+        except httpx.HTTPError as error:
+            raise explain_transport(error, str(self.http.base_url)) from error
+        if answer.status_code >= 400:
+            raise _explain_refusal(call, answer, str(self.http.base_url))
+        try:
+            parsed = answer.json()
+        except ValueError as error:
+            raise EngineUnavailable(
+                f"asked {self.http.base_url} for {call.path}, found an answer that is not JSON; is a search engine at that URL?"
+            ) from error
+        return parsed if isinstance(parsed, dict) else {"answer": parsed}
+
+
+def open_cluster(
+    url: str,
+    *,
+    user: str | None = None,
+    password: str | None = None,
+    api_key: str | None = None,
+    ca_cert: str | None = None,
+    insecure: bool = False,
+    timeout_seconds: float = 60.0,
+    dry_run: bool = False,
+) -> Cluster:
+    """Return the cluster at `url`; nothing is sent yet.
+
+    Raises:
+        ConfigError: the URL is not one, or the certificate file cannot be read.
+    """
+    parts = httpx.URL(url)
+    if parts.scheme not in {"http", "https"} or not parts.host:
+        raise ConfigError(f"asked to reach a search engine at {url!r}; a URL such as https://localhost:9200 is needed")
+    headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
+    auth = httpx.BasicAuth(user, password or "") if user else None
+    client = httpx.Client(base_url=url, auth=auth, headers=headers, verify=_tls(ca_cert, insecure), timeout=timeout_seconds)
+    return Cluster(client, dry_run=dry_run)
+
+
+def _tls(ca_cert: str | None, insecure: bool) -> ssl.SSLContext | bool:
+    if insecure:
+        return False
+    if ca_cert is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_cert)
+    except OSError as error:
+        raise ConfigError(f"asked to trust the certificates in {ca_cert}, which cannot be read: {error}") from error
+
+
+def explain_transport(error: httpx.HTTPError, url: str) -> EngineError:
+    """Turn an httpx error, the server's silence in all its forms, into ours."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        cure = "name its authority with --ca-cert FILE, or test with --insecure"
+        return EngineUnavailable(f"{url} shows a certificate that is not trusted here; {cure} ({text})")
+    if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
+        return EngineUnavailable(f"{url} does not speak TLS; try the same address with http://")
+    if isinstance(error, httpx.TimeoutException):
+        return EngineUnavailable(
+            f"{url} gave no answer in time ({type(error).__name__}); is the cluster overloaded or firewalled?"
+        )
+    if isinstance(error, httpx.RemoteProtocolError) and url.startswith("http://"):
+        return EngineUnavailable(f"{url} closed the connection; if the cluster speaks TLS, try the same address with https://")
+    return EngineUnavailable(f"nothing answers at {url} ({text or type(error).__name__}); is the engine up and the URL right?")
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Find the engine's own words in an error answer."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.text.strip()[:300] or answer.reason_phrase
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        causes = error.get("root_cause") or [error]
+        deepest = error.get("caused_by", {}).get("reason") or causes[0].get("reason") or error.get("reason")
+        return str(deepest or error.get("type") or error)
+    return str(error)
+
+
+def _explain_refusal(call: Call, answer: httpx.Response, url: str) -> Refusal:
+    reason, status = _reason(answer), answer.status_code
+    asked = f"{call.method} {call.path}"
+    match status:
+        case 401:
+            message = f"{url} does not accept the credentials (401 at {asked}); check --user and the password, or --api-key"
+        case 403:
+            message = f"{url} knows the user but forbids {asked} (403: {reason}); give the user that permission"
+        case 429:
+            message = f"{url} is overloaded (429 at {asked}: {reason}); try again later"
+        case _:
+            message = f"{url} refused {asked} with {status}: {reason}"
+    return Refusal(message, status=status, reason=reason)

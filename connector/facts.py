@@ -1,0 +1,91 @@
+"""What a cluster is and has: its distribution, version, plugins and search-pipeline processors. Reads only."""
+
+import re
+from dataclasses import dataclass
+
+from connector.cluster import Cluster
+from slimrank.errors import PipelineNotInstalled
+
+Version = tuple[int, int]
+
+PIPELINES_SINCE: Version = (2, 12)
+"""The rerank processor, oversample and truncate_hits."""
+PRIVATE_IP_SINCE: Version = (2, 15)
+PRIVATE_REGEX_SINCE: Version = (3, 7)
+
+_ELSEWHERE = (
+    "rerank outside the cluster instead: connector.client.rerank_search in Python, or `slimrank proxy` in front of the cluster"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One cluster. Processors and plugins are those that every node has."""
+
+    distribution: str
+    number: str
+    plugins: frozenset[str]
+    processors: frozenset[str]
+
+    @property
+    def version(self) -> Version:
+        """Major and minor version."""
+        major, minor = re.findall(r"\d+", self.number + ".0")[:2]
+        return int(major), int(minor)
+
+    @property
+    def name(self) -> str:
+        """The cluster in words, such as OpenSearch 3.5.0."""
+        return f"{'OpenSearch' if self.distribution == 'opensearch' else 'Elasticsearch'} {self.number}"
+
+    @property
+    def has_oversample(self) -> bool:
+        """Whether the window can be wider than the page."""
+        return {"oversample", "truncate_hits"} <= self.processors
+
+
+def read_facts(cluster: Cluster) -> Facts:
+    """Ask the cluster what it is."""
+    version = cluster.read("/").get("version", {})
+    distribution = str(version.get("distribution", "elasticsearch"))
+    plugins: list[set[str]] = []
+    processors: list[set[str]] = []
+    # Elasticsearch answers 400 to a metric it does not know
+    metrics = "plugins,search_pipelines" if distribution == "opensearch" else "plugins"
+    for node in cluster.read(f"/_nodes/{metrics}").get("nodes", {}).values():
+        plugins.append({plugin["name"] for plugin in node.get("plugins", [])})
+        kinds = node.get("search_pipelines", {}).values()
+        processors.append({processor["type"] for kind in kinds for processor in kind})
+    return Facts(
+        distribution,
+        str(version.get("number", "0.0")),
+        frozenset(set.intersection(*plugins) if plugins else ()),
+        frozenset(set.intersection(*processors) if processors else ()),
+    )
+
+
+def require_reranking(facts: Facts) -> None:
+    """Make sure that a search pipeline of this cluster can call a reranker.
+
+    Raises:
+        PipelineNotInstalled: it cannot; the message says what is missing and what else to do.
+    """
+    if facts.distribution != "opensearch":
+        raise PipelineNotInstalled(
+            f"this is {facts.name}, which has no search pipelines; use `slimrank connect elasticsearch`, or {_ELSEWHERE}"
+        )
+    if facts.version < PIPELINES_SINCE:
+        raise PipelineNotInstalled(f"this is {facts.name}; the rerank processor came with 2.12, so upgrade, or {_ELSEWHERE}")
+    missing = [
+        plugin
+        for plugin, there in (
+            ("opensearch-ml (ML Commons)", "opensearch-ml" in facts.plugins),
+            ("opensearch-neural-search (the rerank processor)", "rerank" in facts.processors),
+        )
+        if not there
+    ]
+    if missing:
+        raise PipelineNotInstalled(
+            f"this {facts.name} lacks {' and '.join(missing)} on at least one node; the official distribution has both. "
+            f"Install them, or {_ELSEWHERE}"
+        )

@@ -1,0 +1,19 @@
+"""The calls that a cluster is sent, kept as JSON files under contract/ and compared whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from connector.cluster import Call
+
+_FOLDER = Path(__file__).parent / "contract"
+
+
+def contract(name: str) -> Any:
+    """Read contract/NAME.json."""
+    return json.loads((_FOLDER / f"{name}.json").read_text())
+
+
+def as_contract(calls: list[Call]) -> list[dict[str, Any]]:
+    """Return calls as the contract files hold them."""
+    return [{"call": f"{call.method} {call.path}"} | ({"body": call.body} if call.body is not None else {}) for call in calls]
