@@ -1,0 +1,120 @@
+"""What a training configuration may say; one YAML file a stage, read once, wrong keys refused.
+
+Defaults are the safe ones; a file names every value that differs and where it comes from.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slimrank.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """A section of a configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AdapterConfig(Settings):
+    """A LoRA adapter on the linear layers (not the head): https://arxiv.org/abs/2106.09685."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = 16.0
+    first_layer: int = Field(0, ge=0, description="layers below are left as they are, and cost no backward pass")
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class ModelConfig(Settings):
+    """What is trained."""
+
+    base: Path = Field(Path("models/base"), description="folder of the base model: safetensors and tokenizer.json")
+    start: Path | None = Field(None, description="adapter of the stage before")
+    adapter: AdapterConfig | None = Field(default_factory=AdapterConfig, description="null trains all weights")
+    layers: int | None = Field(None, ge=1, description="keep only the first n layers")
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    attention: Literal["eager", "sdpa"] = "sdpa"
+
+
+class OptimizerConfig(Settings):
+    """AdamW under a warm-up, stable, decay schedule (https://arxiv.org/abs/2404.06395, section 4)."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(20, ge=0)
+    decay_share: float = Field(0.2, ge=0, le=1, description="last share of the steps, falling linearly to zero")
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_gradient_norm: float = Field(1.0, gt=0)
+    groups_per_step: int = Field(1, ge=1, description="groups whose gradients are added before a step")
+
+
+class LossConfig(Settings):
+    """Weights of the terms in ``training.losses``."""
+
+    kind: Literal["listwise", "margin_mse"] = "listwise"
+    teacher_weight: float = Field(0.5, ge=0, le=1)
+    teacher_temperature: float = Field(0.05, gt=0)
+    pointwise_weight: float = Field(0.2, ge=0)
+
+
+class FinegrainedConfig(Settings):
+    """Stage 2."""
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    groups: Path = Field(Path("runs/groups/groups.jsonl"), description="training groups, made by `slimrank train prepare`")
+    output: Path = Field(Path("runs/finegrained"), description="folder of checkpoints and logs")
+    steps: int = Field(ge=1)
+    document_tokens: dict[int, float] = Field(
+        default={128: 1.0}, description="cuts of the documents and how often each is drawn; lengths are mixed on purpose"
+    )
+    seed: int = 7
+    threads: int | None = Field(None, ge=1)
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    keep_checkpoints: int = Field(3, ge=1)
+
+
+T = TypeVar("T", bound=Settings)
+
+
+def read_config(path: Path, kind: type[T], **overrides: object) -> T:
+    """Read a configuration file; ``overrides`` such as ``output`` or ``model__base`` go before it where not None.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or says something that ``kind`` does not know.
+    """
+    content = read_yaml(path)
+    for name, value in overrides.items():
+        if value is not None:
+            _put(content, name.split("__"), value)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path} is not a {kind.__name__}: {found}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: the file is missing, or not a YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"cannot read the training configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values; found {type(content).__name__}")
+    return content
+
+
+def _put(content: dict[str, Any], keys: list[str], value: object) -> None:
+    for key in keys[:-1]:
+        content = content.setdefault(key, {})
+    content[keys[-1]] = value

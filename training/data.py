@@ -1,0 +1,167 @@
+"""From collections to training groups: one query, its documents, labels and teacher scores.
+
+A group is what both stages eat. Its documents are the labelled positives and hits of the first
+stage that will be served (embedded BM25), half from the top ten and half from deeper ranks, with
+judged zeros preferred. Unjudged hits that the teacher likes better than the positive are dropped
+as suspected false negatives. Groups are written as JSON lines; nothing is trained here.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from slimrank.beir import Collection
+from slimrank.bm25 import BM25
+from slimrank.errors import DataError
+from slimrank.files import open_text, replace_text
+from training.synthetic import MadeQuery
+
+TOP = 10
+"""Half of a group's negatives come from ranks 1 to TOP, the other half from below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One query and N documents.
+
+    ``relevance`` holds a judged grade or None where nobody judged; ``teacher`` a cosine a
+    document, or is empty.
+    """
+
+    source: str
+    query_id: str
+    query: str
+    doc_ids: tuple[str, ...]
+    documents: tuple[str, ...]
+    relevance: tuple[int | None, ...]
+    teacher: tuple[float, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Mining:
+    """How hits become a group: its size, how deep hits go, how many positives at most."""
+
+    group_size: int = 8
+    depth: int = 50
+    max_positives: int = 2
+
+
+def hold_out(query_ids: Iterable[str], count: int, seed: int) -> frozenset[str]:
+    """Return ``count`` query ids that stay out of training, the same for the same seed."""
+    ordered = sorted(query_ids)
+    return frozenset(random.Random(seed).sample(ordered, min(count, len(ordered))))
+
+
+def labelled_groups(
+    collection: Collection, query_ids: Sequence[str], first_stage: BM25, mining: Mining, rng: random.Random
+) -> Iterator[Group]:
+    """Yield a group for each query that has a judged positive and enough hits."""
+    for query_id in query_ids:
+        judged = {doc_id: grade for doc_id, grade in collection.qrels[query_id].items() if doc_id in collection.documents}
+        positives = [doc_id for doc_id, grade in judged.items() if grade > 0]
+        if not positives:
+            continue
+        best = max(judged[doc_id] for doc_id in positives)
+        rng.shuffle(positives)
+        chosen = sorted(positives, key=lambda doc_id: judged[doc_id] < best)[: mining.max_positives]
+        hits = list(first_stage.search(collection.queries[query_id], mining.depth))
+        negatives = _negatives([d for d in hits if judged.get(d, 0) == 0], judged, mining.group_size - len(chosen), rng)
+        doc_ids = tuple(chosen + negatives)
+        if len(doc_ids) < 3:
+            continue
+        yield Group(
+            source=collection.name,
+            query_id=query_id,
+            query=collection.queries[query_id],
+            doc_ids=doc_ids,
+            documents=tuple(collection.documents[doc_id].content for doc_id in doc_ids),
+            relevance=tuple(judged.get(doc_id) for doc_id in doc_ids),
+        )
+
+
+def made_groups(
+    collection: Collection, made: Sequence[MadeQuery], first_stage: BM25, mining: Mining, rng: random.Random
+) -> Iterator[Group]:
+    """Yield a group for each made query; its source document takes part in every second one."""
+    for query in made:
+        hits = [doc_id for doc_id in first_stage.search(query.text, mining.depth) if doc_id != query.source_id]
+        with_source = rng.random() < 0.5
+        negatives = _negatives(hits, {}, mining.group_size - with_source, rng)
+        if len(negatives) < 3:
+            continue
+        documents = tuple(collection.documents[doc_id].content for doc_id in negatives)
+        lead = ((query.source_id,), (query.source_text,), (1,)) if with_source else ((), (), ())
+        yield Group(
+            source=f"{collection.name}-made",
+            query_id=query.query_id,
+            query=query.text,
+            doc_ids=lead[0] + tuple(negatives),
+            documents=lead[1] + documents,
+            relevance=lead[2] + (None,) * len(negatives),
+        )
+
+
+def drop_false_negatives(group: Group, margin: float) -> Group:
+    """Drop unjudged documents that the teacher scores above every judged positive by ``margin``."""
+    positives = [score for score, grade in zip(group.teacher, group.relevance, strict=True) if grade]
+    if not positives:
+        return group
+    limit = max(positives) + margin
+    kept = [
+        index
+        for index, (score, grade) in enumerate(zip(group.teacher, group.relevance, strict=True))
+        if grade is not None or score <= limit
+    ]
+    return replace(
+        group,
+        doc_ids=tuple(group.doc_ids[index] for index in kept),
+        documents=tuple(group.documents[index] for index in kept),
+        relevance=tuple(group.relevance[index] for index in kept),
+        teacher=tuple(group.teacher[index] for index in kept),
+    )
+
+
+def write_groups(path: Path, groups: Iterable[Group]) -> int:
+    """Write groups as JSON lines; return how many."""
+    count = 0
+    with replace_text(path) as file:
+        for group in groups:
+            file.write(json.dumps(asdict(group), ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_groups(path: Path) -> list[Group]:
+    """Read what ``write_groups`` wrote.
+
+    Raises:
+        DataError: the file holds no group, or something else.
+    """
+    groups = []
+    with open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                groups.append(Group(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DataError(
+                    f"{path}:{number} is not a training group ({error}); make the file with `train prepare`"
+                ) from error
+    if not groups:
+        raise DataError(f"{path} holds no training groups; make them with `slimrank train prepare`")
+    return groups
+
+
+def _negatives(hits: Sequence[str], judged: Mapping[str, int], count: int, rng: random.Random) -> list[str]:
+    """Take half of ``count`` from the first TOP hits and the rest from below, judged zeros first."""
+    top, deep = list(hits[:TOP]), list(hits[TOP:])
+    for stratum in (top, deep):
+        rng.shuffle(stratum)
+        stratum.sort(key=lambda doc_id: doc_id not in judged)
+    wanted = (count + 1) // 2
+    chosen = top[:wanted] + deep[: count - min(wanted, len(top))]
+    if len(chosen) < count:
+        chosen += top[wanted : wanted + count - len(chosen)]
+    return chosen

@@ -1,0 +1,139 @@
+"""The model in training: loading, the adapter, and the scores of one group.
+
+The documents of a group share their prefix (prompt, instruction, query): it goes through the
+model once, its keys and values are expanded over the documents, and gradients flow back through
+them. Documents are padded on the right, where causal attention never looks, and only the last
+real position meets two rows of the head. Knows nothing of losses, data or files of checkpoints.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimrank.errors import ConfigError
+from training.config import AdapterConfig, ModelConfig
+
+LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+PADDED_TO = 16
+"""Bodies are padded to a multiple of this: fewer shapes, fewer kernels to prepare."""
+
+
+def load_model(config: ModelConfig) -> Any:
+    """Return the base model with a trainable adapter, or trainable throughout without one.
+
+    Raises:
+        ConfigError: the folder holds no model that can be loaded.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            config.base, dtype=getattr(torch, config.dtype), attn_implementation=config.attention, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot load the base model from {config.base}: {error}") from error
+    if config.layers is not None:
+        model.model.layers = model.model.layers[: config.layers]
+        model.config.num_hidden_layers = config.layers
+    if config.adapter is None:
+        return model
+    if config.start is not None:
+        return PeftModel.from_pretrained(model, str(config.start), is_trainable=True, autocast_adapter_dtype=False)
+    return add_adapter(model, config.adapter)
+
+
+def add_adapter(model: Any, config: AdapterConfig) -> Any:
+    """Return the model with a fresh LoRA adapter on every linear layer from ``first_layer`` up."""
+    from peft import LoraConfig, get_peft_model
+
+    layers = model.config.num_hidden_layers
+    if config.first_layer >= layers:
+        raise ConfigError(f"the adapter begins at layer {config.first_layer}, but the model has {layers}")
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        lora_dropout=config.dropout,
+        target_modules=LINEAR_LAYERS,
+        layers_to_transform=list(range(config.first_layer, layers)),
+        layers_pattern="layers",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, lora, autocast_adapter_dtype=False)
+
+
+class GroupScorer(nn.Module):
+    """Scores the documents of one query with the causal language model's own head.
+
+    Args:
+        model: A causal language model, with or without a PEFT adapter.
+        relevant_id: Vocabulary entry of "1".
+        irrelevant_id: Vocabulary entry of "0".
+    """
+
+    def __init__(self, model: Any, *, relevant_id: int, irrelevant_id: int) -> None:
+        super().__init__()
+        self.model = model
+        self._relevant_id, self._irrelevant_id = relevant_id, irrelevant_id
+
+    def forward(self, prefix: Sequence[int], bodies: Sequence[Sequence[int]]) -> Tensor:
+        """Return logit("1") - logit("0") of each document, shape (N,), float32.
+
+        Args:
+            prefix: Token ids shared by the group.
+            bodies: Token ids of each document and the suffix.
+        """
+        answers = self.answer_logits(prefix, bodies)
+        return answers[:, 1] - answers[:, 0]
+
+    def answer_logits(self, prefix: Sequence[int], bodies: Sequence[Sequence[int]]) -> Tensor:
+        """Return the logits of "0" and "1" at the answer slot, shape (N, 2), float32."""
+        head = self.model.get_output_embeddings().weight
+        rows = head[[self._irrelevant_id, self._relevant_id]].float()
+        return self.last_hidden(prefix, bodies).float() @ rows.T
+
+    def last_hidden(self, prefix: Sequence[int], bodies: Sequence[Sequence[int]]) -> Tensor:
+        """Return the final hidden state at the answer slot, shape (N, hidden size)."""
+        device = next(self.model.parameters()).device
+        backbone = self._backbone()
+        shared = _cache()
+        backbone(input_ids=torch.tensor([list(prefix)], device=device), past_key_values=shared, use_cache=True)
+        expanded = _cache()
+        for index, layer in enumerate(shared.layers):
+            count = len(bodies)
+            expanded.update(layer.keys.expand(count, -1, -1, -1), layer.values.expand(count, -1, -1, -1), index)
+        lengths = torch.tensor([len(body) for body in bodies], device=device)
+        width = -(-int(lengths.max()) // PADDED_TO) * PADDED_TO
+        padded = torch.zeros((len(bodies), width), dtype=torch.long, device=device)
+        for row, body in enumerate(bodies):
+            padded[row, : len(body)] = torch.tensor(list(body), device=device)
+        hidden = backbone(input_ids=padded, past_key_values=expanded, use_cache=True).last_hidden_state
+        last: Tensor = hidden[torch.arange(len(bodies), device=device), lengths - 1]
+        return last
+
+    def _backbone(self) -> Any:
+        """Return the model below the head; PEFT wraps it twice."""
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return base.model
+
+
+def _cache() -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache()
+
+
+def tokenizer_file(base: Path) -> Path:
+    """Return the tokenizer of a model folder.
+
+    Raises:
+        ConfigError: the folder has none.
+    """
+    path = base / "tokenizer.json"
+    if not path.is_file():
+        raise ConfigError(f"no tokenizer.json in {base}; `slimrank model pull` makes a complete folder")
+    return path

@@ -1,0 +1,112 @@
+"""Make training groups: read collections, mine negatives, ask the teacher, write JSON lines.
+
+The first step of training. Every split is respected: only ``train`` judgments are read, queries
+held out for dev stay out, and a query text that also stands in another split is dropped with a
+count of how many. Command: ``slimrank train prepare CONFIG --data FOLDER --out FOLDER``.
+"""
+
+import json
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimrank.beir import Collection, iterate_documents, read_collection
+from slimrank.bm25 import BM25
+from slimrank.errors import DataError
+from training import docstrings, synthetic
+from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
+from training.teacher import Teacher
+
+log = logging.getLogger(__name__)
+
+
+def prepare(config: dict[str, Any], data: Path, out: Path, teacher_folder: Path | None) -> Path:
+    """Write ``groups.jsonl`` and return its path."""
+    rng = random.Random(config["seed"])
+    mining = Mining(group_size=config.get("group_size", 8), depth=config.get("depth", 50))
+    groups: list[Group] = []
+    for entry in config.get("collections", []):
+        groups += _of_collection(entry, data, out, mining, config["seed"], rng)
+    if "code" in config:
+        groups += _of_code(config["code"], data, out, mining, config["seed"], rng)
+    if not groups:
+        raise DataError("no query of the configuration gave a group; check the folders and counts it names")
+    rng.shuffle(groups)
+    if teacher_folder is not None:
+        groups = list(score(groups, Teacher(teacher_folder, max_tokens=config.get("teacher_max_tokens", 512))))
+        groups = [drop_false_negatives(group, config.get("false_negative_margin", 0.0)) for group in groups]
+    path = out / "groups.jsonl"
+    write_groups(path, (group for group in groups if len(group.documents) >= 3))
+    return path
+
+
+def score(groups: Sequence[Group], teacher: Teacher) -> Iterator[Group]:
+    """Yield the groups with the teacher's cosines; each distinct text is encoded once."""
+    texts = list(dict.fromkeys(text for group in groups for text in group.documents))
+    log.info("encode documents=%d groups=%d", len(texts), len(groups))
+    row = {text: index for index, text in enumerate(texts)}
+    vectors = teacher.encode_documents(texts)
+    queries = teacher.encode_queries([group.query for group in groups])
+    for group, query in zip(groups, queries, strict=True):
+        similarity = vectors[[row[text] for text in group.documents]] @ query
+        yield replace(group, teacher=tuple(np.round(similarity, 5).tolist()))
+
+
+def _of_collection(
+    entry: dict[str, Any], data: Path, out: Path, mining: Mining, seed: int, rng: random.Random
+) -> Iterator[Group]:
+    collection = read_collection(data / entry["folder"], "train")
+    first_stage = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    held = hold_out(collection.queries, entry.get("hold_out", 0), seed)
+    if held:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"held_out_{entry['folder']}.json").write_text(json.dumps(sorted(held)))
+    forbidden = _other_split_texts(data / entry["folder"]) | {_key(collection.queries[query_id]) for query_id in held}
+    usable = [query_id for query_id, text in collection.queries.items() if query_id not in held and _key(text) not in forbidden]
+    chosen = rng.sample(usable, min(entry.get("queries", 0), len(usable)))
+    log.info(
+        "collection name=%s queries=%d seen_in_other_splits=%d",
+        entry["folder"],
+        len(chosen),
+        len(collection.queries) - len(held) - len(usable),
+    )
+    yield from labelled_groups(collection, chosen, first_stage, mining, rng)
+    yield from made_groups(collection, _made(entry, collection, rng), first_stage, mining, rng)
+
+
+def _made(entry: dict[str, Any], collection: Collection, rng: random.Random) -> list[synthetic.MadeQuery]:
+    documents = list(collection.documents.values())
+    made = synthetic.from_titles(documents, entry.get("titles", 0), rng)
+    made += synthetic.from_sentences(documents, entry["sentences"], rng) if entry.get("sentences") else []
+    templates = entry.get("templates", {"count": 0, "texts": ["{title}"]})
+    return made + synthetic.from_templates(documents, templates["texts"], templates["count"], rng)
+
+
+def _of_code(entry: dict[str, Any], data: Path, out: Path, mining: Mining, seed: int, rng: random.Random) -> Iterator[Group]:
+    folder = out / "code"
+    without = frozenset(docstrings.fingerprint(document.text) for document in iterate_documents(data / entry["without"]))
+    docstrings.build_collection(
+        entry["packages"], folder, queries=entry["queries"], per_package=entry["per_package"], seed=seed, without=without
+    )
+    collection = read_collection(folder, "train")
+    log.info("collection name=code documents=%d queries=%d", len(collection.documents), len(collection.queries))
+    first_stage = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    yield from labelled_groups(collection, list(collection.queries), first_stage, mining, rng)
+
+
+def _other_split_texts(folder: Path) -> frozenset[str]:
+    """Return the query texts of the dev and test splits, so that none is trained on."""
+    texts: set[str] = set()
+    for split in ("dev", "test"):
+        if (folder / "qrels" / f"{split}.tsv").exists() or (folder / "qrels" / f"{split}.tsv.gz").exists():
+            texts.update(_key(text) for text in read_collection(folder, split).queries.values())
+    return frozenset(texts)
+
+
+def _key(text: str) -> str:
+    return " ".join(text.lower().split())
