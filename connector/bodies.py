@@ -45,6 +45,17 @@ def rerank_url(gateway: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/rerank') else path + '/v1/rerank'}"
 
 
+def require_name(name: str) -> str:
+    """Return `name` if OpenSearch takes it for a connector, a model and a pipeline.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,100}", name):
+        raise ConfigError(f"asked for the name {name!r}; use lower-case letters, digits, - and _, such as slimrank")
+    return name
+
+
 def trusted_regex(url: str) -> str:
     """Return the regular expression that trusts the server of `url` and no other."""
     parts = urlsplit(url)

@@ -8,6 +8,7 @@ Everything made carries a mark in its description, by which it is found again: t
 Does not index, does not set a default pipeline (a search without `ext.rerank` would fail), and knows nothing of scores.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -68,7 +69,15 @@ class Installation:
 
 
 def _describe(spec: str, undo: Undo) -> str:
-    return f"{MARK} spec={spec} undo={json.dumps(undo.as_json(), separators=(',', ':'))}"
+    """Note fingerprint and undo record in a description; OpenSearch 3 allows letters, digits and .,!?():@-_'/\" there."""
+    return f"{MARK} spec {spec} undo {base64.urlsafe_b64encode(json.dumps(undo.as_json()).encode()).decode().rstrip('=')}"
+
+
+def _parse_description(text: str) -> tuple[str, Undo]:
+    noted = re.fullmatch(re.escape(MARK) + r" spec (\w+) undo ([\w-]+)", text)
+    if not noted:
+        return "", Undo()
+    return noted[1], Undo(**json.loads(base64.urlsafe_b64decode(noted[2] + "=" * (-len(noted[2]) % 4))))
 
 
 def _spec(plan: Plan, url: str) -> str:
@@ -93,14 +102,13 @@ def find_installation(cluster: Cluster, name: str) -> Installation | None:
     if hit is None:
         return None
     source = hit["_source"]
-    noted = re.fullmatch(re.escape(MARK) + r" spec=(\w+) undo=(\{.*\})", source["description"])
-    undo = Undo(**json.loads(noted[2])) if noted else Undo()
+    spec, undo = _parse_description(source["description"])
     query = {"query": {"term": {"connector_id": hit["_id"]}}, "size": 100}
     models = _hits(cluster.find("/_plugins/_ml/models/_search", query))
     return Installation(
         hit["_id"],
         source["actions"][0]["url"],
-        noted[1] if noted else "",
+        spec,
         undo,
         {model["_id"]: model["_source"].get("name", "") for model in models},
         any(model["_source"].get("model_state") == "DEPLOYED" for model in models),
@@ -129,9 +137,11 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
         PipelineNotInstalled: the cluster lacks what it takes.
         EngineRefused: a name is taken, or the cluster refused a call; what this run had made is taken back.
     """
+    for name in (plan.name, plan.pipeline_name):
+        bodies.require_name(name)
+    url = bodies.rerank_url(plan.gateway)
     found = read_facts(cluster)
     require_reranking(found)
-    url = bodies.rerank_url(plan.gateway)
     present = _pipeline_of_ours(cluster, plan.pipeline_name)
     old = find_installation(cluster, plan.name)
     change = trust(cluster, found, url)

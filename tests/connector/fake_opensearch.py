@@ -171,6 +171,9 @@ class FakeOpenSearch:
 
     def _create_connector(self, body: Json) -> Json:
         url = body["actions"][0]["url"]
+        for name in ("name", "description"):
+            if not re.fullmatch(r"[\w\s.,!?():@\-/'\"]*", body[name]):
+                raise Refused(400, f"Model connector {name} can only contain letters, numbers, spaces, and basic punctuation")
         if not any(re.fullmatch(pattern, url) for pattern in self.setting("trusted_connector_endpoints_regex")):
             raise Refused(400, f"Connector URL is not matching the trusted connector endpoint regex, URL is: {url}")
         id = self._next_id("connector")
