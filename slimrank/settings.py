@@ -29,7 +29,10 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(4096, ge=64, description="Most padded tokens in one batch")
     max_documents: int = Field(10_000, ge=1, description="Most documents in one request")
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, bytes")
-    timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for a worker's answer, seconds")
+    timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a request that names none, seconds")
+    embedded: bool = Field(False, description="Run the model in the gateway's own process, without Redis")
+    default_model: str | None = Field(None, description="Model for requests that name none; left out, the first by name")
+    worker_requests: int = Field(8, ge=1, le=256, description="Requests that one worker takes at a time")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @property

@@ -1,0 +1,32 @@
+"""The backend of ``slimrank serve --embedded``: the model in the gateway's own process."""
+
+import asyncio
+
+from slimrank.errors import DeadlineExceeded
+from slimrank.serving.backend import Answer, Job
+from slimrank.serving.model import Model
+from slimrank.serving.scoring_loop import ScoringLoop
+
+
+class EmbeddedBackend:
+    """Scores in one dedicated thread, so that the event loop stays free."""
+
+    def __init__(self, model: Model) -> None:
+        self._loop = ScoringLoop(model)
+
+    async def start(self) -> None:
+        """Start the scoring thread."""
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Finish the job in hand and end the thread."""
+        await asyncio.to_thread(self._loop.stop)
+
+    async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
+        """Return the answer; see ``Backend``."""
+        future = self._loop.submit(job, timeout_seconds=timeout_seconds)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"no answer within {timeout_seconds:g} s; send fewer documents, or allow more time") from error

@@ -1,0 +1,129 @@
+"""What travels through Redis between a gateway and its workers, as JSON and nothing else.
+
+    gateway                          Redis                              worker
+    SET   slimrank:job:<id>  PX t    the job: query and documents       GET + PTTL
+    Celery task on rerank.<model>    ids only, never text               takes it
+    BLPOP slimrank:reply:<gateway>   claims and answers                 RPUSH
+    MGET  slimrank:worker:*          who is alive, for which model      SET ... PX, twice a second
+
+A job's life in Redis *is* its deadline: the key expires by Redis' own clock, so hosts need not
+agree on the time, and a gateway whose caller left deletes the key. A worker that finds no key has
+nothing to do. A worker answers a fetched job with a *claim* first, so that the gateway knows whom
+it waits for and can send the job again if that worker dies.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
+from slimrank.serving.backend import Answer, Job
+from slimrank.types import RerankRequest, Scored
+
+KEY_PREFIX = "slimrank:"
+WORKERS_KEY = KEY_PREFIX + "workers"
+TASK_NAME = "slimrank.rerank"
+REPLY_SECONDS = 60
+"""How long a reply list outlives the last answer in it, should its gateway be gone."""
+
+_ERRORS: dict[str, type[SlimrankError]] = {
+    error.__name__: error for error in (InvalidRequest, Overloaded, ModelNotReady, DeadlineExceeded, ScoringError)
+}
+
+
+def job_key(request_id: str) -> str:
+    """Return the key of one job."""
+    return f"{KEY_PREFIX}job:{request_id}"
+
+
+def reply_key(gateway_id: str) -> str:
+    """Return the key of one gateway process' reply list."""
+    return f"{KEY_PREFIX}reply:{gateway_id}"
+
+
+def worker_key(worker_id: str) -> str:
+    """Return the key of one worker process' sign of life."""
+    return f"{KEY_PREFIX}worker:{worker_id}"
+
+
+def queue_name(model: str) -> str:
+    """Return the Celery queue of one model."""
+    return f"rerank.{model}"
+
+
+def encode_job(job: Job) -> bytes:
+    """Write a job."""
+    return json.dumps(
+        {
+            "query": job.request.query,
+            "documents": list(job.request.documents),
+            "instruction": job.request.instruction,
+            "max_document_tokens": job.max_document_tokens,
+        },
+        ensure_ascii=False,
+    ).encode()
+
+
+def decode_job(message: bytes) -> Job:
+    """Read a job."""
+    fields = json.loads(message)
+    return Job(
+        RerankRequest(fields["query"], fields["documents"], fields["instruction"]),
+        max_document_tokens=fields["max_document_tokens"],
+    )
+
+
+def encode_claim(request_id: str, worker_id: str) -> bytes:
+    """Write that a worker has taken a job."""
+    return json.dumps({"id": request_id, "claimed_by": worker_id}).encode()
+
+
+def encode_answer(request_id: str, answer: Answer) -> bytes:
+    """Write an answer. float32 scores survive: JSON carries them as the float64 they equal."""
+    scored = answer.scored
+    return json.dumps(
+        {
+            "id": request_id,
+            "scores": scored.scores.tolist(),
+            "truncated": np.flatnonzero(scored.truncated).tolist(),
+            "query_truncated": scored.query_truncated,
+            "tokens": scored.tokens,
+            "model": answer.model,
+            "scale": answer.scale,
+            "offset": answer.offset,
+            "queue_seconds": answer.queue_seconds,
+            "infer_seconds": answer.infer_seconds,
+        },
+        allow_nan=False,
+    ).encode()
+
+
+def encode_error(request_id: str, error: SlimrankError) -> bytes:
+    """Write an error of ours."""
+    fields = {"type": type(error).__name__, "message": str(error), "status": getattr(error, "status", None)}
+    return json.dumps({"id": request_id, "error": fields}).encode()
+
+
+def decode_reply(message: bytes) -> dict[str, Any]:
+    """Read a claim, an answer or an error; ``id`` is always there."""
+    reply: dict[str, Any] = json.loads(message)
+    return reply
+
+
+def answer_of(reply: dict[str, Any]) -> Answer:
+    """Return the answer that a reply holds.
+
+    Raises:
+        SlimrankError: the one that the reply holds.
+    """
+    if fields := reply.get("error"):
+        kind = _ERRORS.get(fields["type"], ScoringError)
+        if kind is InvalidRequest:
+            raise InvalidRequest(fields["message"], status=fields["status"] or 400)
+        raise kind(fields["message"])
+    truncated = np.zeros(len(reply["scores"]), dtype=np.bool_)
+    truncated[reply["truncated"]] = True
+    scored = Scored(np.asarray(reply["scores"], dtype=np.float32), truncated, reply["query_truncated"], reply["tokens"])
+    timings = {"queue_seconds": reply["queue_seconds"], "infer_seconds": reply["infer_seconds"]}
+    return Answer(scored, reply["model"], reply["scale"], reply["offset"], **timings)

@@ -1,0 +1,39 @@
+"""JSON with numbers as every search engine reads them.
+
+OpenSearch's parser casts a score to Double: an integer, more than 18 characters or an exponent
+fails the whole search. So floats are written in fixed notation, always with a decimal point, with
+at most 15 decimals and at most 18 characters; there is no NaN.
+"""
+
+import json
+import math
+from typing import Any
+
+MAX_CHARACTERS = 18
+MAX_DECIMALS = 15
+_LARGEST = 1e12
+
+
+def fixed(number: float) -> str:
+    """Return a float in fixed notation.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    if not math.isfinite(number):
+        raise ValueError(f"{number} has no JSON form")
+    bounded = min(max(number, -_LARGEST), _LARGEST)
+    whole = len(f"{abs(int(bounded))}") + (bounded < 0)
+    text = f"{bounded:.{min(MAX_DECIMALS, MAX_CHARACTERS - 2 - whole)}f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
+def to_json(value: Any) -> str:
+    """Return compact ASCII JSON of dicts, lists, strings, numbers, booleans and None."""
+    if isinstance(value, float):
+        return fixed(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{to_json(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(to_json, value)) + "]"
+    return json.dumps(value)

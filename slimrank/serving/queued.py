@@ -1,0 +1,224 @@
+"""The gateway's side of the queue: jobs out through Celery, answers in through one reply list.
+
+One reader a process takes answers from the list and hands each to the request it belongs to, so
+no connection is held a request and deadlines need not be whole seconds. What could block, writing
+the job and publishing the task, runs in a few threads of its own.
+
+A job is sent a second time, once, when the worker that claimed it has fallen silent or when it
+was lost on its way; whichever answer is first wins. Redis' redelivery is not relied on: it takes
+seconds at best.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+import redis.asyncio
+from kombu.exceptions import OperationalError
+
+from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded
+from slimrank.serving import messages, queue
+from slimrank.serving.backend import Answer, Job
+from slimrank.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 0.5
+LOST_SECONDS = 1.0
+"""A job that nobody claimed although its queue is empty for so long is taken for lost."""
+PUBLISHERS = 4
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request that waits for its answer."""
+
+    model: str
+    reply: asyncio.Future[dict[str, Any]]
+    sent: float
+    claimed_by: str | None = None
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class _Workers:
+    """Who is alive, as last seen: worker id -> model; None while Redis does not answer."""
+
+    alive: dict[str, str] | None = None
+    models: list[str] = field(default_factory=list)
+
+
+class QueuedBackend:
+    """Scores by sending jobs to workers through Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._where = queue.address(settings)
+        self._app = queue.make_app(settings)
+        self._store = queue.connect(settings)
+        self._reply_to = messages.reply_key(uuid.uuid4().hex)
+        self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
+        self._pending: dict[str, _Pending] = {}
+        self._workers = _Workers()
+        self._chores: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Look who is there and start reading answers."""
+        self._reader: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options())
+        self._watcher: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options())
+        await self._look()
+        self._chores |= {asyncio.create_task(self._read_forever()), asyncio.create_task(self._watch_forever())}
+
+    async def stop(self) -> None:
+        """Fail what still waits and close the connections."""
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        self._fail_all("this gateway is shutting down; send the request again")
+        await asyncio.to_thread(self._publishers.shutdown)
+        with contextlib.suppress(redis.RedisError, OSError):
+            await self._watcher.unlink(self._reply_to)
+        await self._reader.aclose()
+        await self._watcher.aclose()
+        self._store.close()
+        self._app.close()
+
+    async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
+        """Return the answer; see ``Backend``."""
+        model = self._choose_model(job.model)
+        request_id, loop = uuid.uuid4().hex, asyncio.get_running_loop()
+        pending = _Pending(model, loop.create_future(), loop.time())
+        self._pending[request_id] = pending
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await loop.run_in_executor(self._publishers, self._publish, request_id, model, job, timeout_seconds)
+                return messages.answer_of(await pending.reply)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"no worker answered within {timeout_seconds:g} s; send fewer documents, allow more time, or start more workers"
+            ) from error
+        finally:
+            del self._pending[request_id]
+            self._forget(request_id)
+
+    def _choose_model(self, wanted: str | None) -> str:
+        if self._workers.alive is None:
+            raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL")
+        if not self._workers.models:
+            raise ModelNotReady(f"no worker is running at Redis {self._where}; start one with `slimrank worker`")
+        models = self._workers.models
+        if len(models) == 1:  # whatever it is called: clients of other servers must send a name
+            return models[0]
+        wanted = wanted or self._settings.default_model or models[0]
+        if wanted in models:
+            return wanted
+        raise InvalidRequest(f'no worker serves the model "{wanted}"; served are {", ".join(models)}', status=404)
+
+    def _publish(self, request_id: str, model: str, job: Job | None, timeout_seconds: float) -> None:
+        """Write the job, unless it is there from the first attempt, and its task; runs in a publisher thread."""
+        try:
+            if job is not None:
+                lifetime_ms = max(1, int(timeout_seconds * 1000))
+                self._store.set(messages.job_key(request_id), messages.encode_job(job), px=lifetime_ms)
+            self._app.send_task(
+                messages.TASK_NAME,
+                args=[request_id, self._reply_to],
+                queue=messages.queue_name(model),
+                ignore_result=True,
+            )
+        except redis.exceptions.OutOfMemoryError as error:
+            raise Overloaded(f"Redis at {self._where} is full; raise its maxmemory or start more workers") from error
+        except (redis.RedisError, OperationalError) as error:
+            raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL") from error
+
+    def _forget(self, request_id: str) -> None:
+        """Delete the job, so that nobody scores it any more; not waited for, and it would expire anyway."""
+
+        def unlink() -> None:
+            with contextlib.suppress(redis.RedisError):
+                self._store.unlink(messages.job_key(request_id))
+
+        with contextlib.suppress(RuntimeError):  # shutting down
+            self._publishers.submit(unlink)
+
+    async def _read_forever(self) -> None:
+        while True:
+            try:
+                popped = await self._reader.blpop([self._reply_to], timeout=1)
+            except redis.RedisError as error:
+                log.warning("read replies failed error=%s", type(error).__name__)
+                await asyncio.sleep(WATCH_SECONDS)
+                continue
+            if popped is not None:
+                self._dispatch(messages.decode_reply(popped[1]))
+
+    def _dispatch(self, reply: dict[str, Any]) -> None:
+        pending = self._pending.get(reply["id"])
+        if pending is None or pending.reply.done():
+            return
+        if worker_id := reply.get("claimed_by"):
+            pending.claimed_by = worker_id
+        else:
+            pending.reply.set_result(reply)
+
+    async def _watch_forever(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await self._look()
+            if self._workers.alive is None:
+                self._fail_all(f"Redis at {self._where} no longer answers; send the request again later")
+            else:
+                await self._send_lost_again(self._workers.alive)
+
+    async def _look(self) -> None:
+        """See which workers are alive, and drop the dead from the list."""
+        try:
+            known = [worker.decode() for worker in await self._watcher.smembers(messages.WORKERS_KEY)]
+            signs = await self._watcher.mget([messages.worker_key(worker) for worker in known]) if known else []
+            if gone := [worker for worker, sign in zip(known, signs, strict=True) if sign is None]:
+                await self._watcher.srem(messages.WORKERS_KEY, *gone)
+        except redis.RedisError as error:
+            if self._workers.alive is not None:
+                log.warning("lost redis=%s error=%s", self._where, type(error).__name__)
+            self._workers = _Workers()
+            return
+        alive = {worker: json.loads(sign)["model"] for worker, sign in zip(known, signs, strict=True) if sign is not None}
+        self._workers = _Workers(alive, sorted(set(alive.values())))
+
+    async def _send_lost_again(self, alive: dict[str, str]) -> None:
+        now = asyncio.get_running_loop().time()
+        for request_id, pending in list(self._pending.items()):
+            if pending.attempts > 1 or now - pending.sent < LOST_SECONDS or not await self._is_lost(pending, alive):
+                continue
+            pending.attempts += 1
+            log.warning("resend id=%s claimed_by=%s", request_id, pending.claimed_by)
+            with contextlib.suppress(ModelNotReady, Overloaded):
+                await asyncio.get_running_loop().run_in_executor(
+                    self._publishers, self._publish, request_id, pending.model, None, 0.0
+                )
+
+    async def _is_lost(self, pending: _Pending, alive: dict[str, str]) -> bool:
+        if pending.claimed_by is not None:
+            return pending.claimed_by not in alive
+        try:
+            return int(await self._watcher.llen(messages.KEY_PREFIX + messages.queue_name(pending.model))) == 0
+        except redis.RedisError:
+            return False
+
+    def _fail_all(self, message: str) -> None:
+        for pending in self._pending.values():
+            if not pending.reply.done():
+                pending.reply.set_exception(ModelNotReady(message))
+
+
+def _async_options() -> dict[str, Any]:
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return queue.client_options() | {"retry": Retry(NoBackoff(), 1)}

@@ -1,0 +1,229 @@
+"""Wire models: what callers send, in whose words, and what they are answered.
+
+Other systems' words (`relevance_score`, `top_n`, `texts`) live here only; ``RerankCall`` is the
+same request in ours. Two shapes share the routes and are told apart by their fields: Cohere's,
+which Jina's and vLLM's equal, with ``documents``; and Text Embeddings Inference's, with ``texts``.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slimrank.errors import InvalidRequest
+from slimrank.requests import check_request
+from slimrank.serving.backend import Job
+from slimrank.types import RerankRequest
+
+Shape = Literal["cohere", "tei"]
+DEFAULT_SHAPE: Shape = "cohere"
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCall:
+    """A request as the gateway handles it, whatever its wire format."""
+
+    shape: Shape
+    job: Job
+    top_n: int | None = None
+    raw_scores: bool = False
+    return_documents: bool = False
+
+
+class _Wire(BaseModel):
+    # Strict: "5" is not 5. Fields unknown here are other servers' options and are ignored.
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class TextDocument(BaseModel):
+    """A document as an object; other fields count only where ``rank_fields`` names them."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    text: str | None = None
+
+
+class RerankBody(_Wire):
+    """Cohere's shape, v1 and v2, as Jina and vLLM use it too."""
+
+    query: str = Field(description="What is searched for.")
+    documents: list[str | TextDocument] = Field(
+        description="First-stage hits in first-stage order: strings, or objects with `text`."
+    )
+    model: str | None = Field(None, description="Name of a served model; left out, the default one.")
+    top_n: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Answer only the best; left out, every document is answered."
+    )
+    return_documents: bool = Field(False, description="Repeat each document in its result.")
+    rank_fields: list[str] | None = Field(
+        None, description="Fields of object documents to read, in this order; left out, `text`."
+    )
+    max_tokens_per_doc: Annotated[int, Field(ge=1)] | None = Field(None, description="Cut documents to this many tokens.")
+    instruction: str | None = Field(None, description="How to judge, such as `prefer recent manuals`.")
+    raw_scores: bool = Field(False, description="Answer scores instead of probabilities; search engines should ask for this.")
+
+    def to_call(self) -> RerankCall:
+        """Return the request in our words."""
+        documents = [self._text(document, place) for place, document in enumerate(self.documents)]
+        return RerankCall(
+            shape="cohere",
+            job=Job(
+                RerankRequest(self.query, documents, self.instruction),
+                model=self.model,
+                max_document_tokens=self.max_tokens_per_doc,
+            ),
+            top_n=self.top_n,
+            raw_scores=self.raw_scores,
+            return_documents=self.return_documents,
+        )
+
+    def _text(self, document: str | TextDocument, place: int) -> str:
+        if isinstance(document, str):
+            return document
+        names = self.rank_fields or ["text"]
+        values = [getattr(document, name, None) for name in names]
+        texts = [
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values if value is not None
+        ]
+        if not texts:
+            raise InvalidRequest(f"documents.{place} has none of the fields {', '.join(names)}; give it a `text`", status=422)
+        return "\n".join(texts)
+
+
+class TeiBody(_Wire):
+    """The shape of Text Embeddings Inference."""
+
+    query: str
+    texts: list[str]
+    raw_scores: bool = False
+    return_text: bool = False
+    truncate: bool | None = None
+    truncation_direction: Literal["left", "right", "Left", "Right"] | None = None
+
+    def to_call(self) -> RerankCall:
+        """Return the request in our words."""
+        return RerankCall(
+            shape="tei",
+            job=Job(RerankRequest(self.query, self.texts)),
+            raw_scores=self.raw_scores,
+            return_documents=self.return_text,
+        )
+
+
+class ResultDocument(BaseModel):
+    """A document as it is answered."""
+
+    text: str
+
+
+class RerankResult(BaseModel):
+    """One document's place in the answer."""
+
+    index: int = Field(description="0-based place of the document in the request.")
+    relevance_score: float = Field(description="Probability in (0, 1), or the score where `raw_scores` was asked for.")
+    document: ResultDocument | None = None
+
+
+class RerankMeta(BaseModel):
+    """About the answer."""
+
+    api_version: dict[str, str]
+    billed_units: dict[str, int]
+    model: str
+    query_truncated: bool
+    truncated_documents: list[int] = Field(description="Places in the request of the documents that were cut.")
+    warnings: list[str] | None = None
+
+
+class Usage(BaseModel):
+    """Tokens that went through the model."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class RerankAnswer(BaseModel):
+    """The answer in Cohere's shape, best first."""
+
+    id: str
+    model: str
+    results: list[RerankResult]
+    usage: Usage
+    meta: RerankMeta
+
+
+class ErrorAnswer(BaseModel):
+    """An error; ``message`` is Cohere's word for it, ``detail`` Jina's."""
+
+    id: str
+    message: str
+    detail: str
+    type: str
+
+
+def parse(body: bytes, *, max_documents: int) -> RerankCall:
+    """Return the call that a request body holds.
+
+    Raises:
+        InvalidRequest: the body is not JSON, lacks or mistypes a field, or holds too much or too little.
+    """
+    call = _read(body)
+    _check(call.job.request, max_documents)
+    return call
+
+
+def shape_of(body: bytes) -> Shape:
+    """Tell the shapes apart, even of a body that does not parse: only TEI's has `texts`, and it has no `documents`."""
+    return "tei" if b'"texts"' in body and b'"documents"' not in body else "cohere"
+
+
+def _read(body: bytes) -> RerankCall:
+    model = TeiBody if shape_of(body) == "tei" else RerankBody
+    try:
+        return model.model_validate_json(body).to_call()
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "json_invalid":
+            raise InvalidRequest(_explain(error), status=422) from error
+        first = error.errors()[0]
+    try:
+        # Lone surrogates are not Unicode but are legal JSON, and engines hold such documents.
+        clean = _without_surrogates(json.loads(body))
+    except (ValueError, RecursionError) as error:
+        reason = str(first.get("ctx", {}).get("error", first["msg"]))
+        raise InvalidRequest(f"the body is not JSON: {reason}; send an object with `query` and `documents`") from error
+    try:
+        return model.model_validate_json(json.dumps(clean)).to_call()
+    except ValidationError as error:
+        raise InvalidRequest(_explain(error), status=422) from error
+
+
+def _without_surrogates(value: Any) -> Any:
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("str", "TextDocument")) or "the body"
+    if first["type"] == "missing":
+        return f"{place} is missing; send an object with `query` and `documents`"
+    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{place} should be {message}, found {_kind(first['input'])}"
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    kind = "null" if value is None else names.get(type(value), type(value).__name__)
+    return f"{kind} ({value})" if isinstance(value, int | float) else kind
+
+
+def _check(request: RerankRequest, max_documents: int) -> None:
+    check_request(request.query, request.documents, max_documents=max_documents)
+    if not request.documents:
+        raise InvalidRequest("documents is empty; send at least one, or skip reranking where the first stage found nothing")
+    if not any(text.strip() for text in request.documents):
+        raise InvalidRequest(
+            "every document is empty; check that the engine sends the field to be judged"
+            " (in OpenSearch, that `_source` keeps the pipeline's document_fields)"
+        )

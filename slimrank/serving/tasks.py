@@ -1,0 +1,74 @@
+"""The rerank task: fetch the job, say who took it, score it, send the answer to who asked.
+
+Runs in the threads of a Celery worker; the model runs in one thread of its own beside them
+(``scoring_loop``), so what arrives while it is busy waits there and not in Redis' unacknowledged
+set. A task never raises: an error is an answer too.
+"""
+
+import logging
+from time import monotonic
+
+import redis
+from celery import Celery
+
+from slimrank.errors import ScoringError, SlimrankError
+from slimrank.serving import messages
+from slimrank.serving.backend import Job
+from slimrank.serving.scoring_loop import ScoringLoop
+
+log = logging.getLogger(__name__)
+
+
+class RerankTask:
+    """What one worker process does with a message."""
+
+    def __init__(self, scoring: ScoringLoop, store: redis.Redis, *, worker_id: str) -> None:
+        self._scoring = scoring
+        self._store = store
+        self._worker_id = worker_id
+
+    def __call__(self, request_id: str, reply_to: str) -> None:
+        """Score the job ``request_id`` if it is still wanted, and push the answer to the list ``reply_to``."""
+        job, timeout_seconds = self._fetch(request_id, reply_to)
+        if job is None:
+            log.debug("dropped id=%s reason=expired", request_id)
+            return
+        self._reply(reply_to, self._answer(request_id, job, timeout_seconds))
+
+    def _fetch(self, request_id: str, reply_to: str) -> tuple[Job | None, float]:
+        key = messages.job_key(request_id)
+        with self._store.pipeline(transaction=False) as pipe:
+            pipe.pttl(key)
+            pipe.get(key)
+            pipe.rpush(reply_to, messages.encode_claim(request_id, self._worker_id))
+            pipe.expire(reply_to, messages.REPLY_SECONDS)
+            left_ms, message, *_ = pipe.execute()
+        if message is None or left_ms <= 0:
+            return None, 0.0
+        return messages.decode_job(message), left_ms / 1000
+
+    def _answer(self, request_id: str, job: Job, timeout_seconds: float) -> bytes:
+        arrival = monotonic()
+        key = messages.job_key(request_id)
+        future = self._scoring.submit(
+            job, timeout_seconds=timeout_seconds, is_wanted=lambda: monotonic() - arrival < 0.05 or bool(self._store.exists(key))
+        )
+        try:
+            return messages.encode_answer(request_id, future.result())
+        except SlimrankError as error:
+            return messages.encode_error(request_id, error)
+        except Exception as error:  # the caller must not wait for its deadline because of a fault of ours
+            log.exception("failed id=%s", request_id)
+            text = f"the worker failed with {type(error).__name__}; its log says more"
+            return messages.encode_error(request_id, ScoringError(text))
+
+    def _reply(self, reply_to: str, message: bytes) -> None:
+        with self._store.pipeline(transaction=False) as pipe:
+            pipe.rpush(reply_to, message)
+            pipe.expire(reply_to, messages.REPLY_SECONDS)
+            pipe.execute()
+
+
+def install(app: Celery, task: RerankTask) -> None:
+    """Register the rerank task on an app."""
+    app.task(task.__call__, name=messages.TASK_NAME, ignore_result=True)

@@ -1,0 +1,104 @@
+"""A worker process: one model, one Celery worker of threads, and a sign of life in Redis.
+
+The gateway learns from the signs of life which models are served and whom it may wait for.
+SIGTERM is Celery's warm shutdown: jobs in hand are finished and answered, then the process ends.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+
+import redis
+
+from slimrank.errors import ModelNotReady
+from slimrank.serving import messages, queue, tasks
+from slimrank.serving.model import Model
+from slimrank.serving.scoring_loop import ScoringLoop
+from slimrank.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 0.5
+LIFE_SECONDS = 2.0
+"""A worker that was silent for so long is taken for dead."""
+
+
+class SignOfLife:
+    """Tells gateways that this worker is alive, until it is stopped."""
+
+    def __init__(self, store: redis.Redis, worker_id: str, *, model: str) -> None:
+        self._store = store
+        self._id = worker_id
+        self._message = json.dumps({"model": model, "host": socket.gethostname(), "pid": os.getpid()})
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sign-of-life", daemon=True)
+
+    def start(self) -> None:
+        """Show the first sign and go on in a thread.
+
+        Raises:
+            ModelNotReady: Redis does not answer.
+        """
+        try:
+            self._show()
+        except redis.RedisError as error:
+            raise ModelNotReady(f"Redis does not answer: {error}; start it, or set SLIMRANK_REDIS_URL") from error
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Withdraw: no new work is meant for this worker."""
+        self._stopping.set()
+        self._thread.join()
+        try:
+            self._store.delete(messages.worker_key(self._id))
+        except redis.RedisError:
+            log.warning("withdraw worker=%s failed; the sign expires by itself", self._id)
+
+    def _show(self) -> None:
+        with self._store.pipeline(transaction=False) as pipe:
+            pipe.set(messages.worker_key(self._id), self._message, px=int(LIFE_SECONDS * 1000))
+            pipe.sadd(messages.WORKERS_KEY, self._id)
+            pipe.execute()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(BEAT_SECONDS):
+            try:
+                self._show()
+            except redis.RedisError as error:
+                log.warning("beat worker=%s failed error=%s", self._id, type(error).__name__)
+
+
+def run_worker(settings: Settings, model: Model) -> None:
+    """Serve a model until SIGTERM or SIGINT.
+
+    Raises:
+        ModelNotReady: Redis does not answer.
+    """
+    store, app, worker_id = queue.connect(settings), queue.make_app(settings), uuid.uuid4().hex
+    scoring = ScoringLoop(model)
+    tasks.install(app, tasks.RerankTask(scoring, store, worker_id=worker_id))
+    life = SignOfLife(store, worker_id, model=model.name)
+    life.start()
+    scoring.start()
+    if settings.log_level != "debug":  # Celery logs every task at info
+        logging.getLogger("celery").setLevel(logging.WARNING)
+    log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, queue.address(settings))
+    try:
+        celery_worker = app.Worker(
+            pool="threads",
+            concurrency=settings.worker_requests,
+            queues=[messages.queue_name(model.name)],
+            hostname=f"{worker_id}@{socket.gethostname()}",
+            loglevel=settings.log_level.upper(),
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        celery_worker.start()
+    finally:
+        scoring.stop()
+        life.stop()

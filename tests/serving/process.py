@@ -1,0 +1,89 @@
+"""Real gateway and worker processes for the tests, over a fake scorer or a model folder.
+
+    python -m tests.serving.process gateway|worker      with SLIMRANK_* set; scores with FakeScorer
+
+SLIMRANK_FAKE_MODEL names the fake model, SLIMRANK_FAKE_SECONDS is how long it takes.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.nodes import process
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 60
+
+
+@contextlib.contextmanager
+def gateway(*, fake: bool = True, wait_ready: bool = True, **settings: object) -> Iterator[str]:
+    """Run a gateway with these settings; yield its URL."""
+    port = process.free_port()
+    url = f"http://127.0.0.1:{port}"
+    path = "/readyz" if wait_ready else "/healthz"
+    role = "gateway" if fake else "serve"
+    with _running(role, settings | {"port": port}, fake=fake, is_up=lambda: answers(url + path)):
+        yield url
+
+
+@contextlib.contextmanager
+def worker(*, fake: bool = True, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker with these settings; it may not serve yet."""
+    with _running("worker", settings, fake=fake, is_up=lambda: True) as running:
+        yield running
+
+
+def answers(url: str) -> bool:
+    """Tell whether a GET is answered with 200."""
+    try:
+        return httpx.get(url, timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@contextlib.contextmanager
+def _running(
+    role: str, settings: dict[str, object], *, fake: bool, is_up: Callable[[], bool]
+) -> Iterator[subprocess.Popen[bytes]]:
+    module = ["tests.serving.process", role] if fake else ["slimrank", role]
+    # Settings go through the environment, as in production; the folder is nobody's.
+    names = {f"SLIMRANK_{name.upper()}": str(value) for name, value in settings.items()}
+    env = [f"{name}={value}" for name, value in ({"PYTHONPATH": str(ROOT)} | names).items()]
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["/usr/bin/env", *env, sys.executable, "-m", *module]
+        with process.running(command, folder=Path(folder), is_up=is_up, timeout_seconds=START_SECONDS) as running:
+            try:
+                yield running
+            finally:
+                if os.environ.get("SLIMRANK_TEST_LOGS"):
+                    sys.stderr.write((Path(folder) / "node.log").read_text(errors="replace"))
+
+
+def main(role: str) -> None:
+    """Run one process over a fake scorer."""
+    from slimrank import settings as process_settings
+    from slimrank.serving.embedded import EmbeddedBackend
+    from slimrank.serving.model import Model
+    from slimrank.serving.server import run_gateway
+    from slimrank.serving.worker import run_worker
+    from slimrank.telemetry import configure_logging
+    from tests.doubles import FakeScorer
+
+    settings = process_settings.load()
+    scorer = FakeScorer(seconds=float(os.environ.get("SLIMRANK_FAKE_SECONDS", "0")))
+    model = Model(os.environ.get("SLIMRANK_FAKE_MODEL", "fake"), scorer)
+    configure_logging(settings.log_level)
+    if role == "worker":
+        run_worker(settings, model)
+    else:
+        run_gateway(settings, EmbeddedBackend(model) if settings.embedded else None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,28 @@
+"""Every error that a caller can meet has its place in the one table."""
+
+from slimrank import errors
+from slimrank.serving.answers import error_body
+from slimrank.serving.failures import failure_of
+
+
+def all_of(kind: type[Exception]) -> set[type[Exception]]:
+    return {kind}.union(*(all_of(child) for child in kind.__subclasses__()))
+
+
+def test_every_scoring_error_has_a_status_of_its_own() -> None:
+    kinds = all_of(errors.ScoringError) | {errors.InvalidRequest}
+    assert len({failure_of(kind("x")).status for kind in kinds}) == len(kinds)
+    assert all(failure_of(kind("why")).message == "why" for kind in kinds)
+
+
+def test_other_errors_say_nothing_of_their_cause() -> None:
+    failure = failure_of(KeyError("/etc/secret"))
+    assert failure.status == 500
+    assert "secret" not in failure.message
+
+
+def test_every_kind_of_failure_has_a_body_in_each_shape() -> None:
+    for kind in all_of(errors.ScoringError) | {errors.InvalidRequest, KeyError}:
+        failure = failure_of(kind("x"))
+        assert error_body(failure, shape="tei", request_id="1")["error"] == failure.message
+        assert error_body(failure, shape="cohere", request_id="1")["message"] == failure.message
