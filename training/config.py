@@ -59,14 +59,13 @@ class LossConfig(Settings):
     pointwise_weight: float = Field(0.2, ge=0)
 
 
-class FinegrainedConfig(Settings):
-    """Stage 2."""
+class StageConfig(Settings):
+    """What both stages need."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    loss: LossConfig = Field(default_factory=LossConfig)
     groups: Path = Field(Path("runs/groups/groups.jsonl"), description="training groups, made by `slimrank train prepare`")
-    output: Path = Field(Path("runs/finegrained"), description="folder of checkpoints and logs")
+    output: Path = Field(description="folder of checkpoints and logs")
     steps: int = Field(ge=1)
     document_tokens: dict[int, float] = Field(
         default={128: 1.0}, description="cuts of the documents and how often each is drawn; lengths are mixed on purpose"
@@ -75,6 +74,33 @@ class FinegrainedConfig(Settings):
     threads: int | None = Field(None, ge=1)
     checkpoint_minutes: float = Field(5.0, gt=0)
     keep_checkpoints: int = Field(3, ge=1)
+
+
+class FinegrainedConfig(StageConfig):
+    """Stage 2."""
+
+    loss: LossConfig = Field(default_factory=LossConfig)
+    output: Path = Path("runs/finegrained")
+
+
+class WarmupConfig(StageConfig):
+    """Stage 1. ``groups_per_step`` of the optimizer does not apply: a step is one batch of pairs."""
+
+    objective: Literal["grpo", "exact", "ce"] = "grpo"
+    output: Path = Path("runs/warmup")
+    batch_pairs: int = Field(8, ge=2, description="different pairs a step, half of them relevant")
+    generations: int = Field(8, ge=2, description="GRPO: digits drawn for each pair")
+    temperature: float = Field(1.0, gt=0)
+    accuracy_weight: float = 1.0
+    format_weight: float = 0.3
+    reference_weight: float = Field(0.02, ge=0, description="of the KL divergence from the model without its adapter")
+    keep_between: tuple[float, float] | None = Field(
+        None, description="train only on pairs whose right answer has a probability in this range before training"
+    )
+    filter_pairs: int = Field(512, ge=2, description="how many pairs are looked at for keep_between")
+    dev_pairs: int = Field(64, ge=2, description="pairs kept out for balanced accuracy")
+    evaluate_every: int = Field(25, ge=1, description="steps")
+    patience: int = Field(4, ge=1, description="evaluations without a better balanced accuracy before it stops")
 
 
 T = TypeVar("T", bound=Settings)

@@ -11,8 +11,6 @@ Killed at any moment, the same command goes on from the newest checkpoint and pa
 same losses: the order of groups and the cuts of documents depend on the seed and the step alone.
 """
 
-import json
-import logging
 import math
 import random
 import time
@@ -25,13 +23,12 @@ from torch import Tensor
 
 from slimrank.errors import ConfigError
 from slimrank.prompt import SLIMRANK, PromptEncoder
-from training import checkpoint, losses
-from training.config import FinegrainedConfig, LossConfig, OptimizerConfig
+from training import losses
+from training.config import FinegrainedConfig, LossConfig
 from training.data import Group, read_groups
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.progress import RunLog
-
-log = logging.getLogger(__name__)
+from training.stepper import Stepper
 
 
 def train(config: FinegrainedConfig) -> Path:
@@ -49,58 +46,18 @@ def train(config: FinegrainedConfig) -> Path:
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(config.model.base))))
     model = load_model(config.model)
     scorer = GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id).train()
-    stepper = Stepper(scorer, config.optimizer, config.steps)
-    first_step = _resume(config.output, stepper)
+    stepper = Stepper(model, config.optimizer, config.steps)
+    first_step = stepper.resume(config.output)
     last_saved = time.monotonic()
     with RunLog(config.output, steps=config.steps, first_step=first_step) as run_log:
         for step in range(first_step + 1, config.steps + 1):
             started = time.monotonic()
-            values = _step(step, groups, encoder, stepper, config)
+            values = _step(step, groups, encoder, scorer, stepper, config)
             run_log.write(step, {**values, "seconds": round(time.monotonic() - started, 3)})
             if time.monotonic() - last_saved > config.checkpoint_minutes * 60:
-                _save(config, step, stepper)
+                stepper.save(step, config)
                 last_saved = time.monotonic()
-    return _save(config, config.steps, stepper)
-
-
-class Stepper:
-    """Adam steps on float32 masters of the trained weights, with the configured schedule."""
-
-    def __init__(self, scorer: GroupScorer, config: OptimizerConfig, steps: int) -> None:
-        self.scorer, self.config, self.steps = scorer, config, steps
-        trained = [(name, weight) for name, weight in scorer.model.named_parameters() if weight.requires_grad]
-        self.names = [name for name, _ in trained]
-        self._weights = [weight for _, weight in trained]
-        self.masters = [weight.detach().float().clone().requires_grad_() for weight in self._weights]
-        self.optimizer = torch.optim.AdamW(
-            self.masters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-        )
-
-    def learning_rate(self, step: int) -> float:
-        """Return the rate of a 1-based step: linear rise, plateau, linear fall to zero."""
-        config = self.config
-        rise = min(1.0, step / max(1, config.warmup_steps))
-        decay_steps = max(1.0, config.decay_share * self.steps)
-        fall = min(1.0, (self.steps - step + 1) / decay_steps)
-        return config.learning_rate * min(rise, fall)
-
-    def step(self, step: int) -> float:
-        """Apply the gathered gradients and clear them; return their norm before clipping."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(step)
-        for master, weight in zip(self.masters, self._weights, strict=True):
-            master.grad = None if weight.grad is None else weight.grad.float() / self.config.groups_per_step
-            weight.grad = None
-        norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.config.max_gradient_norm))
-        self.optimizer.step()
-        self.write_back()
-        return norm
-
-    def write_back(self) -> None:
-        """Copy the masters into the model."""
-        with torch.no_grad():
-            for master, weight in zip(self.masters, self._weights, strict=True):
-                weight.copy_(master)
+    return stepper.save(config.steps, config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +102,7 @@ def group_order(count: int, steps: int, seed: int) -> list[int]:
 
 
 def _step(
-    step: int, groups: list[Group], encoder: PromptEncoder, stepper: Stepper, config: FinegrainedConfig
+    step: int, groups: list[Group], encoder: PromptEncoder, scorer: GroupScorer, stepper: Stepper, config: FinegrainedConfig
 ) -> dict[str, float | str | None]:
     per_step = config.optimizer.groups_per_step
     visited = group_order(len(groups), step * per_step, config.seed)[-per_step:]
@@ -156,7 +113,7 @@ def _step(
         draw = random.Random(f"{config.seed}-{step}-{visit}")
         cut = draw.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
         prefix, bodies = encode_group(group, encoder, cut)
-        result = group_loss(stepper.scorer(prefix, bodies), group, config.loss)
+        result = group_loss(scorer(prefix, bodies), group, config.loss)
         total += float(result.loss.detach()) / per_step
         if not math.isfinite(total):
             raise ConfigError(
@@ -183,23 +140,3 @@ def agreement(scores: Tensor, group: Group) -> dict[str, float | None]:
         if teacher is not None and any(group.relevance)
         else None,
     }
-
-
-def _save(config: FinegrainedConfig, step: int, stepper: Stepper) -> Path:
-    state = checkpoint.optimizer_state(stepper.optimizer, stepper.names, stepper.masters)
-    progress = {"config": json.loads(config.model_dump_json())}
-    place = checkpoint.save_checkpoint(config.output, step, stepper.scorer.model, state, progress, keep=config.keep_checkpoints)
-    log.info("checkpoint path=%s step=%d", place, step)
-    return place
-
-
-def _resume(output: Path, stepper: Stepper) -> int:
-    """Restore the newest checkpoint, if there is one, and return its step."""
-    found = checkpoint.checkpoints(output)
-    if not found:
-        return 0
-    state, progress = checkpoint.load_checkpoint(found[-1])
-    checkpoint.restore_optimizer(stepper.optimizer, stepper.names, stepper.masters, state)
-    stepper.write_back()
-    log.info("resume path=%s step=%d", found[-1], progress["step"])
-    return int(progress["step"])

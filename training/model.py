@@ -99,7 +99,7 @@ class GroupScorer(nn.Module):
     def last_hidden(self, prefix: Sequence[int], bodies: Sequence[Sequence[int]]) -> Tensor:
         """Return the final hidden state at the answer slot, shape (N, hidden size)."""
         device = next(self.model.parameters()).device
-        backbone = self._backbone()
+        backbone = self.backbone
         shared = _cache()
         backbone(input_ids=torch.tensor([list(prefix)], device=device), past_key_values=shared, use_cache=True)
         expanded = _cache()
@@ -115,7 +115,8 @@ class GroupScorer(nn.Module):
         last: Tensor = hidden[torch.arange(len(bodies), device=device), lengths - 1]
         return last
 
-    def _backbone(self) -> Any:
+    @property
+    def backbone(self) -> Any:
         """Return the model below the head; PEFT wraps it twice."""
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return base.model

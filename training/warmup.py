@@ -1,0 +1,188 @@
+"""Stage 1, prompt warm-up: ``slimrank train warmup CONFIG``.
+
+After ProRank (arXiv 2506.03487): reinforcement learning teaches a small model to follow the
+prompt and to judge coarsely, with rewards for format and relevance, before any fine-grained
+score. ``objective: grpo`` is the paper's way, by TRL (``training.grpo``); ``exact`` is the same
+expected reward in closed form, one forward a pair and no sampling; ``ce`` is the control.
+
+Departures: (1) the assistant's turn begins with ``Relevance: ``, which lifts the untrained
+model's share of legal answers from .03 to .57; (2) answers are one token; (3) batches hold as
+many relevant pairs as irrelevant ones. It stops early when balanced accuracy on pairs kept out of
+training no longer rises. What it leaves is an adapter that stage 2 takes as ``model.start``.
+"""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from slimrank.errors import ConfigError
+from slimrank.prompt import SLIMRANK, PromptEncoder
+from training import objectives
+from training.config import WarmupConfig
+from training.data import read_groups
+from training.model import GroupScorer, load_model, tokenizer_file
+from training.pairs import Pair, balanced_pairs, batches, filter_pairs
+from training.progress import RunLog
+from training.stepper import Stepper
+
+log = logging.getLogger(__name__)
+
+
+def train(config: WarmupConfig) -> Path:
+    """Run stage 1 and return the last checkpoint's folder.
+
+    Raises:
+        ConfigError: the configuration does not fit the model, or the loss is not finite.
+        DataError: the groups cannot be read or hold no judged pairs.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(config.model.base))))
+    judge = Judge(
+        GroupScorer(load_model(config.model), relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder
+    )
+    judge.document_tokens = max(config.document_tokens)
+    pairs = balanced_pairs(read_groups(config.groups), config.seed)
+    dev, pairs = pairs[: config.dev_pairs], pairs[config.dev_pairs :]
+    if config.keep_between is not None:
+        pairs = filter_pairs(pairs[: config.filter_pairs], judge.chances_of_right, *config.keep_between)
+    log.info("warmup objective=%s pairs=%d dev=%d", config.objective, len(pairs), len(dev))
+    if config.objective == "grpo":
+        from training.grpo import train_grpo
+
+        return train_grpo(config, judge, pairs, dev)
+    return _train_without_sampling(config, judge, pairs, dev)
+
+
+class Judge:
+    """A model and its prompt: pairs in, answer probabilities out."""
+
+    document_tokens = 128
+
+    def __init__(self, scorer: GroupScorer, encoder: PromptEncoder) -> None:
+        self.scorer, self.encoder = scorer, encoder
+
+    def ids(self, pair: Pair) -> list[int]:
+        """Return the token ids of a pair, its document cut to ``document_tokens``."""
+        prefix = self.encoder.prefix_ids(pair.query).ids
+        (body,) = self.encoder.document_ids([pair.document], len(prefix))
+        return prefix + body.ids[: self.document_tokens] + list(self.encoder.suffix_ids)
+
+    def logits(self, pairs: Sequence[Pair]) -> Tensor:
+        """Return the whole vocabulary's logits at the answer slot, shape (B, V)."""
+        rows = [self.ids(pair) for pair in pairs]
+        width = max(len(row) for row in rows)
+        padded = torch.zeros((len(rows), width), dtype=torch.long)
+        for index, row in enumerate(rows):
+            padded[index, : len(row)] = torch.tensor(row)
+        hidden = self.scorer.backbone(input_ids=padded, use_cache=False).last_hidden_state
+        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
+        logits: Tensor = self.scorer.model.get_output_embeddings()(last)
+        return logits
+
+    def chances(self, pairs: Sequence[Pair]) -> objectives.AnswerChances:
+        """Return the probability of the right and the wrong digit for each pair."""
+        return self.chances_of(self.logits(pairs), pairs)
+
+    def chances_of(self, logits: Tensor, pairs: Sequence[Pair]) -> objectives.AnswerChances:
+        """Return the same from logits that were already made."""
+        labels = torch.tensor([pair.relevant for pair in pairs])
+        return objectives.answer_chances(
+            logits, labels, relevant_id=self.encoder.relevant_id, irrelevant_id=self.encoder.irrelevant_id
+        )
+
+    @torch.inference_mode()
+    def chances_of_right(self, pairs: Sequence[Pair], *, batch_size: int = 16) -> list[float]:
+        """Return the probability of the right digit for each pair."""
+        starts = range(0, len(pairs), batch_size)
+        return [value for start in starts for value in self.chances(pairs[start : start + batch_size]).right.tolist()]
+
+
+@torch.inference_mode()
+def judge_dev(judge: Judge, dev: Sequence[Pair], *, batch_size: int = 16) -> dict[str, float]:
+    """Return balanced accuracy of the likelier digit, and the mass of both digits."""
+    right: dict[bool, list[float]] = {True: [], False: []}
+    mass: list[float] = []
+    for start in range(0, len(dev), batch_size):
+        batch = dev[start : start + batch_size]
+        chances = judge.chances(batch)
+        for pair, good, bad in zip(batch, chances.right.tolist(), chances.wrong.tolist(), strict=True):
+            right[pair.relevant].append(float(good > bad))
+            mass.append(good + bad)
+    balanced = sum(math.fsum(hits) / max(1, len(hits)) for hits in right.values()) / 2
+    return {"balanced_accuracy": balanced, "format": math.fsum(mass) / len(mass)}
+
+
+class Plateau:
+    """Says when a value has not risen for ``patience`` looks."""
+
+    def __init__(self, patience: int) -> None:
+        self._patience, self._best, self._since = patience, -math.inf, 0
+
+    def reached(self, value: float) -> bool:
+        """Take a value; return whether it is time to stop."""
+        self._since = 0 if value > self._best else self._since + 1
+        self._best = max(self._best, value)
+        return self._since >= self._patience
+
+
+def _train_without_sampling(config: WarmupConfig, judge: Judge, pairs: Sequence[Pair], dev: Sequence[Pair]) -> Path:
+    stepper = Stepper(judge.scorer.model, config.optimizer, config.steps)
+    first_step = stepper.resume(config.output)
+    plateau, last_saved = Plateau(config.patience), time.monotonic()
+    stream = islice(batches(pairs, config.batch_pairs, config.seed), first_step, config.steps)
+    step = first_step
+    with RunLog(config.output, steps=config.steps, first_step=first_step) as run_log:
+        for step, batch in enumerate(stream, start=first_step + 1):
+            judge.document_tokens = _cut(config, step)
+            values = _step(config, judge, batch, step, stepper)
+            looked = step % config.evaluate_every == 0
+            run_log.write(step, {**values, **(judge_dev(judge, dev) if looked else {})})
+            if looked and plateau.reached(judge_dev(judge, dev)["balanced_accuracy"]):
+                break
+            if time.monotonic() - last_saved > config.checkpoint_minutes * 60:
+                stepper.save(step, config)
+                last_saved = time.monotonic()
+    return stepper.save(step, config)
+
+
+def _step(
+    config: WarmupConfig, judge: Judge, batch: Sequence[Pair], step: int, stepper: Stepper
+) -> dict[str, float | str | None]:
+    logits = judge.logits(batch)
+    chances = judge.chances_of(logits, batch)
+    if config.objective == "ce":
+        loss = objectives.cross_entropy_loss(chances)
+    else:
+        loss = objectives.exact_loss(chances, accuracy_weight=config.accuracy_weight, format_weight=config.format_weight)
+    if config.reference_weight and hasattr(judge.scorer.model, "disable_adapter"):
+        with torch.no_grad(), judge.scorer.model.disable_adapter():
+            reference = judge.logits(batch)
+        loss = loss + config.reference_weight * objectives.reference_divergence(logits, reference)
+    if not torch.isfinite(loss):
+        raise ConfigError(f"the loss of step {step} is {float(loss)}; the last checkpoint is intact: lower the learning rate")
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = stepper.step(step)
+    right, wrong = chances.right.detach(), chances.wrong.detach()
+    return {
+        "loss": round(float(loss.detach()), 6),
+        "accuracy": float((right > wrong).float().mean()),
+        "right": float(right.mean()),
+        "legal": float((right + wrong).mean()),
+        "gradient_norm": round(norm, 4),
+        "learning_rate": stepper.learning_rate(step),
+    }
+
+
+def _cut(config: WarmupConfig, step: int) -> int:
+    lengths = config.document_tokens
+    return random.Random(f"{config.seed}-{step}").choices(list(lengths), weights=list(lengths.values()))[0]
