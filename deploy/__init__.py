@@ -1,0 +1,1 @@
+"""What runs slimrank for somebody: the demo, images, charts, dashboards. Nothing imports this package."""

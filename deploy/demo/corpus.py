@@ -1,0 +1,147 @@
+"""Build the demo corpus: the documentation strings of the running interpreter's standard library.
+
+One document for each public module, class, function, method and property that has a documentation string:
+id = dotted name, title = signature, text = docstring. `build` writes them as a BEIR folder, together with the
+queries and judgments kept beside this file. How the library is read is `library.py`'s affair.
+
+Plain standard library on purpose, so that any interpreter can run it from a checkout, with nothing installed:
+
+    python3.13 -m deploy.demo.corpus --check        # every judged id exists there
+    python3.13 -m deploy.demo.corpus --out FOLDER   # write the BEIR folder
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.demo.inspection import Entry
+from deploy.demo.library import Library, public_modules
+
+_HERE = Path(__file__).resolve().parent
+QUERIES = _HERE / "queries.jsonl"
+QRELS = _HERE / "qrels.tsv"
+_CODE = [_HERE / name for name in ("corpus.py", "library.py", "inspection.py")]
+_BUILT = "built.json"  # in a written folder: what it was made from, and how many documents it holds
+
+# Where the name to import is not the name that the source shows.
+_PUBLIC_PREFIX = {"multiprocessing.context.BaseContext.": "multiprocessing.", "posixpath": "os.path"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One documented name of the standard library."""
+
+    doc_id: str
+    title: str
+    text: str
+
+
+def iterate_documents() -> Iterator[Document]:
+    """Yield every document, sorted by id.
+
+    What has the same name inside its module, the same signature and the same text is one thing seen from several
+    modules: the shortest dotted name stays (`asyncio.run`, not `asyncio.runners.run`).
+    """
+    library = Library()
+    distinct: dict[Entry, str] = {}
+    by_id: dict[str, Document] = {}
+    for module in public_modules():
+        for entry in library.entries(module):
+            doc_id = _public_id(f"{module}.{entry.path}" if entry.path else module)
+            known = distinct.get(entry)
+            if known is None or _prominence(doc_id) < _prominence(known):
+                distinct[entry] = doc_id
+    for entry, doc_id in distinct.items():
+        by_id[doc_id] = Document(doc_id, f"{entry.kind}{doc_id}{entry.parameters}", entry.text)
+    yield from (by_id[doc_id] for doc_id in sorted(by_id))
+
+
+def _public_id(doc_id: str) -> str:
+    for prefix, public in _PUBLIC_PREFIX.items():
+        if doc_id.startswith(prefix):
+            return public + doc_id[len(prefix) :]
+    return doc_id
+
+
+def _prominence(doc_id: str) -> tuple[int, str]:
+    return doc_id.count("."), doc_id
+
+
+def build(folder: Path) -> int:
+    """Write the BEIR folder, unless this Python and these judgments have already written it.
+
+    The folder appears whole or not at all; one that is there is replaced.
+
+    Returns:
+        The number of documents.
+    """
+    fingerprint = _fingerprint()
+    built = folder / _BUILT
+    if built.is_file():
+        known = json.loads(built.read_text(encoding="utf-8"))
+        if known["fingerprint"] == fingerprint:
+            return int(known["documents"])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        made = Path(scratch) / "made"
+        count = _write(made)
+        (made / _BUILT).write_text(json.dumps({"fingerprint": fingerprint, "documents": count}) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rename(Path(scratch) / "old")
+        made.rename(folder)
+    return count
+
+
+def _write(folder: Path) -> int:
+    (folder / "qrels").mkdir(parents=True)
+    shutil.copyfile(QUERIES, folder / "queries.jsonl")
+    shutil.copyfile(QRELS, folder / "qrels" / "test.tsv")
+    documents = list(iterate_documents())
+    with (folder / "corpus.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        for document in documents:
+            record = {"_id": document.doc_id, "title": document.title, "text": document.text}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return len(documents)
+
+
+def _fingerprint() -> str:
+    """Hash all that the folder depends on: the interpreter, the code that reads it, the queries and the judgments."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in (*_CODE, QUERIES, QRELS):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def missing_ids() -> list[str]:
+    """Return the judged ids that this interpreter's corpus does not hold, sorted."""
+    rows = QRELS.read_text(encoding="utf-8").splitlines()[1:]
+    judged = {row.split("\t")[1] for row in rows}
+    return sorted(judged - {document.doc_id for document in iterate_documents()})
+
+
+def main() -> int:
+    """Build or check the corpus from the command line; the exit status is 1 when a judged id is missing."""
+    parser = argparse.ArgumentParser(description="The demo corpus: this Python's own documentation strings.")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--out", type=Path, metavar="FOLDER", help="write the BEIR folder here")
+    action.add_argument("--check", action="store_true", help="say which judged ids this Python lacks")
+    chosen = parser.parse_args()
+    if chosen.out:
+        print(f"{build(chosen.out)} documents in {chosen.out}")
+        return 0
+    missing = missing_ids()
+    version = ".".join(map(str, sys.version_info[:3]))
+    print(f"Python {version}: {len(missing)} judged ids missing", *missing, sep="\n  ")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
