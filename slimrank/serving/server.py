@@ -9,6 +9,7 @@ import uvicorn
 from slimrank.errors import ConfigError
 from slimrank.serving.backend import Backend
 from slimrank.serving.gateway import make_gateway
+from slimrank.serving.segments import GatheringProtocol
 from slimrank.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -26,15 +27,22 @@ def run_gateway(settings: Settings, backend: Backend | None = None) -> None:
     backend = backend or _backend(settings)
     listener = _listen(settings)
     log.info("listening host=%s port=%d embedded=%s", settings.host, listener.getsockname()[1], settings.embedded)
-    config = uvicorn.Config(
+    config = uvicorn_config(settings, backend)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def uvicorn_config(settings: Settings, backend: Backend) -> uvicorn.Config:
+    """Return how the gateway is served over HTTP."""
+    return uvicorn.Config(
         make_gateway(settings, backend),
         access_log=False,
+        http=GatheringProtocol,
         log_config=None,
+        port=settings.port,
         server_header=False,
         timeout_graceful_shutdown=int(settings.timeout_seconds) + 1,
     )
-    with listener:
-        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _backend(settings: Settings) -> Backend:

@@ -11,8 +11,8 @@ import uvicorn
 
 from slimrank.serving.backend import Backend
 from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.gateway import make_gateway
 from slimrank.serving.model import Model
+from slimrank.serving.server import uvicorn_config
 from slimrank.settings import Settings
 from tests.doubles import FakeScorer
 
@@ -20,7 +20,7 @@ from tests.doubles import FakeScorer
 @contextmanager
 def in_thread(settings: Settings, backend: Backend) -> Iterator[httpx.Client]:
     """Run a gateway until the block ends; yield a client of it."""
-    server = uvicorn.Server(uvicorn.Config(make_gateway(settings, backend), port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn_config(settings.model_copy(update={"port": 0}), backend))
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

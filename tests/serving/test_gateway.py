@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 from httpx import Client
@@ -177,3 +178,26 @@ def test_the_tei_shape_is_told_by_its_fields(client: Client) -> None:
     assert answer[0]["score"] > answer[1]["score"]
     status, answer = post(client, {"query": "", "texts": ["a"]}, "/rerank")
     assert (status, answer["error_type"]) == (400, "Validation")
+
+
+def test_a_body_without_a_length_is_refused_as_it_passes_the_limit(client: Client) -> None:
+    pieces = (b"x" * 2**20 for _ in range(64))
+    answer = client.post("/v1/rerank", content=pieces)
+    assert answer.status_code == 413
+    assert answer.headers["connection"] == "close"
+
+
+def test_header_and_body_leave_in_one_segment(client: Client) -> None:
+    body = json.dumps(GOOD).encode()
+    request = b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    whole = 0
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+        for _ in range(20):
+            connection.sendall(request)
+            first = connection.recv(65536)
+            head, _, rest = first.partition(b"\r\n\r\n")
+            missing = int(re.search(rb"content-length: (\d+)", head)[1]) - len(rest)
+            whole += missing == 0
+            while missing:
+                missing -= len(connection.recv(missing))
+    assert whole >= 18

@@ -1,0 +1,45 @@
+"""Answers that leave in one TCP segment.
+
+uvicorn writes the header and the body one after the other, which makes two segments, and a peer
+that delays its acknowledgements can turn that into tens of milliseconds a search. Here what is
+written in one turn of the event loop is sent in one call. (TCP_NODELAY is set by asyncio itself.)
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class _GatheringTransport:
+    """A transport that gathers writes until the loop's next turn; all else goes to the real one."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._transport.is_closing():
+            self._transport.write(b"".join(pieces))
+
+
+class GatheringProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol over a gathering transport."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Take over a new connection."""
+        super().connection_made(_GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
