@@ -1,0 +1,116 @@
+"""The text of a hit: which of its fields a reranker reads, and how they are joined.
+
+Values are read from `_source`, or from `fields` and `highlight` where those were asked for. Missing fields are empty,
+lists are joined with a space, fields with a line break, and a template puts words around them.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from slimrank.errors import ConfigError
+
+Json = dict[str, Any]
+
+_PLACEHOLDER = re.compile(r"\{([\w.@-]+)\}")
+FRAGMENT_JOINT = " ... "
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How a hit becomes a document.
+
+    Attributes:
+        fields: dotted names; without any, all strings of the hit's top level.
+        text: words with `{field}` placeholders; lines left blank by missing fields are dropped.
+    """
+
+    fields: tuple[str, ...] = ()
+    text: str | None = None
+
+    @classmethod
+    def of(cls, fields: Sequence[str] = (), text: str | None = None) -> "Template":
+        """Make one from fields, or from a text, whose placeholders are then the fields.
+
+        Raises:
+            ConfigError: both were given, or the text has no placeholder.
+        """
+        if text is None:
+            return cls(tuple(fields))
+        if fields:
+            raise ConfigError("give fields or a template, not both: a template names its fields, as in '{title}: {body}'")
+        names = tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
+        if not names:
+            raise ConfigError(f"the template {text!r} names no field; write one in braces, as in '{{title}}: {{body}}'")
+        return cls(names, text)
+
+    def render(self, hit: Json) -> str:
+        """Return the document of a hit."""
+        if not self.fields:
+            return "\n".join(_all_strings(hit.get("_source") or {}))
+        values = {name: field_text(hit, name) for name in self.fields}
+        if self.text is None:
+            return "\n".join(value for value in values.values() if value)
+        filled = [(_PLACEHOLDER.sub(lambda found: values[found[1]], line), line) for line in self.text.split("\n")]
+        return "\n".join(
+            text
+            for text, line in filled
+            if not _PLACEHOLDER.search(line) or any(values[name] for name in _PLACEHOLDER.findall(line))
+        )
+
+
+def _all_strings(source: Json) -> Iterator[str]:
+    for value in source.values():
+        if text := _join(value if isinstance(value, str | list) else None):
+            yield text
+
+
+def field_text(hit: Json, name: str) -> str:
+    """Return one field of a hit as text; a sub-field such as title.english is read from its parent."""
+    fragments = (hit.get("highlight") or {}).get(name)
+    if fragments:
+        return FRAGMENT_JOINT.join(fragments)
+    for source in (hit.get("fields") or {}, hit.get("_source") or {}):
+        path = name
+        while path:
+            if text := _join(_lookup(source, path)):
+                return text
+            path = path.rpartition(".")[0]
+    return ""
+
+
+def _lookup(value: Any, path: str) -> Any:
+    """Follow a dotted path through objects and lists; a key may itself hold dots."""
+    if isinstance(value, list):
+        return [found for entry in value if (found := _lookup(entry, path)) is not None]
+    if not isinstance(value, dict):
+        return None
+    if path in value:
+        return value[path]
+    head, _, tail = path.partition(".")
+    while tail:
+        if head in value:
+            return _lookup(value[head], tail)
+        more, _, tail = tail.partition(".")
+        head = f"{head}.{more}"
+    return None
+
+
+def _join(value: Any) -> str:
+    match value:
+        case str():
+            return value.strip()
+        case bool() | int() | float():
+            return str(value)
+        case list():
+            return " ".join(text for entry in value if (text := _join(entry)))
+        case _:
+            return ""
+
+
+def matches(name: str, patterns: Sequence[Any]) -> bool:
+    """Tell whether a field is asked for by a list of names and wildcards, as `fields` and `_source` hold them."""
+    names = [pattern.get("field", "") if isinstance(pattern, dict) else str(pattern) for pattern in patterns]
+    return any(fnmatchcase(name, pattern) or name.startswith(pattern + ".") for pattern in names)

@@ -1,0 +1,110 @@
+"""A scorer that asks slimrank's gateway over HTTP, so that engine code need not know where the model runs.
+
+Sends scores, not probabilities, and puts the answer back into the order asked by its indices. It never retries: the
+caller's deadline is short and its fall-back, the first stage's order, is good.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import httpx
+import numpy as np
+
+from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError
+from slimrank.types import Scored
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+
+
+class GatewayScorer:
+    """Scores through POST /v1/rerank of the gateway at `url`.
+
+    Args:
+        timeout_seconds: for connecting and for each read.
+        http: a client of one's own, for tests and for TLS settings.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        http: httpx.Client | None = None,
+    ) -> None:
+        parts = httpx.URL(url)
+        if parts.scheme not in {"http", "https"} or not parts.host:
+            raise ConfigError(f"asked to score through the gateway {url!r}; a URL such as http://localhost:8080 is needed")
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = http or httpx.Client(timeout=timeout_seconds)
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        """Return a score for each document, in the order given.
+
+        Raises:
+            ModelNotReady: nothing answers, or no model is ready.
+            DeadlineExceeded: the answer did not come in time.
+            Overloaded: too much work is waiting.
+            InvalidRequest: the gateway will not take this request.
+            ScoringError: the answer is not one score a document.
+        """
+        body: dict[str, Any] = {"query": query, "documents": list(documents), "raw_scores": True}
+        if instruction is not None:
+            body["instruction"] = instruction
+        try:
+            answer = self._http.post(f"{self.url}/v1/rerank", json=body, headers=self._headers)
+        except httpx.TimeoutException as error:
+            raise DeadlineExceeded(f"the gateway {self.url} did not score {len(documents)} documents in time") from error
+        except httpx.HTTPError as error:
+            raise ModelNotReady(
+                f"the gateway {self.url} does not answer ({error}); is `slimrank serve` running there?"
+            ) from error
+        if answer.status_code != 200:
+            raise _explain(self.url, answer)
+        return _read(self.url, answer, len(documents))
+
+
+def _explain(url: str, answer: httpx.Response) -> ScoringError | InvalidRequest:
+    try:
+        message = str(answer.json().get("message", ""))
+    except (ValueError, AttributeError):
+        message = ""
+    words = f"the gateway {url} answered {answer.status_code}: {message or answer.text[:200]}"
+    match answer.status_code:
+        case 429:
+            return Overloaded(words)
+        case 502 | 503:
+            return ModelNotReady(words)
+        case 408 | 504:
+            return DeadlineExceeded(words)
+        case 400 | 413 | 422:
+            return InvalidRequest(words, status=answer.status_code)
+        case _:
+            return ScoringError(words)
+
+
+def _read(url: str, answer: httpx.Response, expected: int) -> Scored:
+    try:
+        body = answer.json()
+        scores = np.full(expected, np.nan, dtype=np.float32)
+        for result in body["results"]:
+            scores[result["index"]] = result["relevance_score"]
+        meta = body.get("meta") or {}
+        truncated = np.zeros(expected, dtype=np.bool_)
+        truncated[list(meta.get("truncated_documents", []))] = True
+        tokens = int((body.get("usage") or {}).get("total_tokens", 0))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ScoringError(
+            f"the answer of {url} is not a reranker's: {answer.text[:200]!r}; is that slimrank's gateway?"
+        ) from error
+    if not np.isfinite(scores).all():
+        raise ScoringError(f"the gateway {url} was sent {expected} documents and scored {int(np.isfinite(scores).sum())}")
+    return Scored(scores, truncated, bool(meta.get("query_truncated", False)), tokens)
+
+
+@lru_cache(maxsize=16)
+def gateway_at(url: str) -> GatewayScorer:
+    """Return the scorer of a gateway's URL, the same one each time, so that its connections are kept."""
+    return GatewayScorer(url)

@@ -1,0 +1,128 @@
+"""Find the text that a search body searches for, and the fields it searches in.
+
+Reads OpenSearch's and Elasticsearch's query language: full-text clauses, the compound ones around them, hybrid, neural
+and retriever bodies. `must_not` never counts, and filters only where nothing else has a text. Several different texts
+are not guessed between: the caller has to name one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+_PER_FIELD = {  # {clause: {field: text or {key: text}}}
+    "match": "query",
+    "match_phrase": "query",
+    "match_phrase_prefix": "query",
+    "match_bool_prefix": "query",
+    "combined_fields": "query",
+    "common": "query",
+    "neural": "query_text",
+    "neural_sparse": "query_text",
+    "text_expansion": "model_text",
+}
+_WITH_FIELDS = ("multi_match", "query_string", "simple_query_string", "combined_fields", "semantic", "sparse_vector")
+_INSIDE = (  # compound clauses and retrievers, and where they hold others
+    ("bool", ("must", "should")),
+    ("dis_max", ("queries",)),
+    ("hybrid", ("queries",)),
+    ("function_score", ("query",)),
+    ("script_score", ("query",)),
+    ("boosting", ("positive",)),
+    ("nested", ("query",)),
+    ("has_child", ("query",)),
+    ("has_parent", ("query",)),
+    ("pinned", ("organic",)),
+    ("standard", ("query", "retriever")),
+    ("rrf", ("retrievers",)),
+    ("linear", ("retrievers",)),
+    ("rule", ("retriever",)),
+    ("rescorer", ("retriever",)),
+)
+_FILTERS = (("bool", ("filter",)), ("constant_score", ("filter",)))
+
+
+@dataclass(frozen=True, slots=True)
+class QueryText:
+    """The text found, or why there is none; `fields` are those searched in, in order, without boosts."""
+
+    text: str | None
+    fields: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    text: str
+    fields: tuple[str, ...]
+
+
+def find_query_text(body: Json) -> QueryText:
+    """Return the one text that `body` searches for."""
+    if named := _named(body):
+        found = list(_walk(_root(body), _INSIDE))
+        return QueryText(named, _fields(found))
+    for inside in (_INSIDE, _INSIDE + _FILTERS):
+        found = list(_walk(_root(body), inside))
+        texts = list(dict.fromkeys(item.text for item in found if item.text.strip()))
+        if len(texts) == 1:
+            return QueryText(texts[0], _fields(found))
+        if texts:
+            return QueryText(
+                None, reason=f"the query has {len(texts)} texts, {texts[0]!r} and {texts[1]!r}; name the one to judge by"
+            )
+    return QueryText(None, reason="the query has no text to judge by")
+
+
+def _named(body: Json) -> str | None:
+    """Return the text that the body itself gives to a reranker."""
+    context = (body.get("ext") or {}).get("rerank", {}).get("query_context", {})
+    reranker = (body.get("retriever") or {}).get("text_similarity_reranker", {})
+    text = context.get("query_text") or reranker.get("inference_text")
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def _root(body: Json) -> list[Any]:
+    knn = body.get("knn")
+    return [body.get("query"), body.get("retriever"), *({"knn": entry} for entry in (knn if isinstance(knn, list) else [knn]))]
+
+
+def _fields(found: list[_Found]) -> tuple[str, ...]:
+    plain = (field.split("^")[0] for item in found for field in item.fields)
+    return tuple(dict.fromkeys(field for field in plain if field and "*" not in field))
+
+
+def _walk(clauses: list[Any], inside: tuple[tuple[str, tuple[str, ...]], ...]) -> Iterator[_Found]:
+    for clause in clauses:
+        if isinstance(clause, dict):
+            yield from _clause(clause, inside)
+
+
+def _clause(clause: Json, inside: tuple[tuple[str, tuple[str, ...]], ...]) -> Iterator[_Found]:
+    for name, options in clause.items():
+        if not isinstance(options, dict):
+            continue
+        if name in _WITH_FIELDS and isinstance(options.get("query"), str):
+            fields = options.get("fields") or [options.get("default_field") or options.get("field") or ""]
+            yield _Found(options["query"], tuple(fields if isinstance(fields, list) else [fields]))
+        elif name in _PER_FIELD:
+            yield from _per_field(options, _PER_FIELD[name])
+        elif name == "knn":
+            embedding = options.get("query_vector_builder", {}).get("text_embedding", {})
+            if isinstance(embedding.get("model_text"), str):
+                yield _Found(embedding["model_text"], ())
+        elif name in ("retriever", "text_similarity_reranker"):  # linear's entries wrap a retriever each
+            yield from _walk([options.get("retriever", options)], inside)
+        for compound, places in inside:
+            if name == compound:
+                for place in places:
+                    held = options.get(place)
+                    yield from _walk(held if isinstance(held, list) else [held], inside)
+
+
+def _per_field(options: Json, key: str) -> Iterator[_Found]:
+    for field, value in options.items():
+        text = value.get(key) if isinstance(value, dict) else value
+        if isinstance(text, str | int | float) and not isinstance(text, bool) and not field.startswith("_"):
+            yield _Found(str(text), (field,))

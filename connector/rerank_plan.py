@@ -1,0 +1,184 @@
+"""What to ask an engine so that a search can be reranked, and what to do with its answer. Sends nothing itself.
+
+The first `rank_window_size` hits of the first stage are reranked as a whole and pages are cut from that one list, with
+the rest of the first stage behind it: so no hit is seen twice or missed while paging. The client and the proxy both
+plan and finish here. A search that cannot be reranked is passed on as it came, with the reason.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connector.fields import Template, matches
+from connector.query_text import find_query_text
+from slimrank.errors import ConfigError
+from slimrank.scoring import rank
+from slimrank.types import Scored
+
+Json = dict[str, Any]
+
+DEFAULT_WINDOW = 100
+_NO_TEMPLATE = Template()
+_DEFAULT_SIZE = 10  # the engines' own
+_FRAGMENTS = {"number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to rerank a search.
+
+    Attributes:
+        query: the text to judge by; left out, found in the body.
+        fields: what a document is made of; left out, the fields searched in.
+        template: words around the fields, instead of `fields`.
+        highlight: judge the engine's best fragments of each field instead of all of it.
+        explain: put the document and its places on each hit.
+    """
+
+    query: str | None = None
+    fields: Sequence[str] = ()
+    template: str | None = None
+    rank_window_size: int = DEFAULT_WINDOW
+    highlight: bool = False
+    explain: bool = False
+    instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankPlan:
+    """A search to send. `reason` says why it is not to be reranked; then `body` is the caller's own."""
+
+    body: Json
+    reason: str = ""
+    query: str = ""
+    template: Template = _NO_TEMPLATE
+    start: int = 0
+    size: int = _DEFAULT_SIZE
+    window: int = 0
+    explain: bool = False
+    added_fields: tuple[str, ...] = ()
+    added_highlights: tuple[str, ...] = ()
+    drop_source: bool = False
+
+
+def plan_search(body: Json, options: Options) -> RerankPlan:
+    """Return the search to send in place of `body`, which is left as it is.
+
+    Raises:
+        ConfigError: the window or the template make no sense.
+    """
+    if options.rank_window_size < 1:
+        raise ConfigError(f"rank_window_size is {options.rank_window_size}; it counts the hits to rerank, at least 1")
+    template = Template.of(options.fields, options.template)
+    start, size = int(body.get("from") or 0), int(body.get("size", _DEFAULT_SIZE))
+    found = find_query_text(body)
+    query = options.query or found.text or ""
+    if reason := _reason_to_pass(body, start, size, options.rank_window_size) or ("" if query.strip() else found.reason):
+        return RerankPlan(body, reason=reason)
+    if not template.fields:
+        template = Template(found.fields)
+    wanted = copy.deepcopy(body)
+    wanted["from"], wanted["size"] = 0, max(options.rank_window_size, start + size)
+    added_fields = _ask_for_fields(wanted, template)
+    added_highlights = _ask_for_fragments(wanted, template) if options.highlight else ()
+    return RerankPlan(
+        wanted, query=query, template=template, start=start, size=size, window=options.rank_window_size, explain=options.explain,
+        added_fields=added_fields, added_highlights=added_highlights, drop_source=wanted.get("_source") != body.get("_source"),
+    )  # fmt: skip
+
+
+def _reason_to_pass(body: Json, start: int, size: int, window: int) -> str:
+    if size == 0:
+        return "size is 0: there are no hits to rerank"
+    if start >= window:
+        return f"the page starts at {start}, beyond the {window} reranked hits"
+    if body.get("sort") not in (None, [], "_score", ["_score"], [{"_score": "desc"}], [{"_score": {"order": "desc"}}]):
+        return "the search is sorted by a field, not by relevance"
+    if "search_after" in body:
+        return "search_after pages through the first stage's order"
+    return ""
+
+
+def _ask_for_fields(body: Json, template: Template) -> tuple[str, ...]:
+    """Ask for the template's fields apart from `_source` where that is filtered; return those the caller had not asked for."""
+    if body.get("_source", True) in (True, "true"):
+        return ()
+    if not template.fields:  # nothing is named: read the whole source, and drop it again
+        body["_source"] = True
+        return ()
+    present = body.get("fields") or []
+    added = tuple(name for name in template.fields if not matches(name, present))
+    body["fields"] = [*present, *added]
+    return added
+
+
+def _ask_for_fragments(body: Json, template: Template) -> tuple[str, ...]:
+    highlight = body.setdefault("highlight", {})
+    fields = highlight.setdefault("fields", {})
+    present = [name for entry in fields for name in entry] if isinstance(fields, list) else list(fields)
+    added = tuple(name for name in template.fields if not matches(name, present))
+    if isinstance(fields, list):
+        fields.extend({name: dict(_FRAGMENTS)} for name in added)
+    else:
+        fields.update({name: dict(_FRAGMENTS) for name in added})
+    return added
+
+
+def documents_of(plan: RerankPlan, answer: Json) -> list[str]:
+    """Return the texts of the hits to rerank, in first-stage order."""
+    return [plan.template.render(hit) for hit in answer["hits"]["hits"][: plan.window]]
+
+
+def finish(plan: RerankPlan, answer: Json, scored: Scored | None, *, reason: str = "") -> Json:
+    """Return the answer to the caller's own search: reordered by `scored`, or in first-stage order without it.
+
+    Every hit keeps its first-stage score and rank; `slimrank` says whether, and why not, the answer was reranked.
+    """
+    hits = [
+        {**hit, "_first_stage_score": hit.get("_score"), "_first_stage_rank": place}
+        for place, hit in enumerate(answer["hits"]["hits"], start=1)
+    ]
+    if scored is not None:
+        hits = _reordered(plan, hits, scored) + hits[len(scored.scores) :]
+    page = [_as_asked(plan, hit) for hit in hits[plan.start : plan.start + plan.size]]
+    mark: Json = {"reranked": scored is not None}
+    if scored is None:
+        mark["reason"] = reason
+    else:
+        mark |= {"query": plan.query, "hits": len(scored.scores), "truncated": int(scored.truncated.sum())}
+    best = float(scored.scores.max()) if scored is not None and len(scored.scores) else answer["hits"].get("max_score")
+    return {**answer, "hits": {**answer["hits"], "max_score": best, "hits": page}, "slimrank": mark}
+
+
+def _reordered(plan: RerankPlan, hits: list[Json], scored: Scored) -> list[Json]:
+    best_first = []
+    for place, ranked in enumerate(rank(scored), start=1):
+        hit = {**hits[ranked.index], "_score": ranked.score}
+        if plan.explain:
+            hit["_slimrank"] = {
+                "rank": place,
+                "first_stage_rank": ranked.index + 1,
+                "probability": ranked.probability,
+                "truncated": ranked.truncated,
+                "document": plan.template.render(hits[ranked.index]),
+            }
+        best_first.append(hit)
+    return best_first
+
+
+def _as_asked(plan: RerankPlan, hit: Json) -> Json:
+    """Take away what was only asked for to judge by."""
+    hit = dict(hit)
+    if plan.drop_source:
+        hit.pop("_source", None)
+    for part, names in (("fields", plan.added_fields), ("highlight", plan.added_highlights)):
+        if names and part in hit:
+            kept = {name: value for name, value in hit[part].items() if not matches(name, names) and not _holds(name, names)}
+            hit = {**hit, part: kept} if kept else {key: value for key, value in hit.items() if key != part}
+    return hit
+
+
+def _holds(name: str, paths: tuple[str, ...]) -> bool:
+    """Tell whether a key of `fields` is the nested object that holds a path asked for."""
+    return any(path.startswith(name + ".") for path in paths)

@@ -1,0 +1,137 @@
+"""Client-side reranking on a list for an engine: windows, pages, marks, and what fails."""
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+
+from connector.client import rerank_search
+from slimrank.errors import ConfigError, ModelNotReady
+from slimrank.serving.reranker import Reranker
+from tests.connector.doubles import AsyncListEngine, DownScorer, ListEngine, OverlapScorer, ReverseScorer
+
+SOURCES = [{"title": f"item {number}", "body": f"word{number}"} for number in range(30)]
+BODY: dict[str, Any] = {"query": {"match": {"title": "item"}}}
+
+
+def _ids(answer: dict[str, Any]) -> list[str]:
+    return [hit["_id"] for hit in answer["hits"]["hits"]]
+
+
+def test_hits_are_reordered_and_keep_their_first_stage_score_and_rank() -> None:
+    engine = ListEngine([{"title": "a b c gold"}, {"title": "gold"}])
+    answer = rerank_search(engine, "i", {"query": {"match": {"title": "gold"}}}, scorer=OverlapScorer())
+    first, second = answer["hits"]["hits"]
+    assert (first["_id"], first["_score"], first["_first_stage_score"], first["_first_stage_rank"]) == ("1", 1.0, 1.0, 2)
+    assert (second["_id"], second["_score"], second["_first_stage_rank"]) == ("0", 0.25, 1)
+    assert answer["hits"]["max_score"] == 1.0
+    assert answer["slimrank"] == {"reranked": True, "query": "gold", "hits": 2, "truncated": 0}
+
+
+def test_the_callers_body_is_left_as_it_was() -> None:
+    body = {**BODY, "_source": False, "highlight": {"fields": {}}}
+    before = copy.deepcopy(body)
+    rerank_search(ListEngine(SOURCES), "i", body, scorer=OverlapScorer(), highlight=True)
+    assert body == before
+
+
+def test_pages_are_cut_from_one_reranked_window_and_go_on_behind_it() -> None:
+    engine = ListEngine(SOURCES)
+    pages = [
+        _ids(rerank_search(engine, "i", {**BODY, "from": start, "size": 8}, scorer=ReverseScorer(), rank_window_size=20))
+        for start in range(0, 32, 8)
+    ]
+    window = [str(number) for number in reversed(range(20))]
+    assert [found for page in pages for found in page] == window + [str(number) for number in range(20, 30)]
+
+
+def test_a_page_beyond_the_window_is_passed_on_with_the_reason() -> None:
+    engine = ListEngine(SOURCES)
+    answer = rerank_search(engine, "i", {**BODY, "from": 20, "size": 5}, scorer=ReverseScorer(), rank_window_size=20)
+    assert answer["slimrank"] == {"reranked": False, "reason": "the page starts at 20, beyond the 20 reranked hits"}
+    assert engine.bodies == [{**BODY, "from": 20, "size": 5}]
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"),
+    [
+        ({"size": 0}, "size is 0"),
+        ({"sort": ["date"]}, "sorted by a field"),
+        ({"sort": [{"price": "asc"}], "search_after": [1]}, "sorted by a field"),
+        ({"query": {"match_all": {}}}, "no text to judge by"),
+        ({"query": {"bool": {"should": [{"match": {"a": "x"}}, {"match": {"b": "y"}}]}}}, "has 2 texts, 'x' and 'y'"),
+    ],
+)
+def test_a_search_that_cannot_be_reranked_passes_unchanged(extra: dict[str, Any], reason: str) -> None:
+    engine = ListEngine(SOURCES)
+    body = {**BODY, **extra}
+    answer = rerank_search(engine, "i", body, scorer=OverlapScorer())
+    assert engine.bodies == [body]
+    assert answer["slimrank"]["reranked"] is False
+    assert reason in answer["slimrank"]["reason"]
+
+
+def test_a_reranker_that_is_down_leaves_the_first_stage_and_says_so() -> None:
+    answer = rerank_search(ListEngine(SOURCES), "i", {**BODY, "size": 3}, scorer=DownScorer())
+    assert _ids(answer) == ["0", "1", "2"]
+    assert answer["slimrank"] == {"reranked": False, "reason": "no worker answers; start one with `slimrank worker`"}
+
+
+def test_a_reranker_that_is_down_can_be_told_to_raise() -> None:
+    with pytest.raises(ModelNotReady):
+        rerank_search(ListEngine(SOURCES), "i", BODY, scorer=DownScorer(), on_failure="raise")
+
+
+def test_no_hits_and_empty_hits_are_not_sent_to_the_scorer() -> None:
+    scorer = OverlapScorer()
+    nothing = rerank_search(ListEngine([]), "i", BODY, scorer=scorer)
+    empty = rerank_search(ListEngine([{"body": "x"}]), "i", BODY, scorer=scorer)
+    assert nothing["slimrank"]["reason"] == "the first stage found nothing"
+    assert empty["slimrank"]["reason"] == "the fields title are empty in every hit"
+    assert scorer.asked == []
+
+
+def test_ties_keep_the_first_stages_order() -> None:
+    answer = rerank_search(
+        ListEngine([{"title": "gold"}] * 5), "i", {"query": {"match": {"title": "gold"}}}, scorer=OverlapScorer()
+    )
+    assert _ids(answer) == ["0", "1", "2", "3", "4"]
+
+
+def test_an_async_client_gets_an_awaitable() -> None:
+    async def search() -> dict[str, Any]:
+        return await rerank_search(AsyncListEngine(SOURCES), "i", {**BODY, "size": 2}, scorer=ReverseScorer(), rank_window_size=5)
+
+    assert _ids(asyncio.run(search())) == ["4", "3"]
+
+
+def test_a_loaded_reranker_is_taken_as_the_scorer() -> None:
+    answer = rerank_search(ListEngine(SOURCES), "i", {**BODY, "size": 1}, scorer=Reranker(ReverseScorer()), rank_window_size=5)
+    assert _ids(answer) == ["4"]
+
+
+def test_the_query_the_instruction_and_the_document_reach_the_scorer() -> None:
+    scorer = OverlapScorer()
+    rerank_search(
+        ListEngine([{"title": "Ring", "body": ["of", "gold"], "price": 3}]), "i", BODY, scorer=scorer,
+        query="jewels", instruction="prefer cheap", template="{title} for {price}\n{body}\nMade in {country}",
+    )  # fmt: skip
+    assert scorer.asked == [("jewels", ["Ring for 3\nof gold"], "prefer cheap")]
+
+
+def test_explain_shows_both_ranks_and_the_document() -> None:
+    answer = rerank_search(ListEngine(SOURCES[:2]), "i", BODY, scorer=ReverseScorer(), explain=True)
+    assert answer["hits"]["hits"][0]["_slimrank"] == {
+        "rank": 1, "first_stage_rank": 2, "probability": pytest.approx(0.7310586), "truncated": False, "document": "item 1"
+    }  # fmt: skip
+
+
+def test_fields_and_a_template_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match="not both"):
+        rerank_search(ListEngine(SOURCES), "i", BODY, scorer=OverlapScorer(), fields=["title"], template="{title}")
+
+
+def test_a_window_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rank_window_size is 0"):
+        rerank_search(ListEngine(SOURCES), "i", BODY, scorer=OverlapScorer(), rank_window_size=0)
