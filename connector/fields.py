@@ -16,6 +16,8 @@ Json = dict[str, Any]
 
 _PLACEHOLDER = re.compile(r"\{([\w.@-]+)\}")
 FRAGMENT_JOINT = " ... "
+MAX_DOCUMENT_CHARACTERS = 32_768
+"""Longer documents are cut before they are sent: far beyond any model's pair, and a field of 2 MB is not sent in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Template:
 
     def render(self, hit: Json) -> str:
         """Return the document of a hit."""
+        return self._render(hit)[:MAX_DOCUMENT_CHARACTERS]
+
+    def _render(self, hit: Json) -> str:
         if not self.fields:
             return "\n".join(_all_strings(hit.get("_source") or {}))
         values = {name: field_text(hit, name) for name in self.fields}

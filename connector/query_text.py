@@ -5,6 +5,7 @@ and retriever bodies. `must_not` never counts, and filters only where nothing el
 are not guessed between: the caller has to name one.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ _INSIDE = (  # compound clauses and retrievers, and where they hold others
     ("rule", ("retriever",)),
     ("rescorer", ("retriever",)),
 )
+# What makes a query string more than words: its text is no question to a model.
+_OPERATORS = re.compile(r"""[:*?~^()\[\]{}"\\/<>=|]|(?:^|\s)[+\-!]\S|&&|\b(?:AND|OR|NOT)\b""")
 _FILTERS = (("bool", ("filter",)), ("constant_score", ("filter",)))
 
 
@@ -56,31 +59,26 @@ class QueryText:
 class _Found:
     text: str
     fields: tuple[str, ...]
+    has_operators: bool = False
 
 
 def find_query_text(body: Json) -> QueryText:
     """Return the one text that `body` searches for."""
-    if named := _named(body):
-        found = list(_walk(_root(body), _INSIDE))
-        return QueryText(named, _fields(found))
     for inside in (_INSIDE, _INSIDE + _FILTERS):
-        found = list(_walk(_root(body), inside))
+        try:
+            found = list(_walk(_root(body), inside))
+        except RecursionError:
+            return QueryText(None, reason="the query is nested too deeply to read")
         texts = list(dict.fromkeys(item.text for item in found if item.text.strip()))
-        if len(texts) == 1:
+        if len(texts) == 1 and not any(item.has_operators for item in found):
             return QueryText(texts[0], _fields(found))
+        if len(texts) == 1:
+            return QueryText(None, reason=f"the query string {texts[0]!r} has operators; name the text to judge by")
         if texts:
             return QueryText(
                 None, reason=f"the query has {len(texts)} texts, {texts[0]!r} and {texts[1]!r}; name the one to judge by"
             )
     return QueryText(None, reason="the query has no text to judge by")
-
-
-def _named(body: Json) -> str | None:
-    """Return the text that the body itself gives to a reranker."""
-    context = (body.get("ext") or {}).get("rerank", {}).get("query_context", {})
-    reranker = (body.get("retriever") or {}).get("text_similarity_reranker", {})
-    text = context.get("query_text") or reranker.get("inference_text")
-    return text if isinstance(text, str) and text.strip() else None
 
 
 def _root(body: Json) -> list[Any]:
@@ -105,7 +103,8 @@ def _clause(clause: Json, inside: tuple[tuple[str, tuple[str, ...]], ...]) -> It
             continue
         if name in _WITH_FIELDS and isinstance(options.get("query"), str):
             fields = options.get("fields") or [options.get("default_field") or options.get("field") or ""]
-            yield _Found(options["query"], tuple(fields if isinstance(fields, list) else [fields]))
+            has_operators = name.endswith("query_string") and _OPERATORS.search(options["query"]) is not None
+            yield _Found(options["query"], tuple(fields if isinstance(fields, list) else [fields]), has_operators)
         elif name in _PER_FIELD:
             yield from _per_field(options, _PER_FIELD[name])
         elif name == "knn":

@@ -78,7 +78,7 @@ def plan_search(body: Json, options: Options) -> RerankPlan:
         return RerankPlan(body, reason=reason)
     if not template.fields:
         template = Template(found.fields)
-    wanted = copy.deepcopy(body)
+    wanted = dict(body)
     wanted["from"], wanted["size"] = 0, max(options.rank_window_size, start + size)
     added_fields = _ask_for_fields(wanted, template)
     added_highlights = _ask_for_fragments(wanted, template) if options.highlight else ()
@@ -95,8 +95,11 @@ def _reason_to_pass(body: Json, start: int, size: int, window: int) -> str:
         return f"the page starts at {start}, beyond the {window} reranked hits"
     if body.get("sort") not in (None, [], "_score", ["_score"], [{"_score": "desc"}], [{"_score": {"order": "desc"}}]):
         return "the search is sorted by a field, not by relevance"
-    if "search_after" in body:
-        return "search_after pages through the first stage's order"
+    for key in ("search_after", "slice", "scroll"):
+        if key in body:
+            return f"{key} goes through the first stage's order"
+    if "rerank" in (body.get("ext") or {}) or "text_similarity_reranker" in (body.get("retriever") or {}):
+        return "the engine reranks this search itself"
     return ""
 
 
@@ -114,7 +117,7 @@ def _ask_for_fields(body: Json, template: Template) -> tuple[str, ...]:
 
 
 def _ask_for_fragments(body: Json, template: Template) -> tuple[str, ...]:
-    highlight = body.setdefault("highlight", {})
+    highlight = body["highlight"] = copy.deepcopy(body.get("highlight") or {})
     fields = highlight.setdefault("fields", {})
     present = [name for entry in fields for name in entry] if isinstance(fields, list) else list(fields)
     added = tuple(name for name in template.fields if not matches(name, present))

@@ -59,6 +59,7 @@ def test_a_page_beyond_the_window_is_passed_on_with_the_reason() -> None:
         ({"size": 0}, "size is 0"),
         ({"sort": ["date"]}, "sorted by a field"),
         ({"sort": [{"price": "asc"}], "search_after": [1]}, "sorted by a field"),
+        ({"ext": {"rerank": {"query_context": {"query_text": "x"}}}}, "the engine reranks this search itself"),
         ({"query": {"match_all": {}}}, "no text to judge by"),
         ({"query": {"bool": {"should": [{"match": {"a": "x"}}, {"match": {"b": "y"}}]}}}, "has 2 texts, 'x' and 'y'"),
     ],

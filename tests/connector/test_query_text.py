@@ -45,12 +45,6 @@ MATCH = {"match": {"title": {"query": "red shoes", "operator": "and"}}}
             "red shoes",
             ("title",),
         ),
-        (
-            {"retriever": {"text_similarity_reranker": {"retriever": {"standard": {"query": MATCH}}, "inference_text": "boots"}}},
-            "boots",
-            ("title",),
-        ),
-        ({"query": MATCH, "ext": {"rerank": {"query_context": {"query_text": "boots"}}}}, "boots", ("title",)),
         ({"knn": {"field": "v", "query_vector_builder": {"text_embedding": {"model_text": "red shoes"}}}}, "red shoes", ()),
         ({"knn": [{"field": "v", "query_vector_builder": {"text_embedding": {"model_text": "red"}}}]}, "red", ()),
         ({"query": {"match": {"year": 1999}}}, "1999", ("year",)),
@@ -78,3 +72,16 @@ def test_the_text_and_fields_of_a_search_are_found(body: dict[str, Any], text: s
 def test_a_search_without_text_has_none(body: dict[str, Any]) -> None:
     assert find_query_text(body).text is None
     assert find_query_text(body).reason == "the query has no text to judge by"
+
+
+@pytest.mark.parametrize("text", ["title:shoes", "red AND shoes", "+red -blue", "sho*", '"red shoes"', "(red shoes)", "shoes~2"])
+def test_a_query_string_with_operators_is_no_question(text: str) -> None:
+    assert "has operators" in find_query_text({"query": {"query_string": {"query": text}}}).reason
+    assert find_query_text({"query": {"match": {"title": text}}}).text == text
+
+
+def test_a_query_deeper_than_python_can_follow_is_left_alone() -> None:
+    query: dict[str, Any] = {"match": {"title": "red"}}
+    for _ in range(5000):
+        query = {"bool": {"must": [query]}}
+    assert find_query_text({"query": query}).reason == "the query is nested too deeply to read"
