@@ -34,6 +34,8 @@ test: setup ## Fetch what the tests use and run every test this machine can
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra export --extra train --extra serve --extra connect --extra dev pyproject.toml -o requirements/dev.txt
+	for extra in export serve; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--constraint requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
 
 clean: ## Remove what was made here, not what was downloaded
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

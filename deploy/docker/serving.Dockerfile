@@ -1,0 +1,42 @@
+# Gateway and worker: one installation, two images. No torch, no compiler, not root.
+#   docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway .
+#   docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker .
+# Behind a proxy with a certificate of its own, add: --secret id=ca,src=/path/to/ca.crt
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS install
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python3 -m venv /opt/slimrank
+WORKDIR /src
+COPY requirements/serve.txt requirements/
+RUN --mount=type=secret,id=ca,target=/run/ca.crt \
+    if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
+    /opt/slimrank/bin/pip install --require-hashes -r requirements/serve.txt
+COPY pyproject.toml README.md ./
+COPY slimrank slimrank
+COPY connector connector
+COPY training training
+COPY onnx_export onnx_export
+COPY deploy deploy
+RUN --mount=type=secret,id=ca,target=/run/ca.crt \
+    if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
+    /opt/slimrank/bin/pip install --no-deps .
+
+FROM ${PYTHON_IMAGE} AS runtime
+RUN useradd --uid 10001 --create-home slimrank && mkdir -p /models && chown slimrank /models
+COPY --from=install /opt/slimrank /opt/slimrank
+ENV PATH=/opt/slimrank/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SLIMRANK_HOME=/models
+USER 10001
+VOLUME /models
+
+FROM runtime AS worker
+STOPSIGNAL SIGTERM
+CMD ["slimrank", "worker"]
+
+FROM runtime AS gateway
+ENV SLIMRANK_HOST=0.0.0.0
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=6s --start-period=20s \
+    CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=5)"]
+STOPSIGNAL SIGTERM
+CMD ["slimrank", "serve"]
