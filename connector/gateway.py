@@ -50,9 +50,7 @@ class GatewayScorer:
             InvalidRequest: the gateway will not take this request.
             ScoringError: the answer is not one score a document.
         """
-        body: dict[str, Any] = {"query": query, "documents": list(documents), "raw_scores": True}
-        if instruction is not None:
-            body["instruction"] = instruction
+        body = rerank_body(query, documents, instruction)
         try:
             answer = self._http.post(f"{self.url}/v1/rerank", json=body, headers=self._headers)
         except httpx.TimeoutException as error:
@@ -62,11 +60,18 @@ class GatewayScorer:
                 f"the gateway {self.url} does not answer ({error}); is `slimrank serve` running there?"
             ) from error
         if answer.status_code != 200:
-            raise _explain(self.url, answer)
-        return _read(self.url, answer, len(documents))
+            raise explain_refusal(self.url, answer)
+        return read_answer(self.url, answer, len(documents))
 
 
-def _explain(url: str, answer: httpx.Response) -> ScoringError | InvalidRequest:
+def rerank_body(query: str, documents: Sequence[str], instruction: str | None) -> dict[str, Any]:
+    """Return the request body for scores in place of probabilities."""
+    body: dict[str, Any] = {"query": query, "documents": list(documents), "raw_scores": True}
+    return body if instruction is None else body | {"instruction": instruction}
+
+
+def explain_refusal(url: str, answer: httpx.Response) -> ScoringError | InvalidRequest:
+    """Return the error that a gateway's answer other than 200 stands for."""
     try:
         message = str(answer.json().get("message", ""))
     except (ValueError, AttributeError):
@@ -85,7 +90,12 @@ def _explain(url: str, answer: httpx.Response) -> ScoringError | InvalidRequest:
             return ScoringError(words)
 
 
-def _read(url: str, answer: httpx.Response, expected: int) -> Scored:
+def read_answer(url: str, answer: httpx.Response, expected: int) -> Scored:
+    """Return the scores of a gateway's answer, in the order asked.
+
+    Raises:
+        ScoringError: it is not one score a document.
+    """
     try:
         body = answer.json()
         scores = np.full(expected, np.nan, dtype=np.float32)
