@@ -124,4 +124,5 @@ def _per_field(options: Json, key: str) -> Iterator[_Found]:
     for field, value in options.items():
         text = value.get(key) if isinstance(value, dict) else value
         if isinstance(text, str | int | float) and not isinstance(text, bool) and not field.startswith("_"):
-            yield _Found(str(text), (field,))
+            # neural clauses name a field of vectors or tokens, which is no text to read
+            yield _Found(str(text), (field,) if key == "query" else ())

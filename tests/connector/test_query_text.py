@@ -28,7 +28,7 @@ MATCH = {"match": {"title": {"query": "red shoes", "operator": "and"}}}
         (
             {"query": {"hybrid": {"queries": [MATCH, {"neural": {"v": {"query_text": "red shoes", "model_id": "m", "k": 5}}}]}}},
             "red shoes",
-            ("title", "v"),
+            ("title",),
         ),
         ({"retriever": {"standard": {"query": MATCH}}}, "red shoes", ("title",)),
         (
