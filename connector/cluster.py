@@ -7,7 +7,7 @@ Writes are recorded, and only recorded in a dry run. Searching on a user's behal
 import json
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -49,6 +49,14 @@ class Cluster:
     http: httpx.Client
     dry_run: bool = False
     calls: list[Call] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        """Return the cluster; its connections are closed with the block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the connections."""
+        self.http.close()
 
     def read(self, path: str, body: Json | None = None, *, method: str | None = None) -> Json:
         """Ask without changing anything: GET, or POST where there is a body."""
@@ -133,7 +141,7 @@ def explain_transport(error: httpx.HTTPError, url: str) -> EngineError:
         return EngineUnavailable(
             f"{url} gave no answer in time ({type(error).__name__}); is the cluster overloaded or firewalled?"
         )
-    if isinstance(error, httpx.RemoteProtocolError) and url.startswith("http://"):
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and url.startswith("http://"):
         return EngineUnavailable(f"{url} closed the connection; if the cluster speaks TLS, try the same address with https://")
     return EngineUnavailable(f"nothing answers at {url} ({text or type(error).__name__}); is the engine up and the URL right?")
 

@@ -1,0 +1,155 @@
+"""The commands of `slimrank connect`: install slimrank into a search engine, check it, remove it.
+
+Errors are raised as ours and end in one line at the roof of the command line.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from connector import opensearch
+from connector.bodies import READ_TIMEOUT_SECONDS
+from connector.check import Finding
+from connector.check import check as check_installation
+from connector.cluster import Cluster, open_cluster
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Connect a search engine, so that its searches come back reranked.",
+)
+opensearch_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="A search pipeline with a reranker, in OpenSearch 2.12 and later."
+)
+app.add_typer(opensearch_app, name="opensearch")
+
+_DEFAULT_URL = "http://localhost:9200"
+
+Url = Annotated[str, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="Address of the cluster.")]
+User = Annotated[str | None, typer.Option(envvar="SLIMRANK_ENGINE_USER", help="User of the cluster.")]
+Password = Annotated[
+    str | None, typer.Option(envvar="SLIMRANK_ENGINE_PASSWORD", help="Password of the user; better given by the environment.")
+]
+CaCert = Annotated[str | None, typer.Option(help="File with the certificates to trust.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Trust any certificate; for tests.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Option(help="Name of what is made in the cluster.")]
+Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline; left out, the same name.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Out:
+    """Prints for a person or for a program."""
+
+    as_json: bool
+
+    def lines(self, lines: list[str], cluster: Cluster) -> None:
+        """Print what was done, or in a dry run every call that would be made."""
+        if self.as_json:
+            calls = [{"method": call.method, "path": call.path, "body": call.body} for call in cluster.calls]
+            typer.echo(
+                json.dumps({"dry_run": cluster.dry_run, "done": [] if cluster.dry_run else lines, "calls": calls}, indent=2)
+            )
+        elif cluster.dry_run:
+            typer.echo("\n\n".join(map(str, cluster.calls)) or "nothing to do")
+        else:
+            typer.echo("\n".join(lines))
+
+    def findings(self, findings: list[Finding]) -> None:
+        """Print what a check found; ends with code 1 where something is at fault."""
+        if self.as_json:
+            typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        else:
+            console = Console(soft_wrap=True, highlight=False)
+            for finding in findings:
+                style = {"ok": "green", "warning": "yellow", "fault": "bold red"}[finding.state]
+                cure = f"\n         {finding.cure}" if finding.cure else ""
+                console.print(Text.assemble((f"{finding.state:8}", style), f" {finding.name}: {finding.words}{cure}"))
+        if any(finding.state == "fault" for finding in findings):
+            raise typer.Exit(1)
+
+
+@opensearch_app.command("install")
+def install_opensearch(
+    gateway: Annotated[str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="Address of slimrank as the cluster's nodes reach it.")],
+    field: Annotated[list[str], typer.Option(help="Field of the documents to judge; may be repeated.")],
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    pipeline: Pipeline = "",
+    model: Annotated[str, typer.Option(help="Model to ask the gateway for; left out, the one it serves.")] = "slimrank",
+    api_key: Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway.")] = None,
+    oversample: Annotated[float, typer.Option(min=1.0, help="Rerank so many times the page; 1 reranks the page alone.")] = 5.0,
+    read_timeout: Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")] = READ_TIMEOUT_SECONDS,
+    replace: Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")] = False,
+    dry_run: Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make the trusted-endpoint setting, connector, model and search pipeline, or bring them up to date.
+
+    Example: slimrank connect opensearch install --gateway http://slimrank:8080 --field title --field body
+
+    Then search with ?search_pipeline=slimrank and the query's text under ext.rerank.query_context.query_text.
+    """
+    plan = opensearch.Plan(
+        gateway,
+        field,
+        name,
+        pipeline,
+        model,
+        (("<API_KEY>" if dry_run else api_key) if api_key else "none"),
+        oversample,
+        read_timeout,
+        replace,
+    )
+    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
+        _Out(as_json).lines(opensearch.install(cluster, plan), cluster)
+
+
+@opensearch_app.command("check")
+def check_opensearch(
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    pipeline: Pipeline = "",
+    index: Annotated[str, typer.Option(help="Search in this index; left out, in a throw-away one.")] = "",
+    query: Annotated[str, typer.Option(help="Text to search for in --index.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run one predict and one search, and say what is wrong and what to do. Ends with code 1 where something is.
+
+    Example: slimrank connect opensearch check --index products --query "red shoes"
+    """
+    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure) as cluster:
+        _Out(as_json).findings(check_installation(cluster, name=name, pipeline=pipeline, index=index, query=query))
+
+
+@opensearch_app.command("remove")
+def remove_opensearch(
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    pipeline: Pipeline = "",
+    dry_run: Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what install made, and restore the settings that it changed.
+
+    Example: slimrank connect opensearch remove
+    """
+    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
+        _Out(as_json).lines(opensearch.remove(cluster, name=name, pipeline=pipeline), cluster)

@@ -1,0 +1,139 @@
+"""`check` says in words what is wrong with an installation, and what to do."""
+
+from collections.abc import Callable
+
+import pytest
+
+from connector.check import Finding, check
+from connector.cluster import Cluster
+from connector.opensearch import Plan, install
+from slimrank.errors import EngineUnavailable
+from tests.connector.fake_opensearch import FakeOpenSearch, Gateway, overlap_gateway
+
+PLAN = Plan("http://127.0.0.1:8080", ["text"])
+
+
+def _raise(error: Exception) -> Gateway:
+    def gateway(payload: object) -> tuple[int, str]:
+        raise error
+
+    return gateway
+
+
+def _installed() -> FakeOpenSearch:
+    fake = FakeOpenSearch()
+    install(Cluster(fake.client()), PLAN)
+    return fake
+
+
+def _faults(fake: FakeOpenSearch) -> dict[str, Finding]:
+    return {finding.name: finding for finding in check(Cluster(fake.client())) if finding.state != "ok"}
+
+
+def test_a_sound_installation_has_no_fault_and_leaves_no_index() -> None:
+    fake = _installed()
+    assert _faults(fake) == {}
+    assert fake.indices == {}
+
+
+@pytest.mark.parametrize(
+    ("gateway", "words", "cure"),
+    [
+        (_raise(ConnectionError("Connection refused")), "nothing listens", "slimrank serve"),
+        (_raise(TimeoutError()), "did not answer in time", "rerank fewer hits"),
+        (lambda payload: (500, "out of memory"), "out of memory", "its log"),
+        (lambda payload: (429, "busy"), "busy", "its log"),
+        (lambda payload: (200, "<html>"), "is no reranking", "right --gateway"),
+        (lambda payload: (200, '{"results": []}'), "fewer documents", "answers all"),
+        (
+            lambda payload: (200, '{"results": [{"index": 0, "relevance_score": 1}]}'),
+            "not JSON floats",
+            "right --gateway",
+        ),
+    ],
+)
+def test_a_failing_gateway_is_explained_although_searches_go_on(gateway: Gateway, words: str, cure: str) -> None:
+    fake = _installed()
+    fake.gateway = gateway
+    faults = _faults(fake)
+    assert set(faults) == {"predict", "search"}
+    for finding in faults.values():
+        assert words in finding.words
+        assert cure in finding.cure
+    assert fake.indices == {}
+
+
+def _drop_pipeline(fake: FakeOpenSearch) -> None:
+    fake.pipelines.clear()
+
+
+def _loud(fake: FakeOpenSearch) -> None:
+    fake.pipelines["slimrank"]["response_processors"][0]["rerank"]["ignore_failure"] = False
+
+
+def _other_model(fake: FakeOpenSearch) -> None:
+    fake.pipelines["slimrank"]["response_processors"][0]["rerank"]["ml_opensearch"] = {"model_id": "gone"}
+
+
+def _no_processor(fake: FakeOpenSearch) -> None:
+    fake.pipelines["slimrank"]["response_processors"] = []
+
+
+def _no_window(fake: FakeOpenSearch) -> None:
+    del fake.pipelines["slimrank"]["request_processors"]
+
+
+def _untrusted(fake: FakeOpenSearch) -> None:
+    fake.settings["persistent"].clear()
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "words"),
+    [
+        (_drop_pipeline, "pipeline", "there is no search pipeline 'slimrank'"),
+        (_loud, "pipeline", "fails the search when the reranker fails"),
+        (_other_model, "pipeline", "names another model"),
+        (_no_processor, "pipeline", "has no rerank processor"),
+        (_no_window, "pipeline", "only the page is reranked"),
+        (_untrusted, "settings", "matches none of plugins.ml_commons.trusted_connector_endpoints_regex"),
+    ],
+)
+def test_a_damaged_installation_is_explained(damage: Callable[[FakeOpenSearch], None], name: str, words: str) -> None:
+    fake = _installed()
+    damage(fake)
+    assert words in _faults(fake)[name].words
+
+
+def test_a_cluster_without_ml_commons_is_told_the_other_ways() -> None:
+    (finding,) = check(Cluster(FakeOpenSearch(has_ml=False).client()))
+    assert finding.state == "fault"
+    assert "rerank_search" in finding.words
+    assert "slimrank proxy" in finding.words
+
+
+def test_an_index_of_the_users_is_searched_and_not_written_to() -> None:
+    fake = _installed()
+    fake.indices["shop"] = {"documents": {"1": {"text": "gold ring"}}, "settings": {}, "mappings": {}}
+    cluster = Cluster(fake.client())
+    assert check(cluster, index="shop", query="gold ring")[-1].words.startswith("1 hits of shop")
+    assert cluster.calls == []
+
+
+def test_a_search_that_finds_nothing_is_a_warning() -> None:
+    fake = _installed()
+    fake.indices["shop"] = {"documents": {}, "settings": {}, "mappings": {}}
+    assert check(Cluster(fake.client()), index="shop", query="gold")[-1].state == "warning"
+
+
+def test_two_documents_that_share_their_best_score_are_still_reranked() -> None:
+    fake = _installed()
+    fake.gateway = lambda payload: overlap_gateway({**payload, "query": ""})
+    assert _faults(fake) == {}
+
+
+def test_a_cluster_that_is_down_is_an_error_and_no_finding() -> None:
+    fake = _installed()
+    client = fake.client()
+    client.close()
+    with pytest.raises((EngineUnavailable, RuntimeError)):
+        check(Cluster(client))
