@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a request that names none, seconds")
     embedded: bool = Field(False, description="Run the model in the gateway's own process, without Redis")
     default_model: str | None = Field(None, description="Model for requests that name none; left out, the first by name")
+    max_backlog_seconds: float = Field(10.0, gt=0, description="Refuse requests that would wait longer than this, seconds")
+    max_waiting: int = Field(1000, ge=1, description="Most requests that one gateway lets wait")
     worker_requests: int = Field(8, ge=1, le=256, description="Requests that one worker takes at a time")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 

@@ -1,18 +1,34 @@
 """Log format and the name of every metric. Measures nothing itself.
 
 Log lines are one event each: a fixed verb, then key=value. Queries and documents are never
-logged above debug. Metrics use base units, as Prometheus asks.
+logged above debug. Metrics use base units, as Prometheus asks; a counter is exported with
+``_total`` behind its name.
 """
 
 import logging
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-REQUESTS = "slimrank_requests_total"
+REQUESTS = "slimrank_requests"
 REQUEST_SECONDS = "slimrank_request_seconds"
-DOCUMENTS = "slimrank_documents_total"
-TOKENS = "slimrank_tokens_total"
-TRUNCATED = "slimrank_truncated_documents_total"
+QUEUE_SECONDS = "slimrank_queue_seconds"
+INFER_SECONDS = "slimrank_infer_seconds"
+DOCUMENTS = "slimrank_documents"
+TOKENS = "slimrank_tokens"
+TRUNCATED = "slimrank_truncated_documents"
+DEGRADED = "slimrank_degraded"
+RESENT = "slimrank_resent"
+WAITING = "slimrank_waiting_requests"
+BACKLOG_SECONDS = "slimrank_backlog_seconds"
+BREAKER_OPEN = "slimrank_breaker_open"
+WORKERS = "slimrank_workers"
+MODEL_INFO = "slimrank_model_info"
+PROXY_REQUESTS = "slimrank_proxy_requests"
+PROXY_SECONDS = "slimrank_proxy_seconds"
+PROXY_SHADOW = "slimrank_proxy_shadow"
+PROXY_SHADOW_MOVED = "slimrank_proxy_shadow_moved"
+PROXY_SHADOW_ENTERED = "slimrank_proxy_shadow_entered"
+PROXY_SHADOW_FIRST = "slimrank_proxy_shadow_first_changed"
 
 
 def configure_logging(level: str) -> None:

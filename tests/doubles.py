@@ -19,7 +19,8 @@ class FakeScorer:
     """
 
     def __init__(self, *, seconds: float = 0.0) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
+        self.calls = 0
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return one score a document; the query ``fail`` fails."""
@@ -27,7 +28,8 @@ class FakeScorer:
             raise ScoringError("the model was asked to fail")
         if query == "fault":
             raise RuntimeError("a fault at /secret/path")
-        time.sleep(self._seconds)
+        self.calls += 1
+        time.sleep(self.seconds)
         wanted = set(f"{query} {instruction or ''}".lower().split())
         words = [document.lower().split()[:MAX_WORDS] for document in documents]
         scores = [10 * len(wanted & set(found)) / len(wanted) - 5 - len(found) / 1000 for found in words]

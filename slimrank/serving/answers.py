@@ -16,19 +16,37 @@ _TEI_ERRORS = {
     "internal": "Backend",
 }
 DOCUMENTS_OF_A_SEARCH_UNIT = 100
+FIRST_STAGE_SCORE = -1000.0
+FIRST_STAGE_STEP = 1e-15
 
 
 def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
     """Return the body of a full answer."""
     ranked = rank(answer.scored, scale=answer.scale, offset=answer.offset)[: call.top_n]
+    return _body(call, ranked, _meta(call, answer), tokens=answer.scored.tokens, request_id=request_id)
+
+
+def first_stage_body(call: RerankCall, reason: str, *, request_id: str) -> Any:
+    """Return an answer that leaves the first stage's order, where scoring failed and the caller wants to go on.
+
+    Engines drop our header, so the numbers mark it too: strictly descending in a band of their own,
+    scores from -1000 down, probabilities of at most 1e-11.
+    """
+    count = len(call.job.request.documents)
+    ranked = [RankedDocument(i, FIRST_STAGE_SCORE - i, (count - i) * FIRST_STAGE_STEP) for i in range(count)][: call.top_n]
+    meta = _meta_of(call, model="none") | {"degraded": reason}
+    return _body(call, ranked, meta, tokens=0, request_id=request_id)
+
+
+def _body(call: RerankCall, ranked: list[RankedDocument], meta: dict[str, Any], *, tokens: int, request_id: str) -> Any:
     if call.shape == "tei":
         return [_tei_result(call, document) for document in ranked]
     return {
         "id": request_id,
-        "model": answer.model,
+        "model": meta["model"],
         "results": [_cohere_result(call, document) for document in ranked],
-        "usage": {"prompt_tokens": answer.scored.tokens, "total_tokens": answer.scored.tokens},
-        "meta": _meta(call, answer),
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "meta": meta,
     }
 
 
@@ -51,13 +69,20 @@ def _tei_result(call: RerankCall, document: RankedDocument) -> dict[str, Any]:
 
 
 def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
+    return _meta_of(call, model=answer.model) | {
+        "query_truncated": answer.scored.query_truncated,
+        "truncated_documents": answer.scored.truncated.nonzero()[0].tolist(),
+    }
+
+
+def _meta_of(call: RerankCall, *, model: str) -> dict[str, Any]:
     documents = call.job.request.documents
     meta: dict[str, Any] = {
         "api_version": {"version": "1"},
         "billed_units": {"search_units": -(-len(documents) // DOCUMENTS_OF_A_SEARCH_UNIT)},
-        "model": answer.model,
-        "query_truncated": answer.scored.query_truncated,
-        "truncated_documents": answer.scored.truncated.nonzero()[0].tolist(),
+        "model": model,
+        "query_truncated": False,
+        "truncated_documents": [],
     }
     if empty := [place for place, text in enumerate(documents) if not text.strip()]:
         meta["warnings"] = [f"{len(empty)} documents are empty, the first at index {empty[0]}"]

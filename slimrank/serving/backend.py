@@ -38,6 +38,15 @@ class Answer:
 class Backend(Protocol):
     """Scores jobs for the gateway."""
 
+    def choose_model(self, wanted: str | None) -> str:
+        """Return the name of the model that would answer a request for ``wanted``.
+
+        Raises:
+            ModelNotReady: nothing is there that could score.
+            InvalidRequest: several models are served, and none of this name (404).
+        """
+        ...
+
     async def start(self) -> None:
         """Make ready to score; called once, in the gateway's event loop."""
         ...

@@ -25,7 +25,21 @@ def serve(settings: Settings) -> None:
     run_gateway(settings)
 
 
-@with_settings(without=frozenset({"host", "port", "embedded", "max_documents", "max_body_bytes", "timeout_seconds"}))
+@with_settings(
+    without=frozenset(
+        {
+            "host",
+            "port",
+            "embedded",
+            "max_documents",
+            "max_body_bytes",
+            "timeout_seconds",
+            "max_backlog_seconds",
+            "max_waiting",
+            "default_model",
+        }
+    )
+)
 def worker(settings: Settings) -> None:
     """Run a scoring worker on the queue of its model.
 

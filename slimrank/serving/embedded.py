@@ -14,6 +14,10 @@ class EmbeddedBackend:
     def __init__(self, model: Model) -> None:
         self._loop = ScoringLoop(model)
 
+    def choose_model(self, wanted: str | None) -> str:
+        """Return the one model there is, whatever it is called by."""
+        return self._loop.model.name
+
     async def start(self) -> None:
         """Start the scoring thread."""
         self._loop.start()
@@ -29,4 +33,4 @@ class EmbeddedBackend:
             async with asyncio.timeout(timeout_seconds):
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {timeout_seconds:g} s; send fewer documents, or allow more time") from error
+            raise DeadlineExceeded(f"no answer within {timeout_seconds:.2f} s; send fewer documents, or allow more time") from error

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,20 +19,21 @@ from starlette.requests import ClientDisconnect
 from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
 from slimrank.serving import answers, schemas
-from slimrank.serving.backend import Answer, Backend, Job
+from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure, failure_of
+from slimrank.serving.guarded import GuardedBackend
+from slimrank.serving.metrics import CONTENT_TYPE, Metrics
 from slimrank.serving.numbers import to_json
 from slimrank.serving.openapi import describe
 from slimrank.settings import Settings
-from slimrank.types import RerankRequest
 
 log = logging.getLogger(__name__)
 
+DEADLINE_HEADER = "x-slimrank-deadline-ms"
 RERANK_ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
-READY_SECONDS = 5.0
 
 
-def make_gateway(settings: Settings, backend: Backend) -> FastAPI:
+def make_gateway(settings: Settings, backend: GuardedBackend, metrics: Metrics) -> FastAPI:
     """Return the ASGI app."""
 
     @asynccontextmanager
@@ -42,35 +43,55 @@ def make_gateway(settings: Settings, backend: Backend) -> FastAPI:
         await backend.stop()
 
     app = FastAPI(title="slimrank", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    gateway = _Gateway(settings, backend)
+    gateway = _Gateway(settings, backend, metrics)
     for route in RERANK_ROUTES:
         app.add_route(route, gateway.rerank, methods=["POST"])
     app.add_route("/healthz", gateway.healthz, methods=["GET"])
     app.add_route("/readyz", gateway.readyz, methods=["GET"])
+    app.add_route("/metrics", gateway.metrics, methods=["GET"])
     app.add_exception_handler(HTTPException, _unknown_route)
     app.openapi = lambda: describe(RERANK_ROUTES)  # type: ignore[method-assign]
     return app
 
 
 class _Gateway:
-    def __init__(self, settings: Settings, backend: Backend) -> None:
+    def __init__(self, settings: Settings, backend: GuardedBackend, metrics: Metrics) -> None:
         self._settings = settings
         self._backend = backend
+        self._metrics = metrics
 
     async def rerank(self, request: Request) -> Response:
         """Answer a rerank request, or say why not, in the caller's own wire format."""
-        begin, request_id, shape = time.monotonic(), str(uuid.uuid4()), schemas.DEFAULT_SHAPE
+        begin, request_id = time.monotonic(), str(uuid.uuid4())
+        response = await self._answer(request, request_id, begin)
+        self._metrics.count_request(response.status_code, time.monotonic() - begin)
+        return response
+
+    async def _answer(self, request: Request, request_id: str, begin: float) -> Response:
+        shape = schemas.DEFAULT_SHAPE
+        call: schemas.RerankCall | None = None
         try:
             body = await _read_body(request, self._settings.max_body_bytes)
             shape = schemas.shape_of(body)
             call = schemas.parse(body, max_documents=self._settings.max_documents)
-            answer = await _unless_gone(request, self._backend.score(call.job, timeout_seconds=self._settings.timeout_seconds))
+            left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
+            answer = await _unless_gone(request, self._backend.score(call.job, timeout_seconds=max(0.0, left_seconds)))
             return _json(answers.body_of(call, answer, request_id=request_id), headers=_timings(answer, begin))
         except ClientDisconnect:
             log.info("left id=%s after_seconds=%.3f", request_id, time.monotonic() - begin)
             return Response(status_code=499)
         except Exception as error:
-            return _refusal(error, shape, request_id)
+            if call is None or call.on_failure == "error" or isinstance(error, InvalidRequest):
+                return _refusal(error, shape, request_id)
+            return self._first_stage(call, error, request_id)
+
+    def _first_stage(self, call: schemas.RerankCall, error: Exception, request_id: str) -> Response:
+        """Answer with the order given, and leave marks: a header, a counter, a log line, scores of a band of their own."""
+        reason = failure_of(error).kind
+        self._metrics.count_degraded(reason)
+        _log_failure(error, request_id)
+        body = answers.first_stage_body(call, reason, request_id=request_id)
+        return _json(body, headers={"x-slimrank-degraded": reason})
 
     async def healthz(self, _: Request) -> Response:
         """Say that this process answers."""
@@ -79,11 +100,32 @@ class _Gateway:
     async def readyz(self, _: Request) -> Response:
         """Score one pair; ready is who can."""
         try:
-            job = Job(RerankRequest("ready?", ["ready"]))
-            answer = await self._backend.score(job, timeout_seconds=min(READY_SECONDS, self._settings.timeout_seconds))
+            answer = await self._backend.probe()
         except Exception as error:
             return _refusal(error, schemas.DEFAULT_SHAPE, str(uuid.uuid4()))
         return _json({"status": "ready", "model": answer.model})
+
+    async def metrics(self, _: Request) -> Response:
+        """Show the metrics to Prometheus."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+
+def deadline_seconds(headers: Mapping[str, str], call: schemas.RerankCall, settings: Settings) -> float:
+    """Return the time that a call has from its arrival: the least of header, field and setting.
+
+    Raises:
+        InvalidRequest: the header is not a number of milliseconds.
+    """
+    limits = [settings.timeout_seconds]
+    if call.deadline_ms is not None:
+        limits.append(call.deadline_ms / 1000)
+    if (header := headers.get(DEADLINE_HEADER)) is not None:
+        if not (header.isascii() and header.isdigit() and len(header) < 10 and int(header) > 0):
+            raise InvalidRequest(
+                f"{DEADLINE_HEADER} should be milliseconds, a whole number above 0, found {header[:40]!r}", status=422
+            )
+        limits.append(int(header) / 1000)
+    return min(limits)
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
@@ -124,16 +166,20 @@ async def _unless_gone(request: Request, scoring: Awaitable[Answer]) -> Answer:
 
 def _refusal(error: Exception, shape: schemas.Shape, request_id: str) -> Response:
     failure = failure_of(error)
-    if not isinstance(error, SlimrankError):
-        log.exception("failed id=%s", request_id, exc_info=error)
-    elif failure.status >= 500:
-        log.warning("refused id=%s status=%d reason=%s", request_id, failure.status, error)
+    _log_failure(error, request_id)
     headers = {}
     if failure.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, round(failure.retry_after_seconds)))
     if failure.status == 413:
         headers["connection"] = "close"  # what is still being sent is not read
     return _json(answers.error_body(failure, shape=shape, request_id=request_id), status=failure.status, headers=headers)
+
+
+def _log_failure(error: Exception, request_id: str) -> None:
+    if not isinstance(error, SlimrankError):
+        log.error("failed id=%s", request_id, exc_info=error)
+    elif not isinstance(error, InvalidRequest):
+        log.warning("refused id=%s kind=%s reason=%s", request_id, type(error).__name__, error)
 
 
 def _unknown_route(_: Request, error: Exception) -> Response:

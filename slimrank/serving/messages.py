@@ -5,6 +5,7 @@
     Celery task on rerank.<model>    ids only, never text               takes it
     BLPOP slimrank:reply:<gateway>   claims and answers                 RPUSH
     MGET  slimrank:worker:*          who is alive, for which model      SET ... PX, twice a second
+    SET + MGET slimrank:gateway:*    what all gateways have outstanding
 
 A job's life in Redis *is* its deadline: the key expires by Redis' own clock, so hosts need not
 agree on the time, and a gateway whose caller left deletes the key. A worker that finds no key has
@@ -23,6 +24,7 @@ from slimrank.types import RerankRequest, Scored
 
 KEY_PREFIX = "slimrank:"
 WORKERS_KEY = KEY_PREFIX + "workers"
+GATEWAYS_KEY = KEY_PREFIX + "gateways"
 TASK_NAME = "slimrank.rerank"
 REPLY_SECONDS = 60
 """How long a reply list outlives the last answer in it, should its gateway be gone."""
@@ -45,6 +47,11 @@ def reply_key(gateway_id: str) -> str:
 def worker_key(worker_id: str) -> str:
     """Return the key of one worker process' sign of life."""
     return f"{KEY_PREFIX}worker:{worker_id}"
+
+
+def gateway_key(gateway_id: str) -> str:
+    """Return the key under which one gateway process shows the cost of what it has outstanding."""
+    return f"{KEY_PREFIX}gateway:{gateway_id}"
 
 
 def queue_name(model: str) -> str:

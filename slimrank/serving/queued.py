@@ -14,6 +14,8 @@ import contextlib
 import json
 import logging
 import uuid
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,12 +26,15 @@ from kombu.exceptions import OperationalError
 
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded
 from slimrank.serving import messages, queue
+from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Answer, Job
+from slimrank.serving.metrics import Metrics
 from slimrank.settings import Settings
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.5
+SIGN_MS = 2000
 LOST_SECONDS = 1.0
 """A job that nobody claimed although its queue is empty for so long is taken for lost."""
 PUBLISHERS = 4
@@ -57,16 +62,33 @@ class _Workers:
 class QueuedBackend:
     """Scores by sending jobs to workers through Redis."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, admission: Admission, metrics: Metrics) -> None:
         self._settings = settings
+        self._admission = admission
+        self._metrics = metrics
         self._where = queue.address(settings)
         self._app = queue.make_app(settings)
         self._store = queue.connect(settings)
-        self._reply_to = messages.reply_key(uuid.uuid4().hex)
+        self._id = uuid.uuid4().hex
+        self._reply_to = messages.reply_key(self._id)
         self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
         self._pending: dict[str, _Pending] = {}
         self._workers = _Workers()
         self._chores: set[asyncio.Task[None]] = set()
+
+    def choose_model(self, wanted: str | None) -> str:
+        """Return the model that would answer; see ``Backend``."""
+        if self._workers.alive is None:
+            raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL")
+        if not self._workers.models:
+            raise ModelNotReady(f"no worker is running at Redis {self._where}; start one with `slimrank worker`")
+        models = self._workers.models
+        if len(models) == 1:  # whatever it is called: clients of other servers must send a name
+            return models[0]
+        wanted = wanted or self._settings.default_model or models[0]
+        if wanted in models:
+            return wanted
+        raise InvalidRequest(f'no worker serves the model "{wanted}"; served are {", ".join(models)}', status=404)
 
     async def start(self) -> None:
         """Look who is there and start reading answers."""
@@ -83,7 +105,7 @@ class QueuedBackend:
         self._fail_all("this gateway is shutting down; send the request again")
         await asyncio.to_thread(self._publishers.shutdown)
         with contextlib.suppress(redis.RedisError, OSError):
-            await self._watcher.unlink(self._reply_to)
+            await self._watcher.unlink(self._reply_to, messages.gateway_key(self._id))
         await self._reader.aclose()
         await self._watcher.aclose()
         self._store.close()
@@ -91,7 +113,7 @@ class QueuedBackend:
 
     async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
         """Return the answer; see ``Backend``."""
-        model = self._choose_model(job.model)
+        model = self.choose_model(job.model)
         request_id, loop = uuid.uuid4().hex, asyncio.get_running_loop()
         pending = _Pending(model, loop.create_future(), loop.time())
         self._pending[request_id] = pending
@@ -101,24 +123,11 @@ class QueuedBackend:
                 return messages.answer_of(await pending.reply)
         except TimeoutError as error:
             raise DeadlineExceeded(
-                f"no worker answered within {timeout_seconds:g} s; send fewer documents, allow more time, or start more workers"
+                f"no worker answered within {timeout_seconds:.2f} s; send fewer documents, allow more time, or start more workers"
             ) from error
         finally:
             del self._pending[request_id]
             self._forget(request_id)
-
-    def _choose_model(self, wanted: str | None) -> str:
-        if self._workers.alive is None:
-            raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL")
-        if not self._workers.models:
-            raise ModelNotReady(f"no worker is running at Redis {self._where}; start one with `slimrank worker`")
-        models = self._workers.models
-        if len(models) == 1:  # whatever it is called: clients of other servers must send a name
-            return models[0]
-        wanted = wanted or self._settings.default_model or models[0]
-        if wanted in models:
-            return wanted
-        raise InvalidRequest(f'no worker serves the model "{wanted}"; served are {", ".join(models)}', status=404)
 
     def _publish(self, request_id: str, model: str, job: Job | None, timeout_seconds: float) -> None:
         """Write the job, unless it is there from the first attempt, and its task; runs in a publisher thread."""
@@ -177,19 +186,31 @@ class QueuedBackend:
                 await self._send_lost_again(self._workers.alive)
 
     async def _look(self) -> None:
-        """See which workers are alive, and drop the dead from the list."""
+        """See which workers are alive and what the other gateways have outstanding, and show our own."""
         try:
-            known = [worker.decode() for worker in await self._watcher.smembers(messages.WORKERS_KEY)]
-            signs = await self._watcher.mget([messages.worker_key(worker) for worker in known]) if known else []
-            if gone := [worker for worker, sign in zip(known, signs, strict=True) if sign is None]:
-                await self._watcher.srem(messages.WORKERS_KEY, *gone)
+            workers = await self._signs(messages.WORKERS_KEY, messages.worker_key)
+            gateways = await self._signs(messages.GATEWAYS_KEY, messages.gateway_key)
+            await self._watcher.set(messages.gateway_key(self._id), json.dumps(self._admission.here), px=SIGN_MS)
+            await self._watcher.sadd(messages.GATEWAYS_KEY, self._id)
         except redis.RedisError as error:
             if self._workers.alive is not None:
                 log.warning("lost redis=%s error=%s", self._where, type(error).__name__)
             self._workers = _Workers()
             return
-        alive = {worker: json.loads(sign)["model"] for worker, sign in zip(known, signs, strict=True) if sign is not None}
+        alive = {worker: sign["model"] for worker, sign in workers.items()}
         self._workers = _Workers(alive, sorted(set(alive.values())))
+        self._admission.workers = Counter(alive.values())
+        self._admission.elsewhere = sum((Counter(sign) for name, sign in gateways.items() if name != self._id), Counter())
+        for model in self._workers.models:
+            self._metrics.workers.labels(model).set(self._admission.workers[model])
+
+    async def _signs(self, known_key: str, key_of: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+        """Return the signs of life of all that are known, and drop the dead from the list of the known."""
+        known = [name.decode() for name in await self._watcher.smembers(known_key)]
+        signs = await self._watcher.mget([key_of(name) for name in known]) if known else []
+        if gone := [name for name, sign in zip(known, signs, strict=True) if sign is None]:
+            await self._watcher.srem(known_key, *gone)
+        return {name: json.loads(sign) for name, sign in zip(known, signs, strict=True) if sign is not None}
 
     async def _send_lost_again(self, alive: dict[str, str]) -> None:
         now = asyncio.get_running_loop().time()
@@ -197,6 +218,7 @@ class QueuedBackend:
             if pending.attempts > 1 or now - pending.sent < LOST_SECONDS or not await self._is_lost(pending, alive):
                 continue
             pending.attempts += 1
+            self._metrics.resent.inc()
             log.warning("resend id=%s claimed_by=%s", request_id, pending.claimed_by)
             with contextlib.suppress(ModelNotReady, Overloaded):
                 await asyncio.get_running_loop().run_in_executor(

@@ -17,6 +17,7 @@ from slimrank.serving.backend import Job
 from slimrank.types import RerankRequest
 
 Shape = Literal["cohere", "tei"]
+OnFailure = Literal["error", "first_stage"]
 DEFAULT_SHAPE: Shape = "cohere"
 
 
@@ -29,11 +30,20 @@ class RerankCall:
     top_n: int | None = None
     raw_scores: bool = False
     return_documents: bool = False
+    deadline_ms: int | None = None
+    on_failure: OnFailure = "error"
 
 
 class _Wire(BaseModel):
     # Strict: "5" is not 5. Fields unknown here are other servers' options and are ignored.
     model_config = ConfigDict(extra="ignore", strict=True)
+
+    deadline_ms: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Answer within this many milliseconds of arrival, or fail; as header: `x-slimrank-deadline-ms`."
+    )
+    on_failure: OnFailure = Field(
+        "error", description="`first_stage`: where scoring fails, answer 200 with the documents in the order given."
+    )
 
 
 class TextDocument(BaseModel):
@@ -76,6 +86,8 @@ class RerankBody(_Wire):
             top_n=self.top_n,
             raw_scores=self.raw_scores,
             return_documents=self.return_documents,
+            deadline_ms=self.deadline_ms,
+            on_failure=self.on_failure,
         )
 
     def _text(self, document: str | TextDocument, place: int) -> str:
@@ -108,6 +120,8 @@ class TeiBody(_Wire):
             job=Job(RerankRequest(self.query, self.texts)),
             raw_scores=self.raw_scores,
             return_documents=self.return_text,
+            deadline_ms=self.deadline_ms,
+            on_failure=self.on_failure,
         )
 
 
@@ -134,6 +148,7 @@ class RerankMeta(BaseModel):
     query_truncated: bool
     truncated_documents: list[int] = Field(description="Places in the request of the documents that were cut.")
     warnings: list[str] | None = None
+    degraded: str | None = Field(None, description="Why the documents are in first-stage order and not scored, if they are.")
 
 
 class Usage(BaseModel):

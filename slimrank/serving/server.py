@@ -5,37 +5,53 @@ import logging
 import socket
 
 import uvicorn
+from fastapi import FastAPI
 
 from slimrank.errors import ConfigError
+from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
 from slimrank.serving.gateway import make_gateway
+from slimrank.serving.guarded import GuardedBackend
+from slimrank.serving.metrics import Metrics
+from slimrank.serving.model import Model
 from slimrank.serving.segments import GatheringProtocol
 from slimrank.settings import Settings
+from slimrank.store import model_folder
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
 
 
-def run_gateway(settings: Settings, backend: Backend | None = None) -> None:
+def run_gateway(settings: Settings, model: Model | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in hand are answered first.
+
+    Args:
+        model: What an embedded gateway serves; left out, the one that the settings name.
 
     Raises:
         ConfigError: the address cannot be listened on.
         ManifestError: the model folder may not be served (embedded only).
     """
-    backend = backend or _backend(settings)
     listener = _listen(settings)
     log.info("listening host=%s port=%d embedded=%s", settings.host, listener.getsockname()[1], settings.embedded)
-    config = uvicorn_config(settings, backend)
+    config = uvicorn_config(settings, make_app(settings, model))
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def uvicorn_config(settings: Settings, backend: Backend) -> uvicorn.Config:
+def make_app(settings: Settings, model: Model | None = None) -> FastAPI:
+    """Return the gateway's app with its backend: a model in this process, or the queue."""
+    admission = Admission(settings.max_backlog_seconds, settings.max_waiting)
+    metrics = Metrics()
+    backend = _embedded(settings, model) if settings.embedded else _queued(settings, admission, metrics)
+    return make_gateway(settings, GuardedBackend(backend, admission, metrics), metrics)
+
+
+def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """Return how the gateway is served over HTTP."""
     return uvicorn.Config(
-        make_gateway(settings, backend),
+        app,
         access_log=False,
         http=GatheringProtocol,
         log_config=None,
@@ -45,16 +61,18 @@ def uvicorn_config(settings: Settings, backend: Backend) -> uvicorn.Config:
     )
 
 
-def _backend(settings: Settings) -> Backend:
-    if settings.embedded:
-        from slimrank.serving.embedded import EmbeddedBackend
-        from slimrank.serving.model import Model
-        from slimrank.store import model_folder
+def _embedded(settings: Settings, model: Model | None) -> Backend:
+    from slimrank.serving.embedded import EmbeddedBackend
 
-        return EmbeddedBackend(Model.load(model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens))
-    from slimrank.serving.queued import QueuedBackend
+    if model is None:
+        model = Model.load(model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens)
+    return EmbeddedBackend(model)
 
-    return QueuedBackend(settings)
+
+def _queued(settings: Settings, admission: Admission, metrics: Metrics) -> Backend:
+    from slimrank.serving.queued import QueuedBackend  # Celery is not needed by an embedded gateway
+
+    return QueuedBackend(settings, admission, metrics)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -4,23 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 from time import sleep
+from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
+from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
-from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.gateway import make_gateway
+from slimrank.serving.guarded import GuardedBackend
+from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
-from slimrank.serving.server import uvicorn_config
+from slimrank.serving.server import make_app, uvicorn_config
 from slimrank.settings import Settings
 from tests.doubles import FakeScorer
 
 
 @contextmanager
-def in_thread(settings: Settings, backend: Backend) -> Iterator[httpx.Client]:
+def in_thread(settings: Settings, app: FastAPI) -> Iterator[httpx.Client]:
     """Run a gateway until the block ends; yield a client of it."""
-    server = uvicorn.Server(uvicorn_config(settings.model_copy(update={"port": 0}), backend))
+    server = uvicorn.Server(uvicorn_config(settings.model_copy(update={"port": 0}), app))
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -32,8 +37,18 @@ def in_thread(settings: Settings, backend: Backend) -> Iterator[httpx.Client]:
     thread.join(timeout=30)
 
 
+@contextmanager
+def over(backend: Backend, **fields: Any) -> Iterator[httpx.Client]:
+    """Run a gateway over a backend; yield a client of it."""
+    settings, metrics = Settings(**fields), Metrics()
+    admission = Admission(settings.max_backlog_seconds, settings.max_waiting)
+    with in_thread(settings, make_gateway(settings, GuardedBackend(backend, admission, metrics), metrics)) as client:
+        yield client
+
+
 @pytest.fixture(scope="session")
 def client() -> Iterator[httpx.Client]:
-    """Yield a client of a gateway with a body limit of 4 MiB."""
-    with in_thread(Settings(max_body_bytes=4 * 2**20), EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    """Yield a client of an embedded gateway with a body limit of 4 MiB."""
+    settings = Settings(max_body_bytes=4 * 2**20, embedded=True)
+    with in_thread(settings, make_app(settings, Model("fake", FakeScorer()))) as client:
         yield client

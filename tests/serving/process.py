@@ -68,7 +68,6 @@ def _running(
 def main(role: str) -> None:
     """Run one process over a fake scorer."""
     from slimrank import settings as process_settings
-    from slimrank.serving.embedded import EmbeddedBackend
     from slimrank.serving.model import Model
     from slimrank.serving.server import run_gateway
     from slimrank.serving.worker import run_worker
@@ -82,7 +81,7 @@ def main(role: str) -> None:
     if role == "worker":
         run_worker(settings, model)
     else:
-        run_gateway(settings, EmbeddedBackend(model) if settings.embedded else None)
+        run_gateway(settings, model)
 
 
 if __name__ == "__main__":

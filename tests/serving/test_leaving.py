@@ -6,8 +6,7 @@ import socket
 import threading
 
 from slimrank.serving.backend import Answer, Job
-from slimrank.settings import Settings
-from tests.serving.conftest import in_thread
+from tests.serving.conftest import over
 
 
 class Endless:
@@ -16,6 +15,9 @@ class Endless:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.left = threading.Event()
+
+    def choose_model(self, wanted: str | None) -> str:
+        return "endless"
 
     async def start(self) -> None: ...
 
@@ -34,7 +36,7 @@ class Endless:
 def test_a_caller_who_hangs_up_takes_the_request_back() -> None:
     backend = Endless()
     body = json.dumps({"query": "q", "documents": ["a"]}).encode()
-    with in_thread(Settings(), backend) as client:
+    with over(backend) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
             connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
             assert backend.asked.wait(5)

@@ -18,11 +18,10 @@ import redis
 from slimrank.serving import messages
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
-from slimrank.settings import Settings
 from tests.doubles import FakeScorer
 from tests.nodes import process
 from tests.nodes.redis import running_redis
-from tests.serving.conftest import in_thread
+from tests.serving.conftest import over
 from tests.serving.process import gateway, worker
 
 pytestmark = pytest.mark.redis
@@ -180,5 +179,5 @@ def test_a_job_of_a_killed_worker_is_sent_again_and_answered_once() -> None:
 
 
 def test_the_embedded_backend_needs_no_redis() -> None:
-    with in_thread(Settings(redis_url="redis://127.0.0.1:1/0"), EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    with over(EmbeddedBackend(Model("fake", FakeScorer())), redis_url="redis://127.0.0.1:1/0") as client:
         assert client.post("/v1/rerank", json=GOOD).status_code == 200

@@ -1,0 +1,50 @@
+"""A circuit breaker: stop asking a model that keeps failing, and try it again by itself.
+
+closed -> open after several failures with no answer between them -> half open after a pause, when
+one probe is let through -> closed if it is answered, open again if not. Callers are refused at
+once while it is open instead of waiting for their deadlines.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Counts failures in a row.
+
+    Args:
+        failures_to_open: Failures in a row that open it.
+        pause_seconds: From opening to the first probe, and between probes.
+        clock: Seconds, monotonic.
+    """
+
+    failures_to_open: int = 8
+    pause_seconds: float = 1.0
+    clock: Callable[[], float] = monotonic
+    _failures: int = 0
+    _opened: float | None = None
+    _is_probing: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether callers are to be refused."""
+        return self._opened is not None
+
+    def may_probe(self) -> bool:
+        """Whether one probe is due now; the caller that is told yes must report how it went."""
+        if self._opened is None or self._is_probing or self.clock() - self._opened < self.pause_seconds:
+            return False
+        self._is_probing = True
+        return True
+
+    def succeeded(self) -> None:
+        """An answer came: close."""
+        self._failures, self._opened, self._is_probing = 0, None, False
+
+    def failed(self) -> None:
+        """No answer came."""
+        self._failures += 1
+        if self._is_probing or self._failures >= self.failures_to_open:
+            self._opened, self._is_probing = self.clock(), False

@@ -1,0 +1,100 @@
+"""A backend that protects itself and its callers: admission, circuit breaker, counts.
+
+Wraps either backend, so that both ways of serving refuse alike.
+"""
+
+import asyncio
+import logging
+
+from slimrank.errors import DeadlineExceeded, ModelNotReady
+from slimrank.serving.admission import Admission, cost_of
+from slimrank.serving.backend import Answer, Backend, Job
+from slimrank.serving.breaker import Breaker
+from slimrank.serving.metrics import Metrics
+from slimrank.types import RerankRequest
+
+log = logging.getLogger(__name__)
+
+PROBE = Job(RerankRequest("ready?", ["ready"]))
+PROBE_SECONDS = 5.0
+TELLING_SECONDS = 0.25
+
+
+class GuardedBackend:
+    """Lets through what can be answered in time."""
+
+    def __init__(self, backend: Backend, admission: Admission, metrics: Metrics, *, breaker: Breaker | None = None) -> None:
+        self._backend = backend
+        self._admission = admission
+        self._metrics = metrics
+        self._breaker = breaker or Breaker()
+        self._probes: set[asyncio.Task[None]] = set()
+
+    def choose_model(self, wanted: str | None) -> str:
+        """Return the model that would answer; see ``Backend``."""
+        return self._backend.choose_model(wanted)
+
+    async def start(self) -> None:
+        """Start the backend."""
+        await self._backend.start()
+
+    async def stop(self) -> None:
+        """Stop the backend."""
+        for probe in self._probes:
+            probe.cancel()
+        await self._backend.stop()
+
+    async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
+        """Return the answer; see ``Backend``.
+
+        Raises:
+            Overloaded: the request would wait too long.
+        """
+        if self._breaker.is_open:
+            self._probe_when_due()
+            raise ModelNotReady("scoring has been failing and is being probed; try again in a second")
+        model, cost = self._backend.choose_model(job.model), cost_of(job)
+        self._admission.admit(model, cost, timeout_seconds=timeout_seconds)
+        self._show(model)
+        try:
+            answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
+        except DeadlineExceeded:
+            # Other errors come at once and need no breaker; a deadline that nobody could have kept says nothing.
+            if timeout_seconds >= TELLING_SECONDS:
+                self._breaker.failed()
+            raise
+        finally:
+            self._admission.release(model, cost)
+            self._show(model)
+        self._breaker.succeeded()
+        self._admission.learn(model, cost, answer)
+        self._metrics.count_scored(answer)
+        return answer
+
+    async def probe(self) -> Answer:
+        """Score one pair, past admission and breaker, and report to the breaker how it went."""
+        try:
+            answer = await self._backend.score(PROBE, timeout_seconds=PROBE_SECONDS)
+        except Exception:
+            self._breaker.failed()
+            raise
+        self._breaker.succeeded()
+        return answer
+
+    def _probe_when_due(self) -> None:
+        if self._breaker.may_probe():
+            task = asyncio.create_task(self._probe_quietly())
+            self._probes.add(task)
+            task.add_done_callback(self._probes.discard)
+
+    async def _probe_quietly(self) -> None:
+        try:
+            await self.probe()
+            log.info("breaker closed")
+        except Exception as error:  # reported to the breaker; the next caller sees it
+            log.warning("breaker stays open error=%s", type(error).__name__)
+
+    def _show(self, model: str) -> None:
+        self._metrics.waiting.set(self._admission.waiting)
+        self._metrics.backlog_seconds.labels(model).set(self._admission.backlog_seconds(model))
+        self._metrics.breaker_open.set(self._breaker.is_open)
