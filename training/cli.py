@@ -11,6 +11,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a mod
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML configuration; see training/configs.")]
 BaseOption = Annotated[Path | None, typer.Option(help="Folder of the base model; before the configuration's.")]
 GroupsOption = Annotated[Path | None, typer.Option(help="Training groups; before the configuration's.")]
+TeacherOption = Annotated[Path | None, typer.Option(help="Folder of the teacher: an .onnx file and its tokenizer.json.")]
 OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints and logs; before the configuration's.")]
 
 
@@ -21,12 +22,18 @@ def _log_to_stderr() -> None:
 
 
 @app.command()
-def finegrained(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption = None, out: OutOption = None) -> None:
+def finegrained(
+    config: ConfigArgument,
+    base: BaseOption = None,
+    groups: GroupsOption = None,
+    out: OutOption = None,
+    teacher: TeacherOption = None,
+) -> None:
     """Stage 2: learn fine-grained scores; the same command resumes a stopped run."""
     from training.config import FinegrainedConfig, read_config
     from training.finegrained import train
 
-    typer.echo(train(read_config(config, FinegrainedConfig, model__base=base, groups=groups, output=out)))
+    typer.echo(train(read_config(config, FinegrainedConfig, model__base=base, groups=groups, output=out, teacher=teacher)))
 
 
 @app.command()
@@ -34,7 +41,7 @@ def prepare(
     config: ConfigArgument,
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
     out: Annotated[Path, typer.Option(help="Where groups.jsonl goes.")],
-    teacher: Annotated[Path | None, typer.Option(help="Folder of the teacher: an .onnx file and its tokenizer.json.")] = None,
+    teacher: TeacherOption = None,
 ) -> None:
     """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher."""
     from training.config import read_yaml

@@ -81,6 +81,9 @@ class FinegrainedConfig(StageConfig):
 
     loss: LossConfig = Field(default_factory=LossConfig)
     output: Path = Path("runs/finegrained")
+    teacher: Path | None = Field(None, description="folder of the teacher, asked as training goes where groups lack its scores")
+    teacher_max_tokens: int = Field(512, ge=8, le=512)
+    false_negative_margin: float = Field(0.0, description="as in `train prepare`")
 
 
 class WarmupConfig(StageConfig):

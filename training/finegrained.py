@@ -14,9 +14,10 @@ same losses: the order of groups and the cuts of documents depend on the seed an
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -25,10 +26,11 @@ from slimrank.errors import ConfigError
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from training import losses
 from training.config import FinegrainedConfig, LossConfig
-from training.data import Group, read_groups
+from training.data import Group, drop_false_negatives, read_groups
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.progress import RunLog
 from training.stepper import Stepper
+from training.teacher import Teacher, cosines
 
 
 def train(config: FinegrainedConfig) -> Path:
@@ -48,11 +50,12 @@ def train(config: FinegrainedConfig) -> Path:
     scorer = GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id).train()
     stepper = Stepper(model, config.optimizer, config.steps)
     first_step = stepper.resume(config.output)
+    teacher = config.teacher and Teacher(config.teacher, max_tokens=config.teacher_max_tokens)
     last_saved = time.monotonic()
     with RunLog(config.output, steps=config.steps, first_step=first_step) as run_log:
         for step in range(first_step + 1, config.steps + 1):
             started = time.monotonic()
-            values = _step(step, groups, encoder, scorer, stepper, config)
+            values = _step(step, groups, encoder, scorer, stepper, config, teacher)
             run_log.write(step, {**values, "seconds": round(time.monotonic() - started, 3)})
             if time.monotonic() - last_saved > config.checkpoint_minutes * 60:
                 stepper.save(step, config)
@@ -89,6 +92,14 @@ def encode_group(group: Group, encoder: PromptEncoder, document_tokens: int) -> 
     return prefix, [piece.ids[:document_tokens] + list(encoder.suffix_ids) for piece in pieces]
 
 
+def ask_teacher(group: Group, teacher: Teacher | None, margin: float) -> Group:
+    """Return the group with the teacher's cosines, and without the false negatives it suspects."""
+    if teacher is None or group.teacher:
+        return group
+    scores = cosines(teacher, group.query, group.documents)
+    return drop_false_negatives(replace(group, teacher=tuple(np.round(scores, 5).tolist())), margin)
+
+
 def group_order(count: int, steps: int, seed: int) -> list[int]:
     """Return which group each of ``steps`` group visits takes: a fresh shuffle every epoch."""
     order: list[int] = []
@@ -102,14 +113,20 @@ def group_order(count: int, steps: int, seed: int) -> list[int]:
 
 
 def _step(
-    step: int, groups: list[Group], encoder: PromptEncoder, scorer: GroupScorer, stepper: Stepper, config: FinegrainedConfig
+    step: int,
+    groups: list[Group],
+    encoder: PromptEncoder,
+    scorer: GroupScorer,
+    stepper: Stepper,
+    config: FinegrainedConfig,
+    teacher: Teacher | None,
 ) -> dict[str, float | str | None]:
     per_step = config.optimizer.groups_per_step
     visited = group_order(len(groups), step * per_step, config.seed)[-per_step:]
     values: dict[str, float | str | None] = {}
     total = 0.0
     for visit, index in enumerate(visited):
-        group = groups[index]
+        group = ask_teacher(groups[index], teacher, config.false_negative_margin)
         draw = random.Random(f"{config.seed}-{step}-{visit}")
         cut = draw.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
         prefix, bodies = encode_group(group, encoder, cut)

@@ -1,0 +1,104 @@
+"""Groups: who gets in, who is left out, what is dropped."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from slimrank.beir import Collection, Document
+from slimrank.bm25 import BM25
+from slimrank.errors import DataError
+from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, read_groups, write_groups
+from training.pairs import Pair, balanced_pairs, batches, filter_pairs
+from training.synthetic import from_sentences, from_templates, from_titles
+
+
+def collection() -> Collection:
+    documents = {f"d{n}": Document(f"d{n}", f"river {n}", f"the river number {n} is long and has {n} bridges") for n in range(30)}
+    return Collection("rivers", documents, {"q": "river bridges"}, {"q": {"d3": 2, "d4": 1, "d5": 0, "absent": 1}})
+
+
+def index_of(rivers: Collection) -> BM25:
+    return BM25({doc_id: document.content for doc_id, document in rivers.documents.items()})
+
+
+def test_a_group_holds_the_best_positive_and_hits_that_are_not_positive() -> None:
+    rivers = collection()
+    (group,) = labelled_groups(rivers, ["q"], index_of(rivers), Mining(group_size=6, max_positives=1), random.Random(0))
+    assert group.doc_ids[0] == "d3"
+    assert len(group.doc_ids) == len(set(group.doc_ids)) == 6
+    assert "d4" not in group.doc_ids
+    assert group.relevance[0] == 2
+    assert all(not grade for grade in group.relevance[1:])
+
+
+def test_the_same_seed_makes_the_same_groups() -> None:
+    rivers = collection()
+    made = [list(labelled_groups(rivers, ["q"], index_of(rivers), Mining(), random.Random(3))) for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_unjudged_documents_that_the_teacher_puts_above_the_positive_are_dropped() -> None:
+    group = Group("s", "q", "q", ("a", "b", "c", "d"), ("A", "B", "C", "D"), (1, None, 0, None), (0.6, 0.7, 0.8, 0.5))
+    assert drop_false_negatives(group, 0.0).doc_ids == ("a", "c", "d")
+    assert drop_false_negatives(group, 0.2).doc_ids == ("a", "b", "c", "d")
+
+
+def test_groups_survive_the_file(tmp_path: Path) -> None:
+    group = Group("s", "q", "snö", ("a", "b", "c"), ("A", "B", "C"), (1, None, 0), (0.5, 0.25, 0.125))
+    write_groups(tmp_path / "groups.jsonl", [group])
+    assert read_groups(tmp_path / "groups.jsonl") == [group]
+
+
+def test_an_empty_file_of_groups_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "groups.jsonl").touch()
+    with pytest.raises(DataError, match="holds no training groups"):
+        read_groups(tmp_path / "groups.jsonl")
+
+
+def test_a_line_that_is_no_group_is_named(tmp_path: Path) -> None:
+    (tmp_path / "groups.jsonl").write_text('{"query": "x"}\n')
+    with pytest.raises(DataError, match=r"groups\.jsonl:1"):
+        read_groups(tmp_path / "groups.jsonl")
+
+
+def test_the_same_queries_are_held_out_for_the_same_seed() -> None:
+    ids = [str(n) for n in range(100)]
+    assert hold_out(ids, 10, 7) == hold_out(reversed(ids), 10, 7)
+    assert len(hold_out(ids, 10, 7)) == 10
+
+
+def test_made_queries_do_not_stand_in_their_source_as_shown() -> None:
+    documents = [Document("d", "how a river meets the sea", "It flows down hill. A delta forms at the mouth of it. Sand settles there.")]
+    (title,) = from_titles(documents, 1, random.Random(0))
+    assert (title.text, title.source_text) == ("how a river meets the sea", documents[0].text)
+    (sentence,) = from_sentences(documents, 1, random.Random(0))
+    assert sentence.text not in sentence.source_text
+    (question,) = from_templates(documents, ["what is {title}"], 1, random.Random(0))
+    assert question.text == "what is how a river meets the sea"
+
+
+def labelled(count: int) -> list[Group]:
+    return [Group("s", str(n), f"q{n}", ("a", "b"), (f"good {n}", f"bad {n}"), (1, 0)) for n in range(count)]
+
+
+def test_every_batch_of_pairs_is_balanced() -> None:
+    stream = batches(balanced_pairs(labelled(5), 0), 4, 0)
+    for _ in range(10):
+        batch = next(stream)
+        assert sum(pair.relevant for pair in batch) * 2 == len(batch)
+
+
+def test_filtered_pairs_stay_balanced() -> None:
+    pairs = balanced_pairs(labelled(4), 0)
+
+    def chances(pairs: list[Pair]) -> list[float]:
+        return [0.5 if pair.relevant or pair.query == "q1" else 0.01 for pair in pairs]
+
+    kept = filter_pairs(pairs, chances, 0.1, 0.9)  # type: ignore[arg-type]
+    assert [pair.relevant for pair in kept] == [True, False]
+
+
+def test_groups_without_labels_are_no_use_to_stage_one() -> None:
+    with pytest.raises(DataError, match="no training group has a judged positive"):
+        balanced_pairs([Group("s", "q", "q", ("a", "b"), ("A", "B"), (None, None))], 0)
