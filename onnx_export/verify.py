@@ -1,0 +1,116 @@
+"""Prove an exported graph: its scores beside those of the checkpoint it was made from.
+
+The reference is the straightforward computation, transformers with the full head, one pair at a
+time. The graph runs the same token ids alone, in one padded batch, and after a shared prefix, and
+the worst difference counts. The figures go into the manifest, which serving reads: a folder that
+fails is refused at load.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onnx_export import checkpoint as checkpoints
+from onnx_export.export import CHECKPOINT_HASH_KEY, CHECKPOINT_KEY, weights_hash
+from onnx_export.pairs import read_pairs
+from onnx_export.runner import GraphRunner
+from onnx_export.source import Report
+from slimrank import manifest as manifests
+from slimrank.errors import ManifestError
+from slimrank.manifest import PROMPT_FILE, Manifest, Precision, Verification
+from slimrank.prompt import Prompt, PromptEncoder
+from slimrank.types import Scores
+
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int4": 2.0}
+"""Largest difference of a score that may be served, by precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGroup:
+    """One query's shared prefix and what follows it for each document, as token ids."""
+
+    prefix: list[int]
+    rows: list[list[int]]
+
+
+def verify(folder: Path, report: Report, *, checkpoint: Path | None = None) -> Verification:
+    """Compare a model folder with its checkpoint and write the figures into its manifest.
+
+    Args:
+        checkpoint: Where the checkpoint lies now; default where it lay at export.
+
+    Raises:
+        ManifestError: the folder is incomplete, or the checkpoint is missing or another one.
+    """
+    manifest = manifests.check(folder, deep=True, unverified=True)
+    source = _checkpoint_folder(manifest, checkpoint)
+    report("load the checkpoint")
+    loaded = checkpoints.load(source)
+    encoder = loaded.encoder(
+        Prompt.load(folder / PROMPT_FILE), max_pair_tokens=manifest.max_pair_tokens, max_query_tokens=manifest.max_query_tokens
+    )
+    groups = list(token_groups(encoder))
+    report("score the pairs with the checkpoint")
+    expected = [reference_scores(loaded, encoder, group) for group in groups]
+    report("score the pairs with the graph")
+    runner = GraphRunner(folder, manifest)
+    found = [graph_scores(runner, group) for group in groups]
+    tolerance = TOLERANCE[manifest.precision]
+    worst = max(float(np.abs(got - want).max()) for gots, want in zip(found, expected, strict=True) for got in gots)
+    verification = Verification(
+        pairs=sum(len(group.rows) for group in groups),
+        max_score_difference=worst,
+        rank_agreement=float(np.mean([kendall_tau(gots[-1], want) for gots, want in zip(found, expected, strict=True)])),
+        tolerance=tolerance,
+        passed=worst <= tolerance,
+        reference=f"{loaded.model.config.model_type} {weights_hash(source)[:12]} in torch {torch.__version__} float32",
+    )
+    manifest.model_copy(update={"verification": verification}).save(folder)
+    return verification
+
+
+def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:
+    """Yield the committed pairs as token ids."""
+    for group in read_pairs():
+        prefix = encoder.prefix_ids(group.query).ids
+        pieces = encoder.document_ids(group.documents, len(prefix))
+        yield TokenGroup(prefix, [piece.ids + encoder.suffix_ids for piece in pieces])
+
+
+def reference_scores(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, group: TokenGroup) -> Scores:
+    """Return (N,) scores from the full head of the checkpoint, one whole pair at a time."""
+    scores = []
+    with torch.inference_mode():
+        for row in group.rows:
+            logits = loaded.model(input_ids=torch.tensor([group.prefix + row]), logits_to_keep=1).logits[0, -1].float()
+            scores.append((logits[encoder.relevant_id] - logits[encoder.irrelevant_id]).item())
+    return np.array(scores, dtype=np.float32)
+
+
+def graph_scores(runner: GraphRunner, group: TokenGroup) -> list[Scores]:
+    """Return (N,) scores for each way to run a group: alone, as one batch, after a shared prefix."""
+    whole = [group.prefix + row for row in group.rows]
+    alone = np.concatenate([runner.score([row]) for row in whole])
+    return [alone, runner.score(whole), runner.score(group.rows, prefix=group.prefix)]
+
+
+def kendall_tau(first: Sequence[float] | Scores, second: Sequence[float] | Scores) -> float:
+    """Return Kendall's tau-b of two score lists; 1.0 where either has no order at all."""
+    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    upper = np.triu_indices(len(one), 1)
+    signs_one = np.sign(one[:, None] - one)[upper]
+    signs_two = np.sign(two[:, None] - two)[upper]
+    untied = np.sqrt(np.abs(signs_one).sum() * np.abs(signs_two).sum())
+    return float((signs_one * signs_two).sum() / untied) if untied else 1.0
+
+
+def _checkpoint_folder(manifest: Manifest, given: Path | None) -> Path:
+    folder = given or Path(manifest.made_with.get(CHECKPOINT_KEY, ""))
+    if not (folder / "config.json").is_file():
+        raise ManifestError(f"the checkpoint of {manifest.name} is not at {folder}; say where it is with --checkpoint")
+    if weights_hash(folder) != manifest.made_with.get(CHECKPOINT_HASH_KEY):
+        raise ManifestError(f"{folder} is not the checkpoint that {manifest.name} was exported from: its weights differ")
+    return folder
