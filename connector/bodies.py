@@ -20,11 +20,14 @@ TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
 PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 
 # ML Commons fills ${parameters.*} from the hits of the search. Raw scores, since the engine keeps 32 bits of a score
-# and probabilities near 1 would tie.
+# and probabilities near 1 would tie. A gateway that cannot score in time answers the first stage's order in a band of
+# its own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
 _REQUEST = (
     '{ "documents": ${parameters.documents}, "query": "${parameters.query}", "model": "${parameters.model}", '
-    '"top_n": ${parameters.top_n}, "raw_scores": true }'
+    '"top_n": ${parameters.top_n}, "raw_scores": true, "deadline_ms": DEADLINE, "on_failure": "first_stage" }'
 )
+DEGRADED = -1000.0
+_RESERVE_MILLISECONDS = 500  # of the read timeout, for the way back
 
 
 def rerank_url(gateway: str) -> str:
@@ -84,7 +87,7 @@ def connector(
                 "method": "POST",
                 "url": url,
                 "headers": {"Authorization": "Bearer ${credential.api_key}", "Content-Type": "application/json"},
-                "request_body": _REQUEST,
+                "request_body": _REQUEST.replace("DEADLINE", str(read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS)),
                 "pre_process_function": "connector.pre_process.cohere.rerank",
                 "post_process_function": "connector.post_process.cohere.rerank",
             }

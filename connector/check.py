@@ -129,6 +129,9 @@ def _check_predict(cluster: Cluster, model_id: str) -> Finding:
     scores = [value for tensor in outputs for value in tensor.get("data", [])]
     if len(scores) != len(_DOCUMENTS) or not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
         return Finding("predict", "fault", f"two documents were sent and the scores {scores} came back", "see the gateway's log")
+    if max(scores) <= bodies.DEGRADED:
+        words = "the gateway answers, but could not score: it gave the first stage's order back"
+        return Finding("predict", "fault", words, "see the gateway's /readyz and log; is a worker up?")
     return Finding("predict", "ok", f"two documents scored {scores[0]:.4g} and {scores[1]:.4g}")
 
 

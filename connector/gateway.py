@@ -39,6 +39,7 @@ class GatewayScorer:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = http or httpx.Client(timeout=timeout_seconds)
+        self._deadline_ms = max(1, int(timeout_seconds * 1000))
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return a score for each document, in the order given.
@@ -50,7 +51,7 @@ class GatewayScorer:
             InvalidRequest: the gateway will not take this request.
             ScoringError: the answer is not one score a document.
         """
-        body = rerank_body(query, documents, instruction)
+        body = rerank_body(query, documents, instruction) | {"deadline_ms": self._deadline_ms}
         try:
             answer = self._http.post(f"{self.url}/v1/rerank", json=body, headers=self._headers)
         except httpx.TimeoutException as error:
@@ -102,6 +103,8 @@ def read_answer(url: str, answer: httpx.Response, expected: int) -> Scored:
         for result in body["results"]:
             scores[result["index"]] = result["relevance_score"]
         meta = body.get("meta") or {}
+        if meta.get("degraded"):
+            raise ScoringError(f"the gateway {url} left the documents in their order: {meta['degraded']}")
         truncated = np.zeros(expected, dtype=np.bool_)
         truncated[list(meta.get("truncated_documents", []))] = True
         tokens = int((body.get("usage") or {}).get("total_tokens", 0))

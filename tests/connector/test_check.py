@@ -137,3 +137,10 @@ def test_a_cluster_that_is_down_is_an_error_and_no_finding() -> None:
     client.close()
     with pytest.raises((EngineUnavailable, RuntimeError)):
         check(Cluster(client))
+
+
+def test_a_gateway_that_gives_the_first_stage_back_is_found_out() -> None:
+    fake = _installed()
+    results = '{"results": [{"index": 0, "relevance_score": -1000.0}, {"index": 1, "relevance_score": -1001.0}]}'
+    fake.gateway = lambda payload: (200, results)
+    assert "could not score" in _faults(fake)["predict"].words

@@ -34,7 +34,8 @@ def test_scores_come_back_in_the_order_asked() -> None:
     (request,) = seen
     assert str(request.url) == "http://gateway:8080/v1/rerank"
     assert request.headers["authorization"] == "Bearer k"
-    assert json.loads(request.content) == {"query": "q", "documents": ["a", "b"], "raw_scores": True, "instruction": "i"}
+    asked = {"query": "q", "documents": ["a", "b"], "raw_scores": True, "deadline_ms": 10_000, "instruction": "i"}
+    assert json.loads(request.content) == asked
 
 
 @pytest.mark.parametrize(

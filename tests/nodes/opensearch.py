@@ -5,15 +5,14 @@ module are not published as artifacts, so no `rerank`, `oversample` or `truncate
 """
 
 import contextlib
-import fcntl
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
 from tests.nodes import java, maven, process
+from tests.nodes.layout import laid_out
 
 VERSION = "3.5.0"
 MINIMUM_JAVA = 21
@@ -72,27 +71,10 @@ def _lay_out(home: Path) -> None:
         (home / name).mkdir()
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def home_folder(cache: Path) -> Path:
     """Return the node's folder under `cache`, laid out if need be (about 20 s, once)."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    home = cache / f"opensearch-{VERSION}-{recipe}"
-    with _locked(cache / "opensearch.lock"):
-        if not home.exists():
-            stage = cache / "opensearch-stage"
-            shutil.rmtree(stage, ignore_errors=True)
-            stage.mkdir(parents=True)
-            _lay_out(stage)
-            shutil.rmtree(stage / "build")
-            stage.rename(home)
-    return home
+    return laid_out(cache / f"opensearch-{VERSION}-{recipe}", _lay_out)
 
 
 def _write_config(config: Path, *, http_port: int, transport_port: int) -> None:
