@@ -5,10 +5,15 @@ Two things stand behind it: ``embedded.EmbeddedBackend``, a model in this proces
 the same request gives the same answer both ways.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
 
 from slimrank.types import RerankRequest, Scored
+
+Priority = Literal["query", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,12 @@ class Job:
     """Name of a served model; None is the default one. Counts only where several are served."""
     max_document_tokens: int | None = None
     """Documents are cut to so many tokens first; None leaves the model's own limit."""
+    priority: Priority = "query"
+    """Audit work is done while no query waits."""
+
+    def part(self, start: int, size: int) -> "Job":
+        """Return the job for ``size`` of the documents."""
+        return replace(self, request=replace(self.request, documents=self.request.documents[start : start + size]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,17 @@ class Answer:
     queue_seconds: float = 0.0
     """From acceptance to the first pair entering the model."""
     infer_seconds: float = 0.0
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Answer]", *, queue_seconds: float, infer_seconds: float) -> "Answer":
+        """Return the answer to a job from those to its parts, in order."""
+        scored = Scored(
+            np.concatenate([part.scored.scores for part in parts]),
+            np.concatenate([part.scored.truncated for part in parts]),
+            parts[0].scored.query_truncated,
+            sum(part.scored.tokens for part in parts),
+        )
+        return replace(parts[0], scored=scored, queue_seconds=queue_seconds, infer_seconds=infer_seconds)
 
 
 class Backend(Protocol):

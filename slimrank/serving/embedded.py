@@ -33,4 +33,6 @@ class EmbeddedBackend:
             async with asyncio.timeout(timeout_seconds):
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within {timeout_seconds:.2f} s; send fewer documents, or allow more time") from error
+            raise DeadlineExceeded(
+                f"no answer within {timeout_seconds:.2f} s; send fewer documents, or allow more time"
+            ) from error

@@ -5,8 +5,9 @@ Wraps either backend, so that both ways of serving refuse alike.
 
 import asyncio
 import logging
+from time import monotonic
 
-from slimrank.errors import DeadlineExceeded, ModelNotReady
+from slimrank.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from slimrank.serving.admission import Admission, cost_of
 from slimrank.serving.backend import Answer, Backend, Job
 from slimrank.serving.breaker import Breaker
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 PROBE = Job(RerankRequest("ready?", ["ready"]))
 PROBE_SECONDS = 5.0
 TELLING_SECONDS = 0.25
+AUDITS = 2
+"""Audit requests that one gateway has in hand: enough that workers need not wait for the next, few enough to leave them free."""
 
 
 class GuardedBackend:
@@ -28,6 +31,7 @@ class GuardedBackend:
         self._admission = admission
         self._metrics = metrics
         self._breaker = breaker or Breaker()
+        self._audits = asyncio.Semaphore(AUDITS)
         self._probes: set[asyncio.Task[None]] = set()
 
     def choose_model(self, wanted: str | None) -> str:
@@ -53,6 +57,8 @@ class GuardedBackend:
         if self._breaker.is_open:
             self._probe_when_due()
             raise ModelNotReady("scoring has been failing and is being probed; try again in a second")
+        if job.priority == "audit":
+            return await self._score_audit(job, timeout_seconds=timeout_seconds)
         model, cost = self._backend.choose_model(job.model), cost_of(job)
         self._admission.admit(model, cost, timeout_seconds=timeout_seconds)
         self._show(model)
@@ -68,6 +74,21 @@ class GuardedBackend:
             self._show(model)
         self._breaker.succeeded()
         self._admission.learn(model, cost, answer)
+        self._metrics.count_scored(answer)
+        return answer
+
+    async def _score_audit(self, job: Job, *, timeout_seconds: float) -> Answer:
+        """Score audit work: no query waits for it, so it is held back by number and not by cost."""
+        begin = monotonic()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._audits.acquire()
+        except TimeoutError as error:
+            raise Overloaded(f"{AUDITS} audit requests are in hand here; send fewer at a time or allow more time") from error
+        try:
+            answer = await self._backend.score(job, timeout_seconds=max(0.0, timeout_seconds - (monotonic() - begin)))
+        finally:
+            self._audits.release()
         self._metrics.count_scored(answer)
         return answer
 

@@ -67,6 +67,7 @@ def encode_job(job: Job) -> bytes:
             "documents": list(job.request.documents),
             "instruction": job.request.instruction,
             "max_document_tokens": job.max_document_tokens,
+            "priority": job.priority,
         },
         ensure_ascii=False,
     ).encode()
@@ -78,6 +79,7 @@ def decode_job(message: bytes) -> Job:
     return Job(
         RerankRequest(fields["query"], fields["documents"], fields["instruction"]),
         max_document_tokens=fields["max_document_tokens"],
+        priority=fields["priority"],
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimrank.errors import InvalidRequest
 from slimrank.requests import check_request
-from slimrank.serving.backend import Job
+from slimrank.serving.backend import Job, Priority
 from slimrank.types import RerankRequest
 
 Shape = Literal["cohere", "tei"]
@@ -71,6 +71,7 @@ class RerankBody(_Wire):
     )
     max_tokens_per_doc: Annotated[int, Field(ge=1)] | None = Field(None, description="Cut documents to this many tokens.")
     instruction: str | None = Field(None, description="How to judge, such as `prefer recent manuals`.")
+    priority: Priority = Field("query", description="`audit` waits until no query does.")
     raw_scores: bool = Field(False, description="Answer scores instead of probabilities; search engines should ask for this.")
 
     def to_call(self) -> RerankCall:
@@ -82,6 +83,7 @@ class RerankBody(_Wire):
                 RerankRequest(self.query, documents, self.instruction),
                 model=self.model,
                 max_document_tokens=self.max_tokens_per_doc,
+                priority=self.priority,
             ),
             top_n=self.top_n,
             raw_scores=self.raw_scores,

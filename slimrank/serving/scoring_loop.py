@@ -1,8 +1,9 @@
-"""One thread that owns the model and answers jobs in the order they came.
+"""One thread that owns the model and answers jobs slice by slice.
 
 A session is used by one thread only. Whoever has a job, a Celery task's thread or the gateway's
-event loop, submits it and waits on its future; jobs whose deadline passed, or whose caller left,
-are dropped before they cost anything.
+event loop, submits it and waits on its future. Queries are answered in the order they came; audit
+work only while no query waits. A job is scored in slices, so that a query waits for at most one
+slice of an audit, and a job whose deadline passed, or whose caller left, costs at most one more.
 """
 
 import logging
@@ -11,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady
 from slimrank.serving.backend import Answer, Job
@@ -19,14 +20,24 @@ from slimrank.serving.model import Model
 
 log = logging.getLogger(__name__)
 
+QUERY_SLICE = 256
+AUDIT_SLICE = 16
+"""Documents scored between two looks at the clock and at who else waits."""
+STUCK_SECONDS = 5.0
+"""A slice that still runs so long after its job's deadline will not come back."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Waiting:
     job: Job
     future: Future[Answer]
     arrival: float
     deadline: float
     is_wanted: Callable[[], bool]
+    begin: float | None = None
+    infer_seconds: float = 0.0
+    parts: list[Answer] = field(default_factory=list)
+    done: int = 0
 
 
 class ScoringLoop:
@@ -34,22 +45,30 @@ class ScoringLoop:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._waiting: deque[_Waiting] = deque()
+        self._queries: deque[_Waiting] = deque()
+        self._audits: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._stopping = False
+        self._running: _Waiting | None = None
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finish the job in hand, fail those that wait, and end the thread."""
+    def stop(self, *, wait_seconds: float = 30.0) -> None:
+        """Finish the jobs that wait, refuse new ones, and end the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(wait_seconds)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the model has not come back from a job that is long overdue."""
+        running = self._running
+        return running is not None and time.monotonic() > running.deadline + STUCK_SECONDS
 
     def submit(self, job: Job, *, timeout_seconds: float, is_wanted: Callable[[], bool] = lambda: True) -> "Future[Answer]":
         """Queue a job; its future holds the answer or the error. Cancelling it takes the job back.
@@ -63,33 +82,52 @@ class ScoringLoop:
             if self._stopping:
                 future.set_exception(ModelNotReady("this worker is shutting down; send the request again"))
                 return future
-            self._waiting.append(_Waiting(job, future, now, now + timeout_seconds, is_wanted))
+            self._queue(job).append(_Waiting(job, future, now, now + timeout_seconds, is_wanted))
             self._changed.notify()
         return future
 
+    def _queue(self, job: Job) -> deque[_Waiting]:
+        return self._audits if job.priority == "audit" else self._queries
+
     def _run(self) -> None:
         while (waiting := self._next()) is not None:
-            if waiting.future.set_running_or_notify_cancel():
-                self._answer(waiting)
+            self._running = waiting
+            try:
+                is_done = self._advance(waiting)
+            except Exception as error:  # whatever a model raises belongs to the one who asked
+                waiting.future.set_exception(error)
+                is_done = True
+            self._running = None
+            if not is_done:
+                with self._changed:
+                    self._queue(waiting.job).appendleft(waiting)
 
     def _next(self) -> _Waiting | None:
+        """Return the job to go on with, or None at the end."""
         with self._changed:
-            while not self._waiting and not self._stopping:
+            while not self._queries and not self._audits and not self._stopping:
                 self._changed.wait()
-            if not self._stopping:
-                return self._waiting.popleft()
-            for left in self._waiting:
-                if left.future.set_running_or_notify_cancel():
-                    left.future.set_exception(ModelNotReady("this worker is shutting down; send the request again"))
-            return None
+            queue = self._queries or self._audits
+            return queue.popleft() if queue else None
 
-    def _answer(self, waiting: _Waiting) -> None:
+    def _advance(self, waiting: _Waiting) -> bool:
+        """Score one slice of a job; return whether that was the last."""
         begin = time.monotonic()
-        try:
-            if begin >= waiting.deadline or not waiting.is_wanted():
-                raise DeadlineExceeded(f"the request waited {begin - waiting.arrival:.2f} s and was dropped before it was scored")
-            answer = self.model.score(waiting.job)
-        except Exception as error:  # whatever a model raises belongs to the one who asked
-            waiting.future.set_exception(error)
-            return
-        waiting.future.set_result(replace(answer, queue_seconds=begin - waiting.arrival, infer_seconds=time.monotonic() - begin))
+        if waiting.begin is None:
+            if not waiting.future.set_running_or_notify_cancel():
+                return True
+            if not waiting.is_wanted():
+                raise DeadlineExceeded("nobody waits for this request any more")
+            waiting.begin = begin
+        if begin >= waiting.deadline:
+            raise DeadlineExceeded(f"the request was dropped after {begin - waiting.arrival:.2f} s, when its deadline had passed")
+        size = AUDIT_SLICE if waiting.job.priority == "audit" else QUERY_SLICE
+        waiting.parts.append(self.model.score(waiting.job.part(waiting.done, size)))
+        waiting.done += size
+        waiting.infer_seconds += time.monotonic() - begin
+        if waiting.done < len(waiting.job.request.documents):
+            return False
+        waiting.future.set_result(
+            Answer.joined(waiting.parts, queue_seconds=waiting.begin - waiting.arrival, infer_seconds=waiting.infer_seconds)
+        )
+        return True

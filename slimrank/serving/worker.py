@@ -27,12 +27,13 @@ LIFE_SECONDS = 2.0
 
 
 class SignOfLife:
-    """Tells gateways that this worker is alive, until it is stopped."""
+    """Tells gateways that this worker is alive, until it is stopped, and not while its model hangs."""
 
-    def __init__(self, store: redis.Redis, worker_id: str, *, model: str) -> None:
+    def __init__(self, store: redis.Redis, worker_id: str, scoring: ScoringLoop) -> None:
         self._store = store
+        self._scoring = scoring
         self._id = worker_id
-        self._message = json.dumps({"model": model, "host": socket.gethostname(), "pid": os.getpid()})
+        self._message = json.dumps({"model": scoring.model.name, "host": socket.gethostname(), "pid": os.getpid()})
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sign-of-life", daemon=True)
 
@@ -65,6 +66,9 @@ class SignOfLife:
 
     def _run(self) -> None:
         while not self._stopping.wait(BEAT_SECONDS):
+            if self._scoring.is_stuck:
+                log.error("stuck worker=%s: the model does not come back; restart this worker", self._id)
+                continue
             try:
                 self._show()
             except redis.RedisError as error:
@@ -80,7 +84,7 @@ def run_worker(settings: Settings, model: Model) -> None:
     store, app, worker_id = queue.connect(settings), queue.make_app(settings), uuid.uuid4().hex
     scoring = ScoringLoop(model)
     tasks.install(app, tasks.RerankTask(scoring, store, worker_id=worker_id))
-    life = SignOfLife(store, worker_id, model=model.name)
+    life = SignOfLife(store, worker_id, scoring)
     life.start()
     scoring.start()
     if settings.log_level != "debug":  # Celery logs every task at info
