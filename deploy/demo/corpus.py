@@ -84,11 +84,9 @@ def build(folder: Path) -> int:
         The number of documents.
     """
     fingerprint = _fingerprint()
-    built = folder / _BUILT
-    if built.is_file():
-        known = json.loads(built.read_text(encoding="utf-8"))
-        if known["fingerprint"] == fingerprint:
-            return int(known["documents"])
+    known = _built_count(folder, fingerprint)
+    if known is not None:
+        return known
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / "made"
@@ -98,6 +96,17 @@ def build(folder: Path) -> int:
             folder.rename(Path(scratch) / "old")
         made.rename(folder)
     return count
+
+
+def _built_count(folder: Path, fingerprint: str) -> int | None:
+    """Return how many documents a finished folder holds; None for one that is to be built."""
+    if not (folder / "corpus.jsonl").is_file():
+        return None
+    try:
+        built = json.loads((folder / _BUILT).read_text(encoding="utf-8"))
+        return int(built["documents"]) if built["fingerprint"] == fingerprint else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write(folder: Path) -> int:
@@ -120,11 +129,28 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def missing_ids() -> list[str]:
-    """Return the judged ids that this interpreter's corpus does not hold, sorted."""
+def judged_ids() -> list[str]:
+    """Return every document id that a judgment names, sorted."""
     rows = QRELS.read_text(encoding="utf-8").splitlines()[1:]
-    judged = {row.split("\t")[1] for row in rows}
-    return sorted(judged - {document.doc_id for document in iterate_documents()})
+    return sorted({row.split("\t")[1] for row in rows})
+
+
+def check() -> dict[str, object]:
+    """Look for every judged id in this interpreter's corpus, and say which ones were looked for."""
+    judged = judged_ids()
+    present = {document.doc_id for document in iterate_documents()}
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "documents": len(present),
+        "judged": len(judged),
+        "digest": digest(judged),
+        "missing": [doc_id for doc_id in judged if doc_id not in present],
+    }
+
+
+def digest(doc_ids: list[str]) -> str:
+    """Return a short name for a list of ids, to tell whether two lists are the same."""
+    return hashlib.sha256("\n".join(doc_ids).encode()).hexdigest()[:16]
 
 
 def main() -> int:
@@ -132,15 +158,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The demo corpus: this Python's own documentation strings.")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--out", type=Path, metavar="FOLDER", help="write the BEIR folder here")
-    action.add_argument("--check", action="store_true", help="say which judged ids this Python lacks")
+    action.add_argument("--check", action="store_true", help="print as JSON which judged ids this Python lacks")
     chosen = parser.parse_args()
     if chosen.out:
         print(f"{build(chosen.out)} documents in {chosen.out}")
         return 0
-    missing = missing_ids()
-    version = ".".join(map(str, sys.version_info[:3]))
-    print(f"Python {version}: {len(missing)} judged ids missing", *missing, sep="\n  ")
-    return 1 if missing else 0
+    found = check()
+    print(json.dumps(found))
+    return 1 if found["missing"] else 0
 
 
 if __name__ == "__main__":

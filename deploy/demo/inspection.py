@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# Modules that do nothing when imported but exist; the last three rows hold what public modules take over.
+# Modules that do nothing when imported but exist; the private ones hold what public modules take over.
 _HARMLESS = frozenset(
     """array atexit binascii builtins cmath errno faulthandler fcntl gc grp itertools marshal math mmap posix pwd
     pyexpat resource select sys syslog termios time unicodedata zlib
-    _abc _asyncio _bisect _bz2 _codecs _collections _contextvars _csv _ctypes _datetime _decimal _elementtree
+    _abc _bisect _bz2 _codecs _collections _contextvars _csv _ctypes _datetime _decimal
     _functools _hashlib _heapq _imp _io _json _locale _lzma _opcode _operator _pickle _queue _random _signal _socket
     _sqlite3 _sre _ssl _stat _statistics _string _struct _symtable _thread _tracemalloc _types _typing _warnings
-    _weakref _zoneinfo _zstd""".split()  # noqa: SIM905
+    _weakref _zstd""".split()  # noqa: SIM905
 )
 
 # Modules of plain Python whose public names come to be while they run.
@@ -53,7 +53,8 @@ def inspect_names(module: str, names: Iterable[str]) -> Iterator[Entry]:
     """Yield some functions and classes of a module, with the classes' members; other values have no text of their own."""
     namespace = _namespace(module)
     for name in sorted(names):
-        value = namespace.get(name)
+        original = namespace.get(f"__{name}__")  # sys.__excepthook__, which no program replaces
+        value = original if inspect.isroutine(original) else namespace.get(name)
         if inspect.isclass(value):
             known = vars(builtins).get(value.__name__) or namespace.get(value.__name__)
             if value.__name__ == name or known is not value:  # os.error is OSError, socket.SocketType is socket.socket
@@ -91,9 +92,11 @@ def _parameters(name: str, value: object) -> str:
 
     A C object's declaration is read as text: `inspect.signature` would evaluate the defaults, and fail on some.
     """
+    declared: object
     if inspect.isfunction(value) or inspect.ismethod(value):
-        return str(inspect.signature(value))
-    declared = getattr(value, "__text_signature__", None)
+        declared = str(inspect.signature(value))
+    else:
+        declared = getattr(value, "__text_signature__", None)
     if isinstance(declared, str):
         return re.sub(r"^\(\$?(?:self|cls|type|module)\b(?:, /)?(?:, )?", "(", declared)
     opening = re.match(rf"(?:\w+\.)*{re.escape(name)}(\([^\n]*?\))", _docstring(value))
