@@ -27,7 +27,9 @@ COMMANDS = {
     "evaluate": ("slimrank.serving.offline", "evaluate_collections", "serve", "Measure nDCG@10 before and after on a collection"),
     "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
     "worker": ("slimrank.serving.cli", "worker", "serve", "Run a scoring worker"),
+    "proxy": ("connector.proxy.cli", "proxy", "connect", "Rerank in front of a search engine's _search"),
     "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
+    "playground": ("deploy.demo.playground", "playground", "serve", "A search page: first stage beside reranked"),
     "demo": ("deploy.demo.cli", "demo", "serve", "Rerank the Python documentation, first stage beside ours"),
 }
 

@@ -1,0 +1,217 @@
+"""The playground's routes: the page, its assets, what it searches, and a search as a stream of events.
+
+A search answers one JSON line when the first stage is there and one when the model is done, so the
+page shows hits while they are being scored. Either line may be ``failed``: where the model fails
+or is late, the first stage stays on the page, marked as such.
+
+Mount it anywhere: every address in the page is relative.
+
+    app.mount("/playground", make_playground(service))
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from connector.playground import wire
+from connector.playground.policy import NOT_ALLOWED, Policy, is_same_origin
+from connector.playground.rankers import Ranker
+from connector.playground.sources import EngineSource, Source
+from slimrank.errors import EngineError, InvalidRequest, SlimrankError
+from slimrank.serving.failures import failure_of
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+MAX_BODY_BYTES = 64 * 1024
+WRONG_NAME = "this playground listens on a loopback address and answers to localhost only; start it with --host to give it a name"
+DEFAULT_SECONDS = 60.0
+
+HEADERS = {
+    # Nothing but our own files runs, and no script can make markup out of text (Trusted Types).
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedQuery:
+    """A query whose documents were judged."""
+
+    query_id: str
+    text: str
+    relevances: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Playground:
+    """What a page needs behind it.
+
+    Attributes:
+        is_trained: Whether the model was trained to judge relevance; None where nobody here knows.
+        judged: Queries with judgments on ``source``; offered as examples.
+    """
+
+    source: Source
+    ranker: Ranker
+    policy: Policy
+    judged: Sequence[JudgedQuery] = ()
+    is_trained: bool | None = None
+    timeout_seconds: float = DEFAULT_SECONDS
+
+    def relevances(self, call: wire.SearchCall) -> dict[str, int]:
+        """Return the judgments of a call's query; those of our source say nothing of another index."""
+        if call.own_index:
+            return {}
+        return dict(next((query.relevances for query in self.judged if query.text == call.query), {}))
+
+
+def make_playground(playground: Playground) -> Starlette:
+    """Return the page as an ASGI app; starting and stopping its ranker is the caller's affair."""
+    routes = _Routes(playground)
+    return Starlette(
+        routes=[
+            Route("/", routes.page),
+            Route("/static/{name}", routes.asset),
+            Route("/api/about", routes.about),
+            Route("/api/search", routes.search, methods=["POST"]),
+            Route("/healthz", routes.healthz),
+        ],
+        middleware=[Middleware(_Guard, policy=playground.policy)],
+    )
+
+
+class _Guard:
+    """Adds the security headers to every answer, and refuses requests addressed to another name."""
+
+    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                known = {name.lower() for name, _ in message["headers"]}
+                added = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in known]
+                message = {**message, "headers": [*message["headers"], *added]}
+            await send(message)
+
+        app = self._app
+        if scope["type"] == "http" and not self._policy.is_our_name(Headers(scope=scope)):
+            app = _refused(421, "invalid_request", WRONG_NAME)
+        await app(scope, receive, send_with_headers)
+
+
+class _Routes:
+    def __init__(self, playground: Playground) -> None:
+        self._playground = playground
+        self._assets = StaticFiles(directory=STATIC)
+
+    async def page(self, _: Request) -> Response:
+        """Answer the page."""
+        return FileResponse(STATIC / "index.html")
+
+    async def asset(self, request: Request) -> Response:
+        """Answer a script or the style sheet."""
+        return await self._assets.get_response(request.path_params["name"], request.scope)
+
+    async def healthz(self, _: Request) -> Response:
+        """Say that this process answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def about(self, request: Request) -> Response:
+        """Say what is searched and what this visitor may do."""
+        may_name_index = self._allows_own_index(request)
+        return JSONResponse(
+            {
+                "source": self._playground.source.label,
+                "is_trained": self._playground.is_trained,
+                "max_depth": wire.MAX_DEPTH,
+                "judged": [{"query_id": query.query_id, "text": query.text} for query in self._playground.judged],
+                "own_index": {"is_allowed": may_name_index, "reason": None if may_name_index else NOT_ALLOWED},
+            }
+        )
+
+    async def search(self, request: Request) -> Response:
+        """Search and rerank, as a stream of events; errors found before that have a status of their own."""
+        if not is_same_origin(request.headers):
+            return _refused(403, "invalid_request", "another site's page may not search here")
+        try:
+            call = wire.parse(await _body(request))
+            source = self._source(call, request)
+        except InvalidRequest as error:
+            return _refused(error.status, "invalid_request", str(error))
+        return StreamingResponse(self._events(call, source), media_type="application/x-ndjson")
+
+    def _allows_own_index(self, request: Request) -> bool:
+        client = request.client.host if request.client else None
+        return self._playground.policy.may_name_index(client=client, headers=request.headers)
+
+    def _source(self, call: wire.SearchCall, request: Request) -> Source:
+        if call.own_index is None:
+            return self._playground.source
+        if not self._allows_own_index(request):
+            raise InvalidRequest(NOT_ALLOWED, status=403)
+        return EngineSource(call.own_index.address())
+
+    async def _events(self, call: wire.SearchCall, source: Source) -> AsyncIterator[bytes]:
+        try:
+            found = await source.search(call.query, call.depth)
+        except EngineError as error:
+            yield _line(wire.failed_event("first_stage", "engine", str(error)))
+            return
+        except Exception:
+            log.exception("search failed")
+            yield _line(wire.failed_event("first_stage", "internal", "the playground failed to search; its log says more"))
+            return
+        yield _line(wire.first_stage_event(call, found, self._playground.relevances(call)))
+        if found.hits:
+            yield _line(await self._rerank(call, [hit.content for hit in found.hits]))
+
+    async def _rerank(self, call: wire.SearchCall, documents: list[str]) -> dict[str, Any]:
+        timeout_seconds = call.deadline_ms / 1000 if call.deadline_ms else self._playground.timeout_seconds
+        try:
+            return wire.reranked_event(await self._playground.ranker.rank(call.query, documents, timeout_seconds=timeout_seconds))
+        except Exception as error:  # whatever it is, the first stage's hits are on the page already
+            failure = failure_of(error)
+            if not isinstance(error, SlimrankError):
+                log.exception("rerank failed")
+            return wire.failed_event("rerank", failure.kind, failure.message)
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body that is JSON by its header too: browsers let no other site send that type unasked."""
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise InvalidRequest("send application/json", status=415)
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise InvalidRequest(f"the body is larger than {MAX_BODY_BYTES} bytes", status=413)
+    return body
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    return json.dumps(event, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def _refused(status: int, kind: str, message: str) -> Response:
+    return JSONResponse(wire.failed_event("first_stage", kind, message), status_code=status)

@@ -1,0 +1,182 @@
+"""Where the page's hits come from: one asynchronous method, and the two things behind it.
+
+``CorpusSource`` searches documents in memory by BM25; ``EngineSource`` asks OpenSearch or
+Elasticsearch over HTTP. Both know nothing of models. Judgments are the caller's affair.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import httpx
+
+from connector.cluster import explain_transport
+from connector.fields import field_text
+from slimrank.beir import Document
+from slimrank.bm25 import BM25
+from slimrank.errors import EngineRefused, EngineUnavailable
+from slimrank.prompt import document_text
+
+MAX_ANSWER_BYTES = 32 * 2**20
+ENGINE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStageHit:
+    """One hit of the first stage."""
+
+    doc_id: str
+    title: str
+    text: str
+    score: float
+
+    @property
+    def content(self) -> str:
+        """What a model reads."""
+        return document_text(self.title, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """A first stage's answer, best first."""
+
+    hits: Sequence[FirstStageHit]
+    seconds: float
+
+
+class Source(Protocol):
+    """A first stage."""
+
+    @property
+    def label(self) -> str:
+        """What is searched, in words for the page."""
+        ...
+
+    async def search(self, query: str, size: int) -> FirstStage:
+        """Return up to ``size`` hits.
+
+        Raises:
+            EngineError: it does not answer, or answers no.
+        """
+        ...
+
+
+class CorpusSource:
+    """Documents in memory, searched by BM25."""
+
+    def __init__(self, documents: Mapping[str, Document], *, label: str) -> None:
+        self.label = label
+        self._documents = documents
+        self._index = BM25({doc_id: document.content for doc_id, document in documents.items()})
+
+    async def search(self, query: str, size: int) -> FirstStage:
+        """Return up to ``size`` hits; in a thread, since it is arithmetic."""
+        begin = perf_counter()
+        scores = await asyncio.to_thread(self._index.search, query, size)
+        seconds = perf_counter() - begin
+        return FirstStage([self._hit(doc_id, score) for doc_id, score in scores.items()], seconds)
+
+    def _hit(self, doc_id: str, score: float) -> FirstStageHit:
+        document = self._documents[doc_id]
+        return FirstStageHit(doc_id, document.title, document.text, score)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """An index of a search engine, and how to be let in. Never logged: ``repr`` leaves the secrets out."""
+
+    url: str
+    index_name: str
+    fields: tuple[str, ...]
+    user: str | None = None
+    password: str | None = None
+    api_key: str | None = None
+    verify_tls: bool = True
+
+    def __repr__(self) -> str:
+        """Name the place only."""
+        return f"EngineAddress({self.url}/{self.index_name})"
+
+
+class EngineSource:
+    """One index of OpenSearch or Elasticsearch, asked by a plain ``match`` on its fields.
+
+    The first field is shown as the title where there are several. Redirects are not followed, so
+    credentials go to the named host only.
+
+    Args:
+        transport: For tests.
+    """
+
+    def __init__(self, address: EngineAddress, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._address = address
+        self._transport = transport
+        self.label = f"{address.index_name} at {httpx.URL(address.url).host}"
+
+    async def search(self, query: str, size: int) -> FirstStage:
+        """Return up to ``size`` hits."""
+        address = self._address
+        begin = perf_counter()
+        try:
+            async with self._client() as client:
+                answer = await client.post(f"/{address.index_name}/_search", json=_body(query, address.fields, size))
+        except httpx.HTTPError as error:
+            raise explain_transport(error, address.url) from error
+        seconds = perf_counter() - begin
+        if answer.status_code != 200:
+            raise _refusal(address, answer)
+        return FirstStage([self._hit(hit) for hit in _hits(address, answer)], seconds)
+
+    def _client(self) -> httpx.AsyncClient:
+        address = self._address
+        return httpx.AsyncClient(
+            base_url=address.url,
+            auth=httpx.BasicAuth(address.user, address.password or "") if address.user else None,
+            headers={"Authorization": f"ApiKey {address.api_key}"} if address.api_key else {},
+            verify=address.verify_tls,
+            timeout=ENGINE_SECONDS,
+            transport=self._transport,
+            trust_env=False,
+        )
+
+    def _hit(self, hit: dict[str, Any]) -> FirstStageHit:
+        values = [field_text(hit, name) for name in self._address.fields]
+        title, texts = (values[0], values[1:]) if len(values) > 1 else ("", values)
+        return FirstStageHit(str(hit["_id"]), title, "\n".join(filter(None, texts)), float(hit.get("_score") or 0.0))
+
+
+def _body(query: str, fields: Sequence[str], size: int) -> dict[str, Any]:
+    return {"size": size, "_source": list(fields), "query": {"multi_match": {"query": query, "fields": list(fields)}}}
+
+
+def _hits(address: EngineAddress, answer: httpx.Response) -> list[dict[str, Any]]:
+    if len(answer.content) > MAX_ANSWER_BYTES:
+        raise EngineRefused(
+            f"{address!r} answered {len(answer.content)} bytes, and {MAX_ANSWER_BYTES} are read; lower the depth or name fewer fields"
+        )
+    try:
+        hits = answer.json()["hits"]["hits"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineUnavailable(f"{address.url} answered, but not as a search engine does; check the URL") from error
+    return [hit for hit in hits if isinstance(hit, dict) and "_id" in hit]
+
+
+def _refusal(address: EngineAddress, answer: httpx.Response) -> EngineRefused:
+    words = {
+        401: "does not accept the credentials; check user and password, or the API key",
+        403: "knows the user but does not let it search this index; give it read access",
+        404: f"has no index called {address.index_name}; check its name",
+    }
+    said = words.get(answer.status_code, f"refused the search: {_reason(answer)}")
+    return EngineRefused(f"{address.url} {said} ({answer.status_code})")
+
+
+def _reason(answer: httpx.Response) -> str:
+    """Return the engine's own reason, and nothing else of an answer whose author is unknown."""
+    try:
+        error = answer.json()["error"]
+        return str((error.get("root_cause") or [error])[0]["reason"])[:300]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return "it gave no reason"

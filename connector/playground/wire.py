@@ -1,0 +1,144 @@
+"""What the page sends and is sent, as JSON. Other systems' words stay out: these are ours."""
+
+from typing import Annotated, Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from connector.playground.passages import find_passage
+from connector.playground.rankers import Ranking
+from connector.playground.sources import EngineAddress, FirstStage
+from slimrank.errors import InvalidRequest
+
+MAX_DEPTH = 200
+MAX_SHOWN_CHARACTERS = 6000
+"""A document's text on the page; the model is sent all of it."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class OwnIndex(_Wire):
+    """An index that the user names. Lives as long as one request."""
+
+    url: str = Field(max_length=2000)
+    index_name: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\?#\s\"<>|]+$")
+    fields: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(min_length=1, max_length=20)
+    user: str | None = None
+    password: SecretStr | None = None
+    api_key: SecretStr | None = None
+    verify_tls: bool = True
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        try:
+            parts = httpx.URL(value.strip())
+        except httpx.InvalidURL as error:
+            raise ValueError("it is not a URL") from error
+        if parts.scheme not in ("http", "https") or not parts.host or parts.userinfo:
+            raise ValueError("it must be http:// or https://, a host, and no credentials (they have fields of their own)")
+        return value.strip().rstrip("/")
+
+    @field_validator("index_name")
+    @classmethod
+    def _is_no_path(cls, value: str) -> str:
+        if value in (".", "..") or value.startswith("_"):
+            raise ValueError("an index name cannot be that")
+        return value
+
+    def address(self) -> EngineAddress:
+        """Return where and how to search."""
+        return EngineAddress(
+            self.url,
+            self.index_name,
+            tuple(self.fields),
+            self.user or None,
+            self.password.get_secret_value() if self.password else None,
+            self.api_key.get_secret_value() if self.api_key else None,
+            self.verify_tls,
+        )
+
+
+class SearchCall(_Wire):
+    """One search of the page."""
+
+    query: str = Field(min_length=1, max_length=2000)
+    depth: int = Field(20, ge=1, le=MAX_DEPTH)
+    deadline_ms: int | None = Field(None, ge=1, le=600_000)
+    own_index: OwnIndex | None = None
+
+    @field_validator("query")
+    @classmethod
+    def _is_not_blank(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it is blank")
+        return value.strip()
+
+
+def parse(body: bytes) -> SearchCall:
+    """Read a call.
+
+    Raises:
+        InvalidRequest: it is not one. The message names the field and never its value, which may be a secret.
+    """
+    try:
+        return SearchCall.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the body"
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidRequest(f"{place}: {message}", status=422) from error
+
+
+def first_stage_event(call: SearchCall, found: FirstStage, judged: dict[str, int]) -> dict[str, Any]:
+    """Return the event that shows the first stage; relevances come with it, the ideal ones for nDCG too."""
+    return {
+        "event": "first_stage",
+        "query": call.query,
+        "engine_ms": found.seconds * 1000,
+        "ideal": sorted(judged.values(), reverse=True),
+        "hits": [
+            {
+                "doc_id": hit.doc_id,
+                "title": hit.title,
+                "text": hit.text[:MAX_SHOWN_CHARACTERS],
+                "is_shortened": len(hit.text) > MAX_SHOWN_CHARACTERS,
+                "first_stage_score": hit.score,
+                "relevance": judged.get(hit.doc_id),
+                "passage": _passage(call.query, hit.text or hit.title),
+            }
+            for hit in found.hits
+        ],
+    }
+
+
+def _passage(query: str, text: str) -> dict[str, Any]:
+    passage = find_passage(query, text)
+    return {
+        "text": passage.text,
+        "marks": [list(mark) for mark in passage.marks],
+        "is_start": passage.is_start,
+        "is_end": passage.is_end,
+    }
+
+
+def reranked_event(ranking: Ranking) -> dict[str, Any]:
+    """Return the event that reorders the hits: one entry a hit of the first stage, in its order."""
+    return {
+        "event": "reranked",
+        "model": ranking.model,
+        "scores": ranking.scored.scores.tolist(),
+        "probabilities": list(ranking.probabilities),
+        "truncated": ranking.scored.truncated.tolist(),
+        "query_truncated": ranking.scored.query_truncated,
+        "tokens": ranking.scored.tokens,
+        "queue_ms": ranking.queue_seconds * 1000,
+        "inference_ms": ranking.infer_seconds * 1000,
+    }
+
+
+def failed_event(stage: str, kind: str, message: str) -> dict[str, Any]:
+    """Return the event that says why a stage gave nothing."""
+    return {"event": "failed", "stage": stage, "kind": kind, "message": message}

@@ -1,0 +1,156 @@
+"""The command ``slimrank playground``: puts a source, a model and the page together.
+
+The page itself is ``connector.playground``, which may not know of the demo corpus; this roof may.
+With no engine named it searches the demo corpus, with no gateway it scores in its own process.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from connector.playground.policy import Policy
+from connector.playground.rankers import EmbeddedRanker, GatewayRanker, Ranker
+from connector.playground.routes import JudgedQuery, Playground, make_playground
+from connector.playground.sources import CorpusSource, EngineAddress, EngineSource, Source
+from deploy.demo import corpus
+from slimrank import manifest, settings, store
+from slimrank.beir import Collection, read_collection
+from slimrank.errors import ConfigError
+from slimrank.serving.server import listen
+from slimrank.settings import Settings
+from slimrank.telemetry import configure_logging
+
+DEFAULT_PORT = 8090
+
+
+def playground(
+    engine: Annotated[
+        str | None, typer.Option(help="URL of OpenSearch or Elasticsearch; left out, the demo corpus in memory.")
+    ] = None,
+    index: Annotated[str | None, typer.Option(help="Index to search, with --engine.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="Field to search and score, the title first; with --engine.")] = None,
+    user: Annotated[str | None, typer.Option(help="The engine's user.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File that holds the user's password.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="File that holds an API key of the engine.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate of the engine.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="BEIR folder: its judged queries, and without --engine its corpus too.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of --data.")] = "test",
+    model: Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="URL of a running gateway that scores; left out, a model in this process.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = DEFAULT_PORT,
+    allow_own_index: Annotated[
+        bool, typer.Option("--allow-own-index", help="Let every visitor name an index; the server then calls URLs they choose.")
+    ] = False,
+) -> None:
+    """Run a search page: the first stage beside the reranked list, with moves, times and nDCG@10.
+
+    Example: slimrank playground --engine http://localhost:9200 --index products --field title --field description
+    """
+    current = settings.load(model=model)
+    configure_logging(current.log_level)
+    console = Console(stderr=True)
+    address = _address(engine, index, field, user, password_file, api_key_file, insecure)
+    with console.status("Loading the model"):
+        ranker, is_trained = _ranker(current, gateway)
+    with console.status("Reading the documents"):
+        source, judged = _source(current, address, data, split)
+    page = Playground(
+        source=source,
+        ranker=ranker,
+        policy=Policy(host, own_index_for_all=allow_own_index),
+        judged=judged,
+        is_trained=is_trained,
+        timeout_seconds=current.timeout_seconds,
+    )
+    listener = listen(host, port)
+    shown = "localhost" if host in ("0.0.0.0", "::") else host  # what a browser can open
+    console.print(f"Playground: [bold]http://{shown}:{listener.getsockname()[1]}/[/]")
+    with listener:
+        uvicorn.Server(uvicorn.Config(make_app(page), access_log=False, log_config=None, server_header=False)).run([listener])
+
+
+def make_app(page: Playground) -> Starlette:
+    """Return the page with its ranker started and stopped around it."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await page.ranker.start()
+        yield
+        await page.ranker.stop()
+
+    return Starlette(routes=[Mount("/", make_playground(page))], lifespan=lifespan)
+
+
+def judged_queries(collection: Collection) -> list[JudgedQuery]:
+    """Return a collection's queries that have at least one relevant document."""
+    return [
+        JudgedQuery(query_id, text, collection.qrels[query_id])
+        for query_id, text in collection.queries.items()
+        if any(collection.qrels[query_id].values())
+    ]
+
+
+def _address(
+    engine: str | None,
+    index: str | None,
+    fields: list[str] | None,
+    user: str | None,
+    password_file: Path | None,
+    api_key_file: Path | None,
+    insecure: bool,
+) -> EngineAddress | None:
+    if engine is None:
+        if index or fields or user:
+            raise ConfigError("an index, fields or a user were given, but no engine; add --engine URL")
+        return None
+    if not index or not fields:
+        raise ConfigError(f"--engine {engine} needs --index NAME and at least one --field NAME")
+    return EngineAddress(
+        engine.rstrip("/"), index, tuple(fields), user, _secret(password_file), _secret(api_key_file), verify_tls=not insecure
+    )
+
+
+def _secret(file: Path | None) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8").strip() if file else None
+    except OSError as error:
+        raise ConfigError(f"cannot read the secret in {file}: {error.strerror}") from error
+
+
+def _source(current: Settings, address: EngineAddress | None, data: Path | None, split: str) -> tuple[Source, list[JudgedQuery]]:
+    if address is not None:
+        return EngineSource(address), judged_queries(read_collection(data, split)) if data else []
+    if data is not None:
+        collection, name = read_collection(data, split), data.name
+    else:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        place = current.home_folder / "demo" / f"python-{version}"
+        corpus.build(place)
+        collection, name = read_collection(place, "test"), f"Python {version} documentation"
+    return CorpusSource(collection.documents, label=f"{name} · {len(collection.documents):,} documents"), judged_queries(
+        collection
+    )
+
+
+def _ranker(current: Settings, gateway: str | None) -> tuple[Ranker, bool | None]:
+    if gateway is not None:
+        return GatewayRanker(gateway), None
+    from slimrank.serving.embedded import EmbeddedBackend
+    from slimrank.serving.model import Model
+
+    folder = store.model_folder(current)
+    model = Model.load(folder, threads=current.threads, batch_tokens=current.batch_tokens)
+    return EmbeddedRanker(EmbeddedBackend(model)), manifest.read(folder).trained
