@@ -59,6 +59,18 @@ class LossConfig(Settings):
     pointwise_weight: float = Field(0.2, ge=0)
 
 
+class EasyStartConfig(Settings):
+    """The first steps of stage 2: short documents, and some that have nothing to do with the query.
+
+    First-stage hits all share the query's words; beside a few strangers the model finds out sooner
+    that matching is what is asked (bootstrapping as in https://arxiv.org/abs/2007.00808, section 3).
+    """
+
+    steps: int = Field(0, ge=0)
+    strangers: int = Field(4, ge=0, description="documents of other groups that take the place of the last hits")
+    document_tokens: int = Field(40, ge=1)
+
+
 class StageConfig(Settings):
     """What both stages need."""
 
@@ -81,6 +93,7 @@ class FinegrainedConfig(StageConfig):
 
     loss: LossConfig = Field(default_factory=LossConfig)
     output: Path = Path("runs/finegrained")
+    easy_start: EasyStartConfig = Field(default_factory=EasyStartConfig)
     teacher: Path | None = Field(None, description="folder of the teacher, asked as training goes where groups lack its scores")
     teacher_max_tokens: int = Field(512, ge=8, le=512)
     false_negative_margin: float = Field(0.0, description="as in `train prepare`")

@@ -14,6 +14,7 @@ same losses: the order of groups and the cuts of documents depend on the seed an
 import math
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def encode_group(group: Group, encoder: PromptEncoder, document_tokens: int) -> 
     return prefix, [piece.ids[:document_tokens] + list(encoder.suffix_ids) for piece in pieces]
 
 
+def with_strangers(group: Group, groups: Sequence[Group], count: int, draw: random.Random) -> Group:
+    """Return the group with its last ``count`` documents, positives apart, replaced by other groups' documents."""
+    replaceable = [index for index, grade in enumerate(group.relevance) if not grade][-count:] if count else []
+    doc_ids, documents, relevance = list(group.doc_ids), list(group.documents), list(group.relevance)
+    for index in replaceable:
+        other = draw.choice(groups)
+        pick = draw.randrange(len(other.documents))
+        doc_ids[index], documents[index], relevance[index] = other.doc_ids[pick], other.documents[pick], None
+    return replace(group, doc_ids=tuple(doc_ids), documents=tuple(documents), relevance=tuple(relevance), teacher=())
+
+
 def ask_teacher(group: Group, teacher: Teacher | None, margin: float) -> Group:
     """Return the group with the teacher's cosines, and without the false negatives it suspects."""
     if teacher is None or group.teacher:
@@ -126,9 +138,11 @@ def _step(
     values: dict[str, float | str | None] = {}
     total = 0.0
     for visit, index in enumerate(visited):
-        group = ask_teacher(groups[index], teacher, config.false_negative_margin)
         draw = random.Random(f"{config.seed}-{step}-{visit}")
-        cut = draw.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
+        group, cut = groups[index], draw.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
+        if step <= config.easy_start.steps:
+            group, cut = with_strangers(group, groups, config.easy_start.strangers, draw), config.easy_start.document_tokens
+        group = ask_teacher(group, teacher, config.false_negative_margin)
         prefix, bodies = encode_group(group, encoder, cut)
         result = group_loss(scorer(prefix, bodies), group, config.loss)
         total += float(result.loss.detach()) / per_step

@@ -52,6 +52,7 @@ class Teacher:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the student waits for the same cores
         self._session = onnxruntime.InferenceSession(models[0], options, providers=["CPUExecutionProvider"])
         self._inputs = {value.name for value in self._session.get_inputs()}
         self._tokenizer = Tokenizer.from_file(str(tokenizers[0]))
