@@ -6,19 +6,38 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.nodes.require import require
+from tests.tiny import model_copy, tiny_checkpoint, tiny_model, tiny_qwen_checkpoint
 
 if TYPE_CHECKING:
     from tests.nodes.engine import Engine
 
-__all__ = ["require"]
+__all__ = ["model_copy", "require", "tiny_checkpoint", "tiny_model", "tiny_qwen_checkpoint"]
 
 
 @pytest.fixture(scope="session")
 def opensearch() -> Iterator["Engine"]:
     """Yield a running OpenSearch, empty at first; tests make indices of their own names."""
-    from tests.nodes.engine import running_opensearch
+    from tests.nodes.engine import OPENSEARCH, running
 
-    with running_opensearch() as engine:
+    with running(OPENSEARCH) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_8() -> Iterator["Engine"]:
+    """Yield a running Elasticsearch 8.19."""
+    from tests.nodes.engine import ELASTICSEARCH_8, running
+
+    with running(ELASTICSEARCH_8) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_7() -> Iterator["Engine"]:
+    """Yield a running Elasticsearch 7.17."""
+    from tests.nodes.engine import ELASTICSEARCH_7, running
+
+    with running(ELASTICSEARCH_7) as engine:
         yield engine
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.nodes import java, maven, process
+from tests.nodes import config, java, maven, process
 from tests.nodes.layout import laid_out
 
 VERSION = "3.5.0"
@@ -43,14 +43,6 @@ custom.foldername=
 extended.plugins={extends}
 has.native.controller=false
 """
-_LOGGING = """status = error
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d{ISO8601}][%-5p][%c{1.}] %m%n
-rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-"""
 
 
 def _lay_out(home: Path) -> None:
@@ -77,43 +69,17 @@ def home_folder(cache: Path) -> Path:
     return laid_out(cache / f"opensearch-{VERSION}-{recipe}", _lay_out)
 
 
-def _write_config(config: Path, *, http_port: int, transport_port: int) -> None:
-    config.mkdir()
-    (config / "log4j2.properties").write_text(_LOGGING)
-    (config / "opensearch.yml").write_text(
-        f"""cluster.name: slimrank-test
-node.name: test-1
-discovery.type: single-node
-network.host: 127.0.0.1
-http.port: {http_port}
-transport.port: {transport_port}
-path.data: {config.parent}/data
-path.logs: {config.parent}/logs
-cluster.routing.allocation.disk.threshold_enabled: false
-"""
-    )
-
-
 def _command(java_home: Path, home: Path, folder: Path) -> list[str]:
     vector = ["--add-modules=jdk.incubator.vector"] if java.has_module(java_home, "jdk.incubator.vector") else []
     return [
         f"{java_home}/bin/java", "-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *vector,
-        "--enable-native-access=ALL-UNNAMED", f"-Djava.io.tmpdir={folder}", f"-Djna.tmpdir={folder}", "-Djna.nosys=true",
+        "--enable-native-access=ALL-UNNAMED", f"-Djava.io.tmpdir={folder}/tmp", f"-Djna.tmpdir={folder}/tmp", "-Djna.nosys=true",
         "-Dfile.encoding=UTF-8", "-Djava.awt.headless=true", "-Dio.netty.noUnsafe=true",
         "-Dio.netty.noKeySetOptimization=true", "-Dio.netty.recycler.maxCapacityPerThread=0",
         "-Dio.netty.allocator.numDirectArenas=0", "-Dlog4j.shutdownHookEnabled=false", "-Dlog4j2.disable.jmx=true",
         f"-Dopensearch.path.home={home}", f"-Dopensearch.path.conf={folder}/config", "-Dopensearch.distribution.type=tar",
         "-cp", f"{home}/lib/*", "org.opensearch.bootstrap.OpenSearch",
     ]  # fmt: skip
-
-
-def is_green(url: str) -> bool:
-    """Tell whether the cluster at `url` answers and has every shard it can place."""
-    try:
-        health = httpx.get(f"{url}/_cluster/health", timeout=5).json()
-    except (httpx.HTTPError, ValueError):
-        return False
-    return health.get("status") in {"green", "yellow"} and not health.get("initializing_shards")
 
 
 @contextlib.contextmanager
@@ -123,10 +89,10 @@ def node(cache: Path, java_home: Path) -> Iterator[str]:
     port, transport_port = process.free_port(), process.free_port()
     url = f"http://127.0.0.1:{port}"
     with process.scratch_folder() as folder:
-        _write_config(folder / "config", http_port=port, transport_port=transport_port)
+        config.write_config(folder, "opensearch", http_port=port, transport_port=transport_port)
         process.hand_over(folder)
         command = _command(java_home, home, folder)
-        with process.running(command, folder=folder, is_up=lambda: is_green(url), timeout_seconds=120, unprivileged=True):
+        with process.running(command, folder=folder, is_up=lambda: config.is_green(url), timeout_seconds=120, unprivileged=True):
             # one node can never place a replica
             setting = {"persistent": {"cluster.default_number_of_replicas": 0}}
             httpx.put(f"{url}/_cluster/settings", json=setting, timeout=30).raise_for_status()

@@ -61,6 +61,7 @@ def running(
     timeout_seconds: float,
     unprivileged: bool = False,
     stdin: Path | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server in `folder` until the block ends; its output goes to `folder`/node.log.
 
@@ -73,7 +74,7 @@ def running(
     with open(log, "wb") as output, open(stdin or os.devnull, "rb") as source:
         process = subprocess.Popen(
             command, cwd=folder, stdin=source, stdout=output, stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent, **user,  # type: ignore[call-overload]
+            env={**os.environ, **(environment or {})}, preexec_fn=_end_with_parent, **user,  # type: ignore[call-overload]
         )  # fmt: skip
     try:
         deadline = time.monotonic() + timeout_seconds

@@ -1,0 +1,86 @@
+"""Client-side reranking on real Elasticsearch nodes, 8.19 and 7.17, through elasticsearch-py: no licence is asked."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import elasticsearch
+import pytest
+from elasticsearch.helpers import bulk
+
+from connector.client import rerank_search
+from tests.connector.doubles import DownScorer, OverlapScorer, ReverseScorer
+from tests.nodes.engine import Engine
+
+pytestmark = pytest.mark.engine
+INDEX = "slimrank-test-client"
+RINGS = {"query": {"match": {"title": "ring"}}}
+
+
+@pytest.fixture(scope="module", params=["elasticsearch_8", "elasticsearch_7"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> Iterator[elasticsearch.Elasticsearch]:
+    with elasticsearch.Elasticsearch(engine.url) as client:
+        client.indices.create(index=INDEX, mappings={"properties": {"reviews": {"type": "nested"}}})
+        sources = [
+            {"title": "ring " + "and chain " * number, "body": f"filler {number}", "reviews": [{"text": f"{number} stars"}]}
+            for number in range(30)
+        ]
+        bulk(client, ({"_index": INDEX, "_id": str(number), **source} for number, source in enumerate(sources)), refresh=True)
+        yield client
+        client.indices.delete(index=INDEX)
+
+
+def _ids(answer: dict[str, Any]) -> list[str]:
+    return [hit["_id"] for hit in answer["hits"]["hits"]]
+
+
+def test_pages_join_without_a_gap_or_a_repeat(client: elasticsearch.Elasticsearch) -> None:
+    pages = [
+        rerank_search(client, INDEX, {**RINGS, "from": start, "size": 15}, scorer=ReverseScorer(), rank_window_size=20)
+        for start in (0, 15)
+    ]
+    assert _ids(pages[0]) + _ids(pages[1]) == [str(number) for number in [*reversed(range(20)), *range(20, 30)]]
+
+
+def test_a_filtered_source_is_judged_whole_and_returned_as_asked(client: elasticsearch.Elasticsearch) -> None:
+    scorer = OverlapScorer()
+    body = {**RINGS, "_source": ["title"], "size": 1}
+    answer = rerank_search(client, INDEX, body, scorer=scorer, fields=["body", "reviews.text"])
+    assert scorer.asked[0][1][3] == "filler 3\n3 stars"
+    (hit,) = answer["hits"]["hits"]
+    assert list(hit["_source"]) == ["title"]
+    assert "fields" not in hit
+
+
+def test_a_reranker_that_is_down_gives_the_plain_search_marked(client: elasticsearch.Elasticsearch) -> None:
+    answer = rerank_search(client, INDEX, RINGS, scorer=DownScorer())
+    assert _ids(answer) == [hit["_id"] for hit in client.search(index=INDEX, body=RINGS)["hits"]["hits"]]
+    assert answer["slimrank"]["reranked"] is False
+
+
+def test_an_async_client_gives_the_same_answer(client: elasticsearch.Elasticsearch, engine: Engine) -> None:
+    async def search() -> dict[str, Any]:
+        async with elasticsearch.AsyncElasticsearch(engine.url) as asynchronous:
+            return await rerank_search(asynchronous, INDEX, RINGS, scorer=ReverseScorer(), rank_window_size=20)
+
+    assert _ids(asyncio.run(search())) == _ids(rerank_search(client, INDEX, RINGS, scorer=ReverseScorer(), rank_window_size=20))
+
+
+def test_a_retriever_body_is_read_and_reranked(engine: Engine, elasticsearch_8: Engine) -> None:
+    if engine != elasticsearch_8:
+        return  # 7.17 has no retrievers
+    with elasticsearch.Elasticsearch(engine.url) as client:
+        body = {"retriever": {"standard": RINGS}}
+        answer = rerank_search(client, INDEX, body, scorer=ReverseScorer(), rank_window_size=5)
+    assert _ids(answer)[:5] == ["4", "3", "2", "1", "0"]
+
+
+def test_an_error_of_the_engine_is_its_clients_own(client: elasticsearch.Elasticsearch) -> None:
+    with pytest.raises(elasticsearch.NotFoundError):
+        rerank_search(client, "no-such-index", RINGS, scorer=OverlapScorer())
