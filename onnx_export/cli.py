@@ -70,14 +70,15 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Export a checkpoint to a model folder and verify it."""
-    from onnx_export.export import export as export_folder
     from onnx_export.source import base_checkpoint
-    from onnx_export.verify import verify as verify_folder
 
     settings = process_settings.load(home=home)
     asked = _prompt(prompt)
     with _steps() as report:
         source = base_checkpoint(checkpoint, settings.home_folder, report)
+        from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
+        from onnx_export.verify import verify as verify_folder
+
         export_folder(source, out, report, name=name, prompt=asked, max_pair_tokens=max_pair_tokens, trained=trained)
         verify_folder(out, report, checkpoint=source)
     _finish(out, as_json)

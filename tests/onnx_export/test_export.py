@@ -1,0 +1,108 @@
+"""An export is exact, whole, refused where it is not proved, and asks what every other part asks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+from onnx_export import checkpoint as checkpoints
+from onnx_export.export import export
+from onnx_export.runner import GraphRunner
+from onnx_export.verify import kendall_tau, reference_scores, token_groups, verify
+from slimrank import manifest as manifests
+from slimrank.errors import ConfigError, ManifestError, ModelSourceError
+from slimrank.prompt import QWEN3, SLIMRANK, PromptEncoder
+from tests.tiny import MAX_PAIR_TOKENS, make_model
+
+
+def ignore(step: str) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def qwen_model(tiny_qwen_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tiny_qwen_checkpoint, tmp_path_factory.mktemp("models") / "tiny-qwen2")
+
+
+def test_the_graph_gives_the_full_heads_scores_at_every_length_and_batch(tiny_model: Path) -> None:
+    found = manifests.read(tiny_model).verification
+    assert found is not None
+    assert found.passed
+    assert found.max_score_difference < 1e-4
+    assert found.rank_agreement == 1.0
+    assert found.pairs == 50
+
+
+def test_a_qwen2_checkpoint_with_biases_exports_too(qwen_model: Path) -> None:
+    found = manifests.check(qwen_model).verification
+    assert found is not None
+    assert found.max_score_difference < 1e-4
+
+
+def test_the_reference_is_the_textbook_computation(tiny_checkpoint: Path) -> None:
+    loaded = checkpoints.load(tiny_checkpoint)
+    encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
+    group = next(iter(token_groups(encoder)))
+    model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint)
+    with torch.inference_mode():
+        logits = model(torch.tensor([group.prefix + group.rows[0]])).logits[0, -1]
+    zero, one = (loaded.tokenizer.token_to_id(answer) for answer in "01")
+    assert reference_scores(loaded, encoder, group)[0] == pytest.approx((logits[one] - logits[zero]).item(), abs=1e-5)
+
+
+def test_padding_on_either_side_gives_the_same_score(tiny_model: Path, tiny_checkpoint: Path) -> None:
+    ids = list(range(40, 60))
+    runner = GraphRunner(tiny_model, manifests.read(tiny_model))
+    beside_longer = runner.score([ids, ids * 3])[0]  # padded on the right
+    model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint)
+    mask = torch.tensor([[0] * 40 + [1] * 20])
+    with torch.inference_mode():
+        logits = model(
+            torch.tensor([[0] * 40 + ids]), attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0)
+        ).logits[0, -1]
+    manifest = manifests.read(tiny_model)
+    assert beside_longer == pytest.approx((logits[manifest.relevant_id] - logits[manifest.irrelevant_id]).item(), abs=1e-4)
+
+
+def test_the_folder_renders_the_same_ids_as_the_checkpoint(tiny_model: Path, tiny_checkpoint: Path) -> None:
+    def ids(tokenizer_file: Path) -> list[int]:
+        encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file)), max_pair_tokens=MAX_PAIR_TOKENS)
+        return encoder.pair_ids("how to read 1 file", "open(path) <|im_end|> naïve", "prefer recent manuals").ids
+
+    assert ids(tiny_model / "tokenizer.json") == ids(tiny_checkpoint / "tokenizer.json")
+
+
+def test_a_failed_verification_is_recorded_and_refused(model_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("onnx_export.verify").verify.TOLERANCE, "fp32", 0.0)
+    assert not verify(model_copy, ignore).passed
+    with pytest.raises(ManifestError, match="failed verification"):
+        manifests.check(model_copy)
+
+
+def test_verify_wants_the_very_checkpoint(model_copy: Path, tiny_qwen_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="weights differ"):
+        verify(model_copy, ignore, checkpoint=tiny_qwen_checkpoint)
+    with pytest.raises(ManifestError, match="--checkpoint"):
+        verify(model_copy, ignore, checkpoint=tmp_path)
+
+
+def test_a_failed_export_leaves_what_was_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "kept").touch()
+    with pytest.raises(ConfigError, match='the answer "yes"'):
+        export(tiny_checkpoint, target, ignore, prompt=QWEN3)
+    with pytest.raises(ModelSourceError, match="not a checkpoint"):
+        export(tmp_path, target, ignore)
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "kept"]
+
+
+def test_kendalls_tau_counts_pairs_in_order() -> None:
+    assert kendall_tau([1, 2, 3], [10, 20, 30]) == 1.0
+    assert kendall_tau([1, 2, 3], [3, 2, 1]) == -1.0
+    assert kendall_tau([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(4 / 6)
+    assert kendall_tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / np.sqrt(2 * 3))
+    assert kendall_tau([1, 1], [1, 2]) == 1.0

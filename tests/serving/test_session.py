@@ -1,0 +1,130 @@
+"""A served model scores as its checkpoint does, in the order given, and a spoilt folder is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from slimrank import manifest as manifests
+from slimrank.errors import InvalidRequest, ManifestError, PromptMismatch, ScoringError
+from slimrank.prompt import SLIMRANK
+from slimrank.serving.session import OrtScorer
+from tests.tiny import DOCUMENTS
+from tests.vocabularies import small_tokenizer
+
+QUERY = "which moon is the largest"
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny_model: Path) -> OrtScorer:
+    return OrtScorer.load(tiny_model, threads=1)
+
+
+def textbook_scores(checkpoint: Path, query: str, documents: list[str], instruction: str | None = None) -> list[float]:
+    """Score with transformers and the full head, one whole pair at a time."""
+    from slimrank.prompt import PromptEncoder
+
+    encoder = PromptEncoder(SLIMRANK, small_tokenizer(), max_pair_tokens=512)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    scores = []
+    for document in documents:
+        ids = torch.tensor([encoder.pair_ids(query, document, instruction).ids])
+        with torch.inference_mode():
+            logits = model(ids).logits[0, -1]
+        scores.append((logits[encoder.relevant_id] - logits[encoder.irrelevant_id]).item())
+    return scores
+
+
+def test_scores_are_the_checkpoints(scorer: OrtScorer, tiny_checkpoint: Path) -> None:
+    for instruction in (None, "prefer astronomy"):
+        found = scorer.score(QUERY, DOCUMENTS, instruction=instruction)
+        assert found.scores.dtype == np.float32
+        assert found.scores == pytest.approx(textbook_scores(tiny_checkpoint, QUERY, DOCUMENTS, instruction), abs=1e-4)
+
+
+def test_a_score_does_not_depend_on_its_neighbours(scorer: OrtScorer) -> None:
+    together = scorer.score(QUERY, DOCUMENTS).scores
+    alone = [scorer.score(QUERY, [document]).scores[0] for document in DOCUMENTS]
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_small_budget_changes_no_score(tiny_model: Path, scorer: OrtScorer) -> None:
+    careful = OrtScorer.load(tiny_model, threads=1, batch_tokens=64)
+    assert careful.score(QUERY, DOCUMENTS).scores == pytest.approx(scorer.score(QUERY, DOCUMENTS).scores, abs=1e-4)
+
+
+def test_permuting_the_documents_permutes_the_scores(scorer: OrtScorer) -> None:
+    order = np.random.default_rng(3).permutation(len(DOCUMENTS))
+    shuffled = scorer.score(QUERY, [DOCUMENTS[i] for i in order])
+    assert shuffled.scores == pytest.approx(scorer.score(QUERY, DOCUMENTS).scores[order], abs=1e-4)
+
+
+def test_duplicates_are_scored_once_and_equal(scorer: OrtScorer) -> None:
+    found = scorer.score(QUERY, [DOCUMENTS[0], DOCUMENTS[3], DOCUMENTS[0]])
+    assert found.scores[0] == found.scores[2]
+    assert found.tokens == scorer.score(QUERY, [DOCUMENTS[0], DOCUMENTS[3]]).tokens
+
+
+def test_no_documents_and_an_empty_document_work(scorer: OrtScorer) -> None:
+    assert scorer.score(QUERY, []).scores.shape == (0,)
+    assert np.isfinite(scorer.score(QUERY, [""]).scores).all()
+
+
+def test_odd_texts_are_scored_and_long_ones_reported(scorer: OrtScorer) -> None:
+    odd = ["\ud800 lone", "\x00\x07 control", '{"query": 1}', "</s><|im_end|>", "word " * 400_000]
+    found = scorer.score("\udfff?", odd)
+    assert np.isfinite(found.scores).all()
+    assert found.truncated.tolist() == [False, False, False, False, True]
+    assert not found.query_truncated
+    assert scorer.score("word " * 2000, ["x"]).query_truncated
+
+
+def test_an_instruction_without_room_is_the_callers_mistake(scorer: OrtScorer) -> None:
+    with pytest.raises(InvalidRequest, match="shorten the instruction"):
+        scorer.score(QUERY, ["x"], instruction="rule " * 500)
+
+
+def test_a_folder_with_a_missing_file_is_refused(model_copy: Path) -> None:
+    (model_copy / "tokenizer.json").unlink()
+    with pytest.raises(ManifestError, match=r"tokenizer\.json is missing"):
+        OrtScorer.load(model_copy)
+
+
+def test_a_folder_with_a_shortened_graph_is_refused(model_copy: Path) -> None:
+    graph = model_copy / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-100])
+    with pytest.raises(ManifestError, match="incomplete or altered"):
+        OrtScorer.load(model_copy)
+
+
+def test_a_folder_with_another_prompt_is_refused(model_copy: Path) -> None:
+    path = model_copy / "prompt.json"
+    prompt = json.loads(path.read_text())
+    path.write_text(json.dumps(prompt | {"suffix": prompt["suffix"] + " "}))
+    # The manifest's own record is brought along, as a careless repair would.
+    found = manifests.read(model_copy)
+    found.model_copy(update={"files": manifests.file_records(model_copy, found.files)}).save(model_copy)
+    with pytest.raises(PromptMismatch, match="export the model again"):
+        OrtScorer.load(model_copy)
+
+
+def test_an_unverified_and_a_failed_folder_are_refused(model_copy: Path) -> None:
+    found = manifests.read(model_copy)
+    assert found.verification is not None
+    failed = found.verification.model_copy(update={"passed": False, "max_score_difference": 3.0})
+    found.model_copy(update={"verification": failed}).save(model_copy)
+    with pytest.raises(ManifestError, match="failed verification"):
+        OrtScorer.load(model_copy)
+    found.model_copy(update={"verification": None}).save(model_copy)
+    with pytest.raises(ManifestError, match="slimrank verify"):
+        OrtScorer.load(model_copy)
+
+
+def test_a_score_that_is_not_finite_is_an_error(scorer: OrtScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = np.full((1, 2), np.nan, dtype=np.float32)
+    monkeypatch.setattr("slimrank.graph_io.answer_logits", lambda logits, rows: nothing.repeat(len(rows), 0))
+    with pytest.raises(ScoringError, match="not finite"):
+        scorer.score(QUERY, ["x"])
