@@ -33,7 +33,7 @@ def run_gateway(settings: Settings, model: Model | None = None) -> None:
         ConfigError: the address cannot be listened on.
         ManifestError: the model folder may not be served (embedded only).
     """
-    listener = _listen(settings)
+    listener = listen(settings.host, settings.port)
     log.info("listening host=%s port=%d embedded=%s", settings.host, listener.getsockname()[1], settings.embedded)
     config = uvicorn_config(settings, make_app(settings, model))
     with listener:
@@ -75,12 +75,15 @@ def _queued(settings: Settings, admission: Admission, metrics: Metrics) -> Backe
     return QueuedBackend(settings, admission, metrics)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         cause = "another process listens there" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
-        raise ConfigError(
-            f"cannot listen on {settings.host} port {settings.port}: {cause}; choose another with --host or --port"
-        ) from error
+        raise ConfigError(f"cannot listen on {host} port {port}: {cause}; choose another with --host or --port") from error

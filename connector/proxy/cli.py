@@ -1,0 +1,115 @@
+"""`slimrank proxy`: rerank in front of a search engine that nobody has to change.
+
+Runs until SIGTERM; then it says so on `/_slimrank/health` for a while, and finishes what it has begun.
+"""
+
+import logging
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from connector.proxy.app import Proxy
+from connector.proxy.metrics import Metrics
+from connector.proxy.rules import Rules, load_rules
+from connector.proxy.scorer import make_scorer
+from connector.proxy.searching import Parts
+from connector.proxy.shadow import Shadow
+from connector.proxy.upstream import Upstream
+from slimrank.errors import ConfigError
+from slimrank.serving.server import listen
+from slimrank.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+FINISH_SECONDS = 60
+
+
+def proxy(
+    upstream: Annotated[str, typer.Option(help="The engine, such as http://localhost:9200; nothing else is ever called")],
+    rules: Annotated[Path | None, typer.Option(help="YAML file of rules; left out, only ext.slimrank asks for reranking")] = None,
+    scorer: Annotated[str, typer.Option(help="A gateway's URL, or `embedded`")] = "http://127.0.0.1:8080",
+    model: Annotated[Path | None, typer.Option(help="Model folder of an embedded scorer; left out, the default model")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 9201,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="PEM certificates to trust for the engine, in place of the system's")
+    ] = None,
+    verify: Annotated[bool, typer.Option(help="Check the engine's certificate")] = True,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate to serve HTTPS with")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its PEM key")] = None,
+    shadow_file: Annotated[Path | None, typer.Option(help="JSON lines of what shadow rules would have moved")] = None,
+    shadow_queries: Annotated[bool, typer.Option(help="Write query texts into that file")] = False,
+    max_request_bytes: Annotated[int, typer.Option(min=1024, help="Longer searches pass unread")] = 2**20,
+    max_window_bytes: Annotated[int, typer.Option(min=1024, help="Windows longer than this are not reranked")] = 16 * 2**20,
+    max_running: Annotated[
+        int, typer.Option(min=1, help="Searches reranked at a time; more are passed on, marked degraded")
+    ] = 32,
+    drain_seconds: Annotated[float, typer.Option(min=0, help="After SIGTERM, go on accepting for so long")] = 0.0,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
+) -> None:
+    """Rerank in front of a search engine's _search and _msearch; pass everything else through.
+
+    Example: slimrank proxy --upstream http://localhost:9200 --port 9201 --rules rules.yaml --scorer http://localhost:8080
+    """
+    configure_logging(log_level)
+    if (tls_cert is None) != (tls_key is None):
+        raise ConfigError("--tls-cert and --tls-key belong together; give both, or neither for plain HTTP")
+    metrics = Metrics()
+    parts = Parts(
+        upstream=Upstream(upstream, ca_file=ca_file, verify=verify),
+        scorer=make_scorer(scorer, model=model),
+        rules=load_rules(rules) if rules else Rules(),
+        metrics=metrics,
+        shadow=Shadow(metrics, shadow_file, keep_queries=shadow_queries),
+        max_request_bytes=max_request_bytes,
+        max_window_bytes=max_window_bytes,
+        max_running=max_running,
+    )
+    _serve(Proxy(parts), host, port, tls_cert, tls_key, drain_seconds)
+
+
+class _Server(uvicorn.Server):
+    """A server that goes on for `drain_seconds` after the first SIGTERM, so that callers can be led elsewhere."""
+
+    def __init__(self, config: uvicorn.Config, app: Proxy, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._app, self._drain_seconds = app, drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal, or SIGINT, stops at once."""
+        if sig == signal.SIGTERM and self._drain_seconds and not self._app.is_draining:
+            log.info("draining seconds=%g", self._drain_seconds)
+            signal.signal(signal.SIGALRM, lambda *_: super(_Server, self).handle_exit(sig, None))
+            signal.setitimer(signal.ITIMER_REAL, self._drain_seconds)
+        else:
+            super().handle_exit(sig, frame)
+        self._app.is_draining = True
+
+
+def _serve(app: Proxy, host: str, port: int, tls_cert: Path | None, tls_key: Path | None, drain_seconds: float) -> None:
+    listener = listen(host, port)
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+    )
+    try:
+        server = _Server(config, app, drain_seconds)
+        config.load()
+    except OSError as error:
+        raise ConfigError(f"--tls-cert {tls_cert} and --tls-key {tls_key} cannot be used: {error}; give PEM files") from error
+    log.info("listening host=%s port=%d", host, listener.getsockname()[1])
+    with listener:
+        server.run(sockets=[listener])

@@ -1,0 +1,132 @@
+"""The rules of the proxy: which searches are reranked, by what text, and how many. Read from YAML, never changed after.
+
+    rules:
+      - name: products
+        indices: ["products-*"]
+        fields: [title, description]
+        rank_window_size: 100
+        deadline_ms: 400
+        percent: 10
+      - name: manuals
+        indices: [manuals]
+        query_text: query.bool.must.0.multi_match.query
+        template: "{title}: {body}"
+        shadow: true
+
+The first rule that covers all indices of a search counts. A search may also bring its own in `ext.slimrank`.
+"""
+
+import hashlib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from connector.fields import Template
+from slimrank.errors import ConfigError, InvalidRequest
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reranking(_Strict):
+    """How a search is reranked: the part that `ext.slimrank` may hold too."""
+
+    fields: tuple[str, ...] = Field(default=(), description="What a document is made of; left out, the fields searched in")
+    template: str | None = Field(default=None, description='Words around the fields instead, such as "{title}: {body}"')
+    rank_window_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=100, description="How many first-stage hits are reranked"
+    )
+    deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
+        default=1000, description="Longest wait for the scores, milliseconds"
+    )
+    instruction: str | None = Field(default=None, description="How to judge, such as `prefer recent manuals`")
+
+    @model_validator(mode="after")
+    def _has_a_sensible_template(self) -> "Reranking":
+        try:
+            Template.of(self.fields, self.template)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class Extension(Reranking):
+    """What a search may say in `ext.slimrank`. It is taken out before the search goes on."""
+
+    query: str | None = Field(default=None, description="The text to judge by; left out, found in the body")
+    enabled: bool = Field(default=True, description="false leaves this search as it is, whatever the rules say")
+
+
+class Rule(Reranking):
+    """Which searches are reranked."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")] = Field(description="Names the rule in headers and metrics")
+    indices: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="Index patterns, as the search names its indices"
+    )
+    query_text: str | None = Field(default=None, description="Path of the query text in the body; left out, it is detected")
+    shadow: bool = Field(default=False, description="Answer the first stage, and record what would have moved")
+    percent: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=100, description="Share of the query texts, chosen by a stable hash"
+    )
+
+    def covers(self, indices: str) -> bool:
+        """Tell whether every index that a search names, as `a,b-*`, falls under this rule; no name is all indices."""
+        names = [name for name in (indices or "_all").split(",") if not name.startswith("-")]
+        return all(any(fnmatchcase(name, pattern) for pattern in self.indices) for name in names)
+
+    def draws(self, query: str) -> bool:
+        """Tell whether a query text is among the `percent`; the same text always is, or never."""
+        digest = hashlib.sha256(f"{self.name}\0{query.strip().lower()}".encode(errors="replace")).digest()
+        return int.from_bytes(digest[:8]) / 2**64 < self.percent / 100
+
+
+class Rules(_Strict):
+    """All rules, in the order in which they are tried."""
+
+    rules: tuple[Rule, ...] = ()
+    allow_ext: bool = Field(default=True, description="Whether a search may ask for reranking in `ext.slimrank`")
+
+    def find(self, indices: str) -> Rule | None:
+        """Return the first rule that covers a search's indices."""
+        return next((rule for rule in self.rules if rule.covers(indices)), None)
+
+
+def load_rules(path: Path) -> Rules:
+    """Read a file of rules.
+
+    Raises:
+        ConfigError: it cannot be read, or a rule makes no sense.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the rules {path}: {error.strerror}; name a YAML file with `rules:`") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the rules {path} are not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Rules.model_validate(content or {})
+    except ValidationError as error:
+        raise ConfigError(f"the rules {path}: {_explain(error)}") from error
+
+
+def read_extension(content: Any) -> Extension:
+    """Read `ext.slimrank`.
+
+    Raises:
+        InvalidRequest: a field is unknown or does not fit.
+    """
+    try:
+        return Extension.model_validate({} if content is True else content)
+    except ValidationError as error:
+        raise InvalidRequest(f"ext.slimrank: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the content"
+    return f"{place}: {first['msg']}; found {str(first['input'])[:80]!r}"

@@ -1,0 +1,102 @@
+"""Where the proxy's scores come from, without blocking its other callers: a gateway, or a model in this process.
+
+Both can be cancelled: a gateway sees the connection close and drops the job, the embedded model takes it from its queue.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from connector.gateway import GatewayScorer, explain_refusal, read_answer, rerank_body
+from slimrank.errors import ModelNotReady
+from slimrank.types import RerankRequest, Scored
+
+
+class AsyncScorer(Protocol):
+    """Scores the documents of one query; cancelling the call takes the work back."""
+
+    async def start(self) -> None:
+        """Make ready to score."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of threads and connections."""
+        ...
+
+    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+        """Return a score for each document, in the order given.
+
+        Raises:
+            SlimrankError: no score can be had.
+        """
+        ...
+
+
+class RemoteScorer:
+    """Scores through POST /v1/rerank of the gateway at `url`."""
+
+    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.url = GatewayScorer(url).url  # checks it
+        self._http = httpx.AsyncClient(transport=transport, trust_env=False, limits=httpx.Limits(keepalive_expiry=30))
+
+    async def start(self) -> None:
+        """Do nothing: connections are made when they are needed."""
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+        """Return a score for each document; see `AsyncScorer`."""
+        body = rerank_body(query, documents, instruction)
+        try:
+            # the gateway too should give up where nobody waits any more
+            deadline = {"x-slimrank-deadline-ms": str(max(1, round(timeout_seconds * 1000)))}
+            answer = await self._http.post(f"{self.url}/v1/rerank", json=body, headers=deadline, timeout=timeout_seconds)
+        except httpx.TransportError as error:
+            raise ModelNotReady(f"the gateway {self.url} does not answer ({error or type(error).__name__})") from error
+        if answer.status_code != 200:
+            raise explain_refusal(self.url, answer)
+        return read_answer(self.url, answer, len(documents))
+
+
+class EmbeddedScorer:
+    """Scores with a model folder in this process.
+
+    Raises:
+        ManifestError: the folder may not be served.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from slimrank import settings as process_settings
+        from slimrank.serving.embedded import EmbeddedBackend
+        from slimrank.serving.model import Model
+        from slimrank.store import model_folder
+
+        settings = process_settings.load(model=folder)
+        model = Model.load(model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens)
+        self._backend: Any = EmbeddedBackend(model)
+
+    async def start(self) -> None:
+        """Start the scoring thread."""
+        await self._backend.start()
+
+    async def stop(self) -> None:
+        """Finish the job in hand and end the thread."""
+        await self._backend.stop()
+
+    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+        """Return a score for each document; see `AsyncScorer`."""
+        from slimrank.serving.backend import Job
+
+        job = Job(RerankRequest(query, documents, instruction))
+        answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
+        scored: Scored = answer.scored
+        return scored
+
+
+def make_scorer(where: str, *, model: Path | None = None) -> AsyncScorer:
+    """Return the scorer named on the command line: a gateway's URL, or `embedded`."""
+    return EmbeddedScorer(model) if where == "embedded" else RemoteScorer(where)

@@ -1,0 +1,228 @@
+"""Answer `_search` and `_msearch`: decide, ask the engine for the window, score, and give back the page asked for.
+
+Where anything stands in the way, the caller's own request goes to the engine instead, with the reason in the answer.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from connector.proxy.exchange import MARK, Exchange, Headers, end_to_end, header, mark
+from connector.proxy.metrics import Metrics
+from connector.proxy.passing import pass_on
+from connector.proxy.rules import Rules
+from connector.proxy.scorer import AsyncScorer
+from connector.proxy.searches import (
+    Decision,
+    Params,
+    Target,
+    decide,
+    params_of,
+    target_for,
+    widened_body,
+    widened_line,
+    widened_params,
+)
+from connector.proxy.shadow import Shadow
+from connector.proxy.splice import apply, elements, seek
+from connector.proxy.upstream import BROKEN, Upstream, explain
+from connector.proxy.window import Fetched, Outcome, Unusable, decompress, encoded, fetch, judge, widened_headers
+
+log = logging.getLogger(__name__)
+
+Editor = Callable[[str], Awaitable[list[Outcome]]]
+"""Takes an engine's answer, gives back what became of each search in it."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a proxy is made of.
+
+    Attributes:
+        max_request_bytes: longer searches are streamed through.
+        max_window_bytes: an answer longer than this is not reranked; nothing more of one search is ever held.
+        max_running: so many searches are reranked at a time; more are passed on.
+    """
+
+    upstream: Upstream
+    scorer: AsyncScorer
+    rules: Rules
+    metrics: Metrics
+    shadow: Shadow
+    max_request_bytes: int = 2**20
+    max_window_bytes: int = 16 * 2**20
+    max_running: int = 32
+    running: int = 0
+
+
+def reason_of_headers(headers: Headers) -> str:
+    """Return why a search with these headers cannot be read or written, or ""."""
+    content_type, accept = header(headers, b"content-type").lower(), header(headers, b"accept").lower()
+    if content_type and b"json" not in content_type:
+        return "the body is not JSON"
+    if accept and not any(kind in accept for kind in (b"json", b"*/*", b"application/*")):
+        return "the answer is not JSON"
+    if header(headers, b"authorization").startswith(b"AWS4-"):
+        return "the request is signed"
+    return ""
+
+
+async def answer(parts: Parts, exchange: Exchange, target: Target, raw: bytes) -> None:
+    """Answer a search whose body was read.
+
+    Raises:
+        EngineUnavailable: the engine does not answer.
+        EngineRefused: the engine wants a client certificate.
+    """
+    body = decompress(raw, header(exchange.headers, b"content-encoding"), parts.max_request_bytes)
+    if body is None:
+        reason = "the request is compressed in another way than gzip, or too long"
+        return await pass_on(parts.upstream, exchange, reason)
+    params = params_of(exchange.query_string)
+    if target.many:
+        return await _answer_many(parts, exchange, target, params, body)
+    decision = decide(parts.rules, target.indices, params, body)
+    if decision.reason:
+        return await pass_on(parts.upstream, exchange, decision.reason, own=decision.body)
+    if decision.shadow:
+        await pass_on(parts.upstream, exchange, f"shadow of rule {decision.rule}", own=decision.body)
+        return _try_in_shadow(parts, exchange, decision, target.indices, params, body)
+    path = exchange.path + b"?" + widened_params(params, decision.plan).encode()
+
+    async def edit(text: str) -> list[Outcome]:
+        return [await judge(parts.scorer, decision, text)]
+
+    return await _rerank(parts, exchange, path, widened_body(body, decision), decision.body, edit)
+
+
+async def _rerank(parts: Parts, exchange: Exchange, path: bytes, body: bytes, own: bytes | None, edit: Editor) -> None:
+    """Send the widened search, edit its answer and give it back; on any trouble pass the caller's own search on."""
+    if parts.running >= parts.max_running:
+        return await pass_on(parts.upstream, exchange, "too many searches at once", own=own, outcome="degraded")
+    parts.running += 1
+    try:
+        fetched = await _fetch(parts, exchange.method, path, widened_headers(exchange.headers, body), body)
+        outcomes = [] if fetched.is_final else await edit(fetched.text)
+    except Unusable as error:
+        return await pass_on(parts.upstream, exchange, str(error), own=own, outcome=error.mark)
+    finally:
+        parts.running -= 1
+    outcome = summary(outcomes) if outcomes else Outcome("passed", f"the engine answered {fetched.status}")
+    edits = [change for each in outcomes for change in each.edits]
+    content, headers = encoded(apply(fetched.text, edits), fetched.headers) if edits else (fetched.raw, fetched.headers)
+    if outcome.mark == "degraded":
+        log.warning("degraded reason=%s", outcome.reason)
+    exchange.outcome, exchange.reason = outcome.mark, outcome.reason
+    kept = end_to_end(headers, without=(MARK, b"content-length"))
+    await exchange.answer(fetched.status, [*kept, mark(outcome.mark, outcome.reason)], content)
+    return None
+
+
+async def _fetch(parts: Parts, method: str, path: bytes, headers: Headers, body: bytes) -> Fetched:
+    response = await parts.upstream.send(method, path, headers, body)
+    try:
+        return await fetch(response, limit=parts.max_window_bytes)
+    except BROKEN as error:
+        raise explain(parts.upstream.url, error) from error
+
+
+def _try_in_shadow(parts: Parts, exchange: Exchange, decision: Decision, indices: str, params: Params, body: bytes) -> None:
+    path = target_for(indices) + b"?" + widened_params(params, decision.plan).encode()
+    content = widened_body(body, decision)
+    headers = [
+        (name, value.replace(b"x-ndjson", b"json") if name.lower() == b"content-type" else value)
+        for name, value in widened_headers(exchange.headers, content)
+    ]
+    method = "POST" if content else "GET"
+    parts.shadow.start(decision, indices, parts.scorer, lambda: _fetch(parts, method, path, headers, content))
+
+
+# -- many searches in one request --------------------------------------------------------------------------------------
+
+
+async def _answer_many(parts: Parts, exchange: Exchange, target: Target, params: Params, body: bytes) -> None:
+    lines = body.removesuffix(b"\n").split(b"\n")
+    if len(lines) % 2:
+        return await pass_on(parts.upstream, exchange, "the body is not pairs of lines")
+    shared = [(name, value) for name, value in params if name in ("filter_path", "format")]
+    searches = [
+        (indices := _indices_of(header_line, target), decide(parts.rules, indices, shared, search))
+        for header_line, search in zip(lines[::2], lines[1::2], strict=True)
+    ]
+    decisions = [decision for _, decision in searches]
+    plain = [search if decision.body is None else decision.body for search, decision in zip(lines[1::2], decisions, strict=True)]
+    own = _joined(lines, plain) if any(decision.body is not None for decision in decisions) else None
+    active = [not decision.reason and not decision.shadow for decision in decisions]
+    if not any(active):
+        reason = next((decision.reason for decision in decisions if decision.reason), "shadow")
+        await pass_on(parts.upstream, exchange, reason, own=own)
+    else:
+        widened = [
+            widened_line(search, decision) if is_active else search
+            for search, decision, is_active in zip(plain, decisions, active, strict=True)
+        ]
+
+        async def edit(text: str) -> list[Outcome]:
+            return await _judge_many(parts.scorer, decisions, active, text)
+
+        await _rerank(parts, exchange, exchange.target, _joined(lines, widened), own, edit)
+    for (indices, decision), search in zip(searches, lines[1::2], strict=True):
+        if decision.shadow and not decision.reason:
+            _try_in_shadow(parts, exchange, decision, indices, [], search)
+    return None
+
+
+def _joined(lines: list[bytes], searches: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for pair in zip(lines[::2], searches, strict=True) for line in pair)
+
+
+def _indices_of(line: bytes, target: Target) -> str:
+    """Return the indices that a header line names; an unreadable one names none that a rule covers."""
+    try:
+        content = json.loads(line) if line.strip() else {}
+        named = content.get("index", content.get("indices", target.indices))
+        return ",".join(named) if isinstance(named, list) else str(named or "")
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return "\0"
+
+
+async def _judge_many(scorer: AsyncScorer, decisions: list[Decision], active: list[bool], text: str) -> list[Outcome]:
+    """Return what is to be changed in each answer.
+
+    Raises:
+        Unusable: an answer is missing, or one of the widened searches was refused.
+    """
+    try:
+        start = seek(text, 0, "responses")
+        found = [(value, begin) for value, begin, _ in elements(text, start)] if start is not None else []
+    except ValueError as error:
+        raise Unusable("the answer is not JSON") from error
+    if len(found) != len(decisions):
+        raise Unusable("the answer has another number of responses")
+    if any(is_active and "error" in value for (value, _), is_active in zip(found, active, strict=True)):
+        raise Unusable("the engine refused a widened search")
+    judged = [
+        judge(scorer, decision, text, begin) if is_active else _passed(decision)
+        for decision, is_active, (_, begin) in zip(decisions, active, found, strict=True)
+    ]
+    outcomes = await asyncio.gather(*judged, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+
+
+async def _passed(decision: Decision) -> Outcome:
+    return Outcome("passed", decision.reason or f"shadow of rule {decision.rule}")
+
+
+def summary(outcomes: list[Outcome]) -> Outcome:
+    """Return one mark for all searches of a request: the worst that happened to any, reranked before passed."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    marks = [outcome.mark for outcome in outcomes]
+    worst = next(name for name in ("degraded", "reranked", "passed") if name in marks)
+    reason = next(outcome.reason for outcome in outcomes if outcome.mark == worst)
+    return Outcome(worst, f"{reason}: {marks.count('reranked')} of {len(marks)} searches reranked")

@@ -1,0 +1,217 @@
+"""Fetch the window of a search, score it, and put the answer together: the one place where both sides meet.
+
+Fails open: whatever goes wrong after the engine has answered, the caller gets the first stage's page of the same answer,
+and where the engine refused the widened search, the caller's own search is sent instead.
+"""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import httpx
+
+from connector.proxy.exchange import Headers, end_to_end, header
+from connector.proxy.scorer import AsyncScorer
+from connector.proxy.searches import Decision
+from connector.proxy.splice import Edit, FoundHits, find_hits, reordered
+from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, SlimrankError
+
+
+class Unusable(Exception):
+    """The engine's answer is of no use, and the caller's own search has to be sent; the message is the reason."""
+
+    def __init__(self, reason: str, *, mark: str = "passed") -> None:
+        super().__init__(reason)
+        self.mark = mark
+
+
+class NoText(SlimrankError):
+    """There is nothing to judge."""
+
+
+# Refusals that another window would not change: they are the caller's answer.
+_FINAL_STATUSES = frozenset({401, 403, 404, 429})
+_NAMES = {
+    DeadlineExceeded: "deadline",
+    ModelNotReady: "no scorer",
+    Overloaded: "overloaded",
+    InvalidRequest: "refused by the scorer",
+    NoText: "no text",
+}
+_NOT_FORWARDED = (b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An engine's whole answer. `is_final`: it goes to the caller as it is."""
+
+    status: int
+    headers: Headers
+    raw: bytes
+    text: str
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one search: the edits that turn the engine's answer into the caller's, and the mark."""
+
+    mark: str
+    reason: str
+    edits: Sequence[Edit] = ()
+
+
+def widened_headers(headers: Headers, body: bytes) -> Headers:
+    """Return the headers for a search that the proxy writes itself: plain body, and an answer that it can read."""
+    accepts = b"gzip" if b"gzip" in header(headers, b"accept-encoding").lower() else b"identity"
+    length = [(b"content-length", str(len(body)).encode())] if body else []
+    return [*end_to_end(headers, without=_NOT_FORWARDED), (b"accept-encoding", accepts), *length]
+
+
+async def fetch(response: httpx.Response, *, limit: int) -> Fetched:
+    """Read an answer whole.
+
+    Raises:
+        Unusable: it is longer than `limit` bytes, no JSON, or a refusal that the caller's own search may not meet.
+    """
+    headers = list(response.headers.raw)
+    pieces, size = [], 0
+    try:
+        async for piece in response.stream:  # type: ignore[union-attr]
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise Unusable(f"the answer is longer than {limit} bytes")
+    finally:
+        await response.aclose()
+    raw = b"".join(pieces)
+    if response.status_code in _FINAL_STATUSES or response.status_code >= 500:
+        return Fetched(response.status_code, headers, raw, "", is_final=True)
+    if response.status_code != 200:
+        raise Unusable(f"the engine refused the widened search with {response.status_code}")
+    if b"json" not in header(headers, b"content-type").lower():
+        raise Unusable("the answer is not JSON")
+    return Fetched(200, headers, raw, _decode(raw, header(headers, b"content-encoding"), limit))
+
+
+def _decode(raw: bytes, encoding: bytes, limit: int) -> str:
+    plain = decompress(raw, encoding, limit)
+    if plain is None:
+        raise Unusable(f"the answer is longer than {limit} bytes, or compressed in another way than gzip")
+    try:
+        return plain.decode()
+    except UnicodeDecodeError as error:
+        raise Unusable("the answer is not UTF-8") from error
+
+
+def decompress(raw: bytes, encoding: bytes, limit: int) -> bytes | None:
+    """Return the plain bytes; None where they are longer than `limit`, or compressed in another way than gzip."""
+    if encoding.lower() in (b"", b"identity"):
+        return raw
+    if encoding.lower() not in (b"gzip", b"x-gzip"):
+        return None
+    try:
+        reader = zlib.decompressobj(wbits=31)
+        plain = reader.decompress(raw, limit + 1)
+    except zlib.error:
+        return None
+    return plain if len(plain) <= limit and reader.eof else None
+
+
+async def judge(scorer: AsyncScorer, decision: Decision, text: str, start: int = 0) -> Outcome:
+    """Score the hits of the answer that begins at `start` and return what is to be changed in it.
+
+    Raises:
+        Unusable: it has no hits that could be reordered.
+    """
+    found = _hits(text, start)
+    plan = decision.plan
+    first_stage = range(len(found.hits))[plan.start : plan.start + plan.size]
+    if not found.hits:
+        return Outcome("passed", "no hits")
+    try:
+        scores = await _score(scorer, decision, found)
+    except SlimrankError as error:
+        reason = f"{_NAMES.get(type(error), 'the scorer failed')}: {error}"
+        if decision.depends_on_size:
+            raise Unusable(reason, mark="degraded") from error
+        return Outcome("degraded", reason, reordered(text, found, first_stage, None, plan.added_fields))
+    page = _order(scores, len(found.hits))[plan.start : plan.start + plan.size]
+    return Outcome("reranked", f"rule {decision.rule}", reordered(text, found, page, scores, plan.added_fields))
+
+
+def _hits(text: str, start: int) -> FoundHits:
+    try:
+        found = find_hits(text, start)
+    except ValueError as error:
+        raise Unusable("the answer is not JSON") from error
+    if found is None:
+        raise Unusable("the answer has no hits")
+    return found
+
+
+async def _score(scorer: AsyncScorer, decision: Decision, found: FoundHits) -> list[float]:
+    plan = decision.plan
+    documents = [plan.template.render(hit.value) for hit in found.hits[: plan.window]]
+    if not any(document.strip() for document in documents):
+        raise NoText("the fields hold no text in any hit")
+    seconds = decision.how.deadline_ms / 1000
+    try:
+        async with asyncio.timeout(seconds):
+            scored = await scorer.score(plan.query, documents, instruction=decision.how.instruction, timeout_seconds=seconds)
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"no scores within {decision.how.deadline_ms} ms") from error
+    return [float(score) for score in scored.scores]
+
+
+def encoded(text: str, like: Headers) -> tuple[bytes, Headers]:
+    """Return the body of an answer, compressed where the engine's was, and the headers that belong to it."""
+    headers = end_to_end(like, without=(b"content-length",))
+    body = text.encode()
+    return (gzip.compress(body, 1) if header(headers, b"content-encoding") else body), headers
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What reranking would have moved among the first ten hits."""
+
+    hits: int
+    first_stage: Sequence[str]
+    reranked: Sequence[str]
+    moved: int
+    entered: int
+    is_first_changed: bool
+
+    def as_json(self) -> dict[str, object]:
+        """Return a plain dictionary."""
+        return asdict(self)
+
+
+async def compare(scorer: AsyncScorer, decision: Decision, text: str) -> Moves | None:
+    """Return what reranking would have moved; None without hits.
+
+    Raises:
+        SlimrankError: no scores.
+        Unusable: the answer has no hits that could be reordered.
+    """
+    found = _hits(text, 0)
+    if not found.hits:
+        return None
+    scores = await _score(scorer, decision, found)
+    order = _order(scores, len(scores))[:10]
+    ids = [str(hit.value.get("_id")) for hit in found.hits]
+    return Moves(
+        hits=len(scores),
+        first_stage=ids[: len(order)],
+        reranked=[ids[place] for place in order],
+        moved=sum(place != index for index, place in enumerate(order)),
+        entered=sum(place >= len(order) for place in order),
+        is_first_changed=order[0] != 0,
+    )
+
+
+def _order(scores: Sequence[float], count: int) -> list[int]:
+    """Return the places of `count` hits: the scored ones best first, ties and the rest as they were."""
+    return sorted(range(len(scores)), key=lambda place: -scores[place]) + list(range(len(scores), count))
