@@ -1,10 +1,16 @@
 """``slimrank train``: prepare, warmup, finegrained. Parses arguments, calls the stages, prints paths."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from slimrank.errors import ConfigError
+from slimrank.evaluation import Gain
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a model in two stages.")
 
@@ -48,3 +54,81 @@ def prepare(
     from training.prepare import prepare as make
 
     typer.echo(make(read_yaml(config), data, out, teacher))
+
+
+@app.command()
+def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption = None, out: OutOption = None) -> None:
+    """Stage 1: learn to follow the prompt and to judge coarsely; the same command resumes a stopped run."""
+    from training.config import WarmupConfig, read_config
+    from training.warmup import train
+
+    typer.echo(train(read_config(config, WarmupConfig, model__base=base, groups=groups, output=out)))
+
+
+@app.command("average")
+def average_adapters(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Adapters of one run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the averaged adapter.")],
+    rank: Annotated[int | None, typer.Option(min=1, help="Its rank; left out, the last adapter's.")] = None,
+) -> None:
+    """Average what checkpoints add to the weights, cut to a rank, in bfloat16."""
+    from training.adapter import average
+
+    kept = average(checkpoints, out, rank=rank)
+    typer.echo(f"{out}: the rank keeps {kept:.2%} of the average")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
+    sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT, or FOLDER:SPLIT:IDS.json for some query ids.")],
+    scores: Annotated[Path, typer.Option(help="Scores are kept there as they are made.")],
+    base: BaseOption = None,
+    adapter: Annotated[Path | None, typer.Option(help="Adapter; left out, the base model alone.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Measure this teacher in place of a model.")] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Queries sampled from each set.")] = 40,
+    depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reordered.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
+    fusion: Annotated[float, typer.Option(min=0, help="Weight of the first-stage rank.")] = 0.0,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Fit fusion and calibration on these dev sets into the adapter's folder.")
+    ] = False,
+) -> None:
+    """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again."""
+    from slimrank.manifest import sha256_of
+    from training import evaluate as evaluation
+    from training.adapter import WEIGHTS_FILE
+    from training.scorer import TeacherScorer
+    from training.teacher import Teacher
+
+    if (base is None) == (teacher is None):
+        raise ConfigError("say what to measure: --base with or without --adapter, or --teacher")
+    scorer = TeacherScorer(Teacher(teacher)) if teacher else evaluation.torch_scorer(base or Path(), adapter)
+    key = {
+        "model": sha256_of(adapter / WEIGHTS_FILE) if adapter else str(base or teacher),
+        "queries": queries,
+        "depth": depth,
+        "seed": seed,
+    }
+    measured = []
+    for place in sets:
+        folder, split, *ids = place.split(":")
+        only = frozenset(json.loads(Path(ids[0]).read_text(encoding="utf-8"))) if ids else None
+        drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only)
+        measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
+    if fit:
+        values = evaluation.fit_values(measured, first_stage="bm25")
+        evaluation.write_values(adapter or Path(), values)
+        typer.echo(json.dumps(values))
+    table = Table(title=f"BM25's top {depth} -> reordered, nDCG@10, fusion {fusion}, {queries} queries a set, seed {seed}")
+    for name in ("set", "queries", "before", "after", "gain [95% interval]"):
+        table.add_column(name)
+    for drawn, found in measured:
+        row = evaluation.compare(drawn, found, fusion_weight=fusion)
+        table.add_row(row.name, str(row.queries), f"{row.before:.3f}", f"{row.after:.3f}", _interval(row.gain))
+    table.add_row("mean of sets", "", "", "", _interval(evaluation.mean_gain(measured, fusion_weight=fusion)))
+    Console().print(table)
+
+
+def _interval(gain: Gain) -> str:
+    return f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"

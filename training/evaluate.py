@@ -1,0 +1,149 @@
+"""Measure a checkpoint before it is exported, over several collections at once.
+
+``slimrank evaluate`` measures what is served, a model folder; this measures what is trained, an
+adapter in torch, and the teacher beside it, on the same sampled queries and first-stage hits.
+Scores are kept as they are made (``slimrank.evaluation.ScoreFile``), so a stopped run goes on and
+fusion costs nothing. It also fits what belongs to a model and not to its weights: the fusion
+weight and the calibration, on dev sets only.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from slimrank import evaluation, measures
+from slimrank.beir import Collection, read_collection
+from slimrank.fusion import fit_weight, fuse_run
+from slimrank.prompt import SLIMRANK, PromptEncoder
+from slimrank.scoring import Scorer
+from slimrank.types import Qrels, Run
+from training.config import ModelConfig
+from training.model import GroupScorer, load_model, tokenizer_file
+from training.scorer import TorchScorer
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Sampled queries of one collection with their first-stage hits."""
+
+    collection: Collection
+    split: str
+    qrels: Qrels
+    first_stage: Run
+
+
+def sample(folder: Path, split: str, *, queries: int, depth: int, seed: int, only: frozenset[str] | None = None) -> Sample:
+    """Draw queries of a split, the same for the same seed, and search them with the embedded BM25.
+
+    Args:
+        only: Draw among these query ids alone, such as those held out of training.
+    """
+    whole = read_collection(folder, split)
+    texts = {query_id: text for query_id, text in whole.queries.items() if only is None or query_id in only}
+    collection = Collection(whole.name, whole.documents, texts, whole.qrels)
+    ids = evaluation.sample_queries(collection, queries, seed)
+    hits = evaluation.first_stage(collection, ids, depth)
+    return Sample(collection, split, {query_id: whole.qrels[query_id] for query_id in ids}, hits)
+
+
+def score(
+    drawn: Sample, scorer: Scorer, folder: Path, key: Mapping[str, object], progress: Callable[[int, int], None]
+) -> dict[str, dict[str, float]]:
+    """Return the scores of a sample's hits, made now or read from ``folder``."""
+    path = folder / f"{drawn.collection.name}.{drawn.split}.jsonl"
+    kept = evaluation.ScoreFile(path, {**key, "collection": drawn.collection.name, "split": drawn.split})
+    evaluation.rerank(drawn.collection, drawn.first_stage, scorer, kept, progress)
+    return {query_id: kept.scores.get(query_id, {}) for query_id in drawn.first_stage}
+
+
+def torch_scorer(base: Path, adapter: Path | None, *, dtype: str = "bfloat16") -> TorchScorer:
+    """Return a scorer of the base model with an adapter, or of the base model alone."""
+    config = ModelConfig.model_validate(
+        {"base": base, "start": adapter, "dtype": dtype, **({} if adapter else {"adapter": None})}
+    )
+    encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(base))))
+    model = load_model(config).eval()
+    return TorchScorer(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """nDCG@10 of one collection before and after, with the interval of the gain."""
+
+    name: str
+    queries: int
+    before: float
+    after: float
+    gain: evaluation.Gain
+
+
+def compare(drawn: Sample, scores: Run, *, fusion_weight: float = 0.0) -> Row:
+    """Return what reordering by scores, fused with first-stage ranks, changes."""
+    fused = fuse_run(drawn.first_stage, scores, fusion_weight)
+    was = measures.per_query(drawn.qrels, drawn.first_stage, ["nDCG@10"])["nDCG@10"]
+    now = measures.per_query(drawn.qrels, fused, ["nDCG@10"])["nDCG@10"]
+    gain = evaluation.paired_gain(was, now)
+    return Row(drawn.collection.name, len(was), _mean(was), _mean(now), gain)
+
+
+def mean_gain(samples: Sequence[tuple[Sample, Run]], *, fusion_weight: float = 0.0, seed: int = 0) -> evaluation.Gain:
+    """Return the gain averaged over collections; queries are drawn anew within each collection."""
+    rng = np.random.default_rng(seed)
+    means, rounds = [], []
+    for drawn, scores in samples:
+        fused = fuse_run(drawn.first_stage, scores, fusion_weight)
+        was = measures.per_query(drawn.qrels, drawn.first_stage, ["nDCG@10"])["nDCG@10"]
+        now = measures.per_query(drawn.qrels, fused, ["nDCG@10"])["nDCG@10"]
+        change = np.array([now[query_id] - was[query_id] for query_id in was])
+        means.append(change.mean())
+        rounds.append(change[rng.integers(0, len(change), (evaluation.BOOTSTRAP_ROUNDS, len(change)))].mean(axis=1))
+    low, high = np.percentile(np.mean(rounds, axis=0), [2.5, 97.5])
+    return evaluation.Gain(float(np.mean(means)), float(low), float(high))
+
+
+def fit_values(samples: Sequence[tuple[Sample, Run]], *, first_stage: str) -> dict[str, object]:
+    """Return the fusion weight and the calibration that suit dev samples, as an adapter's ``slimrank.json`` keeps them."""
+    weight, figures = fit_weight([(drawn.qrels, drawn.first_stage, scores) for drawn, scores in samples])
+    scale, offset = fit_calibration(samples)
+    return {
+        "fusion": {"weight": weight, "first_stage": first_stage},
+        "calibration": {"scale": round(scale, 4), "offset": round(offset, 4)},
+        "fusion_figures": {str(candidate): round(value, 4) for candidate, value in figures.items()},
+    }
+
+
+def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -> tuple[float, float]:
+    """Return scale and offset of the sigmoid by logistic regression (Platt 1999), each sample weighing the same.
+
+    An unjudged hit counts as not relevant, so probabilities err on the low side.
+    """
+    scores, labels, weights = [], [], []
+    for drawn, run in samples:
+        pairs = [(s, float(drawn.qrels[q].get(d, 0) > 0)) for q, hits in run.items() for d, s in hits.items()]
+        scores += [s for s, _ in pairs]
+        labels += [label for _, label in pairs]
+        weights += [1 / len(pairs)] * len(pairs)
+    x, y, w = (torch.tensor(values, dtype=torch.float64) for values in (scores, labels, weights))
+    design = torch.stack([x, torch.ones_like(x)], dim=1)
+    theta = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    for _ in range(steps):  # Newton's method; the ridge keeps it finite where classes separate
+        p = torch.sigmoid(design @ theta)
+        gradient = design.T @ (w * (p - y)) + 1e-4 * theta
+        hessian = design.T @ (design * (w * p * (1 - p))[:, None]) + 1e-4 * torch.eye(2, dtype=torch.float64)
+        theta = theta - torch.linalg.solve(hessian, gradient)
+    return float(theta[0]), float(theta[1])
+
+
+def write_values(folder: Path, values: Mapping[str, object]) -> None:
+    """Write ``slimrank.json`` beside an adapter."""
+    (folder / "slimrank.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return math.fsum(values.values()) / len(values)
