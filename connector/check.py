@@ -1,20 +1,21 @@
 """Try a finished installation: one predict, one search, and what is wrong in words.
 
 A pipeline that fails soft hides its failures, so the search runs once with the pipeline's own processors set to fail
-loudly. Deep checks of known traps are in `connector.traps`. Writes nothing but a throw-away index, and only where no
+loudly. Deep checks of known traps are in `deep`, whose rules are `connector.traps`. Writes nothing but a throw-away index, and only where no
 index is named to search in.
 """
 
 import math
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from connector import bodies, trust
+from connector import bodies, traps, trust
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts, require_reranking
+from connector.findings import Finding
 from connector.opensearch import Installation, find_pipeline, require_installation
+from connector.traps import rerank_processors
 from slimrank.errors import EngineError, PipelineNotInstalled
 
 Json = dict[str, Any]
@@ -39,16 +40,6 @@ _MEANINGS = (
     ("Failed to find model", "the pipeline names a model that is gone", "run install again"),
     ("Invalid processor type rerank", "the cluster has no rerank processor", "install the neural-search plugin"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. `cure` says what to do, where something is wrong."""
-
-    name: str
-    state: Literal["ok", "warning", "fault"]
-    words: str
-    cure: str = ""
 
 
 def explain(refusal: Refusal) -> tuple[str, str]:
@@ -100,16 +91,10 @@ def _check_trust(cluster: Cluster, installation: Installation) -> Finding:
     return Finding("settings", "fault", f"{installation.url} matches none of {bodies.TRUSTED}", "run install again")
 
 
-def reranks(pipeline: Json) -> list[Json]:
-    """Return the rerank processors of a pipeline that call a model."""
-    processors = [processor["rerank"] for processor in pipeline.get("response_processors", []) if "rerank" in processor]
-    return [processor for processor in processors if "ml_opensearch" in processor]
-
-
 def _check_pipeline(facts: Facts, name: str, body: Json | None, installation: Installation) -> Finding:
     if body is None:
         return Finding("pipeline", "fault", f"there is no search pipeline {name!r}", "run install again")
-    processors = reranks(body)
+    processors = rerank_processors(body)
     if not processors:
         return Finding("pipeline", "fault", f"the search pipeline {name!r} has no rerank processor", "run install again")
     if processors[0]["ml_opensearch"]["model_id"] not in installation.models:
@@ -144,7 +129,7 @@ def strict(pipeline: Json) -> Json:
 
 
 def _check_search(cluster: Cluster, pipeline: Json, index: str, query: str) -> Finding:
-    fields = reranks(pipeline)[0]["context"]["document_fields"] if reranks(pipeline) else [_FIELD]
+    fields = rerank_processors(pipeline)[0]["context"]["document_fields"] if rerank_processors(pipeline) else [_FIELD]
     if index:
         return _search(cluster, pipeline, index, query or _QUERY, fields[0])
     index = f"slimrank-check-{secrets.token_hex(4)}"
@@ -191,3 +176,56 @@ def _search(cluster: Cluster, pipeline: Json, index: str, query: str, field: str
             "run install again",
         )
     return Finding("search", "ok", f"{len(hits)} hits of {index} came back reranked, the best with {hits[0]['_score']:.4g}")
+
+
+def deep(
+    cluster: Cluster,
+    *,
+    name: str = "slimrank",
+    pipeline: str = "",
+    index: str = "",
+    searches: Sequence[Json] = (),
+    is_msearch: bool = False,
+) -> list[Finding]:
+    """Look for every known trap in an installation, an index and sample searches; an empty list means none.
+
+    Args:
+        index: look at this index's mapping and settings too.
+        searches: bodies to be sent through the pipeline, or the lines of an _msearch.
+    """
+    facts = read_facts(cluster)
+    installation = require_installation(cluster, name)
+    body = find_pipeline(cluster, pipeline or name) or {}
+    found = traps.pipeline_traps(facts, body)
+    found += traps.connector_traps(cluster.read(f"/_plugins/_ml/connectors/{installation.connector_id}"))
+    for model_id in installation.models:
+        found += traps.model_traps(cluster.read(f"/_plugins/_ml/models/{model_id}"))
+        found += _try_json_query(cluster, model_id)
+    if index:
+        found += _look_at_index(cluster, index, body)
+    bodies_sent = list(searches)[1::2] if is_msearch else list(searches)
+    found += traps.msearch_traps(list(searches)) if is_msearch else []
+    for search in bodies_sent:
+        found += traps.body_traps(search, body)
+    return found
+
+
+def _try_json_query(cluster: Cluster, model_id: str) -> list[Finding]:
+    try:
+        cluster.read(f"/_plugins/_ml/_predict/text_similarity/{model_id}", bodies.predict('["error"]', _DOCUMENTS))
+    except Refusal:
+        words = 'a query that is itself a JSON list or object, such as ["error"], is refused by ML Commons and not reranked'
+        return [Finding("query that is JSON", "warning", words, "put a word before it in the application")]
+    return []
+
+
+def _look_at_index(cluster: Cluster, index: str, pipeline: Json) -> list[Finding]:
+    found = []
+    mappings = cluster.read(f"/{index}/_mapping")
+    settings = cluster.read(f"/{index}/_settings/index.*?flat_settings=true")
+    for name, body in mappings.items():  # an alias or a pattern may be several
+        flat = settings.get(name, {}).get("settings", {})
+        default = flat.get("index.search.default_pipeline")
+        default = default if default not in (None, "_none") else None
+        found += traps.index_traps(name, body.get("mappings", {}), flat, pipeline, default)
+    return found

@@ -5,7 +5,8 @@ Errors are raised as ours and end in one line at the roof of the command line.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,9 +14,11 @@ from rich.text import Text
 
 from connector import opensearch
 from connector.bodies import READ_TIMEOUT_SECONDS
-from connector.check import Finding
 from connector.check import check as check_installation
+from connector.check import deep as look_for_traps
 from connector.cluster import Cluster, open_cluster
+from connector.findings import Finding
+from slimrank.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,6 +77,28 @@ class _Out:
             raise typer.Exit(1)
 
 
+def _read_searches(path: Path) -> list[dict[str, Any]]:
+    """Read one search, or the lines of an _msearch.
+
+    Raises:
+        ConfigError: the file cannot be read or is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"asked to look at the search in {path}, which cannot be read: {error}") from error
+    try:
+        found = [json.loads(text)]
+    except ValueError:
+        try:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise ConfigError(f"{path} is neither a JSON object nor _msearch lines: {error}") from error
+    if not found or not all(isinstance(search, dict) for search in found):
+        raise ConfigError(f"{path} holds no search bodies; each is a JSON object")
+    return found
+
+
 @opensearch_app.command("install")
 def install_opensearch(
     gateway: Annotated[str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="Address of slimrank as the cluster's nodes reach it.")],
@@ -125,14 +150,25 @@ def check_opensearch(
     pipeline: Pipeline = "",
     index: Annotated[str, typer.Option(help="Search in this index; left out, in a throw-away one.")] = "",
     query: Annotated[str, typer.Option(help="Text to search for in --index.")] = "",
+    deep: Annotated[bool, typer.Option("--deep", help="Look for every known trap as well.")] = False,
+    body: Annotated[Path | None, typer.Option(help="With --deep: a file with a search, or the lines of an _msearch.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one predict and one search, and say what is wrong and what to do. Ends with code 1 where something is.
 
     Example: slimrank connect opensearch check --index products --query "red shoes"
+
+    Example: slimrank connect opensearch check --deep --index products --body search.json
     """
     with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure) as cluster:
-        _Out(as_json).findings(check_installation(cluster, name=name, pipeline=pipeline, index=index, query=query))
+        findings = check_installation(cluster, name=name, pipeline=pipeline, index=index, query=query)
+        if deep and findings[0].state == "ok":
+            searches = _read_searches(body) if body else []
+            found = look_for_traps(
+                cluster, name=name, pipeline=pipeline, index=index, searches=searches, is_msearch=len(searches) > 1
+            )
+            findings += found or [Finding("traps", "ok", "none of the known traps")]
+        _Out(as_json).findings(findings)
 
 
 @opensearch_app.command("remove")

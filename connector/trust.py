@@ -72,12 +72,17 @@ def _read(cluster: Cluster) -> _Settings:
     return _Settings({scope: answer.get(scope, {}) for scope in (*_SCOPES, "defaults")})
 
 
+def host_of(url: str) -> str:
+    """Return the host of a URL as written."""
+    return urlsplit(url).hostname or ""
+
+
 def is_private(url: str) -> bool:
     """Tell whether the host of `url` is, or may be, a private address as the engine sees it.
 
     A name that does not resolve here is taken for one of the engine's own network, such as a Compose service.
     """
-    host = urlsplit(url).hostname or ""
+    host = host_of(url)
     try:
         found = {ipaddress.ip_address(host)}
     except ValueError:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import httpx
@@ -86,7 +87,7 @@ class FakeOpenSearch:
             ("GET", r"/_search/pipeline/([\w-]+)", self._get_pipeline),
             ("PUT", r"/_search/pipeline/([\w-]+)", self._put_pipeline),
             ("DELETE", r"/_search/pipeline/([\w-]+)", lambda id, body: self.pipelines.pop(id) and {"acknowledged": True}),
-            ("GET", r"/([^/]+)/_settings/([\w.]+)", self._index_settings),
+            ("GET", r"/([^/]+)/_settings/([\w.*]+)", self._index_settings),
             ("GET", r"/([^/_]+)/_mapping", lambda id, body: {id: {"mappings": self._index(id).get("mappings", {})}}),
             ("PUT", r"/([\w-]+)/_doc/(\w+)", self._put_document),
             ("PUT", r"/([^/_][^/]*)", self._create_index),
@@ -239,6 +240,8 @@ class FakeOpenSearch:
             "top_n": str(len(documents)),
             **connector["parameters"],
         }
+        if re.fullmatch(r"\[.*\]|\{.*\}", query):
+            raise Refused(400, "Invalid payload")
         payload = re.sub(r"\$\{parameters\.(\w+)\}", lambda found: parameters[found[1]], action["request_body"])
         try:
             status, text = self.gateway(json.loads(payload))
@@ -283,11 +286,11 @@ class FakeOpenSearch:
 
     def _index_settings(self, name: str, setting: str, body: Json) -> Json:
         chosen = self.indices if name == "_all" else {name: self._index(name)}
-        return {
-            id: {"settings": {setting: index["settings"][setting]}}
+        kept = {
+            id: {key: value for key, value in index["settings"].items() if fnmatchcase(key, setting)}
             for id, index in chosen.items()
-            if setting in index["settings"]
         }
+        return {id: {"settings": settings} for id, settings in kept.items() if settings}
 
     def _get_pipeline(self, name: str, body: Json) -> Json:
         if name not in self.pipelines:

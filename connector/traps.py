@@ -1,0 +1,273 @@
+"""The known traps of reranking inside OpenSearch, found in configuration and search bodies. Pure: sends nothing.
+
+Each was seen on 3.5.0 or read in the sources of ML Commons and neural-search. `fault` fails or empties the search,
+`warning` gives a worse answer than it looks.
+"""
+
+import re
+from typing import Any
+
+from connector.facts import Facts
+from connector.findings import Finding
+from connector.query_text import find_query_text
+from connector.trust import host_of
+
+Json = dict[str, Any]
+
+NESTED_SINCE = (3, 6)
+_LONGEST_SENSIBLE_TIMEOUT = 60  # seconds; a larger number was meant in milliseconds
+_MAX_PATH = 1000
+_DEFAULT_MAX_RESULT_WINDOW = 10_000
+
+
+def rerank_processors(pipeline: Json) -> list[Json]:
+    """Return the rerank processors of a pipeline that call a model."""
+    processors = [processor["rerank"] for processor in pipeline.get("response_processors", []) if "rerank" in processor]
+    return [processor for processor in processors if "ml_opensearch" in processor]
+
+
+def document_fields(pipeline: Json) -> list[str]:
+    """Return the fields that the pipeline judges."""
+    return [
+        field for processor in rerank_processors(pipeline) for field in processor.get("context", {}).get("document_fields", [])
+    ]
+
+
+def sample_factor(pipeline: Json) -> float:
+    """Return how many times the page is fetched."""
+    factors = [part["oversample"]["sample_factor"] for part in pipeline.get("request_processors", []) if "oversample" in part]
+    return float(factors[0]) if factors else 1.0
+
+
+def pipeline_traps(facts: Facts, pipeline: Json) -> list[Finding]:
+    """Look at a search pipeline."""
+    found, fields = [], document_fields(pipeline)
+    if len(rerank_processors(pipeline)) > 1:
+        found.append(
+            Finding("two rerankers", "fault", "the second rerank processor fails: the first takes the query text away",
+                    "keep one; a cheap first pass belongs in the gateway")
+        )  # fmt: skip
+    if len(fields) > 1:
+        found.append(
+            Finding("joined fields", "warning", f"OpenSearch joins {', '.join(fields)} with nothing between them",
+                    "judge one field, made of both by copy at indexing time")
+        )  # fmt: skip
+    if facts.version < NESTED_SINCE and (dotted := [field for field in fields if "." in field]):
+        found.append(
+            Finding(
+                "nested fields", "fault", f"{facts.name} reads {', '.join(dotted)} as empty; 3.6 can", "judge a top-level field"
+            )
+        )
+    if any(not processor.get("ignore_failure") for processor in rerank_processors(pipeline)):
+        found.append(
+            Finding("loud failures", "warning", "a failing reranker fails the search", "set ignore_failure: run install again")
+        )
+    return found
+
+
+def connector_traps(connector: Json) -> list[Finding]:
+    """Look at an ML Commons connector."""
+    found, config = [], connector.get("client_config") or {}
+    url = connector["actions"][0]["url"]
+    if "_" in host_of(url):
+        found.append(
+            Finding("host name", "fault", f"{url} has an underscore in its host, which Java's URI reads as no host", "rename it")
+        )
+    for name in ("connection_timeout", "read_timeout"):
+        value = config.get(name)
+        if value is None:
+            found.append(
+                Finding(name, "fault", "it is not set, and its default is hours in some versions", "run install with --replace")
+            )
+        elif int(value) > _LONGEST_SENSIBLE_TIMEOUT:
+            found.append(
+                Finding(
+                    name,
+                    "fault",
+                    f"it is {value}, which are seconds: searches would hang",
+                    "run install with --read-timeout 5 --replace",
+                )
+            )
+    if int(config.get("max_retry_times", 0)) != 0:
+        found.append(
+            Finding(
+                "retries", "warning", "retries lengthen a slow search and were seen not to happen", "leave max_retry_times at 0"
+            )
+        )
+    return found
+
+
+def model_traps(model: Json) -> list[Finding]:
+    """Look at an ML Commons model."""
+    found = []
+    if model.get("guardrails"):
+        found.append(
+            Finding("guardrails", "warning", "guardrails run on every document and fail the search they stop", "take them off")
+        )
+    if model.get("rate_limiter"):
+        found.append(
+            Finding("rate limiter", "warning", "searches beyond the limit are not reranked", "raise it, or limit in the gateway")
+        )
+    if model.get("is_enabled") is False:
+        found.append(Finding("model", "fault", "the model is disabled", "enable it"))
+    return found
+
+
+def index_traps(index: str, mapping: Json, settings: Json, pipeline: Json, default_pipeline: str | None) -> list[Finding]:
+    """Look at an index that is searched through the pipeline.
+
+    Args:
+        mapping: its `mappings`.
+        settings: its flat settings.
+    """
+    found = []
+    source = mapping.get("_source") or {}
+    for field in document_fields(pipeline):
+        if field_type(mapping, field) is None:
+            found.append(
+                Finding(
+                    "missing field",
+                    "fault",
+                    f"{index} has no field {field}: every document would be empty",
+                    "install with --field",
+                )
+            )
+        elif source.get("enabled") is False or _excluded(field, source):
+            found.append(
+                Finding(
+                    "source",
+                    "fault",
+                    f"{index} does not keep {field} in _source: every document would be empty",
+                    "reindex with it",
+                )
+            )
+    window = int(settings.get("index.max_result_window", _DEFAULT_MAX_RESULT_WINDOW))
+    if 10 * sample_factor(pipeline) > window:
+        found.append(
+            Finding("window", "fault", f"oversampling goes beyond {index}'s max_result_window of {window}", "lower --oversample")
+        )
+    if default_pipeline:
+        found.append(
+            Finding("default pipeline", "warning", f"{index} runs {default_pipeline} for every search; those without ext.rerank fail in it, "
+                    "which only ignore_failure hides", "set index.search.default_pipeline to _none and name the pipeline in the search")
+        )  # fmt: skip
+    return found
+
+
+def field_type(mapping: Json, field: str) -> str | None:
+    """Return the mapped type of a dotted field, or None."""
+    properties = mapping.get("properties", {})
+    *parents, last = field.split(".")
+    for parent in parents:
+        entry = properties.get(parent, {})
+        properties = entry.get("properties") or entry.get("fields") or {}
+    found = properties.get(last)
+    return None if found is None else str(found.get("type", "object"))
+
+
+def _excluded(field: str, source: Json) -> bool:
+    return any(_matches(field, pattern) for pattern in _patterns(source.get("excludes"))) or (
+        bool(source.get("includes")) and not any(_matches(field, pattern) for pattern in _patterns(source["includes"]))
+    )
+
+
+def _patterns(value: Any) -> list[str]:
+    return [str(entry) for entry in value] if isinstance(value, list) else [str(value)] if value else []
+
+
+def _matches(field: str, pattern: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*") + r"(\..*)?", field) is not None
+
+
+def body_traps(body: Json, pipeline: Json) -> list[Finding]:
+    """Look at a search body that is to go through the pipeline."""
+    found = _context_traps(body)
+    if body.get("size") == 0:
+        found.append(
+            Finding(
+                "size 0", "fault", "a search without hits is refused by the reranker (400)", "send it with search_pipeline=_none"
+            )
+        )
+    if int(body.get("from") or 0) > 0:
+        found.append(
+            Finding(
+                "paging",
+                "warning",
+                "each page is reranked by itself: hits cannot move between pages",
+                "page in the client, or through `slimrank proxy`",
+            )
+        )
+    if body.get("track_total_hits") is False:
+        found.append(Finding("totals", "fault", "the rerank processor needs the total of hits", "leave track_total_hits out"))
+    if body.get("sort") not in (None, [], "_score", ["_score"]):
+        found.append(
+            Finding("sort", "warning", "the order asked for is replaced by the reranker's", "send it with search_pipeline=_none")
+        )
+    if empty := _filtered_away(body, document_fields(pipeline)):
+        found.append(
+            Finding("_source filter", "fault", f"{', '.join(empty)} is filtered out of _source: the reranker gets empty texts",
+                    "let _source keep it, or ask for it under `fields`")
+        )  # fmt: skip
+    return found
+
+
+def _context_traps(body: Json) -> list[Finding]:
+    context = (body.get("ext") or {}).get("rerank", {}).get("query_context")
+    if not isinstance(context, dict):
+        example = find_query_text(body).text or "..."
+        return [
+            Finding("ext.rerank", "fault", "the search does not say what to judge by, and fails or is not reranked",
+                    f'add "ext": {{"rerank": {{"query_context": {{"query_text": "{example}"}}}}}}')
+        ]  # fmt: skip
+    text, path = context.get("query_text"), context.get("query_text_path")
+    if (text is None) == (path is None):
+        return [Finding("query_context", "fault", "it needs exactly one of query_text and query_text_path", "keep one")]
+    if path is not None and (len(path) > _MAX_PATH or not isinstance(_at(body, path), str)):
+        return [
+            Finding(
+                "query_text_path",
+                "fault",
+                f"{path!r} does not lead to a text of this search",
+                "name the path of the query's text",
+            )
+        ]
+    found = text if text is not None else _at(body, path)
+    if re.fullmatch(r"\s*(\[.*\]|\{.*\})\s*", str(found), re.DOTALL):
+        return [
+            Finding(
+                "query that is JSON",
+                "fault",
+                "ML Commons sends such a query unquoted and refuses it itself",
+                "put a word before it",
+            )
+        ]
+    if "${" in str(found):
+        return [
+            Finding("placeholder", "warning", "ML Commons fills ${parameters.*} in a query as if it were its own", "leave ${ out")
+        ]
+    return []
+
+
+def _at(body: Json, path: str) -> Any:
+    value: Any = body
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _filtered_away(body: Json, fields: list[str]) -> list[str]:
+    source, asked = body.get("_source", True), _patterns(body.get("fields"))
+    missing = [field for field in fields if not any(_matches(field, pattern) for pattern in asked)]
+    if source is True or source == "true":
+        return []
+    if source is False or source == "false":
+        return missing
+    filters = source if isinstance(source, dict) else {"includes": source}
+    return [field for field in missing if _excluded(field, filters)]
+
+
+def msearch_traps(lines: list[Json]) -> list[Finding]:
+    """Look at the lines of an _msearch body: headers and searches in turn."""
+    if any("search_pipeline" in header for header in lines[::2]):
+        return [Finding("_msearch", "fault", "search_pipeline in a header line is refused (400)", "put it in the body line")]
+    return []
