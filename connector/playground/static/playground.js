@@ -225,11 +225,14 @@ function showSource() {
 }
 
 function setUpControls() {
-  const show100 = (id, words) => { byId(`${id}-value`).textContent = words(Number(byId(id).value)); };
+  const tell = (id, words) => {
+    byId(`${id}-value`).textContent = words(Number(byId(id).value));
+    byId(id).setAttribute("aria-valuetext", words(Number(byId(id).value)));
+  };
   const fusionWords = (weight) => (weight === 100 ? "model only" : weight === 0 ? "first stage only" : `${weight}% model`);
-  byId("depth").addEventListener("input", () => { show100("depth", String); searchAgainSoon(); });
+  byId("depth").addEventListener("input", () => { tell("depth", String); searchAgainSoon(); });
   byId("deadline").addEventListener("change", searchAgainSoon);
-  byId("fusion").addEventListener("input", () => { show100("fusion", fusionWords); if (current?.answer) showReranked(); });
+  byId("fusion").addEventListener("input", () => { tell("fusion", fusionWords); if (current?.answer) showReranked(); });
   byId("fusion").addEventListener("change", () => { if (current?.answer) say(summary()); });
   for (const button of byId("view-switch").children) {
     button.addEventListener("click", () => {

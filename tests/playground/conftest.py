@@ -1,0 +1,50 @@
+"""Real Chromium and a fresh page of a playground for each test."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.nodes.require import require
+from tests.playground.pages import playground, running
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Yield a headless Chromium of the machine; playwright's own is not downloaded.
+
+    Once a module and not a session: while it lives, playwright's event loop runs in this thread, and no
+    other test could run its own.
+    """
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if executable is None:
+        require("no Chromium was found; install Debian's chromium")
+    with sync_playwright() as playwright:
+        # No sandbox: CI runs as root, where Chromium's does not start.
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    """Yield the address of a playground over the small corpus."""
+    with running(playground()) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Yield an empty page that fails its test on any script error or refused resource."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.set_default_timeout(10_000)
+    yield page
+    context.close()
+    assert not faults

@@ -1,0 +1,80 @@
+"""A playground in a thread over small real things, and what its tests search in it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
+from time import sleep
+
+import uvicorn
+
+from connector.playground.policy import Policy
+from connector.playground.rankers import EmbeddedRanker, Ranker
+from connector.playground.routes import JudgedQuery, Playground
+from connector.playground.sources import CorpusSource, FirstStage, Source
+from deploy.demo.playground import make_app
+from slimrank.beir import Document
+from slimrank.errors import EngineUnavailable
+from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.model import Model
+from tests.doubles import FakeScorer
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> ${7*7} {{7*7}}"
+DOCUMENTS = [
+    Document("sockets", "listen(backlog)", "Listen for connections. A network server must listen before it can accept."),
+    Document("copytree", "copytree(src, dst)", "Copy a whole directory tree. The directory must not exist. " * 8),
+    Document("rmtree", "rmtree(path)", "Delete an entire directory tree; path must point to a directory."),
+    Document("rmdir", "rmdir(path)", "Remove a directory, which must be empty."),
+    Document("mkdir", "mkdir(path)", "Create a directory."),
+    Document("unlink", "unlink(path)", "Remove a file, never a directory. " + "Long words follow each other here. " * 60),
+    Document("hostile", HOSTILE, f"A hostile directory {HOSTILE} with markup"),
+    Document("a b\tc", "", "An id with white space, no title, and a 🐍 emoji 🐍 before the word directory."),
+]
+JUDGED = [
+    JudgedQuery("delete-tree", "delete a directory tree", {"rmtree": 2, "rmdir": 1, "mkdir": 0}),
+    JudgedQuery("copy-tree", "copy a whole directory", {"copytree": 2}),
+]
+
+
+class BrokenSource:
+    """A first stage that is down."""
+
+    label = "a broken engine"
+
+    async def search(self, query: str, size: int) -> FirstStage:
+        """Fail."""
+        raise EngineUnavailable("nothing answers at http://localhost:9200; is the engine up and the URL right?")
+
+
+def corpus() -> CorpusSource:
+    """Return the documents, searchable."""
+    return CorpusSource({document.doc_id: document for document in DOCUMENTS}, label="eight documents")
+
+
+def fake_ranker(seconds: float = 0.0) -> EmbeddedRanker:
+    """Return a ranker that counts words."""
+    return EmbeddedRanker(EmbeddedBackend(Model("fake", FakeScorer(seconds=seconds))))
+
+
+def playground(
+    *,
+    source: Source | None = None,
+    ranker: Ranker | None = None,
+    policy: Policy | None = None,
+    judged: Sequence[JudgedQuery] = tuple(JUDGED),
+    is_trained: bool | None = True,
+) -> Playground:
+    """Return a playground over the documents and the fake ranker, but for what is given."""
+    return Playground(source or corpus(), ranker or fake_ranker(), policy or Policy("127.0.0.1"), judged, is_trained)
+
+
+@contextmanager
+def running(page: Playground) -> Iterator[str]:
+    """Serve a playground until the block ends; yield its URL."""
+    server = uvicorn.Server(uvicorn.Config(make_app(page), port=0, access_log=False, log_config=None))
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(timeout=10)

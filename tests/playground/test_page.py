@@ -1,0 +1,300 @@
+"""What a visitor does on the page, in real Chromium."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from connector.playground.policy import Policy
+from slimrank import beir, measures, trec
+from tests.playground.pages import BrokenSource, fake_ranker, playground, running
+
+QUERY = "delete a directory tree"
+
+
+def search(page: Page, url: str, query: str = QUERY) -> None:
+    page.goto(url)
+    page.get_by_role("searchbox", name="Search").fill(query)
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.locator("#board[data-state=reranked]")).to_be_visible()
+
+
+def ids(page: Page, side: str) -> list[int]:
+    return [int(card.get_attribute("data-place") or -1) for card in page.locator(f"#{side}-list > li").all()]
+
+
+def test_a_query_shows_both_lists_with_scores_moves_and_lines(page: Page, url: str) -> None:
+    search(page, url)
+    assert ids(page, "first-stage") == sorted(ids(page, "reranked"))
+    best = page.locator("#reranked-list > li").first
+    expect(best).to_contain_text("score")
+    expect(best.locator(".chance")).to_contain_text("%")
+    expect(best.locator("mark").first).to_be_visible()
+    assert page.locator("#lines path").count() == len(ids(page, "reranked"))
+    expect(page.locator("#latency-parts")).to_contain_text("inference")
+    expect(page.get_by_role("status")).to_contain_text("Reranked in")
+
+
+def test_a_judged_query_shows_ndcg_before_and_after_as_the_measures_have_it(page: Page, url: str) -> None:
+    search(page, url, "copy a whole directory")
+    names = page.evaluate(
+        """async () => { const answer = await fetch('api/search', {method: 'POST', headers: {'content-type': 'application/json'},
+        body: JSON.stringify({query: 'copy a whole directory'})});
+        return (await answer.text()).trim().split('\\n').map(line => JSON.parse(line)); }"""
+    )
+    hits, scores = [hit["doc_id"] for hit in names[0]["hits"]], names[1]["scores"]
+    qrels = {"q": {"copytree": 2}}
+    before = measures.mean(qrels, {"q": {doc_id: -float(i) for i, doc_id in enumerate(hits)}}, ["nDCG@10"])["nDCG@10"]
+    after = measures.mean(qrels, {"q": dict(zip(hits, scores, strict=True))}, ["nDCG@10"])["nDCG@10"]
+    expect(page.locator("#ndcg")).to_contain_text(f"{before:.2f} → {after:.2f}")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_pages_ndcg_is_the_measures_ndcg(page: Page, url: str, seed: int) -> None:
+    from random import Random
+
+    random = Random(seed)
+    judged = {f"d{i}": random.choice([0, 0, 1, 2, 3]) for i in range(30)}
+    hits = [*random.sample(sorted(judged), 14), "unjudged"]
+    random.shuffle(hits)
+    expected = measures.mean({"q": judged}, {"q": {doc_id: -float(i) for i, doc_id in enumerate(hits)}}, ["nDCG@10"])["nDCG@10"]
+    page.goto(url)
+    found = page.evaluate(
+        "async ([relevances, ideal]) => (await import('./static/ranking.js')).ndcgAt10(relevances, ideal)",
+        [[judged.get(doc_id) for doc_id in hits], list(judged.values())],
+    )
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_example_can_be_clicked(page: Page, url: str) -> None:
+    page.goto(url)
+    page.locator("#example-list").get_by_role("button", name="copy a whole directory").click()
+    expect(page.locator("#board[data-state=reranked]")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_have_value("copy a whole directory")
+
+
+def test_depth_searches_again_and_fusion_reorders_at_once(page: Page, url: str) -> None:
+    search(page, url)
+    reranked = ids(page, "reranked")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.post_data or "") if "api/search" in request.url else None)
+    page.get_by_label("Fusion").fill("0")
+    expect(page.locator("#moves")).to_contain_text("0 of")
+    assert ids(page, "reranked") == sorted(reranked) and not sent
+    page.get_by_label("Fusion").fill("100")
+    assert ids(page, "reranked") == reranked
+    page.get_by_label("Depth").fill("5")
+    expect(page.locator("#reranked-list > li")).to_have_count(5)
+    assert json.loads(sent[-1])["depth"] == 5
+
+
+def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> None:
+    with running(playground(ranker=fake_ranker(seconds=1))) as slow:
+        page.goto(slow)
+        page.get_by_label("Deadline").select_option("50")
+        page.get_by_role("searchbox").fill(QUERY)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("Not reranked")
+        expect(page.get_by_role("alert")).to_contain_text("order stands")
+        assert ids(page, "reranked") == sorted(ids(page, "reranked"))
+        expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
+
+
+def test_a_slow_model_shows_the_first_stage_with_the_time_and_can_be_cancelled(page: Page) -> None:
+    with running(playground(ranker=fake_ranker(seconds=4))) as slow:
+        page.goto(slow)
+        page.get_by_role("searchbox").fill(QUERY)
+        page.keyboard.press("Enter")
+        expect(page.locator("#first-stage-list > li").first).to_be_visible()
+        expect(page.locator("#progress")).to_contain_text("Scoring")
+        expect(page.locator("#progress-text")).to_contain_text("1.", timeout=5000)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#progress")).to_be_hidden()
+        expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
+
+
+def test_a_new_search_replaces_the_one_in_hand(page: Page, url: str) -> None:
+    with running(playground(ranker=fake_ranker(seconds=0.6))) as slow:
+        page.goto(slow)
+        for query in ("copy a whole directory", QUERY):
+            page.get_by_role("searchbox").fill(query)
+            page.keyboard.press("Enter")
+        expect(page.locator("#board[data-state=reranked]")).to_be_visible()
+        expect(page.locator("#first-stage-list > li").first).to_contain_text("rmtree")
+
+
+def test_an_engine_that_is_down_is_told_with_a_way_to_try_again(page: Page) -> None:
+    with running(playground(source=BrokenSource(), judged=())) as broken:
+        page.goto(broken)
+        page.get_by_role("searchbox").fill(QUERY)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("is the engine up")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("alert")).to_contain_text("is the engine up")
+        expect(page.locator("#examples")).to_be_hidden()
+
+
+def test_a_server_that_is_gone_is_told(page: Page, url: str) -> None:
+    page.goto(url)
+    page.evaluate("() => { window.fetch = async () => { throw new TypeError('refused'); }; }")
+    page.get_by_role("searchbox").fill(QUERY)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+
+
+def test_nothing_found_says_why(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("searchbox").fill("zebra")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Nothing found.").first).to_be_visible()
+
+
+def test_an_untrained_model_is_said_to_be_one(page: Page) -> None:
+    with running(playground(is_trained=False)) as untrained:
+        page.goto(untrained)
+        expect(page.locator("#notice")).to_contain_text("not trained to judge relevance yet")
+
+
+def test_a_title_opens_its_document(page: Page, url: str) -> None:
+    search(page, url)
+    title = page.locator("#reranked-list .title").first
+    title.click()
+    expect(title).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("#reranked-list .full").first).to_be_visible()
+
+
+def test_the_query_is_kept_in_the_address_but_never_sent_in_it(page: Page, url: str) -> None:
+    search(page, url)
+    assert page.url.endswith("#q=delete%20a%20directory%20tree")
+    page.reload()
+    expect(page.locator("#board[data-state=reranked]")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_have_value(QUERY)
+
+
+# -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def saved(page: Page, button: str, tmp_path: Path) -> Path:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_thumbs_become_qrels_files_that_slimrank_reads(page: Page, url: str, tmp_path: Path) -> None:
+    search(page, url, "an emoji before the word directory")
+    page.locator("#reranked-list").get_by_role("button", name="Relevant: rmtree(path)", exact=True).click()
+    page.locator("#reranked-list").get_by_role("button", name="Not relevant: mkdir(path)", exact=True).click()
+    page.locator("#reranked-list").get_by_role("button", name="Relevant: a b c", exact=True).click()
+    expect(page.locator("#judgments-count")).to_contain_text("3 documents over 1 query")
+    expect(page.locator("#ndcg-caption")).to_contain_text("by your judgments, 2 relevant documents")
+    [(query_id, judged)] = beir.read_qrels(saved(page, "Download BEIR qrels", tmp_path)).items()
+    assert judged == {"rmtree": 1, "mkdir": 0, "a b%09c": 1}
+    assert trec.read_qrels(saved(page, "Download TREC qrels", tmp_path)) == {query_id: {"rmtree": 1, "mkdir": 0, "a%20b%09c": 1}}
+    [line] = saved(page, "Download queries", tmp_path).read_text().splitlines()
+    assert json.loads(line) == {"_id": query_id, "text": "an emoji before the word directory"}
+
+
+def test_a_thumb_pressed_again_is_taken_back_and_judgments_outlive_a_reload(page: Page, url: str) -> None:
+    search(page, url)
+    thumb = page.locator("#reranked-list").get_by_role("button", name="Relevant: rmdir(path)", exact=True)
+    thumb.click()
+    page.reload()
+    expect(thumb).to_have_attribute("aria-pressed", "true")
+    thumb.click()
+    expect(thumb).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#judgments")).to_be_hidden()
+
+
+# -- own index ---------------------------------------------------------------------------------------------------------
+
+
+def fill_own_index(page: Page, engine: str) -> None:
+    page.get_by_role("button", name="Use your own index").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("URL").fill(engine)
+    dialog.get_by_label("Index", exact=True).fill("products")
+    dialog.get_by_label("Text fields").fill("title, text")
+    dialog.get_by_label("User").fill("ann")
+    dialog.get_by_label("Password").fill("s3cret")
+    dialog.get_by_role("button", name="Use it").click()
+
+
+def test_an_own_index_is_used_until_it_is_forgotten_and_its_password_is_stored_nowhere(page: Page, url: str) -> None:
+    page.goto(url)
+    sent: list[dict[str, object]] = []
+
+    def answer(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        route.fulfill(body='{"event":"failed","stage":"first_stage","kind":"engine","message":"no such engine"}\n')
+
+    page.route("**/api/search", answer)
+    fill_own_index(page, "https://search.example:9200")
+    expect(page.locator("#source-label")).to_contain_text("products at https://search.example:9200")
+    page.get_by_role("searchbox").fill(QUERY)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("no such engine")
+    assert sent[0]["own_index"] == {
+        "url": "https://search.example:9200",
+        "index_name": "products",
+        "fields": ["title", "text"],
+        "user": "ann",
+        "password": "s3cret",
+        "api_key": None,
+        "verify_tls": True,
+    }
+    stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
+    assert "s3cret" not in stored
+    page.get_by_role("button", name="Forget it").click()
+    expect(page.locator("#source-label")).to_have_text("eight documents")
+    assert page.locator("#own-index-form [name=password]").input_value() == ""
+
+
+def test_an_incomplete_index_is_refused_by_its_field(page: Page, url: str) -> None:
+    page.goto(url)
+    fill_own_index(page, "not a url")
+    expect(page.locator("#own-index-error")).to_contain_text("URL")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_where_an_own_index_is_not_allowed_the_dialog_says_why(page: Page) -> None:
+    with running(playground(policy=Policy("0.0.0.0"))) as public:
+        page.goto(public)
+        page.get_by_role("button", name="Use your own index").click()
+        expect(page.locator("#own-index-refused")).to_contain_text("--allow-own-index")
+        expect(page.get_by_role("button", name="Use it")).to_be_disabled()
+
+
+# -- hostile texts -----------------------------------------------------------------------------------------------------
+
+
+def test_markup_in_documents_and_queries_stays_text(page: Page, url: str) -> None:
+    hostile = "directory <img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    search(page, url, hostile)
+    card = page.locator("#reranked-list > li").filter(has_text="hostile").first
+    card.locator(".title").click()
+    expect(card.locator(".full")).to_contain_text("<script>document.title='owned'</script>")
+    card.locator("[data-relevance='1']").click()
+    page.reload()
+    expect(page.locator("#board[data-state=reranked]")).to_be_visible()
+    assert page.title() == "slimrank playground"
+    assert page.locator("main img, main script, dialog img").count() == 0
+
+
+def test_no_script_can_make_markup_of_text(browser: Browser, url: str) -> None:
+    page = browser.new_page()
+    page.goto(url)
+    assert (
+        page.evaluate("(() => { try { document.body.innerHTML = '<b>x</b>'; return 'made'; } catch (e) { return e.name; } })()")
+        == "TypeError"
+    )
+    page.close()
+
+
+def test_marks_stand_on_their_words_behind_an_emoji(page: Page, url: str) -> None:
+    search(page, url, "emoji directory")
+    card = page.locator("#first-stage-list > li").filter(has_text="🐍").first
+    assert [mark.inner_text() for mark in card.locator("mark").all()] == ["emoji", "directory"]
