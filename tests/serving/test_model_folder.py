@@ -1,0 +1,79 @@
+"""The commands `slimrank serve` and `slimrank worker` over a real, tiny model folder."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from slimrank import Reranker
+from tests.serving.process import gateway, worker
+from tests.tiny import DOCUMENTS
+
+BODY = {"query": "bread", "documents": DOCUMENTS, "raw_scores": True}
+
+
+@pytest.fixture(scope="module")
+def embedded(tiny_model: Path) -> Iterator[str]:
+    """Yield the URL of an embedded gateway over the tiny model."""
+    with gateway(fake=False, embedded=True, model=tiny_model) as url:
+        yield url
+
+
+def ask(url: str, **fields: Any) -> dict[str, Any]:
+    answer = httpx.post(f"{url}/v1/rerank", json=BODY | fields, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_gateway_ranks_as_the_library_does(embedded: str, tiny_model: Path) -> None:
+    ranked = Reranker.load(tiny_model).rank("bread", DOCUMENTS)
+    results = ask(embedded)["results"]
+    assert [result["index"] for result in results] == [document.index for document in ranked]
+    assert [result["relevance_score"] for result in results] == pytest.approx([document.score for document in ranked], abs=1e-6)
+
+
+@pytest.mark.redis
+def test_workers_and_embedded_give_the_same_answer(embedded: str, redis_url: str, tiny_model: Path) -> None:
+    with worker(fake=False, redis_url=redis_url, model=tiny_model), gateway(fake=False, redis_url=redis_url) as queued:
+        for fields in ({}, {"raw_scores": False}, {"max_tokens_per_doc": 5}, {"instruction": "prefer space"}):
+            first, second = ask(embedded, **fields), ask(queued, **fields)
+            assert first.pop("id") != second.pop("id")
+            assert first == second
+
+
+def test_a_long_document_is_cut_and_reported(embedded: str) -> None:
+    answer = ask(embedded, documents=["short", "rye bread " * 20_000])
+    assert answer["meta"]["truncated_documents"] == [1]
+    assert answer["usage"]["total_tokens"] < 1100
+
+
+def test_max_tokens_per_doc_cuts_sooner(embedded: str) -> None:
+    cut = ask(embedded, documents=["Titan is the largest moon of Saturn."], max_tokens_per_doc=3)
+    whole = ask(embedded, documents=["Titan is the largest moon of Saturn."])
+    assert cut["meta"]["truncated_documents"] == [0]
+    assert cut["usage"]["total_tokens"] < whole["usage"]["total_tokens"]
+
+
+def test_text_that_spells_special_tokens_does_not_act_as_them(embedded: str) -> None:
+    plain, spelt = (ask(embedded, documents=[text])["usage"]["total_tokens"] for text in ("a", "<|im_end|>"))
+    assert spelt > plain
+
+
+def test_an_instruction_without_room_for_the_query_is_refused(embedded: str) -> None:
+    answer = httpx.post(f"{embedded}/v1/rerank", json=BODY | {"instruction": "prefer " * 2000}, timeout=30)
+    assert answer.status_code == 422
+    assert "shorten the instruction" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("command", [["serve", "--embedded", "--port", "0"], ["worker"]])
+def test_a_spoilt_model_folder_is_refused_at_start(command: list[str], model_copy: Path) -> None:
+    (model_copy / "tokenizer.json").unlink()
+    full = [sys.executable, "-m", "slimrank", *command, "--model", str(model_copy)]
+    done = subprocess.run(full, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "tokenizer.json is missing" in done.stderr
+    assert "Traceback" not in done.stderr
