@@ -23,7 +23,7 @@ PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 # and probabilities near 1 would tie. A gateway that cannot score in time answers the first stage's order in a band of
 # its own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
 _REQUEST = (
-    '{ "documents": ${parameters.documents}, "query": "${parameters.query}", "model": "${parameters.model}", '
+    '{ "documents": ${parameters.documents}, "query": "${parameters.query}", MODEL'
     '"top_n": ${parameters.top_n}, "raw_scores": true, "deadline_ms": DEADLINE, "on_failure": "first_stage" }'
 )
 DEGRADED = -1000.0
@@ -68,13 +68,15 @@ def trusted_regex(url: str) -> str:
 def connector(
     name: str, url: str, *, model: str, api_key: str, description: str, read_timeout_seconds: int = READ_TIMEOUT_SECONDS
 ) -> Json:
-    """Return the body of POST /_plugins/_ml/connectors/_create."""
+    """Return the body of POST /_plugins/_ml/connectors/_create; without a model the gateway uses its default one."""
+    deadline_ms = read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS
+    request = _REQUEST.replace("MODEL", '"model": "${parameters.model}", ' if model else "").replace("DEADLINE", str(deadline_ms))
     return {
         "name": name,
         "description": description,
         "version": "1",
         "protocol": "http",
-        "parameters": {"model": model},
+        "parameters": {"model": model} if model else {},
         "credential": {"api_key": api_key},
         "client_config": {
             "max_connection": MAX_CONNECTIONS,
@@ -87,7 +89,7 @@ def connector(
                 "method": "POST",
                 "url": url,
                 "headers": {"Authorization": "Bearer ${credential.api_key}", "Content-Type": "application/json"},
-                "request_body": _REQUEST.replace("DEADLINE", str(read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS)),
+                "request_body": request,
                 "pre_process_function": "connector.pre_process.cohere.rerank",
                 "post_process_function": "connector.post_process.cohere.rerank",
             }

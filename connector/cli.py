@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from connector import opensearch
+from connector import elasticsearch, opensearch
 from connector.bodies import READ_TIMEOUT_SECONDS
 from connector.check import check as check_installation
 from connector.check import deep as look_for_traps
@@ -29,7 +29,11 @@ app = typer.Typer(
 opensearch_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="A search pipeline with a reranker, in OpenSearch 2.12 and later."
 )
+elasticsearch_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="An inference endpoint, in Elasticsearch 8.19, 9.1 and later, licensed."
+)
 app.add_typer(opensearch_app, name="opensearch")
+app.add_typer(elasticsearch_app, name="elasticsearch")
 
 _DEFAULT_URL = "http://localhost:9200"
 
@@ -40,8 +44,16 @@ Password = Annotated[
 ]
 CaCert = Annotated[str | None, typer.Option(help="File with the certificates to trust.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Trust any certificate; for tests.")]
+EngineKey = Annotated[
+    str | None, typer.Option(envvar="SLIMRANK_ENGINE_API_KEY", help="API key of the cluster, in place of a user.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Option(help="Name of what is made in the cluster.")]
+Gateway = Annotated[str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="Address of slimrank as the cluster's nodes reach it.")]
+Model = Annotated[str, typer.Option(help="Model to ask the gateway for; left out, its default one.")]
+ApiKey = Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")]
+DryRun = Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")]
 Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline; left out, the same name.")]
 
 
@@ -99,9 +111,14 @@ def _read_searches(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _shown(api_key: str | None, dry_run: bool) -> str:
+    """Return the key to send; what is only printed holds no secret."""
+    return "none" if not api_key else "<API_KEY>" if dry_run else api_key
+
+
 @opensearch_app.command("install")
 def install_opensearch(
-    gateway: Annotated[str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="Address of slimrank as the cluster's nodes reach it.")],
+    gateway: Gateway,
     field: Annotated[list[str], typer.Option(help="Field of the documents to judge; may be repeated.")],
     url: Url = _DEFAULT_URL,
     user: User = None,
@@ -110,12 +127,12 @@ def install_opensearch(
     insecure: Insecure = False,
     name: Name = "slimrank",
     pipeline: Pipeline = "",
-    model: Annotated[str, typer.Option(help="Model to ask the gateway for; left out, the one it serves.")] = "slimrank",
-    api_key: Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway.")] = None,
+    model: Model = "",
+    api_key: ApiKey = None,
     oversample: Annotated[float, typer.Option(min=1.0, help="Rerank so many times the page; 1 reranks the page alone.")] = 5.0,
     read_timeout: Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")] = READ_TIMEOUT_SECONDS,
-    replace: Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")] = False,
-    dry_run: Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")] = False,
+    replace: Replace = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Make the trusted-endpoint setting, connector, model and search pipeline, or bring them up to date.
@@ -130,7 +147,7 @@ def install_opensearch(
         name,
         pipeline,
         model,
-        (("<API_KEY>" if dry_run else api_key) if api_key else "none"),
+        _shown(api_key, dry_run),
         oversample,
         read_timeout,
         replace,
@@ -180,7 +197,7 @@ def remove_opensearch(
     insecure: Insecure = False,
     name: Name = "slimrank",
     pipeline: Pipeline = "",
-    dry_run: Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove what install made, and restore the settings that it changed.
@@ -189,3 +206,77 @@ def remove_opensearch(
     """
     with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
         _Out(as_json).lines(opensearch.remove(cluster, name=name, pipeline=pipeline), cluster)
+
+
+@elasticsearch_app.command("install")
+def install_elasticsearch(
+    gateway: Gateway,
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    engine_api_key: EngineKey = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    model: Model = "",
+    api_key: ApiKey = None,
+    deadline_ms: Annotated[int, typer.Option(min=1, help="The gateway's time, ms; then the first stage answers.")] = 5000,
+    replace: Replace = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the inference endpoint, or bring it up to date; Elastic asks for an Enterprise or trial licence.
+
+    Example: slimrank connect elasticsearch install --gateway http://slimrank:8080
+
+    Then search with the text_similarity_reranker retriever and inference_id slimrank.
+    """
+    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms)
+    with open_cluster(
+        url, user=user, password=password, api_key=engine_api_key, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run
+    ) as cluster:
+        _Out(as_json).lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
+
+
+@elasticsearch_app.command("check")
+def check_elasticsearch(
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    engine_api_key: EngineKey = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    index: Annotated[str, typer.Option(help="Search in this index too.")] = "",
+    field: Annotated[str, typer.Option(help="Field of --index to search in and to judge.")] = "",
+    query: Annotated[str, typer.Option(help="Text to search for in --index.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Look at licence and endpoint, call it once, and say what is wrong. Ends with code 1 where something is.
+
+    Example: slimrank connect elasticsearch check --index products --field title --query "red shoes"
+    """
+    with open_cluster(url, user=user, password=password, api_key=engine_api_key, ca_cert=ca_cert, insecure=insecure) as cluster:
+        _Out(as_json).findings(elasticsearch.check(cluster, name=name, index=index, field=field, query=query))
+
+
+@elasticsearch_app.command("remove")
+def remove_elasticsearch(
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    engine_api_key: EngineKey = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the inference endpoint.
+
+    Example: slimrank connect elasticsearch remove
+    """
+    with open_cluster(
+        url, user=user, password=password, api_key=engine_api_key, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run
+    ) as cluster:
+        _Out(as_json).lines(elasticsearch.remove(cluster, name=name), cluster)

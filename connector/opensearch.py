@@ -34,7 +34,7 @@ class Plan:
 
     Attributes:
         name: of the connector, the model and, unless `pipeline` names another, the pipeline.
-        model: what the gateway is asked for as its model; it serves one.
+        model: what the gateway is asked for, where it serves several.
         fields: of a hit, joined without a separator by OpenSearch; one field is best.
         oversample: how many times the page is fetched and reranked.
     """
@@ -43,7 +43,7 @@ class Plan:
     fields: list[str]
     name: str = "slimrank"
     pipeline: str = ""
-    model: str = "slimrank"
+    model: str = ""
     api_key: str = "none"
     oversample: float = 5.0
     read_timeout_seconds: int = bodies.READ_TIMEOUT_SECONDS

@@ -231,7 +231,7 @@ def _context_traps(body: Json) -> list[Finding]:
                 "name the path of the query's text",
             )
         ]
-    found = text if text is not None else _at(body, path)
+    found = text if text is not None else _at(body, str(path))
     if re.fullmatch(r"\s*(\[.*\]|\{.*\})\s*", str(found), re.DOTALL):
         return [
             Finding(

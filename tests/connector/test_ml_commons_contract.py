@@ -63,12 +63,24 @@ def test_our_request_body_carries_query_and_documents_unharmed(ml_commons: MlCom
         assert json.loads(result["ok"]) == {
             "documents": DOCUMENTS,
             "query": query,
-            "model": "slimrank",
             "top_n": len(DOCUMENTS),
             "raw_scores": True,
             "deadline_ms": 4500,
             "on_failure": "first_stage",
         }
+
+
+def test_a_named_model_is_asked_for_in_the_body_that_was_measured(ml_commons: MlCommons) -> None:
+    url = "http://127.0.0.1:8080/v1/rerank"
+    named = bodies.connector("local-rerank", url, model="m", api_key="k", description="...")
+    # The connector that reranked on a 3.5.0 node with ML Commons.
+    measured = (
+        '{ "documents": ${parameters.documents}, "query": "${parameters.query}", "model": "${parameters.model}", '
+        '"top_n": ${parameters.top_n}'
+    )
+    assert named["actions"][0]["request_body"].startswith(measured)
+    (result,) = ml_commons.run([{"op": "payload", "connector": named, "query": "q", "documents": ["a"]}])
+    assert json.loads(result["ok"])["model"] == "m"
 
 
 def test_ml_commons_reads_back_the_scores_that_the_gateway_gave(ml_commons: MlCommons, gateway: httpx.Client) -> None:

@@ -1,0 +1,223 @@
+"""Install slimrank into Elasticsearch as an inference endpoint, for the `text_similarity_reranker` retriever.
+
+Makes one `custom` rerank endpoint that calls the gateway, and removes it again. Both the endpoint and the retriever are
+Elastic's licensed features (Enterprise, or the 30-day trial): on any other licence this stops and names the ways that
+need none, `connector.client.rerank_search` and `slimrank proxy`.
+
+Endpoint ids are the only names here, so an endpoint that calls another address than a reranker's is never touched.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from connector.bodies import require_name, rerank_url
+from connector.cluster import Cluster, Refusal
+from connector.facts import Facts, read_facts
+from connector.findings import Finding
+from slimrank.errors import EngineRefused, PipelineNotInstalled
+
+Json = dict[str, Any]
+
+CUSTOM_SINCE = {8: (8, 19), 9: (9, 1)}
+"""Release line -> the first version with the `custom` service."""
+_LICENSED = {"enterprise", "trial"}
+_ELSEWHERE = "rerank without a licence: connector.client.rerank_search in Python, or `slimrank proxy` in front of the cluster"
+_QUERY = "which metal does not rust"
+_DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to install; `deadline_ms` is how long the gateway may take before the first stage answers."""
+
+    gateway: str
+    name: str = "slimrank"
+    model: str = ""
+    api_key: str = "none"
+    deadline_ms: int = 5000
+
+
+def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
+    """Return the body of PUT /_inference/rerank/NAME.
+
+    Raw scores: Elasticsearch maps a score s to max(s, 0) + min(exp(s), 1), which keeps their order, while probabilities
+    would tie in 32 bits. No `on_failure`: a refusal is what lets the retriever fall back.
+
+    Args:
+        request_as_object: the form of `request` that the typed specification has, for versions that refuse a string.
+    """
+    model = f'"model": {json.dumps(plan.model)}, ' if plan.model else ""
+    options = f'{model}"raw_scores": true, "deadline_ms": {plan.deadline_ms}'
+    request = '{"documents": ${input}, "query": ${query}, ' + options + "}"
+    return {
+        "service": "custom",
+        "service_settings": {
+            "secret_parameters": {"api_key": plan.api_key},
+            "url": rerank_url(plan.gateway),
+            "headers": {"Authorization": "Bearer ${api_key}", "Content-Type": "application/json"},
+            "request": {"content": request} if request_as_object else request,
+            "response": {
+                "json_parser": {"reranked_index": "$.results[*].index", "relevance_score": "$.results[*].relevance_score"}
+            },
+        },
+    }
+
+
+def search(query: str, field: str, *, name: str = "slimrank", size: int = 10, rank_window_size: int = 100) -> Json:
+    """Return a search whose hits the endpoint reranks, with the first stage's order where it cannot."""
+    return {
+        "retriever": {
+            "text_similarity_reranker": {
+                "retriever": {"standard": {"query": {"match": {field: query}}}},
+                "field": field,
+                "inference_id": name,
+                "inference_text": query,
+                "rank_window_size": max(rank_window_size, size),
+                "allow_rerank_failures": True,
+            }
+        },
+        "size": size,
+    }
+
+
+def require_inference(cluster: Cluster) -> Facts:
+    """Make sure that this cluster has the service and the licence.
+
+    Raises:
+        PipelineNotInstalled: it has not; the message says what is missing and what else to do.
+    """
+    facts = read_facts(cluster)
+    if facts.distribution == "opensearch":
+        raise PipelineNotInstalled(f"this is {facts.name}; use `slimrank connect opensearch`")
+    first = CUSTOM_SINCE.get(facts.version[0], CUSTOM_SINCE[9])
+    if facts.version < first:
+        raise PipelineNotInstalled(
+            f"this is {facts.name}; an endpoint of one's own came with 8.19 and 9.1, so upgrade, or {_ELSEWHERE}"
+        )
+    licence = _licence(cluster)
+    if licence not in _LICENSED:
+        raise PipelineNotInstalled(
+            f"this {facts.name} has {licence or 'no'} licence; Elastic asks for Enterprise, or the 30-day trial "
+            f"(POST /_license/start_trial?acknowledge=true), for inference endpoints and the retriever. Or {_ELSEWHERE}"
+        )
+    return facts
+
+
+def _licence(cluster: Cluster) -> str:
+    try:
+        licence = cluster.read("/_license").get("license", {})
+    except Refusal:  # a build without x-pack knows no licences
+        return ""
+    return str(licence.get("type", "")) if licence.get("status") == "active" else f"an {licence.get('status')}"
+
+
+def find_endpoint(cluster: Cluster, name: str) -> Json | None:
+    """Return an endpoint as the cluster has it, without its secrets, or None."""
+    found = cluster.find(f"/_inference/rerank/{name}")
+    return next(iter(found.get("endpoints", [])), None) if found else None
+
+
+def _endpoint_of_ours(cluster: Cluster, name: str) -> Json | None:
+    found = find_endpoint(cluster, name)
+    url = str((found or {}).get("service_settings", {}).get("url", ""))
+    if found is not None and (found.get("service") != "custom" or not url.endswith("/rerank")):
+        raise EngineRefused(f"the inference endpoint {name!r} exists and was not made by slimrank; choose another --name")
+    return found
+
+
+def _same(found: Json, wanted: Json) -> bool:
+    """Compare what the cluster shows of its settings; it adds defaults, and hides secrets."""
+    shown = found.get("service_settings", {})
+    return all(
+        _plain(shown.get(key)) == _plain(value) for key, value in wanted["service_settings"].items() if key != "secret_parameters"
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value["content"] if isinstance(value, dict) and set(value) == {"content"} else value
+
+
+def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]:
+    """Make the endpoint, or bring it up to date; return what was done, a line each.
+
+    Raises:
+        PipelineNotInstalled: the cluster lacks the service or the licence.
+        EngineRefused: the name is taken, or the cluster refused; it calls the gateway once to see that it works.
+    """
+    require_name(plan.name)
+    wanted = endpoint(plan)
+    require_inference(cluster)
+    found = _endpoint_of_ours(cluster, plan.name)
+    if found is not None and _same(found, wanted) and not replace:
+        return [f"inference endpoint {plan.name}: as wanted"]
+    if found is not None:
+        cluster.write("DELETE", f"/_inference/rerank/{plan.name}")
+    path = f"/_inference/rerank/{plan.name}"
+    try:
+        cluster.write("PUT", path, wanted)
+    except Refusal as refusal:
+        if refusal.status != 400 or "request" not in refusal.reason:
+            raise
+        cluster.write("PUT", path, endpoint(plan, request_as_object=True))
+    return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}"]
+
+
+def remove(cluster: Cluster, *, name: str = "slimrank") -> list[str]:
+    """Remove the endpoint; return what was done."""
+    if _endpoint_of_ours(cluster, name) is None:
+        return [f"there is no inference endpoint {name!r}"]
+    cluster.write("DELETE", f"/_inference/rerank/{name}")
+    return [f"removed the inference endpoint {name}"]
+
+
+def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: str = "", query: str = "") -> list[Finding]:
+    """Look at licence, endpoint and one call of it; and at one search, where an index and a field are named."""
+    try:
+        facts = require_inference(cluster)
+    except PipelineNotInstalled as error:
+        return [Finding("cluster", "fault", str(error))]
+    findings = [Finding("cluster", "ok", f"{facts.name} with a licence for inference")]
+    if find_endpoint(cluster, name) is None:
+        return [
+            *findings,
+            Finding(
+                "endpoint", "fault", f"there is no inference endpoint {name!r}", "run `slimrank connect elasticsearch install`"
+            ),
+        ]
+    findings.append(_check_call(cluster, name))
+    if index and field:
+        findings.append(_check_search(cluster, name, index, field, query or _QUERY))
+    return findings
+
+
+def _check_call(cluster: Cluster, name: str) -> Finding:
+    try:
+        answer = cluster.read(f"/_inference/rerank/{name}", {"query": _QUERY, "input": _DOCUMENTS})
+    except Refusal as refusal:
+        return Finding(
+            "endpoint",
+            "fault",
+            f"a call of the endpoint failed: {refusal.reason}",
+            "is the gateway up, and its address the nodes' own?",
+        )
+    scores = {entry["index"]: entry["relevance_score"] for entry in answer.get("rerank", [])}
+    if sorted(scores) != list(range(len(_DOCUMENTS))):
+        return Finding(
+            "endpoint", "fault", f"two documents were sent and {scores} came back", "the URL is not slimrank's /v1/rerank"
+        )
+    return Finding("endpoint", "ok", f"two documents scored {scores[0]:.4g} and {scores[1]:.4g}")
+
+
+def _check_search(cluster: Cluster, name: str, index: str, field: str, query: str) -> Finding:
+    body = search(query, field, name=name)
+    body["retriever"]["text_similarity_reranker"]["allow_rerank_failures"] = False
+    try:
+        hits = cluster.read(f"/{index}/_search", body)["hits"]["hits"]
+    except Refusal as refusal:
+        return Finding(
+            "search", "fault", f"a reranked search of {index} failed: {refusal.reason}", "see the endpoint's finding above"
+        )
+    if not hits:
+        return Finding("search", "warning", f"{query!r} finds nothing in {field} of {index}", "give another --query")
+    return Finding("search", "ok", f"{len(hits)} hits of {index} came back reranked, the best with {hits[0]['_score']:.4g}")

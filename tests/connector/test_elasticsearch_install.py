@@ -1,0 +1,163 @@
+"""Installing into Elasticsearch: the calls, the licence, the fall-backs, and that removal leaves nothing."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from connector.cli import app
+from connector.cluster import Cluster, open_cluster
+from connector.elasticsearch import Plan, check, install, remove, search
+from slimrank.errors import EngineRefused, PipelineNotInstalled
+from tests.connector.contracts import as_contract, contract
+from tests.connector.fake_elasticsearch import FakeElasticsearch
+from tests.connector.fake_opensearch import FakeOpenSearch
+from tests.connector.served import serving
+from tests.nodes.engine import Engine
+
+PLAN = Plan("http://slimrank:8080")
+
+
+def test_the_calls_are_those_of_the_contract() -> None:
+    cluster = Cluster(FakeElasticsearch().client())
+    install(cluster, PLAN)
+    assert as_contract(cluster.calls) == contract("elasticsearch-install")
+
+
+def test_the_search_is_that_of_the_contract() -> None:
+    assert search("how often does the moon hide the sun?", "text") == contract("elasticsearch-search")
+
+
+def test_a_second_install_changes_nothing_and_another_plan_replaces() -> None:
+    fake = FakeElasticsearch()
+    install(Cluster(fake.client()), PLAN)
+    again = Cluster(fake.client())
+    assert install(again, PLAN) == ["inference endpoint slimrank: as wanted"]
+    assert again.calls == []
+    install(again, replace(PLAN, deadline_ms=900))
+    assert [f"{call.method} {call.path}" for call in again.calls] == [
+        f"{verb} /_inference/rerank/slimrank" for verb in ("DELETE", "PUT")
+    ]
+    assert '"deadline_ms": 900' in fake.endpoints["slimrank"]["service_settings"]["request"]
+
+
+def test_a_version_that_wants_the_request_as_an_object_gets_it_so() -> None:
+    fake = FakeElasticsearch(wants_request_object=True)
+    install(Cluster(fake.client()), PLAN)
+    again = Cluster(fake.client())
+    install(again, PLAN)
+    assert again.calls == []
+    assert isinstance(fake.endpoints["slimrank"]["service_settings"]["request"], dict)
+
+
+def test_remove_leaves_nothing_and_can_be_repeated() -> None:
+    fake = FakeElasticsearch()
+    install(Cluster(fake.client()), PLAN)
+    assert remove(Cluster(fake.client())) == ["removed the inference endpoint slimrank"]
+    assert fake.endpoints == {}
+    assert remove(Cluster(fake.client())) == ["there is no inference endpoint 'slimrank'"]
+
+
+@pytest.mark.parametrize(
+    ("fake", "words"),
+    [
+        (FakeElasticsearch(licence="basic"), "has basic licence; Elastic asks for Enterprise, or the 30-day trial"),
+        (FakeElasticsearch(licence="platinum"), "has platinum licence"),
+        (FakeElasticsearch(licence=""), "has no licence"),
+        (FakeElasticsearch("8.18.4"), "came with 8.19 and 9.1"),
+        (FakeElasticsearch("9.0.1"), "came with 8.19 and 9.1"),
+        (FakeElasticsearch("7.17.29"), "came with 8.19 and 9.1"),
+        (FakeOpenSearch(), "use `slimrank connect opensearch`"),
+    ],
+)
+def test_a_cluster_that_cannot_is_told_why_and_what_else_to_do(fake: FakeElasticsearch, words: str) -> None:
+    cluster = Cluster(fake.client())
+    with pytest.raises(PipelineNotInstalled, match=words) as caught:
+        install(cluster, PLAN)
+    assert cluster.calls == []
+    assert check(cluster)[0].words == str(caught.value)
+    if not isinstance(fake, FakeOpenSearch):
+        assert "rerank_search" in str(caught.value)
+
+
+def test_an_endpoint_of_the_users_own_is_never_touched() -> None:
+    fake = FakeElasticsearch(endpoints={"slimrank": {"service": "cohere", "service_settings": {}}})
+    for work in (lambda: install(Cluster(fake.client()), PLAN), lambda: remove(Cluster(fake.client()))):
+        with pytest.raises(EngineRefused, match="was not made by slimrank"):
+            work()
+
+
+def test_a_gateway_that_is_down_is_named_at_install() -> None:
+    fake = FakeElasticsearch(gateway=lambda payload: (503, "no worker"))
+    with pytest.raises(EngineRefused, match="validation call failed"):
+        install(Cluster(fake.client()), PLAN)
+    assert fake.endpoints == {}
+
+
+def _installed() -> FakeElasticsearch:
+    fake = FakeElasticsearch(documents={"1": {"text": "a gold chain"}, "2": {"text": "gold ring gold"}})
+    install(Cluster(fake.client()), PLAN)
+    return fake
+
+
+def _look(fake: FakeElasticsearch) -> dict[str, tuple[str, str]]:
+    found = check(Cluster(fake.client()), index="shop", field="text", query="gold ring")
+    return {finding.name: (finding.state, finding.words) for finding in found}
+
+
+def test_check_calls_the_endpoint_and_runs_one_search() -> None:
+    found = _look(_installed())
+    assert {state for state, _ in found.values()} == {"ok"}
+    assert found["search"][1] == "2 hits of shop came back reranked, the best with 3"
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "words"),
+    [
+        (lambda fake: fake.endpoints.clear(), "endpoint", "there is no inference endpoint"),
+        (lambda fake: setattr(fake, "gateway", lambda payload: (503, "no worker")), "endpoint", "no worker"),
+        (lambda fake: setattr(fake, "gateway", lambda payload: (200, '{"results": []}')), "endpoint", "came back"),
+        (lambda fake: fake.documents.clear(), "search", "finds nothing"),
+    ],
+)
+def test_check_says_what_is_wrong(damage: Callable[[FakeElasticsearch], None], name: str, words: str) -> None:
+    fake = _installed()
+    damage(fake)
+    assert words in _look(fake)[name][1]
+
+
+def test_a_search_goes_on_in_first_stage_order_without_the_gateway() -> None:
+    fake = _installed()
+    fake.gateway = lambda payload: (504, "too late")
+    hits = Cluster(fake.client()).read("/shop/_search", search("gold ring", "text"))["hits"]["hits"]
+    assert [hit["_id"] for hit in hits] == ["1", "2"]
+
+
+def test_the_commands_work_one_after_the_other() -> None:
+    fake = FakeElasticsearch()
+    with serving(fake.answer) as url:
+
+        def run(*words: str) -> str:
+            result = CliRunner().invoke(app, ["elasticsearch", *words, "--url", url])
+            assert result.exit_code == 0, result.output
+            return result.output
+
+        shown = run("install", "--gateway", "http://slimrank:8080", "--print", "--api-key", "hunter2")
+        assert fake.endpoints == {}
+        assert "hunter2" not in shown
+        assert shown.startswith("PUT /_inference/rerank/slimrank\n{")
+        assert "calls http://slimrank:8080/v1/rerank" in run("install", "--gateway", "http://slimrank:8080")
+        assert [finding["state"] for finding in json.loads(run("check", "--json"))] == ["ok", "ok"]
+        assert "removed" in run("remove")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("fixture", ["elasticsearch_8", "elasticsearch_7"])
+def test_a_real_node_without_a_licence_is_told_the_licence_free_ways(fixture: str, request: pytest.FixtureRequest) -> None:
+    engine: Engine = request.getfixturevalue(fixture)
+    with open_cluster(engine.url) as cluster:
+        (finding,) = check(cluster)
+    assert finding.state == "fault"
+    assert "rerank_search" in finding.words
