@@ -4,12 +4,12 @@ What a search asks in its URL (`q`, `size`, `from`, `sort`, `_source`, ...) wins
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from connector.fields import matches
+from connector.proxy.obstacles import Obstacle, check_body, check_fields, check_params, holds_key, short
 from connector.proxy.rules import Extension, Reranking, Rule, Rules, read_extension
 from connector.proxy.splice import without_extension
 from connector.rerank_plan import Options, RerankPlan, plan_search
@@ -18,10 +18,7 @@ from slimrank.errors import InvalidRequest
 Json = dict[str, Any]
 Params = list[tuple[str, str]]
 
-_OPERATORS = ':*?~^()[]{}"\\/<>='
-_ALSO_FIELDS = ("docvalue_fields", "script_fields", "collapse")
 _NOTHING, _NO_PLAN = Reranking(), RerankPlan({})
-_HIDDEN_IN = ("hits", "hits", "_source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +48,6 @@ class Decision:
     shadow: bool = False
     depends_on_size: bool = False
     body: bytes | None = None
-
-
-class Obstacle(Exception):
-    """A search that must not be reranked; the message is the reason."""
 
 
 def target_of(path: bytes) -> Target | None:
@@ -104,22 +97,21 @@ def _decide(
     if rule is None and extension is None:
         raise Obstacle("no rule covers these indices")
     how, query, path = _choose(rule, extension)
-    _check_params(params)
+    check_params(params)
     folded = _fold(search, params)
-    _check_body(folded)
-    query = query or (_text_at(folded, path) if path else _plain_words(params["q"]) if "q" in params else None)
+    check_body(folded)
+    query = query or (_text_at(folded, path) if path else None)
     window = min(how.rank_window_size, _fused(folded.get("retriever")))
     options = Options(query, how.fields, how.template, window, instruction=how.instruction)
     plan = plan_search(folded, options)
     if plan.reason:
-        raise Obstacle(_short(plan.reason))
-    _check_syntax(folded, plan.query, query)
-    _check_fields(folded, plan, params)
+        raise Obstacle(short(plan.reason))
+    check_fields(folded, plan, params)
     if rule is not None and extension is None and not rule.draws(plan.query):
         raise Obstacle(f"outside the {rule.percent:g} percent of rule {rule.name}")
     name = rule.name if rule is not None else "ext"
     shadow = rule is not None and rule.shadow and extension is None
-    depends = "retriever" in folded or _holds_key(folded.get("query"), "hybrid")
+    depends = "retriever" in folded or holds_key(folded.get("query"), "hybrid")
     return Decision(rule=name, how=how, plan=plan, shadow=shadow, depends_on_size=depends, body=own)
 
 
@@ -189,7 +181,7 @@ def _fold(search: Json, params: Mapping[str, str]) -> Json:
                 raise Obstacle("size or from is not a whole number")
             folded[name] = int(params[name])
     if "q" in params:
-        folded.pop("query", None)
+        folded["query"] = {"query_string": {"query": params["q"], "default_field": params.get("df", "")}}
     if "_source" in params:
         value = params["_source"]
         folded["_source"] = value == "true" if value in ("true", "false") else value.split(",")
@@ -213,120 +205,6 @@ def _text_at(search: Json, path: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise Obstacle("no query text at the rule's path")
     return value
-
-
-def _plain_words(text: str) -> str:
-    words = text.split()
-    if any(mark in text for mark in _OPERATORS) or any(word in ("AND", "OR", "NOT") or word[0] in "+-!" for word in words):
-        raise Obstacle("the query string has operators")
-    if not words:
-        raise Obstacle("the search has no query text")
-    return text
-
-
-# -- what stands in the way --------------------------------------------------------------------------------------------
-
-
-def _check_params(params: Mapping[str, str]) -> None:
-    for name, reason in (
-        ("scroll", "scroll"),
-        ("sort", "sort"),
-        ("source", "the body is in the URL"),
-        ("stored_fields", "stored_fields"),
-    ):
-        if name in params and params[name] not in ("", "_score"):
-            raise Obstacle(reason)
-    if params.get("format", "json") != "json":
-        raise Obstacle("the answer is not JSON")
-    if "filter_path" in params and not _shows(params["filter_path"], _HIDDEN_IN):
-        raise Obstacle("filter_path hides the hits")
-
-
-def _shows(filter_path: str, place: Sequence[str]) -> bool:
-    """Tell whether a filter_path leaves all of `place`; any exclusion counts as hiding."""
-    patterns = filter_path.split(",")
-    return not any(pattern.startswith("-") for pattern in patterns) and any(
-        _covers(pattern.split("."), place) for pattern in patterns
-    )
-
-
-def _covers(names: Sequence[str], place: Sequence[str]) -> bool:
-    if not names:
-        return True  # the pattern ends above the place, and so includes it
-    if names[0] == "**":
-        return len(names) == 1 or any(_covers(names[1:], place[start:]) for start in range(len(place)))
-    return bool(place) and names[0] in ("*", place[0]) and _covers(names[1:], place[1:])
-
-
-def _check_body(search: Json) -> None:
-    extensions = search.get("ext")
-    if (isinstance(extensions, dict) and "rerank" in extensions) or _holds_key(
-        search.get("retriever"), "text_similarity_reranker"
-    ):
-        raise Obstacle("the engine reranks this search itself")
-    for name, reason in (
-        ("pit", "point in time"),
-        ("search_after", "search_after"),
-        ("slice", "slice"),
-        ("stored_fields", "stored_fields"),
-    ):
-        if search.get(name) is not None:
-            raise Obstacle(reason)
-    size, start = search.get("size", 10), search.get("from", 0)
-    if any(not isinstance(value, int) or isinstance(value, bool) or value < 0 for value in (size, start)):
-        raise Obstacle("size or from is not a whole number")
-    if _holds_key(search.get("query"), "hybrid") and start > 0:
-        raise Obstacle("a page of a hybrid search")
-
-
-def _holds_key(value: Any, key: str) -> bool:
-    waiting = [value]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if key in found:
-                return True
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
-    return False
-
-
-def _check_syntax(search: Json, text: str, named: str | None) -> None:
-    """Refuse a detected text that is written in the query language."""
-    if named is None and (
-        _holds_key(search.get("query"), "query_string") or _holds_key(search.get("query"), "simple_query_string")
-    ):
-        _plain_words(text)
-
-
-def _check_fields(search: Json, plan: RerankPlan, params: Mapping[str, str]) -> None:
-    """Refuse where the fields that would be added could not be told from the caller's own."""
-    if plan.drop_source:
-        raise Obstacle("_source is filtered and the rule names no fields")
-    if not plan.added_fields:
-        return
-    if "filter_path" in params and not _shows(params["filter_path"], ("hits", "hits", "fields")):
-        raise Obstacle("filter_path hides the hits")
-    others = [*search.get("fields", []), *_names(search), *params.get("docvalue_fields", "").split(",")]
-    roots = {str(entry.get("field", "") if isinstance(entry, dict) else entry).split(".")[0] for entry in others}
-    if any(name.split(".")[0] in roots or matches(name, others) for name in plan.added_fields):
-        raise Obstacle("the search's own fields overlap with the rule's")
-
-
-def _names(search: Json) -> list[Any]:
-    found: list[Any] = []
-    for part in _ALSO_FIELDS:
-        content = search.get(part, [])
-        found += [content.get("field", "")] if part == "collapse" and isinstance(content, dict) else list(content)
-    return found
-
-
-def _short(reason: str) -> str:
-    """Return a plan's reason without what it quotes: it goes into headers and metrics."""
-    if " texts, " in reason:
-        return "the search has several query texts"
-    return "the page lies behind the window" if reason.startswith("the page starts") else reason.split(":")[0]
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from connector.proxy.scorer import RemoteScorer
+from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
+
+
+def score(transport: httpx.AsyncBaseTransport, documents: list[str]) -> list[float]:
+    async def run() -> list[float]:
+        scorer = RemoteScorer("http://gateway:8080/", transport=transport)
+        await scorer.start()
+        try:
+            scored = await scorer.score("red", documents, instruction="prefer new", timeout_seconds=0.5)
+            return [float(value) for value in scored.scores]
+        finally:
+            await scorer.stop()
+
+    return asyncio.run(run())
+
+
+def test_scores_are_put_back_by_index_and_not_by_place() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        results = [{"index": index, "relevance_score": float(index)} for index in (2, 0, 1)]
+        return httpx.Response(200, json={"results": results})
+
+    assert score(httpx.MockTransport(answer), ["a", "b", "c"]) == [0.0, 1.0, 2.0]
+    assert str(asked[0].url) == "http://gateway:8080/v1/rerank"
+    assert asked[0].headers["x-slimrank-deadline-ms"] == "500"
+    assert json.loads(asked[0].content) == {
+        "query": "red", "documents": ["a", "b", "c"], "raw_scores": True, "instruction": "prefer new"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, InvalidRequest),
+        (429, Overloaded),
+        (503, ModelNotReady),
+        (504, DeadlineExceeded),
+        (500, ScoringError),
+        (200, ScoringError),
+    ],
+)
+def test_every_refusal_of_the_gateway_is_an_error_of_ours(status: int, error: type[SlimrankError]) -> None:
+    with pytest.raises(error):
+        score(httpx.MockTransport(lambda _: httpx.Response(status, text="?")), ["a"])
+
+
+def test_a_gateway_that_is_down_is_not_ready() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(ModelNotReady):
+        score(httpx.MockTransport(answer), ["a"])
+
+
+def test_a_first_stage_answer_of_the_gateway_is_no_scoring() -> None:
+    body = {"results": [{"index": 0, "relevance_score": -1000.0}], "meta": {"degraded": "overloaded"}}
+    with pytest.raises(ScoringError, match="overloaded"):
+        score(httpx.MockTransport(lambda _: httpx.Response(200, json=body)), ["a"])
+
+
+def test_a_url_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        RemoteScorer("gateway:8080")
