@@ -27,6 +27,7 @@ def make_base(folder: Path, architecture: str = "llama") -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         tie_word_embeddings=True,
+        initializer_range=0.2,  # enough for two random layers to tell words apart
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,

@@ -35,9 +35,9 @@ def losses(out: Path) -> dict[int, float]:
 
 
 def test_the_loss_falls_and_the_checkpoint_is_complete(base: Path, groups_file: Path, tmp_path: Path) -> None:
-    last = train(tiny(base, groups_file, tmp_path / "run", steps=60))
+    last = train(tiny(base, groups_file, tmp_path / "run", steps=80, checkpoint_minutes=5))
     found = losses(tmp_path / "run")
-    assert list(found) == list(range(1, 61))
+    assert list(found) == list(range(1, 81))
     assert sum(list(found.values())[-10:]) < 0.8 * sum(list(found.values())[:10])
     assert {path.name for path in last.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json", "state.safetensors"}
     assert not [path for path in (tmp_path / "run").rglob("*") if path.suffix in {".bin", ".pt", ".pth", ".pkl"}]

@@ -1,0 +1,89 @@
+"""A LoRA adapter on disk -> a merged checkpoint: ``weight + scale * B @ A`` for each module.
+
+Adapters are how trained models travel: megabytes beside a base model that anyone can fetch. The
+arithmetic is done on the tensors themselves, in float32; PEFT is not needed. An adapter folder
+holds ``adapter_model.safetensors``, ``adapter_config.json`` and ``slimrank.json`` (fusion weight
+and calibration, which belong to the model but not to its weights).
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from onnx_export.source import new_folder
+from slimrank.errors import ModelSourceError
+
+WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
+CHECKPOINT_WEIGHTS = "model.safetensors"
+_LORA_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Say whether a folder holds an adapter rather than a whole model."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def merge(adapter: Path, base: Path, target: Path) -> Path:
+    """Write the checkpoint ``target``: ``base`` with the adapter added, and its ``slimrank.json``.
+
+    Raises:
+        ModelSourceError: the folder holds no LoRA adapter, or it was made for another base model.
+    """
+    scale, sides = _read(adapter)
+    weights = load_file(base / CHECKPOINT_WEIGHTS)
+    for module, pair in sides.items():
+        name = f"{module}.weight"
+        if name not in weights or set(pair) != {"A", "B"} or weights[name].shape != (len(pair["B"]), pair["A"].shape[1]):
+            raise ModelSourceError(
+                f"the adapter {adapter} does not fit the base model {base}: {name} is missing or of another shape"
+            )
+        weights[name] = (weights[name].float() + scale * pair["B"].float() @ pair["A"].float()).contiguous()
+    with new_folder(target) as partial:
+        for file in base.iterdir():
+            if file.is_file() and file.name != CHECKPOINT_WEIGHTS:
+                shutil.copy(file, partial / file.name)
+        save_file(weights, partial / CHECKPOINT_WEIGHTS, metadata={"format": "pt"})
+        if (adapter / VALUES_FILE).is_file():
+            shutil.copy(adapter / VALUES_FILE, partial / VALUES_FILE)
+    return target
+
+
+def values_of(folder: Path) -> dict[str, Any]:
+    """Return fusion and calibration of an adapter or merged checkpoint, or nothing where none were fitted.
+
+    Raises:
+        ModelSourceError: the file is there but cannot be read.
+    """
+    path = folder / VALUES_FILE
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: content[name] for name in ("fusion", "calibration") if name in content}
+    except (ValueError, TypeError) as error:
+        raise ModelSourceError(
+            f"{path} is not a file of fitted values ({error}); fit them again with `slimrank train evaluate --fit`"
+        ) from error
+
+
+def _read(adapter: Path) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:
+    try:
+        config = json.loads((adapter / CONFIG_FILE).read_text(encoding="utf-8"))
+        scale = float(config["lora_alpha"]) / float(config["r"])
+        tensors = load_file(adapter / WEIGHTS_FILE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelSourceError(f"{adapter} holds no LoRA adapter: {error}; it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
+    sides: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        match = _LORA_NAME.match(name)
+        if match is None:
+            raise ModelSourceError(
+                f"{adapter} changes {name}, which is no LoRA weight; merge it with PEFT and export the checkpoint"
+            )
+        sides.setdefault(match["module"], {})[match["side"]] = tensor
+    return scale, sides

@@ -1,0 +1,61 @@
+"""Merging an adapter by hand against PEFT's own arithmetic."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from onnx_export.adapter import is_adapter, merge, values_of
+from slimrank.errors import ModelSourceError
+from tests.training.conftest import make_base
+
+
+def adapter_of(base: Path, folder: Path) -> torch.Tensor:
+    """Write a random adapter; return the logits of base and adapter together by PEFT."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model = get_peft_model(model, LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM"))
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            weight.data.normal_(std=0.3)
+    model.save_pretrained(folder)
+    with torch.inference_mode():
+        return model.eval()(torch.arange(3, 13)[None]).logits
+
+
+def test_a_merged_checkpoint_scores_as_peft_does(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = make_base(tmp_path / "base")
+    wanted = adapter_of(base, tmp_path / "adapter")
+    values = {"fusion": {"weight": 0.3, "first_stage": "bm25"}, "calibration": {"scale": 2.0, "offset": -1.0}, "other": 1}
+    (tmp_path / "adapter" / "slimrank.json").write_text(json.dumps(values))
+
+    merged = merge(tmp_path / "adapter", base, tmp_path / "merged")
+
+    with torch.inference_mode():
+        found = AutoModelForCausalLM.from_pretrained(merged).eval()(torch.arange(3, 13)[None]).logits
+    assert torch.allclose(found, wanted, atol=1e-4)
+    assert values_of(merged) == {name: values[name] for name in ("fusion", "calibration")}
+    assert is_adapter(tmp_path / "adapter")
+    assert not is_adapter(merged)
+
+
+def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    base = make_base(tmp_path / "base")
+    adapter_of(base, tmp_path / "adapter")
+    save_file({"base_model.model.other.lora_A.weight": torch.zeros(2, 4)}, tmp_path / "adapter" / "adapter_model.safetensors")
+    with pytest.raises(ModelSourceError, match="does not fit the base model"):
+        merge(tmp_path / "adapter", base, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelSourceError, match="holds no LoRA adapter"):
+        merge(tmp_path, make_base(tmp_path / "base"), tmp_path / "merged")
