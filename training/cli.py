@@ -65,6 +65,21 @@ def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption
     typer.echo(train(read_config(config, WarmupConfig, model__base=base, groups=groups, output=out)))
 
 
+@app.command()
+def clicks(
+    queries: Annotated[Path, typer.Option(help="ubi_queries as JSON lines.")],
+    events: Annotated[Path, typer.Option(help="ubi_events as JSON lines.")],
+    corpus: Annotated[Path, typer.Option(help="BEIR folder whose documents were shown.")],
+    out: Annotated[Path, typer.Option(help="BEIR folder to write, with a train split.")],
+    min_shown: Annotated[int, typer.Option(min=1, help="Times a document must have been shown for a query.")] = 3,
+) -> None:
+    """Make graded labels from OpenSearch UBI click logs, corrected for position bias."""
+    from training.clicks import read_ubi, write_collection
+
+    count = write_collection(read_ubi(queries, events), corpus, out, min_shown=min_shown)
+    typer.echo(f"{out}: {count} queries")
+
+
 @app.command("average")
 def average_adapters(
     checkpoints: Annotated[list[Path], typer.Argument(help="Adapters of one run.")],

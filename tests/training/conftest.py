@@ -8,7 +8,7 @@ import pytest
 from tests.vocabularies import small_tokenizer
 from training.data import Group, write_groups
 
-WORDS = "spoon fork knife plate river stone cloud rain piano drum violin flute".split()
+WORDS = ["spoon", "fork", "knife", "plate", "river", "stone", "cloud", "rain", "piano", "drum", "violin", "flute"]
 
 
 def make_base(folder: Path, architecture: str = "llama") -> Path:

@@ -43,7 +43,9 @@ def test_a_cut_to_a_lower_rank_says_what_it_keeps() -> None:
     matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
     tensors, kept = cut_to_rank({"m": matrix}, 2)
     assert kept == pytest.approx(13 / 14)
-    assert torch.allclose(tensors["m.lora_B.weight"] @ tensors["m.lora_A.weight"], torch.diag(torch.tensor([3.0, 2.0, 0.0])), atol=1e-6)
+    assert torch.allclose(
+        tensors["m.lora_B.weight"] @ tensors["m.lora_A.weight"], torch.diag(torch.tensor([3.0, 2.0, 0.0])), atol=1e-6
+    )
 
 
 def test_the_average_loads_as_an_adapter_again(base: Path, tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def test_the_same_queries_are_held_out_for_the_same_seed() -> None:
 
 
 def test_made_queries_do_not_stand_in_their_source_as_shown() -> None:
-    documents = [Document("d", "how a river meets the sea", "It flows down hill. A delta forms at the mouth of it. Sand settles there.")]
+    documents = [
+        Document("d", "how a river meets the sea", "It flows down hill. A delta forms at the mouth of it. Sand settles there.")
+    ]
     (title,) = from_titles(documents, 1, random.Random(0))
     assert (title.text, title.source_text) == ("how a river meets the sea", documents[0].text)
     (sentence,) = from_sentences(documents, 1, random.Random(0))
