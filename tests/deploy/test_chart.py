@@ -1,0 +1,219 @@
+"""The Helm chart: rendered by helm, checked against Kubernetes' own schemas, and against this project's code."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from slimrank.serving import messages
+from slimrank.settings import DEFAULT_MODEL_NAME, Settings
+from tests.deploy import helm
+from tests.nodes.require import require
+
+CHART = helm.ROOT / "deploy" / "helm" / "slimrank"
+VARIANTS: dict[str, Sequence[str]] = {
+    "defaults": (),
+    "scaled": ("autoscaling.enabled=true", "autoscaling.prometheus.address=http://prometheus:9090"),
+    "outside-redis": (
+        "redis.enabled=false",
+        "redis.urlSecret.name=redis",
+        "autoscaling.enabled=true",
+        "autoscaling.redisAddress=redis.example:6379",
+        "autoscaling.passwordSecret.name=redis",
+    ),
+    "own-model": ("model.from=claim", "model.claim.name=models", "model.claim.path=mine", "model.name=mine"),
+    "gpu": ("worker.gpu.enabled=true", "worker.gpu.runtimeClassName=nvidia"),
+    "playground": (
+        "playground.enabled=true",
+        "playground.engine.url=https://search:9200",
+        "playground.engine.index=products",
+        "playground.engine.fields={title,text}",
+        "playground.engine.user=reader",
+        "playground.engine.passwordSecret.name=engine",
+    ),
+    "closed": ("networkPolicy.callers[0].podSelector.matchLabels.app=opensearch", "gateway.readiness=answers"),
+}
+
+Manifest = dict[str, Any]
+
+
+def render(*values: str, release: str = "demo") -> list[Manifest]:
+    done = run("template", release, str(CHART), "--namespace", "search", *(part for value in values for part in ("--set", value)))
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    found = helm.find()
+    if found is None:
+        require("no helm was found; `python -m tests.deploy.helm` builds one where Go is")
+    return subprocess.run([found, *arguments, "--kube-version", helm.KUBERNETES], capture_output=True, text=True, check=False)
+
+
+def pick(manifests: list[Manifest], kind: str, part: str) -> Manifest:
+    [found] = [
+        manifest
+        for manifest in manifests
+        if manifest["kind"] == kind and manifest["metadata"]["labels"]["app.kubernetes.io/component"] == part
+    ]
+    return found
+
+
+def container(manifests: list[Manifest], part: str) -> Manifest:
+    [found] = pick(manifests, "Deployment", part)["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(manifests: list[Manifest], part: str) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container(manifests, part)["env"]}
+
+
+def test_helm_lints_the_chart() -> None:
+    done = run("lint", str(CHART), "--strict")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.34"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_manifest_is_what_kubernetes_takes(variant: str, version: str) -> None:
+    manifests = render(*VARIANTS[variant])
+    assert manifests
+    for manifest in manifests:
+        if not manifest["apiVersion"].startswith("keda.sh/"):
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_pod_is_root_or_writes_its_image_or_holds_a_token(variant: str) -> None:
+    deployments = [manifest for manifest in render(*VARIANTS[variant]) if manifest["kind"] == "Deployment"]
+    for pod in (deployment["spec"]["template"]["spec"] for deployment in deployments):
+        assert pod["securityContext"]["runAsNonRoot"] and pod["automountServiceAccountToken"] is False
+        for each in pod["containers"] + pod.get("initContainers", []):
+            security = each["securityContext"]
+            assert security["readOnlyRootFilesystem"] and not security["allowPrivilegeEscalation"]
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert not each["image"].endswith((":latest", ":"))
+
+
+def test_selectors_find_the_pods_they_are_meant_for() -> None:
+    manifests = render(*VARIANTS["playground"])
+    pods = {
+        part: pick(manifests, "Deployment", part)["spec"]["template"]["metadata"]["labels"]
+        for part in ("gateway", "worker", "redis", "playground")
+    }
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        selector = spec.get("podSelector", spec.get("selector", {}))
+        labels = selector.get("matchLabels", selector)
+        if labels:
+            found = [part for part, of_pod in pods.items() if labels.items() <= of_pod.items()]
+            assert found == [manifest["metadata"]["labels"]["app.kubernetes.io/component"]]
+
+
+def test_probes_truly_score() -> None:
+    manifests = render()
+    assert container(manifests, "gateway")["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container(manifests, "gateway")["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container(manifests, "worker")["readinessProbe"]["exec"]["command"][-1] == "slimrank.serving.alive"
+    assert container(render(*VARIANTS["closed"]), "gateway")["readinessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_scaling_watches_the_queue_that_the_workers_read() -> None:
+    scaled = pick(render(*VARIANTS["scaled"]), "ScaledObject", "worker")["spec"]
+    queue, prometheus = scaled["triggers"]
+    assert scaled["scaleTargetRef"] == {"name": "demo-slimrank-worker"}
+    assert queue["metadata"]["listName"] == messages.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
+    assert queue["metadata"]["address"] == "demo-slimrank-redis.search.svc:6379"
+    assert prometheus["metadata"]["query"] == f'max(slimrank_backlog_seconds{{model="{DEFAULT_MODEL_NAME}"}})'
+    assert all(isinstance(value, str) for trigger in scaled["triggers"] for value in trigger["metadata"].values())
+
+
+def test_the_number_of_workers_is_left_to_the_scaler() -> None:
+    assert "replicas" not in pick(render(*VARIANTS["scaled"]), "Deployment", "worker")["spec"]
+    assert pick(render(), "Deployment", "worker")["spec"]["replicas"] == 1
+
+
+def test_an_outside_redis_is_reached_by_a_secret_only() -> None:
+    manifests = render(*VARIANTS["outside-redis"])
+    assert environment(manifests, "worker")["SLIMRANK_REDIS_URL"] == {"secretKeyRef": {"name": "redis", "key": "url"}}
+    assert not [
+        manifest
+        for manifest in manifests
+        if manifest["metadata"]["name"] == "demo-slimrank-redis" and manifest["kind"] == "Deployment"
+    ]
+    assert pick(manifests, "TriggerAuthentication", "worker")["spec"]["secretTargetRef"][0]["name"] == "redis"
+
+
+def test_a_gpu_is_asked_for_and_kept() -> None:
+    worker = pick(render(*VARIANTS["gpu"]), "Deployment", "worker")["spec"]["template"]["spec"]
+    assert worker["runtimeClassName"] == "nvidia"
+    assert worker["containers"][0]["resources"]["limits"] == {"cpu": "4", "memory": "3Gi", "nvidia.com/gpu": 1}
+
+
+def test_a_model_of_ones_own_is_mounted_read_only() -> None:
+    manifests = render(*VARIANTS["own-model"])
+    assert environment(manifests, "worker")["SLIMRANK_MODEL"] == "/models/mine"
+    assert "initContainers" not in pick(manifests, "Deployment", "worker")["spec"]["template"]["spec"]
+
+
+def test_nobody_may_call_a_worker_and_only_its_own_may_call_redis() -> None:
+    manifests = render()
+    assert pick(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
+    [peer] = pick(manifests, "NetworkPolicy", "redis")["spec"]["ingress"][0]["from"]
+    assert peer["podSelector"]["matchExpressions"][0]["values"] == ["gateway", "worker"]
+    closed = pick(render(*VARIANTS["closed"]), "NetworkPolicy", "gateway")["spec"]["ingress"][0]["from"]
+    assert closed[0] == {"podSelector": {"matchLabels": {"app": "opensearch"}}}
+
+
+def test_settings_reach_gateway_and_worker_and_are_real_ones() -> None:
+    manifests = render("settings.TIMEOUT_SECONDS=5")
+    for part in ("gateway", "worker"):
+        names = {name.removeprefix("SLIMRANK_").lower() for name in environment(manifests, part)}
+        assert "timeout_seconds" in names and names <= set(Settings.model_fields)
+
+
+def test_commands_and_options_exist() -> None:
+    from typer.testing import CliRunner
+
+    from slimrank.__main__ import app
+
+    for part in ("gateway", "worker", "playground"):
+        _, command, *options = container(render(*VARIANTS["playground"]), part)["args"]
+        help_text = CliRunner(env={"COLUMNS": "300"}).invoke(app, [command, "--help"]).output
+        assert [name for option in options if option.startswith("--") and (name := option.split("=")[0]) not in help_text] == []
+
+
+@pytest.mark.parametrize("value", ["model.from=nowhere", "gateway.replicas=-1", "gatway.replicas=2", "settings.lower=1"])
+def test_a_wrong_value_is_refused(value: str) -> None:
+    done = run("template", "demo", str(CHART), "--set", value)
+    assert done.returncode != 0 and "schema" in done.stderr
+
+
+def test_what_is_missing_is_named() -> None:
+    done = run("template", "demo", str(CHART), "--set", "redis.enabled=false")
+    assert "redis.urlSecret.name is needed" in done.stderr
+
+
+def test_the_schema_of_the_values_is_json_and_covers_every_default() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values.keys() <= schema["properties"].keys()
+
+
+def test_the_charts_version_is_the_packages() -> None:
+    from slimrank import __version__
+
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == __version__
+
+
+def test_the_images_are_those_that_the_dockerfiles_make() -> None:
+    text = "".join(path.read_text() for path in Path(helm.ROOT / "deploy" / "docker").glob("*.Dockerfile"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    names = {image["repository"] for image in values["image"].values() if isinstance(image, dict)}
+    assert {name for name in names if f"-t {name} " not in text} == set()
