@@ -1,10 +1,12 @@
 """The services that the tests start are real and empty."""
 
+import os
+
 import httpx
 import pytest
 import redis
 
-from tests.nodes import java, require
+from tests.nodes import java, process, require
 from tests.nodes.engine import Engine
 
 
@@ -32,12 +34,21 @@ def test_a_missing_service_skips_on_a_laptop_and_fails_in_ci(monkeypatch: pytest
         require.require("no engine")
 
 
-def test_java_is_chosen_by_version(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path / "jdk"
-    (home / "bin").mkdir(parents=True)
-    (home / "bin" / "java").touch()
-    (home / "release").write_text('JAVA_VERSION="1.8.0_292"\nMODULES="java.base java.xml"\n')
-    monkeypatch.setenv("JAVA_HOME", str(home))
-    assert java.find_java(8, 8) == home
-    assert java.has_module(home, "java.xml")
-    assert java.find_java(99) is None
+def test_java_is_chosen_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    with process.scratch_folder() as home:
+        home.chmod(0o755)
+        (home / "bin").mkdir()
+        (home / "bin" / "java").touch()
+        (home / "release").write_text('JAVA_VERSION="1.8.0_292"\nMODULES="java.base java.xml"\n')
+        monkeypatch.setenv("JAVA_HOME", str(home))
+        assert java.find_java(8, 8) == home
+        assert java.has_module(home, "java.xml")
+        assert java.find_java(99) is None
+
+
+def test_a_private_folder_of_roots_is_out_of_a_servers_reach() -> None:
+    with process.scratch_folder() as folder:
+        folder.chmod(0o700)
+        assert process.is_reachable(folder / "cache") is (os.geteuid() != 0)
+        folder.chmod(0o755)
+        assert process.is_reachable(folder / "cache")

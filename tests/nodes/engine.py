@@ -19,7 +19,9 @@ from typing import Literal
 from tests.nodes import config, elasticsearch, java, maven, opensearch, process
 from tests.nodes.require import require
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "nodes"
+_BESIDE_THE_CODE = Path(__file__).resolve().parents[2] / ".cache" / "nodes"
+# A checkout in a private folder of root's cannot hold what an unprivileged server has to read.
+CACHE = _BESIDE_THE_CODE if process.is_reachable(_BESIDE_THE_CODE) else Path("/var/tmp/slimrank-test-nodes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tests.nodes.process import is_reachable
+
 # Where the common package managers put their JDKs: Debian and Fedora, macOS, SDKMAN, the machine's own /opt.
 _JDK_FOLDERS = (
     "/usr/lib/jvm/*",
@@ -51,7 +53,11 @@ def find_java(minimum: int, maximum: int = 99) -> Path | None:
 
     A JAVA_HOME in that range wins, since someone chose it.
     """
-    found = [home for home in _candidates() if minimum <= release(home)[0] <= maximum and (home / "bin/java").exists()]
+    found = [
+        home
+        for home in _candidates()
+        if minimum <= release(home)[0] <= maximum and (home / "bin/java").exists() and is_reachable(home.resolve())
+    ]
     if found and os.environ.get("JAVA_HOME") == str(found[0]):
         return found[0]
     return max(found, key=lambda home: release(home)[0], default=None)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,12 @@ def _end_with_parent() -> None:
     """Have the kernel end this process with the tests, even if they are killed (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def is_reachable(path: Path) -> bool:
+    """Tell whether the user that servers run as can read below `path`; a private folder of root's is out of its reach."""
+    folders = [path, *path.parents]
+    return os.geteuid() != 0 or all(folder.stat().st_mode & stat.S_IXOTH for folder in folders if folder.exists())
 
 
 @contextlib.contextmanager
