@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     default_model: str | None = Field(None, description="Model for requests that name none; left out, the first by name")
     max_backlog_seconds: float = Field(10.0, gt=0, description="Refuse requests that would wait longer than this, seconds")
     max_waiting: int = Field(1000, ge=1, description="Most requests that one gateway lets wait")
+    api_keys_file: Path | None = Field(None, description="File of API key hashes; left out, no key is asked for")
+    tls_certificate: Path | None = Field(None, description="Certificate chain (PEM) for HTTPS; left out, HTTP")
+    tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate")
+    tls_client_ca: Path | None = Field(None, description="Demand client certificates signed by these authorities (PEM)")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port on which a worker shows its metrics; 0 = none")
     worker_requests: int = Field(8, ge=1, le=256, description="Requests that one worker takes at a time")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 

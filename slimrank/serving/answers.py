@@ -10,6 +10,9 @@ from slimrank.types import RankedDocument
 
 _TEI_ERRORS = {
     "invalid_request": "Validation",
+    "unauthorized": "Unauthorized",
+    "forbidden": "Unauthorized",
+    "not_found": "Validation",
     "overloaded": "Overloaded",
     "unavailable": "Unhealthy",
     "deadline_exceeded": "Backend",

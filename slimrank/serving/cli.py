@@ -1,7 +1,5 @@
 """The commands of this package: ``rank``, ``evaluate``, ``serve`` and ``worker``."""
 
-import logging
-
 from slimrank.flags import with_settings
 from slimrank.serving.offline import evaluate_collections as evaluate
 from slimrank.serving.offline import rank
@@ -10,10 +8,14 @@ from slimrank.telemetry import configure_logging
 
 __all__ = ["evaluate", "rank", "serve", "worker"]
 
-log = logging.getLogger(__name__)
+WORKER_ONLY = frozenset({"metrics_port", "worker_requests"})
+GATEWAY_ONLY = frozenset(
+    {"api_keys_file", "default_model", "embedded", "max_backlog_seconds", "max_body_bytes", "max_documents", "max_waiting"}
+    | {"port", "timeout_seconds", "tls_certificate", "tls_client_ca", "tls_key"}
+)
 
 
-@with_settings(without=frozenset({"worker_requests"}))
+@with_settings(without=WORKER_ONLY)
 def serve(settings: Settings) -> None:
     """Run the HTTP gateway, over workers or with --embedded over a model of its own.
 
@@ -25,21 +27,7 @@ def serve(settings: Settings) -> None:
     run_gateway(settings)
 
 
-@with_settings(
-    without=frozenset(
-        {
-            "host",
-            "port",
-            "embedded",
-            "max_documents",
-            "max_body_bytes",
-            "timeout_seconds",
-            "max_backlog_seconds",
-            "max_waiting",
-            "default_model",
-        }
-    )
-)
+@with_settings(without=GATEWAY_ONLY)
 def worker(settings: Settings) -> None:
     """Run a scoring worker on the queue of its model.
 

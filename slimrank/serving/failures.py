@@ -23,6 +23,7 @@ _STATUSES: tuple[tuple[type[SlimrankError], int, str], ...] = (
     (DeadlineExceeded, 504, "deadline_exceeded"),
     (ScoringError, 500, "internal"),
 )
+_KINDS = {401: "unauthorized", 403: "forbidden", 404: "not_found"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,9 @@ def failure_of(error: Exception) -> Failure:
     """Return how an error is answered."""
     for kind, status, name in _STATUSES:
         if isinstance(error, kind):
-            return Failure(
-                getattr(error, "status", status), name, str(error), getattr(error, "retry_after_seconds", _retry_after(status))
-            )
+            status = getattr(error, "status", status)
+            retry_after = getattr(error, "retry_after_seconds", _retry_after(status))
+            return Failure(status, _KINDS.get(status, name), str(error), retry_after)
     return Failure(500, "internal", "the gateway failed to answer; its log says more")
 
 

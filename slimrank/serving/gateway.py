@@ -22,6 +22,7 @@ from slimrank.serving import answers, schemas
 from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure, failure_of
 from slimrank.serving.guarded import GuardedBackend
+from slimrank.serving.keys import KeyRing, check_grant
 from slimrank.serving.metrics import CONTENT_TYPE, Metrics
 from slimrank.serving.numbers import to_json
 from slimrank.serving.openapi import describe
@@ -29,6 +30,7 @@ from slimrank.settings import Settings
 
 log = logging.getLogger(__name__)
 
+READY_SECONDS = 1.0
 DEADLINE_HEADER = "x-slimrank-deadline-ms"
 RERANK_ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
 
@@ -59,6 +61,9 @@ class _Gateway:
         self._settings = settings
         self._backend = backend
         self._metrics = metrics
+        self._keys = KeyRing(settings.api_keys_file)
+        self._ready: tuple[float, Response] | None = None
+        self._readying = asyncio.Lock()
 
     async def rerank(self, request: Request) -> Response:
         """Answer a rerank request, or say why not, in the caller's own wire format."""
@@ -71,9 +76,12 @@ class _Gateway:
         shape = schemas.DEFAULT_SHAPE
         call: schemas.RerankCall | None = None
         try:
+            key = self._keys.admit(request.headers.get("authorization"))
             body = await _read_body(request, self._settings.max_body_bytes)
             shape = schemas.shape_of(body)
             call = schemas.parse(body, max_documents=self._settings.max_documents)
+            if key is not None:
+                check_grant(key, self._backend.choose_model(call.job.model))
             left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
             answer = await _unless_gone(request, self._backend.score(call.job, timeout_seconds=max(0.0, left_seconds)))
             return _json(answers.body_of(call, answer, request_id=request_id), headers=_timings(answer, begin))
@@ -98,7 +106,13 @@ class _Gateway:
         return _json({"status": "ok", "version": __version__})
 
     async def readyz(self, _: Request) -> Response:
-        """Score one pair; ready is who can."""
+        """Score one pair; ready is who can. Asked often, it scores once a second, so that it is no way in for a flood."""
+        async with self._readying:
+            if self._ready is None or time.monotonic() - self._ready[0] > READY_SECONDS:
+                self._ready = (time.monotonic(), await self._probe())
+            return self._ready[1]
+
+    async def _probe(self) -> Response:
         try:
             answer = await self._backend.probe()
         except Exception as error:
@@ -170,7 +184,9 @@ def _refusal(error: Exception, shape: schemas.Shape, request_id: str) -> Respons
     headers = {}
     if failure.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, round(failure.retry_after_seconds)))
-    if failure.status == 413:
+    if failure.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if failure.status in (401, 413):
         headers["connection"] = "close"  # what is still being sent is not read
     return _json(answers.error_body(failure, shape=shape, request_id=request_id), status=failure.status, headers=headers)
 

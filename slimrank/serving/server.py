@@ -3,6 +3,8 @@
 import errno
 import logging
 import socket
+import ssl
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -57,8 +59,23 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         log_config=None,
         port=settings.port,
         server_header=False,
+        **_tls(settings),
         timeout_graceful_shutdown=int(settings.timeout_seconds) + 1,
     )
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    if settings.tls_certificate is None and settings.tls_key is None and settings.tls_client_ca is None:
+        return {}
+    if settings.tls_certificate is None or settings.tls_key is None:
+        raise ConfigError("HTTPS needs both a certificate and its key; set SLIMRANK_TLS_CERTIFICATE and SLIMRANK_TLS_KEY")
+    for path in filter(None, (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)):
+        if not path.is_file():
+            raise ConfigError(f"there is no file {path}; see the settings SLIMRANK_TLS_*")
+    options: dict[str, Any] = {"ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
+    if settings.tls_client_ca is not None:
+        options |= {"ssl_ca_certs": str(settings.tls_client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    return options
 
 
 def _embedded(settings: Settings, model: Model | None) -> Backend:

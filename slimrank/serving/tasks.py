@@ -14,6 +14,7 @@ from celery import Celery
 from slimrank.errors import ScoringError, SlimrankError
 from slimrank.serving import messages
 from slimrank.serving.backend import Job
+from slimrank.serving.metrics import Metrics
 from slimrank.serving.scoring_loop import ScoringLoop
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,9 @@ log = logging.getLogger(__name__)
 class RerankTask:
     """What one worker process does with a message."""
 
-    def __init__(self, scoring: ScoringLoop, store: redis.Redis, *, worker_id: str) -> None:
+    def __init__(self, scoring: ScoringLoop, store: redis.Redis, metrics: Metrics, *, worker_id: str) -> None:
         self._scoring = scoring
+        self._metrics = metrics
         self._store = store
         self._worker_id = worker_id
 
@@ -54,7 +56,9 @@ class RerankTask:
             job, timeout_seconds=timeout_seconds, is_wanted=lambda: monotonic() - arrival < 0.05 or bool(self._store.exists(key))
         )
         try:
-            return messages.encode_answer(request_id, future.result())
+            answer = future.result()
+            self._metrics.count_scored(answer)
+            return messages.encode_answer(request_id, answer)
         except SlimrankError as error:
             return messages.encode_error(request_id, error)
         except Exception as error:  # the caller must not wait for its deadline because of a fault of ours

@@ -12,9 +12,11 @@ import threading
 import uuid
 
 import redis
+from prometheus_client import start_http_server
 
 from slimrank.errors import ModelNotReady
 from slimrank.serving import messages, queue, tasks
+from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.settings import Settings
@@ -82,11 +84,13 @@ def run_worker(settings: Settings, model: Model) -> None:
         ModelNotReady: Redis does not answer.
     """
     store, app, worker_id = queue.connect(settings), queue.make_app(settings), uuid.uuid4().hex
-    scoring = ScoringLoop(model)
-    tasks.install(app, tasks.RerankTask(scoring, store, worker_id=worker_id))
+    scoring, metrics = ScoringLoop(model), Metrics()
+    tasks.install(app, tasks.RerankTask(scoring, store, metrics, worker_id=worker_id))
     life = SignOfLife(store, worker_id, scoring)
     life.start()
     scoring.start()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
     if settings.log_level != "debug":  # Celery logs every task at info
         logging.getLogger("celery").setLevel(logging.WARNING)
     log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, queue.address(settings))

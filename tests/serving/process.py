@@ -22,13 +22,15 @@ START_SECONDS = 60
 
 
 @contextlib.contextmanager
-def gateway(*, fake: bool = True, wait_ready: bool = True, **settings: object) -> Iterator[str]:
+def gateway(
+    *, fake: bool = True, wait_ready: bool = True, port: int = 0, is_up: Callable[[], bool] | None = None, **settings: object
+) -> Iterator[str]:
     """Run a gateway with these settings; yield its URL."""
-    port = process.free_port()
+    port = port or process.free_port()
     url = f"http://127.0.0.1:{port}"
     path = "/readyz" if wait_ready else "/healthz"
     role = "gateway" if fake else "serve"
-    with _running(role, settings | {"port": port}, fake=fake, is_up=lambda: answers(url + path)):
+    with _running(role, settings | {"port": port}, fake=fake, is_up=is_up or (lambda: answers(url + path))):
         yield url
 
 

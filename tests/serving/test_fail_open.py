@@ -53,7 +53,7 @@ def test_expired_work_is_not_scored() -> None:
         body = GOOD | {"deadline_ms": 250}
         statuses = [answer.status_code for answer in pool.map(lambda _: client.post("/v1/rerank", json=body), range(10))]
         time.sleep(0.5)
-    assert statuses.count(504) >= 8
+    assert statuses.count(504) + statuses.count(429) >= 8
     assert scorer.calls <= 3
 
 

@@ -1,0 +1,179 @@
+"""API keys: who may ask, which models, how often.
+
+    python -m slimrank.serving.keys NAME      prints a new key, once, and the entry for the file
+
+The file named by ``SLIMRANK_API_KEYS_FILE`` holds hashes, never keys:
+
+    {"keys": [{"name": "shop", "sha256": "9f86...", "models": ["smollm2"], "requests_per_minute": 600}]}
+
+``models`` and ``requests_per_minute`` may be left out. The file is read again when it changes, so
+keys are added and withdrawn without a restart; while it does not read, the last good one counts.
+A key is 256 random bits, so one SHA-256 is enough to keep it.
+"""
+
+import hmac
+import json
+import logging
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slimrank.errors import ConfigError, InvalidRequest, Overloaded
+
+log = logging.getLogger(__name__)
+
+RELOAD_SECONDS = 1.0
+
+
+class KeyEntry(BaseModel):
+    """One key of the file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    models: list[str] | None = None
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+
+
+class _KeyFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    keys: list[KeyEntry]
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """A token bucket that holds at most ten seconds' worth, and at least one."""
+
+    left: float
+    seen: float
+
+
+@dataclass(slots=True)
+class KeyRing:
+    """The keys of a file, as they are now.
+
+    Args:
+        path: The file; None lets everyone in.
+        clock: Seconds, monotonic.
+    """
+
+    path: Path | None
+    clock: Callable[[], float] = monotonic
+    _entries: list[KeyEntry] = field(default_factory=list)
+    _allowances: dict[str, _Allowance] = field(default_factory=dict)
+    _stamp: tuple[int, int] = (0, 0)
+    _looked: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        """Read the file.
+
+        Raises:
+            ConfigError: it does not read.
+        """
+        if self.path is not None:
+            self._entries, self._stamp = _read(self.path), _stamp(self.path)
+
+    def admit(self, authorization: str | None) -> KeyEntry | None:
+        """Return the entry of the key presented, or None where no keys are asked for.
+
+        Raises:
+            InvalidRequest: there is no key, or not one of ours (401).
+            Overloaded: the key has been used too often within the last minute.
+        """
+        if self.path is None:
+            return None
+        self._reload_when_changed(self.path)
+        entry = self._find(authorization)
+        if entry is None:
+            raise InvalidRequest("this gateway needs an API key; send the header `Authorization: Bearer <key>`", status=401)
+        self._spend(entry)
+        return entry
+
+    def _find(self, authorization: str | None) -> KeyEntry | None:
+        scheme, _, key = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            return None
+        digest = sha256(key.strip().encode("utf-8", "replace")).hexdigest()
+        found = None
+        for entry in self._entries:  # all of them, whichever fits: how long it takes tells nothing
+            if hmac.compare_digest(entry.sha256, digest):
+                found = entry
+        return found
+
+    def _spend(self, entry: KeyEntry) -> None:
+        if entry.requests_per_minute is None:
+            return
+        now, rate = self.clock(), entry.requests_per_minute / 60
+        most = max(1.0, 10 * rate)
+        allowance = self._allowances.setdefault(entry.name, _Allowance(most, now))
+        allowance.left = min(most, allowance.left + (now - allowance.seen) * rate)
+        allowance.seen = now
+        if allowance.left < 1:
+            wait = (1 - allowance.left) / rate
+            raise Overloaded(
+                f"the key {entry.name} may ask {entry.requests_per_minute:g} times a minute; wait {wait:.0f} s",
+                retry_after_seconds=wait,
+            )
+        allowance.left -= 1
+
+    def _reload_when_changed(self, path: Path) -> None:
+        if self.clock() - self._looked < RELOAD_SECONDS:
+            return
+        self._looked = self.clock()
+        try:
+            stamp = _stamp(path)
+            if stamp == self._stamp:
+                return
+            self._entries, self._stamp = _read(path), stamp
+            log.info("reload keys=%d", len(self._entries))
+        except (ConfigError, OSError) as error:
+            log.error("reload keys failed, the last good ones count: %s", error)
+
+
+def check_grant(entry: KeyEntry, model: str) -> None:
+    """Refuse a model that the key was not granted.
+
+    Raises:
+        InvalidRequest: it was not (403).
+    """
+    if entry.models is not None and model not in entry.models:
+        raise InvalidRequest(f'the key {entry.name} is not granted the model "{model}"; ask for one of its own', status=403)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _read(path: Path) -> list[KeyEntry]:
+    try:
+        return _KeyFile.model_validate_json(path.read_bytes()).keys
+    except OSError as error:
+        raise ConfigError(f"the key file {path} cannot be read: {error.strerror}; see SLIMRANK_API_KEYS_FILE") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"the key file {path} is not one: {place}: {first['msg']}") from error
+
+
+def new_key(name: str) -> tuple[str, KeyEntry]:
+    """Return a new key, which is kept nowhere, and its entry."""
+    key = "sr-" + secrets.token_urlsafe(32)
+    return key, KeyEntry(name=name, sha256=sha256(key.encode()).hexdigest())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m slimrank.serving.keys NAME")
+    made, made_entry = new_key(sys.argv[1])
+    print(f"key, shown once: {made}", file=sys.stderr)
+    print(json.dumps(made_entry.model_dump(exclude_none=True)))

@@ -1,0 +1,186 @@
+"""Keys, rate limits, model grants and HTTPS: nobody gets in, and nothing is said of paths or texts."""
+
+import json
+import os
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slimrank.errors import ConfigError, InvalidRequest, Overloaded
+from slimrank.serving import schemas
+from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.keys import KeyRing, new_key
+from slimrank.serving.model import Model
+from tests.doubles import FakeScorer
+from tests.nodes import process
+from tests.serving.conftest import over
+from tests.serving.process import gateway
+
+GOOD = {"query": "lead pipe", "documents": ["gold ring", "a lead pipe"]}
+
+
+def write_keys(path: Path, *entries: Any) -> None:
+    """Replace the key file at once, as a rotation would."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"keys": [entry.model_dump(exclude_none=True) for entry in entries]}))
+    partial.replace(path)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Iterator[tuple[httpx.Client, Path, str]]:
+    """Yield a client of a gateway that asks for keys, the key file, and a key."""
+    path = tmp_path / "keys.json"
+    key, entry = new_key("shop")
+    write_keys(path, entry)
+    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=path) as client:
+        yield client, path, key
+
+
+def status(client: httpx.Client, authorization: str | None) -> int:
+    headers = {} if authorization is None else {"authorization": authorization}
+    return client.post("/v1/rerank", json=GOOD, headers=headers).status_code
+
+
+def test_only_a_known_key_is_let_in(ring: tuple[httpx.Client, Path, str]) -> None:
+    client, _, key = ring
+    assert status(client, f"Bearer {key}") == 200
+    assert status(client, f"bearer {key}") == 200
+    for wrong in (None, "", key, f"Basic {key}", "Bearer", f"Bearer {key}x", f"Bearer {key[:-1]}", "Bearer \xff"):
+        assert status(client, wrong) == 401
+    answer = client.post("/v1/rerank", json=GOOD)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["type"] == "unauthorized"
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_stranger_is_refused_before_the_body_is_read(ring: tuple[httpx.Client, Path, str]) -> None:
+    client, _, _ = ring
+    assert client.post("/v1/rerank", content=b"not json").status_code == 401
+
+
+def test_keys_are_rotated_without_a_restart(ring: tuple[httpx.Client, Path, str]) -> None:
+    client, path, old = ring
+    new, entry = new_key("shop-2")
+    write_keys(path, entry)
+    time.sleep(1.1)
+    assert (status(client, f"Bearer {old}"), status(client, f"Bearer {new}")) == (401, 200)
+    path.write_text("{ half a file")
+    time.sleep(1.1)
+    assert status(client, f"Bearer {new}") == 200
+
+
+def test_a_key_may_be_limited_in_rate(tmp_path: Path) -> None:
+    key, entry = new_key("slow")
+    write_keys(tmp_path / "keys.json", entry.model_copy(update={"requests_per_minute": 60.0}))
+    now = [0.0]
+    ring = KeyRing(tmp_path / "keys.json", clock=lambda: now[0])
+    for _ in range(10):
+        ring.admit(f"Bearer {key}")
+    with pytest.raises(Overloaded, match="60 times a minute") as refused:
+        ring.admit(f"Bearer {key}")
+    assert 0 < refused.value.retry_after_seconds <= 1
+    now[0] += 1.0
+    assert ring.admit(f"Bearer {key}")
+
+
+def test_a_key_may_be_limited_to_models(tmp_path: Path) -> None:
+    key, entry = new_key("other")
+    write_keys(tmp_path / "keys.json", entry.model_copy(update={"models": ["another"]}))
+    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=tmp_path / "keys.json") as client:
+        assert status(client, f"Bearer {key}") == 403
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"keys": [{"name": "a", "sha256": "short"}]}', '{"keys": 5}'])
+def test_a_wrong_key_file_stops_the_start(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"keys\.json is not one"):
+        KeyRing(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        KeyRing(tmp_path / "missing.json")
+
+
+def test_the_file_holds_no_key(ring: tuple[httpx.Client, Path, str]) -> None:
+    _, path, key = ring
+    assert key not in path.read_text()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an authority and a certificate of it, for server and client alike."""
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
+    for command in (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=gateway -keyout key.pem -out request.pem",
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_https_and_client_certificates(certificates: Path) -> None:
+    port = process.free_port()
+    trusting = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    known = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    known.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+    options = {"tls_certificate": certificates / "cert.pem", "tls_key": certificates / "key.pem"}
+    with gateway(embedded=True, is_up=lambda: is_open(port), port=port, tls_client_ca=certificates / "ca.pem", **options):
+        url = f"https://127.0.0.1:{port}/v1/rerank"
+        assert httpx.post(url, json=GOOD, verify=known).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            httpx.post(url, json=GOOD, verify=trusting)
+
+
+def is_open(port: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_no_text_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+        for body in (
+            GOOD,
+            GOOD | {"top_n": 0},
+            {"query": "fail", "documents": ["a lead pipe"]},
+            {"query": "fault", "documents": ["lead"]},
+        ):
+            client.post("/v1/rerank", json=body)
+    assert caplog.records
+    assert "lead" not in caplog.text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = sorted(schemas.RerankBody.model_fields | schemas.TeiBody.model_fields)
+TRIES = int(os.environ.get("SLIMRANK_TEST_TRIES", "300"))
+
+
+@settings(max_examples=TRIES, deadline=None)
+@given(st.binary(max_size=200) | st.dictionaries(st.sampled_from(FIELDS), JSON).map(lambda value: json.dumps(value).encode()))
+def test_no_body_makes_the_parser_fail_otherwise_than_in_words(body: bytes) -> None:
+    try:
+        call = schemas.parse(body, max_documents=100)
+    except InvalidRequest as error:
+        assert error.status in (400, 413, 422)
+        assert "\n" not in str(error)
+    else:
+        assert call.job.request.query.strip()
+        "".join(call.job.request.documents).encode()
