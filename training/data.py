@@ -11,15 +11,23 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from slimrank.beir import Collection
-from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from slimrank.files import open_text, replace_text
 from training.synthetic import MadeQuery
 
 TOP = 10
 """Half of a group's negatives come from ranks 1 to TOP, the other half from below."""
+
+
+class FirstStage(Protocol):
+    """What finds hits: the embedded BM25, or a recorded run of a search engine."""
+
+    def search(self, query: str, depth: int) -> Mapping[str, float]:
+        """Return up to ``depth`` doc_ids, best first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,7 @@ def hold_out(query_ids: Iterable[str], count: int, seed: int) -> frozenset[str]:
 
 
 def labelled_groups(
-    collection: Collection, query_ids: Sequence[str], first_stage: BM25, mining: Mining, rng: random.Random
+    collection: Collection, query_ids: Sequence[str], first_stage: FirstStage, mining: Mining, rng: random.Random
 ) -> Iterator[Group]:
     """Yield a group for each query that has a judged positive and enough hits."""
     for query_id in query_ids:
@@ -82,7 +90,7 @@ def labelled_groups(
 
 
 def made_groups(
-    collection: Collection, made: Sequence[MadeQuery], first_stage: BM25, mining: Mining, rng: random.Random
+    collection: Collection, made: Sequence[MadeQuery], first_stage: FirstStage, mining: Mining, rng: random.Random
 ) -> Iterator[Group]:
     """Yield a group for each made query; its source document takes part in every second one."""
     for query in made:

@@ -20,6 +20,7 @@ from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from training import docstrings, synthetic
 from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
+from training.sources import RecordedFirstStage, read_csv, unlabelled
 from training.teacher import Teacher
 
 log = logging.getLogger(__name__)
@@ -60,23 +61,29 @@ def score(groups: Sequence[Group], teacher: Teacher) -> Iterator[Group]:
 def _of_collection(
     entry: dict[str, Any], data: Path, out: Path, mining: Mining, seed: int, rng: random.Random
 ) -> Iterator[Group]:
-    collection = read_collection(data / entry["folder"], "train")
-    first_stage = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    collection = _read(entry, data)
+    bm25 = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    first_stage = RecordedFirstStage(Path(entry["run"]), collection.queries) if "run" in entry else bm25
     held = hold_out(collection.queries, entry.get("hold_out", 0), seed)
     if held:
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"held_out_{entry['folder']}.json").write_text(json.dumps(sorted(held)))
-    forbidden = _other_split_texts(data / entry["folder"]) | {_key(collection.queries[query_id]) for query_id in held}
+        (out / f"held_out_{collection.name}.json").write_text(json.dumps(sorted(held)))
+    forbidden = {_key(collection.queries[query_id]) for query_id in held}
+    forbidden |= _other_split_texts(data / entry["folder"]) if "folder" in entry else set()
     usable = [query_id for query_id, text in collection.queries.items() if query_id not in held and _key(text) not in forbidden]
     chosen = rng.sample(usable, min(entry.get("queries", 0), len(usable)))
-    log.info(
-        "collection name=%s queries=%d seen_in_other_splits=%d",
-        entry["folder"],
-        len(chosen),
-        len(collection.queries) - len(held) - len(usable),
-    )
+    seen = len(collection.queries) - len(held) - len(usable)
+    log.info("collection name=%s queries=%d seen_in_other_splits=%d", collection.name, len(chosen), seen)
     yield from labelled_groups(collection, chosen, first_stage, mining, rng)
-    yield from made_groups(collection, _made(entry, collection, rng), first_stage, mining, rng)
+    yield from made_groups(collection, _made(entry, collection, rng), bm25, mining, rng)
+
+
+def _read(entry: dict[str, Any], data: Path) -> Collection:
+    if "csv" in entry:
+        return read_csv(Path(entry["csv"]))
+    if entry.get("unlabelled"):
+        return unlabelled(data / entry["folder"])
+    return read_collection(data / entry["folder"], "train")
 
 
 def _made(entry: dict[str, Any], collection: Collection, rng: random.Random) -> list[synthetic.MadeQuery]:

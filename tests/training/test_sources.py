@@ -1,0 +1,81 @@
+"""Ways in: CSV, runs, corpora without queries, and the whole of `train prepare`."""
+
+from pathlib import Path
+
+import pytest
+
+from slimrank import trec
+from slimrank.beir import Document, write_documents, write_qrels, write_queries
+from slimrank.errors import DataError
+from training.data import read_groups
+from training.prepare import prepare
+from training.sources import RecordedFirstStage, read_csv
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "rivers"
+    documents = [
+        Document(f"d{n}", f"the long river number {n}", f"It has {n} bridges of stone. Boats go there. Fish live in it.")
+        for n in range(20)
+    ]
+    write_documents(folder, documents)
+    write_queries(folder, {"q1": "river bridges", "q2": "Boats of stone", "q3": "fish river"})
+    write_qrels(folder, "train", {"q1": {"d3": 1}, "q2": {"d4": 1}})
+    write_qrels(folder, "test", {"q3": {"d5": 1}})
+    return tmp_path / "data"
+
+
+def made(config: dict[str, object], data: Path, tmp_path: Path) -> list[str]:
+    return [group.query for group in read_groups(prepare({"seed": 1, **config}, data, tmp_path / "out", None))]
+
+
+def test_only_train_queries_become_groups(data: Path, tmp_path: Path) -> None:
+    assert sorted(made({"collections": [{"folder": "rivers", "queries": 9}]}, data, tmp_path)) == [
+        "Boats of stone",
+        "river bridges",
+    ]
+
+
+def test_a_query_that_also_stands_in_test_is_left_out(data: Path, tmp_path: Path) -> None:
+    write_queries(data / "rivers", {"q1": "river bridges", "q2": "Boats of stone", "q3": "RIVER  bridges"})
+    assert made({"collections": [{"folder": "rivers", "queries": 9}]}, data, tmp_path) == ["Boats of stone"]
+
+
+def test_a_corpus_alone_gives_groups(data: Path, tmp_path: Path) -> None:
+    config = {"collections": [{"folder": "rivers", "unlabelled": True, "titles": 3, "sentences": 2}]}
+    assert len(made(config, data, tmp_path)) == 5
+
+
+def test_nothing_to_make_groups_of_is_an_error(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no query of the configuration gave a group"):
+        made({"collections": [{"folder": "rivers"}]}, data, tmp_path)
+
+
+def test_negatives_may_come_from_a_recorded_run(data: Path, tmp_path: Path) -> None:
+    trec.write_run(tmp_path / "run.trec", {"q1": {"d9": 3.0, "d8": 2.0, "d3": 1.0}}, tag="engine")
+    config = {"seed": 1, "collections": [{"folder": "rivers", "queries": 9, "run": str(tmp_path / "run.trec")}]}
+    (group,) = read_groups(prepare(config, data, tmp_path / "out", None))
+    assert set(group.doc_ids) == {"d3", "d8", "d9"}
+
+
+def test_a_run_of_other_queries_is_refused(tmp_path: Path) -> None:
+    trec.write_run(tmp_path / "run.trec", {"other": {"d": 1.0}}, tag="engine")
+    with pytest.raises(DataError, match="ranks none"):
+        RecordedFirstStage(tmp_path / "run.trec", {"q": "text"})
+
+
+def test_a_csv_file_becomes_a_collection(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text('query,document,label\nred shoes,"shoes, red",2\nred shoes,blue hat,0\nhat,blue hat,1\n')
+    collection = read_csv(tmp_path / "pairs.csv")
+    assert collection.qrels == {"q0": {"d0": 2, "d1": 0}, "q1": {"d1": 1}}
+    assert collection.documents["d0"].content == "shoes, red"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("query,label\na,1\n", "it needs"), ("query,document,label\na,b,x\n", "must be an integer")]
+)
+def test_a_wrong_csv_file_says_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "pairs.csv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_csv(tmp_path / "pairs.csv")
