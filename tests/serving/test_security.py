@@ -45,7 +45,7 @@ def ring(tmp_path: Path) -> Iterator[tuple[httpx.Client, Path, str]]:
 
 
 def status(client: httpx.Client, authorization: str | None) -> int:
-    headers = {} if authorization is None else {"authorization": authorization}
+    headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
     return client.post("/v1/rerank", json=GOOD, headers=headers).status_code
 
 
