@@ -30,6 +30,7 @@ COMMANDS = {
     "proxy": ("connector.proxy.cli", "proxy", "connect", "Rerank in front of a search engine's _search"),
     "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
     "playground": ("deploy.demo.playground", "playground", "serve", "A search page: first stage beside reranked"),
+    "audit": ("connector.audit.cli", "app", "audit", "Audit a reindex before the alias moves"),
     "demo": ("deploy.demo.cli", "demo", "serve", "Rerank the Python documentation, first stage beside ours"),
 }
 

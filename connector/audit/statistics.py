@@ -52,8 +52,11 @@ class Paired:
 
 
 def compare(measures: Sequence[str], before: Floats, after: Floats, weights: Floats, *, seed: int) -> list[Paired]:
-    """Compare (M, N) values of M measures on N queries, weighted by (N,) weights."""
-    differences = after - before
+    """Compare (M, N) values of M measures on N queries, weighted by (N,) weights.
+
+    A query whose values are nan on both sides counts as unchanged, and not for the means of the two sides.
+    """
+    differences = np.nan_to_num(after - before)
     total = weights.sum()
     weighted = differences * weights
     raw, worse = randomisation(-weighted, rounds=ROUNDS, seed=seed)
@@ -65,8 +68,8 @@ def compare(measures: Sequence[str], before: Floats, after: Floats, weights: Flo
     return [
         Paired(
             measure=name,
-            before=float(before[m] @ weights / total),
-            after=float(after[m] @ weights / total),
+            before=_mean(before[m], weights),
+            after=_mean(after[m], weights),
             difference=float(means[m]),
             low=float(low[m]),
             high=float(high[m]),
@@ -174,6 +177,11 @@ def _standard_errors(critical: float, queries: float) -> float:
 def effective_queries(weights: Floats) -> float:
     """Return Kish's effective sample size: the equally weighted queries that would say as much."""
     return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _mean(values: Floats, weights: Floats) -> float:
+    known = ~np.isnan(values)
+    return float(values[known] @ weights[known] / weights[known].sum()) if known.any() else float("nan")
 
 
 def _effect_size(differences: Floats, weights: Floats) -> float:

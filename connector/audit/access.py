@@ -1,0 +1,81 @@
+"""Reach the two sides: credentials come from the environment, never from the specification or the audit's folder."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import httpx
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from connector.audit.spec import Side, Spec
+from connector.cluster import Cluster, open_cluster
+from connector.gateway import GatewayScorer
+from slimrank.scoring import Scorer
+
+_GATEWAY_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One side, reached."""
+
+    side: Side
+    cluster: Cluster
+    scorer: Scorer | None
+    """Reranks its hits outside the engine, where the side says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides, reached."""
+
+    before: Reached
+    after: Reached
+
+    def items(self) -> tuple[tuple[str, Reached], tuple[str, Reached]]:
+        """Return both with their names."""
+        return ("before", self.before), ("after", self.after)
+
+
+class Access(BaseSettings):
+    """Credentials of the two sides, and of a chat judge: SLIMRANK_AUDIT_*."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIMRANK_AUDIT_", extra="ignore")
+
+    before_user: str | None = Field(default=None, description="User of the cluster of `before`")
+    before_password: str | None = Field(default=None, description="Its password")
+    before_api_key: str | None = Field(default=None, description="Or its API key")
+    after_user: str | None = Field(default=None, description="User of the cluster of `after`; left out, as before")
+    after_password: str | None = Field(default=None, description="Its password")
+    after_api_key: str | None = Field(default=None, description="Or its API key")
+    ca_cert: str | None = Field(default=None, description="File of certificates to trust")
+    insecure: bool = Field(default=False, description="Accept any certificate")
+    judge_api_key: str | None = Field(default=None, description="Bearer token of the chat judge or the gateway")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="Longest wait for one answer, seconds")
+
+    @contextmanager
+    def reach(self, spec: Spec) -> Iterator[Sides]:
+        """Open both sides; connections close with the block."""
+        with ExitStack() as stack:
+            yield Sides(self._reach(spec.before, "before", stack), self._reach(spec.after, "after", stack))
+
+    def _reach(self, side: Side, which: str, stack: ExitStack) -> Reached:
+        cluster = self._open(side, which)
+        stack.enter_context(cluster.http)
+        if side.rerank is None:
+            return Reached(side, cluster, None)
+        client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS))
+        return Reached(side, cluster, GatewayScorer(side.rerank.url, api_key=self.judge_api_key, http=client))
+
+    def _open(self, side: Side, which: str) -> Cluster:
+        named = which == "after" and any((self.after_user, self.after_api_key))
+        user, password, key = (
+            (self.after_user, self.after_password, self.after_api_key)
+            if named
+            else (self.before_user, self.before_password, self.before_api_key)
+        )
+        return open_cluster(
+            side.url, user=user, password=password, api_key=key, ca_cert=self.ca_cert, insecure=self.insecure,
+            timeout_seconds=self.timeout_seconds,
+        )  # fmt: skip

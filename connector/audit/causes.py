@@ -1,0 +1,265 @@
+"""Why the rankings changed: evidence query by query, then the causes by how much of the change each explains.
+
+A changed query counts for a cause only on evidence of its own: one of its documents is gone, one has other content,
+the engine makes other tokens of its text. What differs everywhere (the query template, a setting) counts for every
+changed query, and where nothing else explains one, term statistics do: counts and deleted documents move the IDF.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from connector.audit.access import Sides
+from connector.audit.compare import Row
+from connector.audit.differences import Difference, find_differences
+from connector.audit.explain import explain_document
+from connector.audit.fields import compared_fields
+from connector.audit.folder import Folder
+from connector.audit.spec import Json, Spec
+from connector.audit.tokens import Analyzers, Token
+
+_ANALYZED = 200
+"""Changed queries whose text is analyzed, the most changed first."""
+_EXPLAINED = 5
+_EXAMPLES = 5
+
+# The first of equal share is named first: a lost document is plainer evidence than a setting that differs.
+TITLES = {
+    "refused": "the new side refuses the query",
+    "documents lost": "documents are missing on the new side",
+    "field lost": "documents lost a field",
+    "documents changed": "documents have other content on the new side (stale, or changed since)",
+    "documents new": "documents are new on the new side",
+    "synonyms": "synonyms differ",
+    "analysis": "the analyzers make other tokens",
+    "mapping": "the mapping of a searched field differs",
+    "query": "the two sides are asked differently",
+    "pipeline": "the search pipeline differs",
+    "settings": "settings differ that ranking depends on",
+    "engine": "the engines or their versions differ",
+    "shards": "the number of shards differs, and each shard has term statistics of its own (dfs_query_then_fetch evens that out)",
+    "statistics": "term statistics differ: document counts, or deleted documents that still count in IDF (force-merge to expunge)",
+    "unexplained": "nothing that was compared explains it",
+}
+_EVERYWHERE = ("query", "pipeline", "settings", "engine", "shards", "mapping")
+
+
+@dataclass(slots=True)
+class Cause:
+    """One cause, with the share of the changed traffic that has evidence of it."""
+
+    kind: str
+    title: str
+    share: float
+    queries: int
+    examples: list[str] = field(default_factory=list)
+
+
+def find_causes(folder: Folder, rows: Sequence[Row], content: Json, states: Mapping[str, Json], sides: Sides) -> Json:
+    """Return differences, causes (the most explaining first), and tokens and explanations of the most changed queries."""
+    spec = folder.spec
+    differences = find_differences(spec, states["before"], states["after"])
+    changed = sorted((row for row in rows if row.changed or row.failed), key=lambda row: (row.rbo, row.query.query_id))
+    reasons: dict[str, dict[str, str]] = {row.query.query_id: {} for row in changed}
+    _from_documents(folder, reasons, content, rows)
+    tokens = _from_tokens(spec, changed[:_ANALYZED], reasons, folder, states, sides, differences)
+    _from_configuration(changed, reasons, differences, states, content)
+    return {
+        "differences": [asdict(difference) for difference in differences],
+        "causes": [asdict(cause) for cause in _rank(changed, reasons)],
+        "reasons": {query_id: sorted(found) for query_id, found in sorted(reasons.items())},
+        "tokens": tokens,
+        "explanations": _explain(changed[:_EXPLAINED], folder, sides),
+    }
+
+
+def _rank(changed: Sequence[Row], reasons: Mapping[str, Mapping[str, str]]) -> list[Cause]:
+    """Return the causes by falling share of the changed traffic (golden queries alone: of their number)."""
+    golden_only = all(row.query.weight == 0 for row in changed)
+    weights = {row.query.query_id: 1.0 if golden_only else row.query.weight for row in changed}
+    total = sum(weights.values())
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for query_id, found in reasons.items():
+        for kind in found:
+            by_kind[kind].append(query_id)
+    causes = [
+        Cause(
+            kind,
+            TITLES[kind],
+            sum(weights[query_id] for query_id in query_ids) / total if total else 0.0,
+            len(query_ids),
+            list(dict.fromkeys(reasons[query_id][kind] for query_id in query_ids if reasons[query_id][kind]))[:_EXAMPLES],
+        )
+        for kind, query_ids in by_kind.items()
+    ]
+    order = list(TITLES)
+    return sorted(causes, key=lambda cause: (-round(cause.share, 6), order.index(cause.kind)))
+
+
+def _from_documents(folder: Folder, reasons: dict[str, dict[str, str]], content: Json, rows: Sequence[Row]) -> None:
+    """Look at each changed query's documents on both sides."""
+    by_id = {row.query.query_id: row for row in rows if row.query.query_id in reasons}
+    for answer, documents in folder.documents():
+        row = by_id.get(answer["query_id"])
+        if row is None:
+            continue
+        found = reasons[row.query.query_id]
+        if row.failed:
+            found["refused"] = row.error_after or ""
+        for doc_id in _moved(row):
+            sides = documents.get(doc_id)
+            if sides is None:
+                continue
+            old, new = sides["before"], sides["after"]
+            if new is None and old is not None:
+                found.setdefault("documents lost", f"{doc_id} is gone")
+            elif old is None and new is not None:
+                found.setdefault("documents new", f"{doc_id} is new")
+            elif old is not None and new is not None and old["fields"] != new["fields"]:
+                _blame_content(found, doc_id, old["fields"], new["fields"])
+
+
+def _blame_content(found: dict[str, str], doc_id: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    lost = sorted(old.keys() - new.keys())
+    if lost:
+        found.setdefault("field lost", f"{doc_id} has no {', '.join(lost)} any more")
+    if any(old.get(name) != value for name, value in new.items()):
+        names = sorted(name for name, value in new.items() if old.get(name) != value)
+        found.setdefault("documents changed", f"{doc_id} differs in {', '.join(names)}")
+
+
+def _moved(row: Row) -> list[str]:
+    """Return the documents that entered, left or changed rank."""
+    ranks = {document: rank for rank, document in enumerate(row.before)}
+    moved = [document for rank, document in enumerate(row.after) if ranks.get(document) != rank]
+    return moved + [document for document in row.before if document not in set(row.after)]
+
+
+def _from_tokens(
+    spec: Spec,
+    changed: Sequence[Row],
+    reasons: dict[str, dict[str, str]],
+    folder: Folder,
+    states: Mapping[str, Json],
+    sides: Sides,
+    differences: Iterable[Difference],
+) -> Json:
+    """Compare the tokens of queries, and of a document that moved, and return those that differ."""
+    fields = compared_fields(spec) or _text_fields(states["before"])
+    a, b = (Analyzers(states[which], reached.cluster) for which, reached in sides.items())
+    texts = _texts(folder, {row.query.query_id: (_moved(row) or [""])[0] for row in changed})
+    blames_synonyms = any("synonym" in f"{difference.path} {difference.before} {difference.after}" for difference in differences)
+    shown: Json = {}
+    for row in changed:
+        query = row.query
+        for name in fields:
+            pairs = (
+                ("query", a.of_query(name, query.query), b.of_query(name, query.query)),
+                (
+                    "document",
+                    a.of_document(name, texts.get(query.query_id, "")),
+                    b.of_document(name, texts.get(query.query_id, "")),
+                ),
+            )
+            for what, old, new in pairs:
+                if old == new or old is None or new is None:
+                    continue
+                kind = "synonyms" if blames_synonyms and _only_synonyms(old, new) else "analysis"
+                only_old, only_new = _only(old, new), _only(new, old)
+                reasons[query.query_id].setdefault(
+                    kind,
+                    f"{name}: {what} {_words(only_old)} became {_words(only_new)}"
+                    if what == "query"
+                    else f"{name}: indexed text",
+                )
+                if what == "query":
+                    shown.setdefault(query.query_id, {})[name] = {"before": _texts_of(old), "after": _texts_of(new)}
+    return shown
+
+
+def _only_synonyms(old: Sequence[Token], new: Sequence[Token]) -> bool:
+    """Tell whether the tokens differ, but for positions, only in those that synonyms brought or took."""
+    a, b = ({token for token, _, kind in tokens if kind != "SYNONYM"} for tokens in (old, new))
+    synonyms = {token for tokens in (old, new) for token, _, kind in tokens if kind == "SYNONYM"}
+    return (a ^ b) <= synonyms and bool(synonyms)
+
+
+def _only(tokens: Sequence[Token], others: Sequence[Token]) -> list[str]:
+    texts = {token for token, _, _ in others}
+    return [token for token, _, _ in tokens if token not in texts]
+
+
+def _words(tokens: Sequence[str]) -> str:
+    return " ".join(tokens[:6]) or "nothing"
+
+
+def _texts_of(tokens: Sequence[Token]) -> list[str]:
+    return [token for token, _, _ in tokens]
+
+
+def _text_fields(state: Json) -> list[str]:
+    """Return the text fields of an index, for a query whose fields cannot be told."""
+    properties = next(iter(state["indices"].values()))["mappings"].get("properties", {})
+    return sorted(name for name, mapping in properties.items() if mapping.get("type") == "text")
+
+
+def _texts(folder: Folder, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return query_id -> the text of the wanted document."""
+    found: dict[str, str] = {}
+    for answer, documents in folder.documents():
+        sides = documents.get(wanted.get(answer["query_id"], ""))
+        if sides:
+            found[answer["query_id"]] = (sides["before"] or sides["after"] or {"text": ""})["text"]
+    return found
+
+
+def _from_configuration(
+    changed: Sequence[Row],
+    reasons: dict[str, dict[str, str]],
+    differences: Sequence[Difference],
+    states: Mapping[str, Json],
+    content: Json,
+) -> None:
+    """Add what differs everywhere, and blame statistics, or nothing, for what is left."""
+    everywhere = {
+        _kind(difference): f"{difference.path}: {difference.before!r} became {difference.after!r}"[:200]
+        for difference in reversed(differences)
+        if not difference.harmless and difference.where in _EVERYWHERE
+    }
+    counts = {which: [index["documents"] for index in state["indices"].values()] for which, state in states.items()}
+    statistics = [difference for difference in differences if difference.where == "deleted documents"]
+    for row in changed:
+        found = reasons[row.query.query_id]
+        found |= {kind: text for kind, text in everywhere.items() if kind not in found}
+        if not found:
+            differs = bool(statistics) or counts["before"] != counts["after"] or not content.get("same", True)
+            deleted = statistics[0] if statistics else None
+            words = (
+                f"deleted documents: {deleted.before} became {deleted.after}"
+                if deleted
+                else "documents differ elsewhere in the index"
+            )
+            found["statistics" if differs else "unexplained"] = words if differs else ""
+
+
+def _kind(difference: Difference) -> str:
+    """Return the cause that a difference stands for."""
+    return "analysis" if difference.where == "mapping" and difference.path.endswith("analyzer") else difference.where
+
+
+def _explain(rows: Sequence[Row], folder: Folder, sides: Sides) -> Json:
+    """Explain, on both sides, the first document that each of the most changed queries lost or moved."""
+    wanted = {row.query.query_id: (row, _moved(row)) for row in rows}
+    found: Json = {}
+    for answer, documents in folder.documents():
+        row, moved = wanted.get(answer["query_id"], (None, []))
+        for doc_id in moved:
+            both = documents.get(doc_id)
+            if row and both and both["before"] and both["after"]:
+                found[row.query.query_id] = {
+                    "doc_id": doc_id,
+                    "before": explain_document(sides.before, row.query.query, both["before"]["_id"]),
+                    "after": explain_document(sides.after, row.query.query, both["after"]["_id"]),
+                }
+                break
+    return found

@@ -1,0 +1,238 @@
+"""`slimrank audit`: every step as a command, and `gate`, which is all of them. Exit code 0 pass, 1 warn, 2 fail or error."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from connector.audit.access import Access
+from connector.audit.calibration import calibrate
+from connector.audit.compare import compare_queries, judged_of
+from connector.audit.flow import Steps, audit, conclude
+from connector.audit.folder import Folder
+from connector.audit.judgments import all_grades, merge
+from connector.audit.plan import estimate, make_plan
+from connector.audit.reindex import reindex as copy_documents
+from connector.audit.run import run_audit
+from connector.audit.sheet import write_sheet
+from connector.audit.spec import Json, load_spec
+from connector.audit.swap import perform, prepare
+from connector.audit.verdict import EXIT_CODES
+from slimrank.errors import DataError
+from slimrank.files import open_text
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help=__doc__, context_settings={"help_option_names": ["-h", "--help"]}
+)
+out, err = Console(soft_wrap=True), Console(stderr=True)
+
+SpecFile = Annotated[Path, typer.Argument(help="The audit's specification, YAML; see `slimrank audit example`.")]
+AuditFolder = Annotated[Path, typer.Argument(help="The audit's folder.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the audit; what is in it already is not done again.")]
+_LONG_HOURS = 1.0
+
+
+@contextmanager
+def _progress() -> Iterator[Steps]:
+    """Yield what makes a progress bar with an ETA for each step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+
+        def step(name: str) -> Any:
+            task: TaskID = bars.add_task(name, total=None)
+            return lambda done, total: bars.update(task, completed=done, total=total)
+
+        yield step
+
+
+@app.command()
+def example() -> None:
+    """Print a specification with every setting, to start from."""
+    typer.echo((Path(__file__).parent / "templates" / "example.yaml").read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
+def plan(spec_file: SpecFile, folder: Out = Path("audit")) -> None:
+    """Draw the queries, and say what asking them will cost."""
+    spec, access = load_spec(spec_file), Access()
+    with access.reach(spec) as sides:
+        queries = make_plan(spec, Folder(folder), sides)
+        cost = estimate(spec, queries, sides)
+    made = Folder(folder).plan
+    dropped = f", {made['dropped_as_personal']} held back as personal data" if made["dropped_as_personal"] else ""
+    out.print(f"{cost.queries} queries of {made['population']} distinct ones{dropped}, seed {spec.sample.seed}")
+    out.print(f"{cost.searches} searches, {cost.pairs} pairs to rerank, about {_hours(cost.hours)}")
+    if cost.hours > _LONG_HOURS:
+        fewer = max(1, int(cost.queries * _LONG_HOURS / cost.hours))
+        out.print(
+            f"for one hour, set sample.size to {fewer}; the sampling error grows by a factor of {(cost.queries / fewer) ** 0.5:.1f}"
+        )
+    out.print(f"written to {folder}; next: slimrank audit run {folder}")
+
+
+def _hours(hours: float) -> str:
+    return (
+        f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes" if hours * 60 >= 1 else f"{hours * 3600:.0f} seconds"
+    )
+
+
+@app.command()
+def run(folder: AuditFolder) -> None:
+    """Ask both sides; killed anywhere, it goes on where it was."""
+    made = Folder(folder)
+    with Access().reach(made.spec) as sides, _progress() as progress:
+        run_audit(made, sides, progress("ask both sides"))
+    out.print(f"answers are in {folder}; next: slimrank audit report {folder}")
+
+
+@app.command()
+def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV file to write.")]) -> None:
+    """Write a sheet of what changed, for a person to grade; name it in `judges` as {kind: person, file: ...}."""
+    made = Folder(folder)
+    made.require_answers()
+    out.print(f"{write_sheet(made, file)} documents to grade from 0 to {made.spec.max_grade}, in {file}")
+
+
+@app.command()
+def report(folder: AuditFolder) -> None:
+    """Judge what changed, find the causes, and write report.html, report.json and junit.xml."""
+    made, access = Folder(folder), Access()
+    with access.reach(made.spec) as sides, _progress() as progress:
+        found = conclude(made, sides, access, progress)
+    _finish(found, folder)
+
+
+@app.command()
+def gate(
+    spec_file: SpecFile,
+    folder: Out = Path("audit"),
+    then: Annotated[Literal["nothing", "swap"], typer.Option(help="What to do on a pass.")] = "nothing",
+    alias: Annotated[str | None, typer.Option(help="The alias that moves from the old index to the new one.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the swap instead of doing it.")] = False,
+) -> None:
+    """Do the whole audit; exit 0 on a pass, 1 on a warning, 2 on a failure. Moves an alias only if told to, and only on a pass."""
+    if then == "swap" and not alias:
+        raise typer.BadParameter("--then swap needs --alias NAME")
+    spec, access, made = load_spec(spec_file), Access(), Folder(folder)
+    with _progress() as progress:
+        found = audit(spec, made, access, progress)
+    _print(found, folder)
+    if then == "swap" and alias and found["verdict"] == "pass":
+        with access.reach(spec) as sides:
+            swap = prepare(made, sides, alias)
+            if dry_run:
+                out.print(
+                    f"would send to {spec.after.url}/_aliases:\n{json.dumps({'actions': swap.actions}, indent=2)}", markup=False
+                )
+            else:
+                perform(swap, sides)
+                out.print(
+                    f"alias {alias} moved. The old index is kept; the way back:\n{swap.command(spec.after.url)}", markup=False
+                )
+    elif then == "swap":
+        out.print(f"alias {alias} was not moved")
+    raise typer.Exit(EXIT_CODES[found["verdict"]])
+
+
+@app.command()
+def reindex(
+    spec_file: SpecFile,
+    folder: Out = Path("audit"),
+    create: Annotated[Path | None, typer.Option(help="JSON file with settings and mappings of the new index.")] = None,
+    slices: Annotated[str, typer.Option(help="Parallel slices: a number, or auto.")] = "auto",
+    documents_per_second: Annotated[float, typer.Option(help="Throttle; -1 for none.")] = -1,
+) -> None:
+    """Copy the index of `before` into that of `after`, then do the whole audit."""
+    spec, access = load_spec(spec_file), Access()
+    body = _read_json(create) if create else None
+    with access.reach(spec) as sides, _progress() as progress:
+        copied = copy_documents(
+            sides, body=body, slices=slices, requests_per_second=documents_per_second, progress=progress("copy documents")
+        )
+        out.print(f"{copied.total} documents copied in {copied.seconds:.0f} s, no failures, no conflicts")
+    with _progress() as progress:
+        found = audit(spec, Folder(folder), access, progress)
+    _finish(found, folder)
+
+
+@app.command(name="calibrate")
+def calibrate_verdict(
+    folder: AuditFolder,
+    trials: Annotated[int, typer.Option(min=100, help="Simulated audits.")] = 5_000,
+    seed: int = 0,
+) -> None:
+    """Measure the verdict's false alarms and power on this audit's own differences."""
+    made = Folder(folder)
+    judged = judged_of(list(compare_queries(made, merge(all_grades(made)))))
+    differences = (judged.after - judged.before)[:, :]
+    if not len(judged.weights) or not differences.any():
+        raise DataError(f"{folder} has no judged differences to simulate from; nothing changed, or nothing is judged")
+    start = time.monotonic()
+    found = calibrate(_known(differences), judged.weights, trials=trials, seed=seed)
+    out.print(f"{trials} simulated audits of {len(judged.weights)} queries in {time.monotonic() - start:.0f} s, seed {seed}")
+    out.print(f"false alarms, any of {len(judged.measures)} measures: {found.false_alarms:.2%} (5% promised)")
+    for name, power in zip(judged.measures, found.power, strict=True):
+        out.print(f"power at the minimum detectable effect of {name}: {power:.1%} (80% promised)")
+
+
+def _known(differences: Any) -> Any:
+    import numpy as np
+
+    return np.nan_to_num(differences)
+
+
+def _read_json(path: Path) -> Json:
+    with open_text(path) as file:
+        try:
+            content: Json = json.load(file)
+        except ValueError as error:
+            raise DataError(f"{path} is not JSON: {error}") from error
+    return content
+
+
+def _finish(found: Json, folder: Path) -> None:
+    _print(found, folder)
+    raise typer.Exit(EXIT_CODES[found["verdict"]])
+
+
+_STYLES = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
+
+
+def _print(found: Json, folder: Path) -> None:
+    """Print the verdict, what led to it, and the measures."""
+    counts = found["queries"]
+    style = _STYLES[found["verdict"]]
+    out.print(Text.assemble((found["verdict"].upper(), style), f"  {counts['changed']} of {counts['asked']} queries changed"))
+    for finding in found["findings"]:
+        if finding["outcome"] in ("warn", "fail"):
+            out.print(Text.assemble((f"  {finding['outcome']}: ", _STYLES[finding["outcome"]]), finding["message"]))
+    for cause in found["causes"]["causes"][:3]:
+        examples = f" ({cause['examples'][0]})" if cause["examples"] else ""
+        out.print(Text(f"  cause: {cause['title']}: {cause['share']:.0%} of the changed traffic{examples}"))
+    if found["paired"]:
+        out.print(_table(found))
+    out.print(f"{folder / 'report.html'}")
+
+
+def _table(found: Json) -> Table:
+    table = Table("measure", "before", "after", "difference", "95% interval", "p worse", "detectable", box=None, pad_edge=False)
+    for pair in found["paired"]:
+        numbers = [_number(pair[name]) for name in ("before", "after")]
+        interval = f"{pair['low']:+.4f} {pair['high']:+.4f}"
+        name = f"{pair['measure']}@{found['k']}"
+        table.add_row(
+            name, *numbers, f"{pair['difference']:+.4f}", interval, f"{pair['p_worse']:.4f}", _number(pair["minimum_detectable"])
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,47 @@
+"""The whole audit in one call, step after step, each leaving its files: what `slimrank audit gate` runs."""
+
+from collections.abc import Callable
+
+from connector.audit.access import Access, Sides
+from connector.audit.folder import Folder
+from connector.audit.html import to_html
+from connector.audit.judging import judge_all
+from connector.audit.junit import to_junit
+from connector.audit.plan import make_plan
+from connector.audit.report import build, examine
+from connector.audit.run import Progress, run_audit
+from connector.audit.spec import Json, Spec
+from slimrank.files import replace_text
+
+Steps = Callable[[str], Progress]
+"""Called with the name of a step, returns what to call as it goes on."""
+
+
+def _silent(step: str) -> Progress:
+    return lambda done, total: None
+
+
+def audit(spec: Spec, folder: Folder, access: Access, progress: Steps = _silent) -> Json:
+    """Plan, run, judge and report; return the report. What is already there is not done again."""
+    with access.reach(spec) as sides:
+        make_plan(spec, folder, sides)
+        run_audit(folder, sides, progress("ask both sides"))
+        return conclude(folder, sides, access, progress)
+
+
+def conclude(folder: Folder, sides: Sides, access: Access, progress: Steps) -> Json:
+    """Judge and report on a run that is complete."""
+    folder.require_answers()
+    examine(folder, sides)
+    judge_all(folder, access, sides.before.cluster, progress)
+    return write_report(folder)
+
+
+def write_report(folder: Folder) -> Json:
+    """Write report.json, junit.xml and report.html; return the report."""
+    report = build(folder)
+    folder.write("report.json", report)
+    for name, text in (("junit.xml", to_junit(report)), ("report.html", to_html(report, folder))):
+        with replace_text(folder.path / name) as file:
+            file.write(text)
+    return report

@@ -1,0 +1,151 @@
+"""An audit's folder: every step's result on disk, so that any step can be repeated and none needs another's memory.
+
+plan.json                the specification, seed and counts; its hash names the audit
+queries.jsonl            the queries to ask, by query id
+answers/0000.jsonl ...   both sides' hits for a chunk of queries, written whole or not at all
+timings/0000.jsonl ...   what may differ between two runs of one audit, and nothing else does
+before.json, after.json  what each side was when the run began
+judgments.jsonl          grades, cached by query, document and rubric
+documents.jsonl          texts of the documents that changed place
+report.json, junit.xml, report.html
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from connector.audit.sample import Query
+from connector.audit.spec import Spec, parse_spec
+from slimrank.errors import DataError
+from slimrank.files import open_text, replace_text
+
+CHUNK = 20
+"""Queries asked between two writes."""
+
+
+class Folder:
+    """Reads and writes one audit."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """The plan as it was made.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not (self.path / "plan.json").is_file():
+            raise DataError(f"{self.path} holds no audit; make one with `slimrank audit plan SPEC --out {self.path}`")
+        return self.read("plan.json")
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The specification of the plan."""
+        return parse_spec(self.plan["spec"], str(self.path / "plan.json"))
+
+    @property
+    def chunks(self) -> range:
+        """The numbers of the chunks."""
+        return range(-(-self.plan["queries"] // CHUNK))
+
+    def queries(self) -> Iterator[Query]:
+        """Yield all queries by id."""
+        return (Query(**record) for record in read_lines(self.path / "queries.jsonl"))
+
+    def chunk(self, number: int) -> list[Query]:
+        """Return the queries of a chunk."""
+        with open_text(self.path / "queries.jsonl") as file:
+            return [Query(**json.loads(line)) for line in islice(file, number * CHUNK, (number + 1) * CHUNK)]
+
+    def chunk_size(self, number: int) -> int:
+        """Return how many queries a chunk holds."""
+        return min(CHUNK, int(self.plan["queries"]) - number * CHUNK)
+
+    def write_queries(self, queries: Iterable[Query]) -> None:
+        """Write the queries."""
+        write_lines(self.path / "queries.jsonl", (asdict(query) for query in queries))
+
+    def answers_file(self, number: int) -> Path:
+        """Return where a chunk's answers are."""
+        return self.path / "answers" / f"{number:04}.jsonl"
+
+    def timings_file(self, number: int) -> Path:
+        """Return where a chunk's timings are."""
+        return self.path / "timings" / f"{number:04}.jsonl"
+
+    def documents_file(self, number: int) -> Path:
+        """Return where the documents of a chunk's changed queries are."""
+        return self.path / "documents" / f"{number:04}.jsonl"
+
+    def documents(self) -> Iterator[tuple[dict[str, Any], dict[str, dict[str, Any]]]]:
+        """Yield each query's answers together with the documents of its chunk, by doc_id."""
+        for number in self.chunks:
+            documents = {record["doc_id"]: record for record in read_lines(self.documents_file(number))}
+            for answer in read_lines(self.answers_file(number)):
+                yield answer, documents
+
+    def missing_chunks(self) -> list[int]:
+        """Return the chunks that have no answers yet."""
+        return [number for number in self.chunks if not self.answers_file(number).is_file()]
+
+    def require_answers(self) -> None:
+        """Make sure that the run is complete.
+
+        Raises:
+            DataError: it is not.
+        """
+        missing = self.missing_chunks()
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(self.chunks)} chunks have no answers yet; go on with `slimrank audit run {self.path}`"
+            )
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Yield one record a query, by query id, holding no more than a chunk in memory."""
+        for number in self.chunks:
+            yield from read_lines(self.answers_file(number))
+
+    def timings(self) -> Iterator[dict[str, Any]]:
+        """Yield the timings in the same order."""
+        for number in self.chunks:
+            yield from read_lines(self.timings_file(number))
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the folder."""
+        with open_text(self.path / name) as file:
+            content: dict[str, Any] = json.load(file)
+        return content
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a JSON file, keys sorted."""
+        with replace_text(self.path / name) as file:
+            file.write(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        return (self.path / name).is_file()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSON-lines file."""
+    with open_text(path) as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON-lines file, whole or not at all."""
+    with replace_text(path) as file:
+        file.writelines(json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n" for record in records)
+
+
+def digest(content: Any) -> str:
+    """Return a hash of JSON content that does not depend on the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""Drive `_reindex` from one side's index to the other's: sliced, throttled, followed, and counted to the last document.
+
+Makes no index by itself unless given its body; copies, then refreshes. The audit that follows compares contents.
+"""
+
+import time
+from dataclasses import dataclass
+
+from connector.audit.access import Sides
+from connector.audit.run import Progress
+from connector.audit.spec import Json
+from slimrank.errors import ConfigError, EngineRefused
+
+_POLL_SECONDS = 0.5
+_SHOWN_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What the task reported at its end."""
+
+    total: int
+    created: int
+    updated: int
+    version_conflicts: int
+    seconds: float
+
+
+def reindex(
+    sides: Sides, *, body: Json | None, slices: str, requests_per_second: float, progress: Progress = lambda done, total: None
+) -> Copied:
+    """Copy `before` into `after`.
+
+    Args:
+        body: settings and mappings of a new index; left out, `after` must exist.
+        slices: a number, or auto.
+        requests_per_second: documents a second; -1 for no throttle.
+
+    Raises:
+        ConfigError: the sides are on two clusters, or `after` is not there and no body was given.
+        EngineRefused: a document failed or met a version conflict, or fewer arrived than were read.
+    """
+    source, target = sides.before.side, sides.after.side
+    if source.url.rstrip("/") != target.url.rstrip("/"):
+        raise ConfigError(f"{source.url} and {target.url} are two clusters; copy by their own means, then `slimrank audit gate`")
+    cluster = sides.after.cluster
+    exists = cluster.find(f"/{target.index}") is not None
+    if body is not None and exists:
+        raise ConfigError(f"asked to create {target.index}, which exists; leave --create out to fill it, or name another index")
+    if body is not None:
+        cluster.write("PUT", f"/{target.index}", body)
+    elif not exists:
+        raise ConfigError(f"{target.index} does not exist; create it with its mappings first, or give them with --create FILE")
+    start = time.monotonic()
+    path = f"/_reindex?wait_for_completion=false&slices={slices}&requests_per_second={requests_per_second:g}"
+    asked = {"conflicts": "proceed", "source": {"index": source.index}, "dest": {"index": target.index}}
+    task = cluster.write("POST", path, asked)["task"]
+    while not (state := cluster.read(f"/_tasks/{task}"))["completed"]:
+        status = state["task"]["status"]
+        progress(status["created"] + status["updated"] + status["version_conflicts"], status["total"])
+        time.sleep(_POLL_SECONDS)
+    cluster.write("POST", f"/{target.index}/_refresh")
+    return _check(state, target.index, time.monotonic() - start)
+
+
+def _check(state: Json, target: str, seconds: float) -> Copied:
+    if "error" in state:
+        raise EngineRefused(f"reindexing into {target} failed: {state['error'].get('reason', state['error'])}")
+    response = state["response"]
+    failures = response.get("failures", [])
+    copied = Copied(response["total"], response["created"], response["updated"], response["version_conflicts"], seconds)
+    if failures or copied.version_conflicts:
+        reasons = "; ".join(str(failure.get("cause", {}).get("reason", failure)) for failure in failures[:_SHOWN_FAILURES])
+        raise EngineRefused(
+            f"reindexing into {target}: {len(failures)} documents failed and {copied.version_conflicts} met a version conflict, "
+            f"of {copied.total}. {reasons}"
+        )
+    if copied.created + copied.updated != copied.total:
+        raise EngineRefused(f"reindexing into {target}: {copied.created + copied.updated} of {copied.total} documents arrived")
+    return copied

@@ -1,0 +1,139 @@
+"""Ask both sides every query, a chunk at a time, and keep each chunk as it is done.
+
+Idempotent: a chunk that has its file is left alone, so a run that was killed anywhere goes on, and the files end up byte for
+byte as if it had not been. Throttled per side. Threads here; `connector.tasks` runs the same `run_chunk` from a queue.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from connector.audit.access import Sides
+from connector.audit.documents import Shelf, pair_up
+from connector.audit.folder import Folder, write_lines
+from connector.audit.search import Searcher
+from connector.audit.spec import Json, Spec
+from connector.audit.state import read_state
+from connector.cluster import Refusal
+from slimrank.errors import EngineError, EngineUnavailable, Overloaded
+
+log = logging.getLogger(__name__)
+
+SIDES = ("before", "after")
+Progress = Callable[[int, int], None]
+"""Called with the queries done and the queries in all."""
+_ATTEMPTS = 4
+_FIRST_PAUSE_SECONDS = 0.5
+
+
+class Throttle:
+    """Lets `per_second` calls through, evenly spaced, from any number of threads."""
+
+    def __init__(self, per_second: float) -> None:
+        self._gap_seconds = 1 / per_second
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Block until it is this call's turn."""
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._gap_seconds
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+
+class Asker:
+    """Both sides of an audit, ready to be asked from several threads."""
+
+    def __init__(self, spec: Spec, sides: Sides) -> None:
+        self._searchers = {which: Searcher(reached, spec) for which, reached in sides.items()}
+        self._throttles = {which: Throttle(spec.requests_per_second) for which in SIDES}
+        self._shelves = {which: Shelf(reached, spec) for which, reached in sides.items()}
+        self._k = spec.k
+
+    def ask(self, which: str, query: str) -> tuple[Json, Json]:
+        """Ask one side, patiently: an overloaded or restarting engine is asked again after growing pauses."""
+        for attempt in range(_ATTEMPTS):
+            self._throttles[which].wait()
+            try:
+                return self._searchers[which].ask(query)
+            except (EngineUnavailable, Overloaded, Refusal) as error:
+                if attempt == _ATTEMPTS - 1 or (isinstance(error, Refusal) and error.status not in (429, 502, 503, 504)):
+                    raise
+                log.warning("retry side=%s attempt=%s error=%s", which, attempt + 1, error)
+                time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def documents(self, answers: Sequence[Json]) -> list[Json]:
+        """Return the documents of the queries whose top k differs, as each side holds them, by doc_id."""
+        tops = [[answer[which]["ids"][: self._k] for which in SIDES] for answer in answers]
+        wanted = sorted({document for before, after in tops if before != after for document in (*before, *after)})
+        return pair_up(wanted, {which: shelf.fetch(wanted) for which, shelf in self._shelves.items()})
+
+
+def run_chunk(folder: Folder, number: int, asker: Asker) -> int:
+    """Ask both sides the queries of a chunk and write them, unless that was done; return how many queries it holds."""
+    if folder.answers_file(number).is_file():
+        return folder.chunk_size(number)
+    answers: list[Json] = []
+    timings: list[Json] = []
+    queries = folder.chunk(number)
+    for place, query in enumerate(queries):
+        order = SIDES if place % 2 else SIDES[::-1]  # neither side always finds the caches that the other has warmed
+        asked = {which: asker.ask(which, query.query) for which in order}
+        answers.append({"query_id": query.query_id, **{which: answer for which, (answer, _) in asked.items()}})
+        timings.append({"query_id": query.query_id, **{which: timing for which, (_, timing) in asked.items()}})
+    write_lines(folder.documents_file(number), asker.documents(answers))
+    write_lines(folder.timings_file(number), timings)
+    write_lines(folder.answers_file(number), answers)  # last: its being there says that the chunk is done
+    return len(queries)
+
+
+def keep_states(folder: Folder, sides: Sides) -> Mapping[str, Json]:
+    """Write down what both sides are, once, before the first question.
+
+    Raises:
+        EngineError: a side changed since the run began; its answers would mix two indices.
+    """
+    states = {which: read_state(reached) for which, reached in sides.items()}
+    for which, state in states.items():
+        name = f"{which}.json"
+        if not folder.has(name):
+            folder.write(name, state)
+        elif folder.read(name)["fingerprint"] != state["fingerprint"]:
+            raise EngineError(
+                f"{state['asked']} ({which}) changed since this audit began; "
+                "a report of answers from before and after that would mislead. Start anew in another folder"
+            )
+    return states
+
+
+def run_audit(folder: Folder, sides: Sides, progress: Progress = lambda done, total: None) -> None:
+    """Run every chunk that is missing, and make sure that neither side changed meanwhile."""
+    keep_states(folder, sides)
+    missing = folder.missing_chunks()
+    total = folder.plan["queries"]
+    done = total - sum(folder.chunk_size(number) for number in missing)
+    progress(done, total)
+    asker = Asker(folder.spec, sides)
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        nonlocal done
+        count = run_chunk(folder, number, asker)
+        with lock:
+            done += count
+            progress(done, total)
+
+    with ThreadPoolExecutor(folder.spec.threads) as pool:
+        futures = [pool.submit(work, number) for number in missing]
+        try:
+            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in finished:
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+    keep_states(folder, sides)

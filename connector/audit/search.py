@@ -1,0 +1,180 @@
+"""Ask one side one query, and put its hits into an order that a reindex cannot change by accident.
+
+Engines break ties of `_score` by internal document numbers, which every reindex deals anew. Here ties are ordered by
+business id, and where a tie reaches past the hits asked for, more are asked until it ends. Shard copies are pinned by
+`preference`. The query goes into the parsed body, never into JSON text, so no query can break it.
+
+Knows one side only; comparing is not its affair.
+"""
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from connector.audit.access import Reached
+from connector.audit.spec import Json, Side, Spec
+from connector.cluster import Refusal
+from slimrank.errors import ConfigError, DataError
+
+_MOST_HITS = 5_000  # below the engines' default max_result_window of 10,000
+_SIGNIFICANT = 6
+"""Digits of a score that count. `_score` is a 32-bit sum of clauses, whose last digit depends on the order of adding."""
+
+
+class Searcher:
+    """Asks one side."""
+
+    def __init__(self, reached: Reached, spec: Spec) -> None:
+        side = reached.side
+        self._side, self._spec, self._cluster, self._scorer = side, spec, reached.cluster, reached.scorer
+        self._template = template_of(side)
+        self._path = _path(side)
+        self._size = _size(side, spec.depth)
+
+    def ask(self, query: str) -> tuple[Json, Json]:
+        """Return the answer (what is compared) and the timing (what may differ from run to run).
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+            DataError: a hit has no business id.
+        """
+        start = time.perf_counter()
+        try:
+            answer, took = self._search(query)
+        except Refusal as refusal:
+            if refusal.status in (401, 403, 404, 429) or refusal.status >= 500:
+                raise
+            # A query that this side cannot parse is a finding, not the end of the audit
+            answer, took = {"ids": [], "scores": [], "total": 0, "error": refusal.reason[:300]}, 0
+        return answer, {"seconds": round(time.perf_counter() - start, 6), "took_ms": took}
+
+    def _search(self, query: str) -> tuple[Json, int]:
+        size = self._size
+        while True:
+            found = self._cluster.read(self._path, self._body(query, size))
+            hits: list[Json] = found["hits"]["hits"]
+            can_grow = size < _MOST_HITS and not self._is_reranked and "size" not in self._template
+            if not (can_grow and self._tie_is_open(hits, size)):
+                break
+            size = min(size * 4, _MOST_HITS)
+        answer: Json = {"total": total_of(found), **({"open_tie": True} if self._tie_is_open(hits, size) else {})}
+        if failed := found.get("_shards", {}).get("failed"):
+            raise DataError(f"{failed} shards of {self._side.index} failed to answer; an audit of part of an index would mislead")
+        ranked = self._rank(query, hits)
+        distinct = dict.fromkeys(document for document, _ in ranked)
+        if len(distinct) < len(ranked):
+            answer["duplicates"] = len(ranked) - len(distinct)
+        scores = dict(reversed(ranked))
+        kept = list(distinct)[: self._spec.depth]
+        return answer | {"ids": kept, "scores": [scores[document] for document in kept]}, int(found.get("took", 0))
+
+    @property
+    def _is_reranked(self) -> bool:
+        return self._side.rerank is not None or self._side.pipeline not in (None, "_none")
+
+    def _body(self, query: str, size: int) -> Json:
+        body = {"track_total_hits": True, "size": size, **fill(self._template, query)}
+        if "_source" not in body and not self._is_reranked:  # a pipeline may need all of it
+            body["_source"] = False if self._spec.id_field == "_id" else [self._spec.id_field]
+        return body
+
+    def _tie_is_open(self, hits: Sequence[Json], size: int) -> bool:
+        """Tell whether the score of rank k goes on past the hits that were returned."""
+        k = self._spec.k
+        if len(hits) < size or len(hits) <= k or "sort" in self._template:
+            return False
+        return same_score(hits[k - 1]["_score"], hits[-1]["_score"])
+
+    def _rank(self, query: str, hits: Sequence[Json]) -> list[tuple[str, float]]:
+        pairs = [(business_id(hit, self._spec.id_field), hit) for hit in hits]
+        if self._side.rerank and self._scorer and pairs:
+            window = pairs[: self._side.rerank.rank_window_size]
+            texts = [text_of(hit["_source"], self._side.rerank.fields) for _, hit in window]
+            scores = self._scorer.score(query, texts).scores.tolist()
+            return sorted(
+                ((document, score) for (document, _), score in zip(window, scores, strict=True)),
+                key=lambda pair: (-pair[1], pair[0]),
+            )
+        if "sort" in self._template:
+            return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
+        scored = [(document, rounded(hit["_score"])) for document, hit in pairs]
+        return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
+
+
+def template_of(side: Side) -> Json:
+    """Return the search body of a side, {{query}} still in it."""
+    if side.body is not None:
+        template = copy.deepcopy(side.body)
+    else:
+        template = {"query": {"multi_match": {"query": "{{query}}", "fields": side.fields}}}
+    if "{{query}}" not in str(template):
+        raise ConfigError(f"the body for {side.index} holds no {{{{query}}}}, so every query would get the same hits")
+    return template
+
+
+def _path(side: Side) -> str:
+    parameters = {"preference": "slimrank-audit", "search_type": side.search_type}
+    if side.pipeline:
+        parameters["search_pipeline"] = side.pipeline
+    return f"/{quote(side.index, safe=',*')}/_search?" + "&".join(f"{name}={quote(value)}" for name, value in parameters.items())
+
+
+def _size(side: Side, depth: int) -> int:
+    return side.rerank.rank_window_size if side.rerank else depth
+
+
+def fill(template: Any, query: str) -> Any:
+    """Return the template with every {{query}} in a string replaced."""
+    if isinstance(template, dict):
+        return {key: fill(value, query) for key, value in template.items()}
+    if isinstance(template, list):
+        return [fill(item, query) for item in template]
+    return template.replace("{{query}}", query) if isinstance(template, str) else template
+
+
+def rounded(score: float) -> float:
+    """Return a score at the digits that count."""
+    return float(f"{score:.{_SIGNIFICANT}g}")
+
+
+def same_score(a: float | None, b: float | None) -> bool:
+    """Tell whether two scores are one and the same tie."""
+    return a is not None and b is not None and rounded(a) == rounded(b)
+
+
+def total_of(found: Mapping[str, Any]) -> int:
+    """Return the number of hits of a search answer."""
+    total = found["hits"].get("total", 0)
+    return int(total["value"] if isinstance(total, dict) else total)
+
+
+def business_id(hit: Mapping[str, Any], id_field: str) -> str:
+    """Return the id by which both sides and all judgments know a document.
+
+    Raises:
+        DataError: the hit lacks it.
+    """
+    value = hit["_id"] if id_field == "_id" else value_at(hit.get("_source") or {}, id_field)
+    if value is None:
+        raise DataError(
+            f"document {hit['_id']} of {hit['_index']} has no {id_field}; name the business id with id_field, or use _id"
+        )
+    return str(value)
+
+
+def value_at(source: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a dotted path, or None."""
+    if path in source:
+        return source[path]
+    head, _, rest = path.partition(".")
+    inner = source.get(head)
+    return value_at(inner, rest) if rest and isinstance(inner, dict) else None
+
+
+def text_of(source: Mapping[str, Any], fields: Sequence[str]) -> str:
+    """Return the text of a document: its fields, one a line."""
+    values = (value_at(source, field) for field in fields)
+    flat = (" ".join(map(str, value)) if isinstance(value, list) else value for value in values)
+    return "\n".join(str(value) for value in flat if value not in (None, ""))

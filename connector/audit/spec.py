@@ -1,0 +1,247 @@
+"""What an audit is told: one YAML file, read once, every field checked.
+
+The smallest useful one:
+
+    before: {url: http://localhost:9200, index: products_v1, fields: [title^2, text]}
+    after: {index: products_v2}
+    queries: {file: queries.jsonl}
+
+`after` takes every field that it does not name from `before`. Secrets are not in here (see `access`).
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slimrank.errors import ConfigError
+from slimrank.files import open_text
+
+Json = dict[str, Any]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Rerank(_Part):
+    """Rerank a side's hits through the gateway, outside the engine."""
+
+    url: str = Field(description="The gateway, such as http://localhost:8080")
+    fields: list[str] = Field(min_length=1, description="Fields of _source that make up a document's text")
+    rank_window_size: int = Field(default=50, ge=1, description="First-stage hits that are reranked")
+    model: str | None = Field(default=None, description="The model's name, for the gateway and for the report")
+
+
+class Side(_Part):
+    """One of the two things compared: an engine, an index and a way to ask it."""
+
+    url: str
+    index: str = Field(description="Index or alias")
+    fields: list[str] | None = Field(default=None, description="Fields of a multi_match query, with boosts such as title^2")
+    body: Json | None = Field(default=None, description="A whole search body; {{query}} inside a string stands for the query")
+    pipeline: str | None = Field(default=None, description="Search pipeline; _none for none, left out for the index's default")
+    search_type: Literal["query_then_fetch", "dfs_query_then_fetch"] = "query_then_fetch"
+    rerank: Rerank | None = None
+
+    @model_validator(mode="after")
+    def _one_query(self) -> Self:
+        if (self.fields is None) == (self.body is None):
+            raise ValueError("name either `fields` or `body`")
+        return self
+
+
+class Ubi(_Part):
+    """Queries from User Behavior Insights on the engine of `before`, with how often they were asked."""
+
+    index: str = "ubi_queries"
+    application: str | None = None
+    since: str | None = Field(default=None, description="A date, or date mathematics such as now-30d")
+
+
+class Log(_Part):
+    """Queries from an access log (a URL parameter) or a search slow log."""
+
+    file: Path
+    format: Literal["access", "slow"] = "access"
+    parameter: str = Field(default="q", description="The URL parameter that holds the query")
+
+
+class Derived(_Part):
+    """Queries made of documents: the first words of a field of randomly drawn documents of `before`."""
+
+    field: str
+    count: int = Field(default=1000, ge=1)
+    words: int = Field(default=6, ge=1)
+
+
+class Queries(_Part):
+    """Where queries come from: one of four."""
+
+    file: Path | None = Field(default=None, description="*.jsonl, *.tsv (query, frequency) or *.txt, each plain or .gz")
+    ubi: Ubi | None = None
+    log: Log | None = None
+    derived: Derived | None = None
+    golden: Path | None = Field(default=None, description="Queries that must not break, in the same formats")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if sum(source is not None for source in (self.file, self.ubi, self.log, self.derived)) != 1:
+            raise ValueError("name one of `file`, `ubi`, `log` and `derived`")
+        return self
+
+
+class Sample(_Part):
+    """How many of them are asked, and which."""
+
+    size: int = Field(default=500, ge=1)
+    seed: int = 0
+    strata: bool = Field(default=True, description="Draw head, torso and tail, each a third of the traffic, in equal numbers")
+    personal: Literal["drop", "mask", "keep"] = Field(
+        default="drop", description="What happens to queries that hold personal data"
+    )
+    patterns: list[str] = Field(default=[], description="Further regular expressions of personal data")
+
+
+class Judge(_Part):
+    """Who grades documents."""
+
+    kind: Literal["qrels", "clicks", "reranker", "chat", "person"]
+    file: Path | None = Field(
+        None, description="qrels (.tsv of BEIR, else TREC's), click events (.jsonl), or a filled sheet (.csv)"
+    )
+    index: str | None = Field(default=None, description="clicks: the index of UBI events, such as ubi_events")
+    url: str | None = Field(default=None, description="reranker: a gateway; chat: an OpenAI-compatible endpoint ending in /v1")
+    model: str | None = None
+    human: bool = Field(default=False, description="qrels: made by people")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needs = {"qrels": self.file, "clicks": self.file or self.index, "reranker": self.url, "chat": self.url and self.model}
+        if self.kind in needs and not needs[self.kind]:
+            raise ValueError(
+                f"a judge of kind {self.kind} needs {'`url` and `model`' if self.kind == 'chat' else '`file` or `url`'}"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """The judge in a word or two, for the report and the cache."""
+        return f"{self.kind}:{self.model}" if self.model else self.kind
+
+
+class Rule(_Part):
+    """When the verdict warns or fails. Exactly one limit."""
+
+    measure: str
+    drop: float | None = Field(default=None, ge=0, description="The mean fell by more than this")
+    rise: float | None = Field(default=None, ge=0, description="The mean rose by more than this")
+    below: float | None = None
+    above: float | None = None
+    significant: bool = Field(default=False, description="... and chance does not explain it (family-wise 5%)")
+    unless_judged: bool = Field(default=False, description="... and judgments do not speak for half of the changes")
+    then: Literal["warn", "fail"] = "fail"
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if sum(limit is not None for limit in (self.drop, self.rise, self.below, self.above)) != 1:
+            raise ValueError("name one of `drop`, `rise`, `below` and `above`")
+        return self
+
+
+DEFAULT_RULES = (
+    Rule(measure="nDCG", drop=0.02, significant=True, then="fail"),
+    Rule(measure="nDCG", drop=0.0, significant=True, then="warn"),
+    Rule(measure="RR", drop=0.0, significant=True, then="warn"),
+    Rule(measure="AP", drop=0.0, significant=True, then="warn"),
+    Rule(measure="P", drop=0.0, significant=True, then="warn"),
+    Rule(measure="golden broken", above=0, then="fail"),
+    Rule(measure="newly empty", above=0.0, then="warn"),
+    Rule(measure="newly empty", above=0.01, then="fail"),
+    Rule(measure="failed queries", above=0, then="fail"),
+    Rule(measure="documents lost", above=0, then="fail"),
+    Rule(measure="documents changed", above=0, then="warn"),
+    Rule(measure="RBO", below=0.95, unless_judged=True, then="warn"),
+    Rule(measure="RBO", below=0.7, unless_judged=True, then="fail"),
+    Rule(measure="detectable nDCG", above=0.02, then="warn"),
+)
+
+
+class Spec(_Part):
+    """A whole audit."""
+
+    name: str = "reindex"
+    before: Side
+    after: Side
+    queries: Queries
+    sample: Sample = Sample()
+    id_field: str = Field(default="_id", description="The business id, one name in both indices: _id or a field of _source")
+    text_fields: list[str] = Field(default=[], description="Fields shown to judges and in the report; left out: those searched")
+    k: int = Field(default=10, ge=1, le=20, description="Ranks that count")
+    depth: int = Field(default=50, ge=1, le=1000, description="Hits asked for and kept")
+    persistence: float = Field(default=0.9, gt=0, lt=1, description="p of rank-biased overlap")
+    max_grade: int = Field(default=3, ge=1, le=4)
+    judges: list[Judge] = []
+    judge_moved: bool = Field(
+        True, description="Judge documents that moved within the top k too, not only those that entered or left"
+    )
+    cache: Path | None = Field(
+        default=None, description="File that keeps models' grades from audit to audit; left out, in the folder"
+    )
+    content: Literal["full", "counts"] = Field(default="full", description="Fingerprint every document, or only count them")
+    requests_per_second: float = Field(default=20, gt=0, description="Searches to each side")
+    threads: int = Field(default=2, ge=1, le=64)
+    rules: list[Rule] = list(DEFAULT_RULES)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _after_inherits(cls, data: Any) -> Any:
+        """Fill `after` from `before`; naming `fields` drops an inherited `body`, and the other way round."""
+        if isinstance(data, dict) and isinstance(data.get("before"), dict) and isinstance(data.get("after"), dict):
+            inherited = dict(data["before"])
+            if data["after"].keys() & {"fields", "body"}:
+                inherited = {name: value for name, value in inherited.items() if name not in ("fields", "body")}
+            return {**data, "after": {**inherited, **data["after"]}}
+        return data
+
+
+def load_spec(path: Path) -> Spec:
+    """Read a specification; relative file names in it start at its folder.
+
+    Raises:
+        ConfigError: not YAML, or a field that does not fit.
+        DataError: the file cannot be read.
+    """
+    with open_text(path) as file:
+        try:
+            data = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path} is not YAML: {error}") from error
+    return parse_spec(_absolute(data, path.parent.resolve()), str(path))
+
+
+def parse_spec(data: Any, origin: str) -> Spec:
+    """Check a specification.
+
+    Raises:
+        ConfigError: a field that does not fit.
+    """
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ConfigError(f"{origin}: {place}: {first['msg']}; see `slimrank audit example`") from error
+
+
+def _absolute(data: Any, folder: Path) -> Any:
+    """Resolve the values of `file` and `golden` anywhere in the tree."""
+    if isinstance(data, dict):
+        return {
+            key: str(folder / value)
+            if key in ("file", "golden", "cache") and isinstance(value, str)
+            else _absolute(value, folder)
+            for key, value in data.items()
+        }
+    return [_absolute(item, folder) for item in data] if isinstance(data, list) else data

@@ -1,0 +1,84 @@
+"""Pass, warn or fail: the rules of the specification against what was measured, each with its reason in words."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal
+
+from connector.audit.spec import Rule
+from connector.audit.statistics import LEVEL, Paired
+
+Outcome = Literal["pass", "warn", "fail"]
+EXIT_CODES: Mapping[Outcome, int] = {"pass": 0, "warn": 1, "fail": 2}
+_ALMOST_ZERO = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule and what came of it."""
+
+    rule: str
+    outcome: Outcome | Literal["not measured"]
+    message: str
+
+
+def judge_rules(
+    rules: Sequence[Rule], paired: Sequence[Paired], scalars: Mapping[str, float], *, judged_share: float
+) -> list[Finding]:
+    """Apply every rule.
+
+    Args:
+        scalars: values that have one number, by the measure's name; nan where not measured.
+        judged_share: the share of the changed traffic that judgments speak for.
+    """
+    by_name = {pair.measure: pair for pair in paired}
+    return [_apply(rule, by_name, scalars, judged_share) for rule in rules]
+
+
+def outcome_of(findings: Sequence[Finding]) -> Outcome:
+    """Return the worst outcome."""
+    outcomes = {finding.outcome for finding in findings}
+    return "fail" if "fail" in outcomes else "warn" if "warn" in outcomes else "pass"
+
+
+def _apply(rule: Rule, paired: Mapping[str, Paired], scalars: Mapping[str, float], judged_share: float) -> Finding:
+    name = words_of(rule)
+    pair = paired.get(rule.measure)
+    if pair is not None and (rule.drop is not None or rule.rise is not None):
+        return Finding(name, *_apply_paired(rule, pair))
+    value = scalars.get(rule.measure, float("nan"))
+    if isnan(value):
+        return Finding(name, "not measured", f"{rule.measure} was not measured")
+    if rule.unless_judged and judged_share >= 0.5:
+        return Finding(
+            name, "pass", f"{rule.measure} {value:.4g}; judgments decide, they speak for {judged_share:.0%} of the changes"
+        )
+    fired = (rule.above is not None and value > rule.above + _ALMOST_ZERO) or (
+        rule.below is not None and value < rule.below - _ALMOST_ZERO
+    )
+    return Finding(name, rule.then if fired else "pass", f"{rule.measure} is {value:.4g}")
+
+
+def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
+    limit = rule.drop if rule.drop is not None else rule.rise or 0.0
+    worse = -pair.difference if rule.drop is not None else pair.difference
+    p_value = pair.p_worse if rule.drop is not None else pair.p_better
+    beyond = worse > limit + _ALMOST_ZERO
+    fired = beyond and (not rule.significant or p_value <= LEVEL)
+    words = (
+        f"{pair.measure} changed by {pair.difference:+.4f} (95% interval {pair.low:+.4f} to {pair.high:+.4f}, p {p_value:.4f})"
+    )
+    if beyond and not fired:
+        words += "; chance explains that"
+    return (rule.then if fired else "pass"), words
+
+
+def words_of(rule: Rule) -> str:
+    """Return a rule in words, such as `fail if nDCG drops by more than 0.02, significantly`."""
+    limits = {"drop": "drops by more than", "rise": "rises by more than", "below": "is below", "above": "is above"}
+    limit, words = next((getattr(rule, name), words) for name, words in limits.items() if getattr(rule, name) is not None)
+    if limit == 0 and rule.drop is not None:
+        return f"{rule.then} if {rule.measure} drops{', significantly' if rule.significant else ''}"
+    tail = (", significantly" if rule.significant else "") + (", unless judged" if rule.unless_judged else "")
+    return f"{rule.then} if {rule.measure} {words} {json.dumps(limit)}{tail}"
