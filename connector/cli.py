@@ -18,6 +18,7 @@ from connector.check import check as check_installation
 from connector.check import deep as look_for_traps
 from connector.cluster import Cluster, open_cluster
 from connector.findings import Finding
+from connector.roles import install_roles, remove_roles
 from slimrank.errors import ConfigError
 
 app = typer.Typer(
@@ -206,6 +207,27 @@ def remove_opensearch(
     """
     with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
         _Out(as_json).lines(opensearch.remove(cluster, name=name, pipeline=pipeline), cluster)
+
+
+@opensearch_app.command("roles")
+def roles_opensearch(
+    url: Url = _DEFAULT_URL,
+    user: User = None,
+    password: Password = None,
+    ca_cert: CaCert = None,
+    insecure: Insecure = False,
+    name: Name = "slimrank",
+    remove: Annotated[bool, typer.Option("--remove", help="Remove them.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make two least-privilege roles for the security plugin: one to install with, one to search with.
+
+    Example: slimrank connect opensearch roles --user admin
+    """
+    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
+        work = remove_roles if remove else install_roles
+        _Out(as_json).lines(work(cluster, name=name), cluster)
 
 
 @elasticsearch_app.command("install")

@@ -47,6 +47,7 @@ class FakeOpenSearch:
     models: dict[str, Json] = field(default_factory=dict)
     pipelines: dict[str, Json] = field(default_factory=dict)
     indices: dict[str, Json] = field(default_factory=dict)
+    roles: dict[str, Json] | None = None  # None: no security plugin
     log: list[tuple[str, str]] = field(default_factory=list)
     made: int = 0
 
@@ -87,6 +88,8 @@ class FakeOpenSearch:
             ("GET", r"/_search/pipeline/([\w-]+)", self._get_pipeline),
             ("PUT", r"/_search/pipeline/([\w-]+)", self._put_pipeline),
             ("DELETE", r"/_search/pipeline/([\w-]+)", lambda id, body: self.pipelines.pop(id) and {"acknowledged": True}),
+            ("PUT", r"/_plugins/_security/api/roles/(\w+)", self._put_role),
+            ("DELETE", r"/_plugins/_security/api/roles/(\w+)", self._delete_role),
             ("GET", r"/([^/]+)/_settings/([\w.*]+)", self._index_settings),
             ("GET", r"/([^/_]+)/_mapping", lambda id, body: {id: {"mappings": self._index(id).get("mappings", {})}}),
             ("PUT", r"/([\w-]+)/_doc/(\w+)", self._put_document),
@@ -268,6 +271,19 @@ class FakeOpenSearch:
         for result in results:
             scores[result["index"]] = result["relevance_score"]
         return scores
+
+    # -- security --------------------------------------------------------------------------------------------------
+
+    def _put_role(self, name: str, body: Json) -> Json:
+        if self.roles is None:
+            raise Refused(400, f"no handler found for uri [/_plugins/_security/api/roles/{name}] and method [PUT]")
+        self.roles[name] = body
+        return {"status": "CREATED"}
+
+    def _delete_role(self, name: str, body: Json) -> Json:
+        if self.roles is None or self.roles.pop(name, None) is None:
+            raise Refused(404, f"role '{name}' not found.")
+        return {"status": "OK"}
 
     # -- indices and searches --------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 // In: a JSON array of {"op", ...}. Out: a JSON array of {"ok": ...} or {"error": "class: message"}, in the same order.
 //   payload   {connector, query, documents}  the body that the reranker is sent
 //   scores    {answer}                       the scores read from a reranker's answer, one a document
+//   action    {class}                        the name under which a transport action is permitted
 //   validate  {connector, trusted}           parse and validate a connector as POST /_plugins/_ml/connectors/_create does
 
 import com.google.gson.Gson;
@@ -53,6 +54,7 @@ public class Harness {
     private static Object run(JsonObject input) throws Exception {
         switch (input.get("op").getAsString()) {
             case "payload": return payload(input);
+            case "action": return Class.forName(input.get("class").getAsString()).getField("NAME").get(null);
             case "scores": return scores(input.get("answer").getAsString());
             case "validate": return validate(input);
             default: throw new IllegalArgumentException("unknown op");
