@@ -22,8 +22,31 @@ QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 QWEN_RANKS = CACHE / "qwen.tiktoken"
 
 
+# Other vendors' clients of our wire formats, in an environment of their own: they may need what ours must not have.
+CLIENTS_LOCK = Path(__file__).parent.parent / "requirements" / "clients.txt"
+CLIENTS = CACHE / "clients"
+CLIENTS_PYTHON = CLIENTS / "bin" / "python"
+
+
 def fetch() -> None:
     """Download and unpack each asset that is not there yet."""
+    fetch_ranks()
+    fetch_clients()
+
+
+def fetch_clients() -> None:
+    """Install the wire formats' public clients, anew when their lock changes."""
+    stamp, wanted = CLIENTS / "installed", _sha256(CLIENTS_LOCK.read_bytes())
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--clear", CLIENTS], check=True)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", CLIENTS_LOCK]
+    subprocess.run([CLIENTS_PYTHON, *install], check=True)
+    stamp.write_text(wanted)
+
+
+def fetch_ranks() -> None:
+    """Download the vocabulary."""
     requirement, wheel, member = QWEN_WHEEL
     if QWEN_RANKS.is_file() and _sha256(QWEN_RANKS.read_bytes()) == QWEN_SHA256:
         return

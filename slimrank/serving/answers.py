@@ -25,7 +25,7 @@ FIRST_STAGE_STEP = 1e-15
 
 def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
     """Return the body of a full answer."""
-    ranked = rank(answer.scored, scale=answer.scale, offset=answer.offset)[: call.top_n]
+    ranked = rank(answer.scored, scale=answer.scale, offset=answer.offset)
     return _body(call, ranked, _meta(call, answer), tokens=answer.scored.tokens, request_id=request_id)
 
 
@@ -36,18 +36,21 @@ def first_stage_body(call: RerankCall, reason: str, *, request_id: str) -> Any:
     scores from -1000 down, probabilities of at most 1e-11.
     """
     count = len(call.job.request.documents)
-    ranked = [RankedDocument(i, FIRST_STAGE_SCORE - i, (count - i) * FIRST_STAGE_STEP) for i in range(count)][: call.top_n]
+    ranked = [RankedDocument(i, FIRST_STAGE_SCORE - i, (count - i) * FIRST_STAGE_STEP) for i in range(count)]
     meta = _meta_of(call, model="none") | {"degraded": reason}
     return _body(call, ranked, meta, tokens=0, request_id=request_id)
 
 
 def _body(call: RerankCall, ranked: list[RankedDocument], meta: dict[str, Any], *, tokens: int, request_id: str) -> Any:
+    in_order = [_value(call, document) for document in sorted(ranked, key=lambda document: document.index)]
+    ranked = ranked[: call.top_n]
     if call.shape == "tei":
         return [_tei_result(call, document) for document in ranked]
     return {
         "id": request_id,
         "model": meta["model"],
         "results": [_cohere_result(call, document) for document in ranked],
+        "scores": in_order,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         "meta": meta,
     }

@@ -166,6 +166,7 @@ class RerankAnswer(BaseModel):
     id: str
     model: str
     results: list[RerankResult]
+    scores: list[float] = Field(description="The value of every document in the order of the request, for OpenSearch's ml_inference.")
     usage: Usage
     meta: RerankMeta
 

@@ -1,0 +1,60 @@
+"""Each wire format is proved with its own public client, and OpenSearch's by-position array with its rule."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.assets import CLIENTS_PYTHON
+from tests.nodes.require import require
+
+SCRIPT = Path(__file__).parent / "wire_clients.py"
+ORDER = [1, 2, 0]
+SCORES = [0.993287176810978, 0.499750000008959, 0.006679568882365]
+
+
+@pytest.fixture(scope="module")
+def answers(client: httpx.Client) -> Iterator[dict[str, Any]]:
+    """Yield what each public client made of the gateway's answers."""
+    if not CLIENTS_PYTHON.is_file():
+        require("the public clients are not installed; run: python -m tests.assets")
+    command = [CLIENTS_PYTHON, SCRIPT, str(client.base_url).rstrip("/")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    yield json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_coheres_own_client_reads_version_1(answers: dict[str, Any]) -> None:
+    expected = {"order": ORDER[:2], "scores": SCORES[:2], "texts": ["a lead pipe", "pipe"], "id": True, "units": 1.0}
+    assert answers["cohere_v1"] == expected
+
+
+@pytest.mark.slow
+def test_coheres_own_client_reads_version_2_and_its_errors(answers: dict[str, Any]) -> None:
+    assert (answers["cohere_v2"]["order"], answers["cohere_v2"]["scores"]) == (ORDER, SCORES)
+    assert answers["cohere_v2"]["error"].startswith("query is empty")
+
+
+@pytest.mark.slow
+def test_a_jina_client_reads_answers_and_errors(answers: dict[str, Any]) -> None:
+    assert (answers["jina"]["order"], answers["jina"]["scores"]) == (ORDER, SCORES)
+    assert answers["jina"]["error"].startswith("query is empty")
+
+
+@pytest.mark.slow
+def test_a_client_of_text_embeddings_inference_reads_answers(answers: dict[str, Any]) -> None:
+    assert (answers["tei"]["order"], answers["tei"]["scores"]) == (ORDER, SCORES)
+
+
+@pytest.mark.parametrize("raw_scores", [False, True])
+def test_scores_are_in_the_order_of_the_request(client: httpx.Client, raw_scores: bool) -> None:
+    documents = ["gold ring", "a lead pipe", "pipe"]
+    body = {"query": "lead pipe", "documents": documents, "top_n": 1, "raw_scores": raw_scores}
+    answer = client.post("/v1/rerank", json=body).json()
+    assert len(answer["scores"]) == len(documents)
+    assert answer["scores"][answer["results"][0]["index"]] == answer["results"][0]["relevance_score"] == max(answer["scores"])
