@@ -178,13 +178,18 @@ def _hit(text: str, hit: HitSpan, score: float | None, added_fields: Sequence[st
             edits.append(Edit(member.start, member.end, fixed(score)))
         elif member.key == "fields" and added_fields:
             inner = list(members(text, member.start))
-            kept = [entry for entry in inner if entry.key not in added_fields]
+            kept = [entry for entry in inner if not _is_added(entry.key, added_fields)]
             if not kept:
                 edits.append(_without(own, place))
             elif len(kept) < len(inner):
                 body = ",".join(text[entry.key_start : entry.end] for entry in kept)
                 edits.append(Edit(member.start, member.end, "{" + body + "}"))
     return apply(text, edits, hit.start, hit.end)
+
+
+def _is_added(key: str, added_fields: Sequence[str]) -> bool:
+    # engines put a nested field below the object that holds it
+    return any(name == key or name.startswith(key + ".") for name in added_fields)
 
 
 def _without(own: Sequence[Member], place: int) -> Edit:

@@ -66,8 +66,12 @@ class Outcome:
 def widened_headers(headers: Headers, body: bytes) -> Headers:
     """Return the headers for a search that the proxy writes itself: plain body, and an answer that it can read."""
     accepts = b"gzip" if b"gzip" in header(headers, b"accept-encoding").lower() else b"identity"
-    length = [(b"content-length", str(len(body)).encode())] if body else []
-    return [*end_to_end(headers, without=_NOT_FORWARDED), (b"accept-encoding", accepts), *length]
+    own = [*end_to_end(headers, without=_NOT_FORWARDED), (b"accept-encoding", accepts)]
+    if body:
+        own.append((b"content-length", str(len(body)).encode()))
+        if not header(headers, b"content-type"):
+            own.append((b"content-type", b"application/json"))
+    return own
 
 
 async def fetch(response: httpx.Response, *, limit: int) -> Fetched:
