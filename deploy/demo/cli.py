@@ -18,10 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.demo import corpus
+from slimrank import manifest as manifests
 from slimrank import measures, settings, store
 from slimrank.beir import Collection, read_collection
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
+from slimrank.manifest import Manifest
 from slimrank.serving.reranker import Reranker
 
 SHOWCASE = 5
@@ -80,7 +82,7 @@ def demo(
     if json_output:
         typer.echo(json.dumps([as_json(comparison) for comparison in comparisons], indent=2))
     else:
-        _show(comparisons, collection, reranker)
+        _show(comparisons, collection, manifests.read(folder))
 
 
 def compare(collection: Collection, index: BM25, reranker: Reranker, query: str, depth: int) -> Comparison:
@@ -120,14 +122,14 @@ def _questions(collection: Collection, asked: list[str] | None) -> list[str]:
     return texts[:: max(1, len(texts) // SHOWCASE)][:SHOWCASE]
 
 
-def _show(comparisons: list[Comparison], collection: Collection, reranker: Reranker) -> None:
+def _show(comparisons: list[Comparison], collection: Collection, manifest: Manifest) -> None:
     console = Console()
     console.print(
         f"{len(collection.documents):,} documents of Python {sys.version_info.major}.{sys.version_info.minor}'s standard library,"
-        f" reranked by {reranker.manifest.name} ({reranker.manifest.precision})."
+        f" reranked by {manifest.name} ({manifest.precision})."
         " [green]●[/] judged right, [yellow]●[/] judged useful.\n"
     )
-    if not reranker.manifest.trained:
+    if not manifest.trained:
         console.print(UNTRAINED + "\n", style="bold yellow")
     for comparison in comparisons:
         console.print(_table(comparison), "")

@@ -14,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from slimrank import manifest as manifests
 from slimrank import settings, store, trec
 from slimrank.beir import read_collection
 from slimrank.errors import DataError
 from slimrank.evaluation import Evaluation, ScoreFile, evaluate
 from slimrank.files import open_text
+from slimrank.manifest import Manifest
 from slimrank.prompt import document_text
 from slimrank.scoring import probabilities
 from slimrank.serving.reranker import Reranker
@@ -44,7 +46,7 @@ def rank(
     Example: printf 'a spoon\\na fork\\n' | slimrank rank --query cutlery -
     """
     documents = list(_documents(file))
-    reranker = _load(model, threads)
+    reranker, _ = _load(model, threads)
     for hit in reranker.rank(query, documents, top_n=top_n, instruction=instruction):
         record = {"index": hit.index, "score": hit.score, "probability": hit.probability}
         typer.echo(json.dumps(record | ({"text": documents[hit.index]} if text else {}), ensure_ascii=False))
@@ -68,8 +70,7 @@ def evaluate_collections(
 
     Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
     """
-    reranker = _load(model, threads)
-    manifest = reranker.manifest
+    reranker, manifest = _load(model, threads)
     model_id = {name: record.sha256 for name, record in manifest.files.items()}
     results = []
     for folder in data:
@@ -150,9 +151,10 @@ def pairs_progress(title: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _load(model: Path | None, threads: int | None) -> Reranker:
+def _load(model: Path | None, threads: int | None) -> tuple[Reranker, Manifest]:
     current = settings.load(model=model, threads=threads)
-    return Reranker.load(store.model_folder(current), threads=current.threads)
+    folder = store.model_folder(current)
+    return Reranker.load(folder, threads=current.threads), manifests.read(folder)
 
 
 def _documents(file: Path) -> Iterator[str]:
