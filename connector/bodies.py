@@ -26,6 +26,9 @@ _REQUEST = (
     '{ "documents": ${parameters.documents}, "query": "${parameters.query}", MODEL'
     '"top_n": ${parameters.top_n}, "raw_scores": true, "deadline_ms": DEADLINE, "on_failure": "first_stage" }'
 )
+# The same through ml_inference, which fills the parameters itself and reads `scores`, in the order of the hits.
+_BY_FIELD_REQUEST = _REQUEST.replace('"top_n": ${parameters.top_n}, ', "")
+SCORE_FIELD = "slimrank_score"
 DEGRADED = -1000.0
 _RESERVE_MILLISECONDS = 500  # of the read timeout, for the way back
 
@@ -48,6 +51,12 @@ def rerank_url(gateway: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/rerank') else path + '/v1/rerank'}"
 
 
+_COHERE = {
+    "pre_process_function": "connector.pre_process.cohere.rerank",
+    "post_process_function": "connector.post_process.cohere.rerank",
+}
+
+
 def require_name(name: str) -> str:
     """Return `name` if OpenSearch takes it for a connector, a model and a pipeline.
 
@@ -66,11 +75,26 @@ def trusted_regex(url: str) -> str:
 
 
 def connector(
-    name: str, url: str, *, model: str, api_key: str, description: str, read_timeout_seconds: int = READ_TIMEOUT_SECONDS
+    name: str,
+    url: str,
+    *,
+    model: str,
+    api_key: str,
+    description: str,
+    read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
+    by_field: bool = False,
 ) -> Json:
-    """Return the body of POST /_plugins/_ml/connectors/_create; without a model the gateway uses its default one."""
+    """Return the body of POST /_plugins/_ml/connectors/_create; without a model the gateway uses its default one.
+
+    Args:
+        by_field: for the ml_inference processor, which needs the answer as it is.
+    """
     deadline_ms = read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS
-    request = _REQUEST.replace("MODEL", '"model": "${parameters.model}", ' if model else "").replace("DEADLINE", str(deadline_ms))
+    request = (
+        (_BY_FIELD_REQUEST if by_field else _REQUEST)
+        .replace("MODEL", '"model": "${parameters.model}", ' if model else "")
+        .replace("DEADLINE", str(deadline_ms))
+    )
     return {
         "name": name,
         "description": description,
@@ -90,9 +114,8 @@ def connector(
                 "url": url,
                 "headers": {"Authorization": "Bearer ${credential.api_key}", "Content-Type": "application/json"},
                 "request_body": request,
-                "pre_process_function": "connector.pre_process.cohere.rerank",
-                "post_process_function": "connector.post_process.cohere.rerank",
             }
+            | ({} if by_field else _COHERE)
         ],
     }
 
@@ -125,10 +148,61 @@ def pipeline(
             "ignore_failure": ignore_failure,
         }
     }
-    body: Json = {"description": description, "response_processors": [rerank]}
-    if has_oversample and oversample > 1:
+    return _with_window([rerank], oversample if has_oversample else 1, description)
+
+
+def _with_window(processors: list[Json], oversample: float, description: str) -> Json:
+    body: Json = {"description": description, "response_processors": processors}
+    if oversample > 1:
         body["request_processors"] = [{"oversample": {"tag": "slimrank", "sample_factor": oversample}}]
-        body["response_processors"] = [rerank, {"truncate_hits": {"tag": "slimrank"}}]
+        body["response_processors"] = [*processors, {"truncate_hits": {"tag": "slimrank"}}]
+    return body
+
+
+def by_field_pipeline(
+    model_id: str,
+    *,
+    field: str,
+    query_path: str,
+    oversample: float,
+    description: str,
+    ignore_failure: bool = True,
+    has_oversample: bool = True,
+) -> Json:
+    """Return the body of a pipeline that needs no `ext` and keeps the first-stage score, as `previous_score`.
+
+    Args:
+        field: the one field to judge; ml_inference passes its values of all hits in one call.
+        query_path: where every search has its text, such as query.match.title.query.
+    """
+    inference = {
+        "ml_inference": {
+            "tag": "slimrank",
+            "model_id": model_id,
+            "function_name": "REMOTE",
+            "model_config": {},
+            "input_map": [{"documents": field, "query": f"$._request.{query_path}"}],
+            "output_map": [{SCORE_FIELD: "scores[*]"}],
+            "full_response_path": False,
+            "one_to_one": False,
+            "override": True,
+            "ignore_missing": False,
+            "ignore_failure": ignore_failure,
+        }
+    }
+    by_field = {"target_field": SCORE_FIELD, "remove_target_field": True, "keep_previous_score": True}
+    rerank = {"rerank": {"tag": "slimrank", "by_field": by_field, "ignore_failure": ignore_failure}}
+    return _with_window([inference, rerank], oversample if has_oversample else 1, description)
+
+
+def at_path(path: str, text: str) -> Json:
+    """Return a search body with a text at a dotted path."""
+    *parents, last = path.split(".")
+    body: Json = {}
+    inner = body
+    for name in parents:
+        inner = inner.setdefault(name, {})
+    inner[last] = text
     return body
 
 
@@ -139,6 +213,11 @@ def search(query: str, field: str, *, size: int = 2) -> Json:
         "size": size,
         "ext": {"rerank": {"query_context": {"query_text": query}}},
     }
+
+
+def by_field_predict(query: str, documents: list[str]) -> Json:
+    """Return the body of POST /_plugins/_ml/models/MODEL_ID/_predict for a connector made for ml_inference."""
+    return {"parameters": {"query": query, "documents": documents}}
 
 
 def predict(query: str, documents: list[str]) -> Json:

@@ -15,8 +15,8 @@ from rich.text import Text
 from connector import elasticsearch, opensearch
 from connector.bodies import READ_TIMEOUT_SECONDS
 from connector.check import check as check_installation
-from connector.check import deep as look_for_traps
 from connector.cluster import Cluster, open_cluster
+from connector.deep import deep as look_for_traps
 from connector.findings import Finding
 from connector.roles import install_roles, remove_roles
 from slimrank.errors import ConfigError
@@ -132,6 +132,7 @@ def install_opensearch(
     api_key: ApiKey = None,
     oversample: Annotated[float, typer.Option(min=1.0, help="Rerank so many times the page; 1 reranks the page alone.")] = 5.0,
     read_timeout: Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")] = READ_TIMEOUT_SECONDS,
+    query_path: Annotated[str, typer.Option(help="Where every search has its text, such as query.match.title.query: then it needs no ext.rerank, and keeps its first-stage score.")] = "",
     replace: Replace = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -152,6 +153,7 @@ def install_opensearch(
         oversample,
         read_timeout,
         replace,
+        query_path,
     )
     with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
         _Out(as_json).lines(opensearch.install(cluster, plan), cluster)

@@ -10,6 +10,7 @@ Version = tuple[int, int]
 
 PIPELINES_SINCE: Version = (2, 12)
 """The rerank processor, oversample and truncate_hits."""
+BY_FIELD_SINCE: Version = (2, 18)
 PRIVATE_IP_SINCE: Version = (2, 15)
 PRIVATE_REGEX_SINCE: Version = (3, 7)
 
@@ -64,8 +65,8 @@ def read_facts(cluster: Cluster) -> Facts:
     )
 
 
-def require_reranking(facts: Facts) -> None:
-    """Make sure that a search pipeline of this cluster can call a reranker.
+def require_reranking(facts: Facts, *, by_field: bool = False) -> None:
+    """Make sure that a search pipeline of this cluster can call a reranker, `by_field` through ml_inference.
 
     Raises:
         PipelineNotInstalled: it cannot; the message says what is missing and what else to do.
@@ -76,6 +77,10 @@ def require_reranking(facts: Facts) -> None:
         )
     if facts.version < PIPELINES_SINCE:
         raise PipelineNotInstalled(f"this is {facts.name}; the rerank processor came with 2.12, so upgrade, or {_ELSEWHERE}")
+    if by_field and (facts.version < BY_FIELD_SINCE or (facts.plugins and "ml_inference" not in facts.processors)):
+        raise PipelineNotInstalled(
+            f"this {facts.name} has no ml_inference with by_field, which came with 2.18; leave --query-path out"
+        )
     missing = [
         plugin
         for plugin, there in (

@@ -20,7 +20,7 @@ from connector import bodies
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts, require_reranking
 from connector.trust import Undo, distrust, trust
-from slimrank.errors import EngineError, EngineRefused, EngineUnavailable, PipelineNotInstalled
+from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable, PipelineNotInstalled
 
 Json = dict[str, Any]
 
@@ -37,6 +37,8 @@ class Plan:
         model: what the gateway is asked for, where it serves several.
         fields: of a hit, joined without a separator by OpenSearch; one field is best.
         oversample: how many times the page is fetched and reranked.
+        query_path: where every search has its text; then searches need no `ext`, one field is judged, and a hit keeps
+            its first-stage score as `previous_score`.
     """
 
     gateway: str
@@ -48,6 +50,7 @@ class Plan:
     oversample: float = 5.0
     read_timeout_seconds: int = bodies.READ_TIMEOUT_SECONDS
     replace: bool = False
+    query_path: str = ""
 
     @property
     def pipeline_name(self) -> str:
@@ -80,9 +83,21 @@ def _parse_description(text: str) -> tuple[str, Undo]:
     return noted[1], Undo(**json.loads(base64.urlsafe_b64decode(noted[2] + "=" * (-len(noted[2]) % 4))))
 
 
+def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: str) -> Json:
+    return bodies.connector(
+        name,
+        url,
+        model=plan.model,
+        api_key=api_key,
+        description=description,
+        read_timeout_seconds=plan.read_timeout_seconds,
+        by_field=bool(plan.query_path),
+    )
+
+
 def _spec(plan: Plan, url: str) -> str:
     """Fingerprint what the connector does; the key is left out, since a hash of a short secret gives it away."""
-    body = bodies.connector("", url, model=plan.model, api_key="", description="", read_timeout_seconds=plan.read_timeout_seconds)
+    body = _connector(plan, url, name="", api_key="", description="")
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -141,7 +156,9 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
         bodies.require_name(name)
     url = bodies.rerank_url(plan.gateway)
     found = read_facts(cluster)
-    require_reranking(found)
+    require_reranking(found, by_field=bool(plan.query_path))
+    if plan.query_path and len(plan.fields) != 1:
+        raise ConfigError(f"with a query path one field is judged, found {len(plan.fields)}; give --field once")
     present = _pipeline_of_ours(cluster, plan.pipeline_name)
     old = find_installation(cluster, plan.name)
     change = trust(cluster, found, url)
@@ -169,10 +186,7 @@ def _make(
     cluster: Cluster, found: Facts, plan: Plan, url: str, description: str, present: Json | None, old: Installation | None
 ) -> list[str]:
     """Make connector, model and pipeline; on an error take back what was made and pass the error on."""
-    body = bodies.connector(
-        plan.name, url, model=plan.model, api_key=plan.api_key, description=description,
-        read_timeout_seconds=plan.read_timeout_seconds,
-    )  # fmt: skip
+    body = _connector(plan, url, name=plan.name, api_key=plan.api_key, description=description)
     connector_id = cluster.write("POST", "/_plugins/_ml/connectors/_create", body)["connector_id"]
     made = Installation(connector_id, url, "", Undo())
     try:
@@ -197,9 +211,15 @@ def _next_name(name: str, taken: list[str]) -> str:
 
 
 def _put_pipeline(cluster: Cluster, found: Facts, plan: Plan, present: Json | None, model_id: str) -> list[str]:
-    wanted = bodies.pipeline(
-        model_id, fields=plan.fields, oversample=plan.oversample, description=MARK, has_oversample=found.has_oversample
-    )
+    if plan.query_path:
+        wanted = bodies.by_field_pipeline(
+            model_id, field=plan.fields[0], query_path=plan.query_path, oversample=plan.oversample, description=MARK,
+            has_oversample=found.has_oversample,
+        )  # fmt: skip
+    else:
+        wanted = bodies.pipeline(
+            model_id, fields=plan.fields, oversample=plan.oversample, description=MARK, has_oversample=found.has_oversample
+        )
     if present == wanted:
         return [f"pipeline {plan.pipeline_name}: as wanted"]
     cluster.write("PUT", f"/_search/pipeline/{plan.pipeline_name}", wanted)

@@ -9,6 +9,7 @@ from typing import Any
 
 from connector.facts import Facts
 from connector.findings import Finding
+from connector.judges import judges_of, sample_factor
 from connector.query_text import find_query_text
 from connector.trust import host_of
 
@@ -20,29 +21,15 @@ _MAX_PATH = 1000
 _DEFAULT_MAX_RESULT_WINDOW = 10_000
 
 
-def rerank_processors(pipeline: Json) -> list[Json]:
-    """Return the rerank processors of a pipeline that call a model."""
-    processors = [processor["rerank"] for processor in pipeline.get("response_processors", []) if "rerank" in processor]
-    return [processor for processor in processors if "ml_opensearch" in processor]
-
-
 def document_fields(pipeline: Json) -> list[str]:
     """Return the fields that the pipeline judges."""
-    return [
-        field for processor in rerank_processors(pipeline) for field in processor.get("context", {}).get("document_fields", [])
-    ]
-
-
-def sample_factor(pipeline: Json) -> float:
-    """Return how many times the page is fetched."""
-    factors = [part["oversample"]["sample_factor"] for part in pipeline.get("request_processors", []) if "oversample" in part]
-    return float(factors[0]) if factors else 1.0
+    return [field for judge in judges_of(pipeline) for field in judge.fields]
 
 
 def pipeline_traps(facts: Facts, pipeline: Json) -> list[Finding]:
     """Look at a search pipeline."""
     found, fields = [], document_fields(pipeline)
-    if len(rerank_processors(pipeline)) > 1:
+    if len(judges_of(pipeline)) > 1:
         found.append(
             Finding("two rerankers", "fault", "the second rerank processor fails: the first takes the query text away",
                     "keep one; a cheap first pass belongs in the gateway")
@@ -58,7 +45,7 @@ def pipeline_traps(facts: Facts, pipeline: Json) -> list[Finding]:
                 "nested fields", "fault", f"{facts.name} reads {', '.join(dotted)} as empty; 3.6 can", "judge a top-level field"
             )
         )
-    if any(not processor.get("ignore_failure") for processor in rerank_processors(pipeline)):
+    if any(not judge.fails_soft for judge in judges_of(pipeline)):
         found.append(
             Finding("loud failures", "warning", "a failing reranker fails the search", "set ignore_failure: run install again")
         )
@@ -181,8 +168,9 @@ def _matches(field: str, pattern: str) -> bool:
 
 def body_traps(body: Json, pipeline: Json) -> list[Finding]:
     """Look at a search body that is to go through the pipeline."""
-    found = _context_traps(body)
-    if body.get("size") == 0:
+    paths = [judge.query_path for judge in judges_of(pipeline) if judge.query_path]
+    found = _path_traps(body, paths[0]) if paths else _context_traps(body)
+    if body.get("size") == 0 and not paths:
         found.append(
             Finding(
                 "size 0", "fault", "a search without hits is refused by the reranker (400)", "send it with search_pipeline=_none"
@@ -246,6 +234,13 @@ def _context_traps(body: Json) -> list[Finding]:
             Finding("placeholder", "warning", "ML Commons fills ${parameters.*} in a query as if it were its own", "leave ${ out")
         ]
     return []
+
+
+def _path_traps(body: Json, path: str) -> list[Finding]:
+    if isinstance(_at(body, path), str):
+        return []
+    words = f"the pipeline reads the query's text at {path}, where this search has none: it is not reranked"
+    return [Finding("query path", "fault", words, "send every search in that shape, or install without --query-path")]
 
 
 def _at(body: Json, path: str) -> Any:

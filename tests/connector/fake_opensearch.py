@@ -25,7 +25,8 @@ def overlap_gateway(payload: Json) -> tuple[int, str]:
     words = set(payload["query"].lower().split())
     scores = [float(len(words & set(document.lower().split()))) for document in payload["documents"]]
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
-    return 200, json.dumps({"results": [{"index": index, "relevance_score": scores[index]} for index in order]})
+    results = [{"index": index, "relevance_score": scores[index]} for index in order]
+    return 200, json.dumps({"results": results, "scores": scores})
 
 
 class Refused(Exception):
@@ -85,6 +86,7 @@ class FakeOpenSearch:
             ("GET", r"/_plugins/_ml/models/(\w+)", lambda id, body: self.models[id]),
             ("GET", r"/_plugins/_ml/tasks/(\w+)", self._task),
             ("POST", r"/_plugins/_ml/_predict/text_similarity/(\w+)", self._predict),
+            ("POST", r"/_plugins/_ml/models/(\w+)/_predict", self._predict_as_is),
             ("GET", r"/_search/pipeline/([\w-]+)", self._get_pipeline),
             ("PUT", r"/_search/pipeline/([\w-]+)", self._put_pipeline),
             ("DELETE", r"/_search/pipeline/([\w-]+)", lambda id, body: self.pipelines.pop(id) and {"acknowledged": True}),
@@ -110,7 +112,7 @@ class FakeOpenSearch:
     def _nodes(self, body: Json) -> Json:
         requests, responses = ["filter_query"], ["rename_field"]
         if self.has_ml:
-            responses.append("rerank")
+            responses += ["rerank", "ml_inference"]
         if self.has_oversample:
             requests.append("oversample")
             responses.append("truncate_hits")
@@ -228,7 +230,18 @@ class FakeOpenSearch:
         tensors = [{"name": "similarity", "data_type": "FLOAT32", "shape": [1], "data": [score]} for score in scores]
         return {"inference_results": [{"output": tensors, "status_code": 200}]}
 
+    def _predict_as_is(self, id: str, body: Json) -> Json:
+        return {
+            "inference_results": [
+                {"output": [{"name": "response", "dataAsMap": json.loads(self._call(id, **body["parameters"]))}]}
+            ]
+        }
+
     def _scores(self, id: str, query: str, documents: list[str]) -> list[float]:
+        return self._read_scores(self._call(id, query, documents), len(documents))
+
+    def _call(self, id: str, query: str, documents: list[str]) -> str:
+        """Render the request, ask the gateway, and return the text of its answer."""
         if id not in self.models:
             raise Refused(404, f"Failed to find model: {id}", "status_exception")
         if not documents:
@@ -254,7 +267,7 @@ class FakeOpenSearch:
             raise Refused(500, "Error communicating with remote model: Read timed out", "status_exception") from error
         if status >= 400:
             raise Refused(status, f"Error from remote service: {text}", "status_exception")
-        return self._read_scores(text, len(documents))
+        return text
 
     def _read_scores(self, text: str, expected: int) -> list[float]:
         """Read as the Cohere post-processing function does."""
@@ -314,7 +327,7 @@ class FakeOpenSearch:
         return {name: self.pipelines[name]}
 
     def _put_pipeline(self, name: str, body: Json) -> Json:
-        known = {"filter_query", "rename_field"} | ({"rerank"} if self.has_ml else set())
+        known = {"filter_query", "rename_field"} | ({"rerank", "ml_inference"} if self.has_ml else set())
         known |= {"oversample", "truncate_hits"} if self.has_oversample else set()
         for kind in ("request_processors", "response_processors"):
             for processor in body.get(kind, []):
@@ -333,17 +346,18 @@ class FakeOpenSearch:
         for processor in pipeline.get("response_processors", []):
             if "truncate_hits" in processor:
                 hits = hits[:size]
-            if "rerank" not in processor:
-                continue
+            ((kind, options),) = processor.items()
+            step = {"ml_inference": self._infer, "rerank": self._sort if "by_field" in options else self._rerank}.get(kind)
             try:
-                hits = self._rerank(hits, processor["rerank"], body)
+                hits = step(hits, options, body) if step else hits
             except Refused:
-                if not processor["rerank"].get("ignore_failure"):
+                if not options.get("ignore_failure"):
                     raise
         return {"hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
 
     def _first_stage(self, name: str, body: Json) -> list[Json]:
-        ((field_name, clause),) = body["query"]["match"].items()
+        ((kind, clause),) = body["query"].items()
+        field_name, clause = next(iter(clause.items())) if kind == "match" else ("text", clause)
         words = set((clause["query"] if isinstance(clause, dict) else clause).lower().split())
         hits = []
         for id, source in self._index(name)["documents"].items():
@@ -364,3 +378,27 @@ class FakeOpenSearch:
         scores = self._scores(processor["ml_opensearch"]["model_id"], query, documents)
         rescored = [{**hit, "_score": score} for hit, score in zip(hits, scores, strict=True)]
         return sorted(rescored, key=lambda hit: -hit["_score"])
+
+    def _infer(self, hits: list[Json], processor: Json, body: Json) -> list[Json]:
+        """Call the model once with one field of all hits, and give each hit the answer's value at its own place."""
+        if not hits:
+            return hits
+        (inputs,), ((target, path),) = processor["input_map"], processor["output_map"][0].items()
+        query: Any = body
+        for name in inputs["query"].removeprefix("$._request.").split("."):
+            query = query.get(name) if isinstance(query, dict) else None
+        if not isinstance(query, str) or any(inputs["documents"] not in hit["_source"] for hit in hits):
+            raise Refused(400, "cannot find field in the hits or the request")
+        answer = json.loads(self._call(processor["model_id"], query, [hit["_source"][inputs["documents"]] for hit in hits]))
+        values = answer[path.removesuffix("[*]")]
+        return [{**hit, "_source": {**hit["_source"], target: value}} for hit, value in zip(hits, values, strict=True)]
+
+    def _sort(self, hits: list[Json], processor: Json, body: Json) -> list[Json]:
+        target = processor["by_field"]["target_field"]
+        if any(target not in hit["_source"] for hit in hits):
+            raise Refused(400, f"there is no field {target} in a hit")
+        sorted_hits = []
+        for hit in sorted(hits, key=lambda hit: -hit["_source"][target]):
+            source = {key: value for key, value in hit["_source"].items() if key != target}
+            sorted_hits.append({**hit, "_score": hit["_source"][target], "_source": {**source, "previous_score": hit["_score"]}})
+        return sorted_hits

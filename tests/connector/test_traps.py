@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from connector import bodies
-from connector.check import deep
 from connector.cli import app
 from connector.cluster import Cluster
+from connector.deep import deep
 from connector.facts import Facts
 from connector.opensearch import Plan, install
 from connector.traps import body_traps, connector_traps, field_type, index_traps, model_traps, msearch_traps, pipeline_traps
