@@ -25,7 +25,7 @@ from torch import Tensor
 
 from slimrank.errors import ConfigError
 from slimrank.prompt import SLIMRANK, PromptEncoder
-from training import losses
+from training import losses, parallel
 from training.config import FinegrainedConfig, LossConfig
 from training.data import Group, drop_false_negatives, read_groups
 from training.model import GroupScorer, load_model, tokenizer_file
@@ -47,7 +47,7 @@ def train(config: FinegrainedConfig) -> Path:
     torch.manual_seed(config.seed)
     groups = read_groups(config.groups)
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(config.model.base))))
-    model = load_model(config.model)
+    model = load_model(config.model).to(parallel.state().device)
     scorer = GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id).train()
     stepper = Stepper(model, config.optimizer, config.steps)
     first_step = stepper.resume(config.output)
@@ -57,7 +57,8 @@ def train(config: FinegrainedConfig) -> Path:
         for step in range(first_step + 1, config.steps + 1):
             started = time.monotonic()
             values = _step(step, groups, encoder, scorer, stepper, config, teacher)
-            run_log.write(step, {**values, "seconds": round(time.monotonic() - started, 3)})
+            if parallel.state().is_main_process:
+                run_log.write(step, {**values, "seconds": round(time.monotonic() - started, 3)})
             if time.monotonic() - last_saved > config.checkpoint_minutes * 60:
                 stepper.save(step, config)
                 last_saved = time.monotonic()
@@ -134,11 +135,13 @@ def _step(
     teacher: Teacher | None,
 ) -> dict[str, float | str | None]:
     per_step = config.optimizer.groups_per_step
-    visited = group_order(len(groups), step * per_step, config.seed)[-per_step:]
+    here = parallel.state()
+    order = group_order(len(groups), step * per_step * here.num_processes, config.seed)
+    visited = order[-per_step * here.num_processes :][here.process_index :: here.num_processes]
     values: dict[str, float | str | None] = {}
     total = 0.0
     for visit, index in enumerate(visited):
-        draw = random.Random(f"{config.seed}-{step}-{visit}")
+        draw = random.Random(f"{config.seed}-{step}-{visit * here.num_processes + here.process_index}")
         group, cut = groups[index], draw.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
         if step <= config.easy_start.steps:
             group, cut = with_strangers(group, groups, config.easy_start.strangers, draw), config.easy_start.document_tokens

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from training import checkpoint
+from training import checkpoint, parallel
 from training.config import OptimizerConfig, StageConfig
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Stepper:
         for master, weight in zip(self.masters, self._weights, strict=True):
             master.grad = None if weight.grad is None else weight.grad.float() / self.config.groups_per_step
             weight.grad = None
+        parallel.average_gradients(self.masters)
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters, self.config.max_gradient_norm))
         self.optimizer.step()
         self.write_back()
@@ -53,10 +54,13 @@ class Stepper:
                 weight.copy_(master)
 
     def save(self, step: int, config: StageConfig) -> Path:
-        """Write a checkpoint after ``step`` and return its folder."""
+        """Write a checkpoint after ``step`` and return its folder; of several processes the first one writes."""
+        place = config.output / f"{checkpoint.PREFIX}{step:06d}"
+        if not parallel.state().is_main_process:
+            return place
         state = checkpoint.optimizer_state(self.optimizer, self.names, self.masters)
         progress = {"config": json.loads(config.model_dump_json())}
-        place = checkpoint.save_checkpoint(config.output, step, self.model, state, progress, keep=config.keep_checkpoints)
+        checkpoint.save_checkpoint(config.output, step, self.model, state, progress, keep=config.keep_checkpoints)
         log.info("checkpoint path=%s step=%d", place, step)
         return place
 
