@@ -33,7 +33,8 @@ test: setup ## Fetch what the tests use and run every test this machine can
 
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra export --extra train --extra serve --extra connect --extra audit --extra dev pyproject.toml -o requirements/dev.txt
+		--extra export --extra train --extra serve --extra connect --extra audit \
+		--extra haystack --extra langchain --extra llamaindex --extra pyterrier --extra rerankers --extra dev pyproject.toml -o requirements/dev.txt
 	for extra in export serve; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--constraint requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
 
