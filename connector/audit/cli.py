@@ -211,8 +211,10 @@ def _print(found: Json, folder: Path) -> None:
     counts = found["queries"]
     style = _STYLES[found["verdict"]]
     out.print(Text.assemble((found["verdict"].upper(), style), f"  {counts['changed']} of {counts['asked']} queries changed"))
-    for finding in found["findings"]:
-        if finding["outcome"] in ("warn", "fail"):
+    said: set[str] = set()
+    for finding in sorted(found["findings"], key=lambda finding: finding["outcome"]):
+        if finding["outcome"] in ("warn", "fail") and finding["message"] not in said:
+            said.add(finding["message"])
             out.print(Text.assemble((f"  {finding['outcome']}: ", _STYLES[finding["outcome"]]), finding["message"]))
     for cause in found["causes"]["causes"][:3]:
         examples = f" ({cause['examples'][0]})" if cause["examples"] else ""

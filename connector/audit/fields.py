@@ -45,7 +45,8 @@ def compared_fields(spec: Spec) -> list[str] | None:
 
 def shown_fields(spec: Spec) -> list[str] | None:
     """Return the fields that judges and readers see."""
-    return spec.text_fields or compared_fields(spec)
+    named = [name.partition("^")[0] for name in spec.before.fields or ()]
+    return spec.text_fields or (named if named and not any("*" in name for name in named) else compared_fields(spec))
 
 
 def under(path: str, fields: Sequence[str] | None) -> bool:

@@ -10,8 +10,10 @@ from markupsafe import Markup
 from connector.audit import plots
 from connector.audit.folder import Folder
 from connector.audit.spec import Json
+from connector.audit.verdict import show
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_ORDER = ("fail", "warn", "pass", "not measured")
 
 
 def to_html(report: Json, folder: Folder) -> str:
@@ -20,12 +22,19 @@ def to_html(report: Json, folder: Folder) -> str:
         loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    filters: dict[str, Callable[..., str]] = {"signed": _signed, "number": _number, "percent": _percent, "move": _move}
+    filters: dict[str, Callable[..., str]] = {
+        "signed": _signed,
+        "number": _number,
+        "percent": _percent,
+        "move": _move,
+        "show": _show,
+    }
     environment.filters.update(filters)
     timings = folder.read("timings.json")
     sweep = folder.read("sweep.json") if folder.has("sweep.json") else None
     page: str = environment.get_template("report.html").render(
         report=report,
+        findings=sorted(report["findings"], key=lambda finding: _ORDER.index(finding["outcome"])),
         timings=timings,
         sweep=sweep,
         plots={name: Markup(svg) for name, svg in _plots(report, sweep).items()},
@@ -41,7 +50,8 @@ def headline(report: Json) -> str:
     worst = [finding for finding in report["findings"] if finding["outcome"] == report["verdict"]]
     counts = report["queries"]
     if report["verdict"] != "pass" and worst:
-        return str(worst[0]["message"]) + "."
+        message = str(worst[0]["message"])
+        return f"{message[0].upper() if not message.startswith('n') else message[0]}{message[1:]}."
     if not counts["changed"]:
         return f"Nothing changed: all {counts['asked']} queries have the same top {report['k']}, in the same order."
     return f"{counts['changed']} of {counts['asked']} queries changed, and no rule calls that worse."
@@ -76,6 +86,10 @@ def _number(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _show(value: float | None, measure: str) -> str:
+    return "-" if value is None else show(measure, value)
 
 
 def _percent(value: float | None) -> str:

@@ -81,7 +81,7 @@ def waterfall(values: Sequence[float], *, title: str, axis: str) -> str:
 
 def interval(difference: float, low: float, high: float, reach: float) -> str:
     """Draw a difference with its interval on a scale from -reach to reach."""
-    width, height = 160, 22
+    width, height = 120, 22
     middle, scale = width / 2, (width / 2 - 4) / (reach or 1)
     kind = "loss" if high < 0 else "gain" if low > 0 else "bar"
     drawn = _line(middle, 2, middle, height - 2, "axis")

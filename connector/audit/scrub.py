@@ -17,7 +17,7 @@ _PATTERNS = (
     r"[\w.+-]+@[\w-]+\.[\w.-]+",  # e-mail
     r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b",  # IBAN
     r"\b(?:\d[ -]?){13,19}\b",  # card numbers
-    r"(?<![\w.-])\+?(?:\(?\d{2,5}\)?[ ./-]){2,5}\d{2,5}(?![\w-])",  # phone numbers in groups
+    r"(?<![\w.-])\+?(?:\(?\d{2,5}\)?[ ./-]){2,5}\d{2,8}(?![\w-])",  # phone numbers in groups
     r"(?<!\w)\+\d{9,15}\b",  # phone numbers in one piece
     r"\b\d{3}-\d{2}-\d{4}\b",  # social security
     r"\b(?:\d{1,3}\.){3}\d{1,3}\b",  # IPv4

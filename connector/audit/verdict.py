@@ -1,6 +1,5 @@
 """Pass, warn or fail: the rules of the specification against what was measured, each with its reason in words."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -51,13 +50,12 @@ def _apply(rule: Rule, paired: Mapping[str, Paired], scalars: Mapping[str, float
     if isnan(value):
         return Finding(name, "not measured", f"{rule.measure} was not measured")
     if rule.unless_judged and judged_share >= 0.5:
-        return Finding(
-            name, "pass", f"{rule.measure} {value:.4g}; judgments decide, they speak for {judged_share:.0%} of the changes"
-        )
+        words = f"{in_words(rule.measure, value)}; judgments decide, they speak for {judged_share:.0%} of the changes"
+        return Finding(name, "pass", words)
     fired = (rule.above is not None and value > rule.above + _ALMOST_ZERO) or (
         rule.below is not None and value < rule.below - _ALMOST_ZERO
     )
-    return Finding(name, rule.then if fired else "pass", f"{rule.measure} is {value:.4g}")
+    return Finding(name, rule.then if fired else "pass", in_words(rule.measure, value))
 
 
 def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
@@ -66,9 +64,9 @@ def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
     p_value = pair.p_worse if rule.drop is not None else pair.p_better
     beyond = worse > limit + _ALMOST_ZERO
     fired = beyond and (not rule.significant or p_value <= LEVEL)
-    words = (
-        f"{pair.measure} changed by {pair.difference:+.4f} (95% interval {pair.low:+.4f} to {pair.high:+.4f}, p {p_value:.4f})"
-    )
+    verb = "fell" if pair.difference < 0 else "rose" if pair.difference > 0 else "stayed as it was"
+    by = f" by {abs(pair.difference):.4f}" if pair.difference else ""
+    words = f"{pair.measure} {verb}{by} (95% interval {pair.low:+.4f} to {pair.high:+.4f}, p {p_value:.4f})"
     if beyond and not fired:
         words += "; chance explains that"
     return (rule.then if fired else "pass"), words
@@ -81,4 +79,30 @@ def words_of(rule: Rule) -> str:
     if limit == 0 and rule.drop is not None:
         return f"{rule.then} if {rule.measure} drops{', significantly' if rule.significant else ''}"
     tail = (", significantly" if rule.significant else "") + (", unless judged" if rule.unless_judged else "")
-    return f"{rule.then} if {rule.measure} {words} {json.dumps(limit)}{tail}"
+    return f"{rule.then} if {rule.measure} {words} {limit:g}{tail}"
+
+
+COUNTS = ("failed queries", "golden broken", "documents lost", "documents new", "documents changed")
+SHARES = ("changed", "newly empty", "newly found")
+
+
+def show(measure: str, value: float) -> str:
+    """Return a measure's value as people read it: a count, a share in percent, or four digits."""
+    return f"{value:,.0f}" if measure in COUNTS else f"{value:.2%}" if measure in SHARES else f"{value:.4g}"
+
+
+def in_words(measure: str, value: float) -> str:
+    """Return a measure and its value as a sentence."""
+    match measure:
+        case "golden broken":
+            return f"{value:.0f} golden {'query is' if value == 1 else 'queries are'} broken"
+        case "newly empty" | "newly found":
+            return f"{value:.2%} of the traffic is {measure}"
+        case "failed queries":
+            return f"the new side refuses {value:.0f} queries that the old one answers"
+        case "documents lost" | "documents new" | "documents changed":
+            return f"{value:,.0f} documents are {measure.removeprefix('documents ')}"
+        case "detectable nDCG":
+            return f"a drop of nDCG below {value:.4f} would probably go unseen; ask more queries to see smaller ones"
+        case _:
+            return f"{measure} is {value:.4g}"

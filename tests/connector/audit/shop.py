@@ -149,7 +149,7 @@ class Index:
         id_of: Any = lambda product: product["sku"],
     ) -> "Index":
         """Create and fill the index."""
-        self.http.delete(f"/{self.name}")
+        self.clear()
         self.http.put(f"/{self.name}", json={"settings": settings, "mappings": mappings}).raise_for_status()
         if products:
             self.put(products, id_of=id_of)
@@ -178,7 +178,11 @@ class Index:
         parsed: dict[str, Any] = answer.json()
         return parsed
 
-    def drop(self) -> None:
-        """Remove the index."""
+    def clear(self) -> None:
+        """Remove the index, to be made again."""
         self.http.delete(f"/{self.name}")
+
+    def drop(self) -> None:
+        """Remove the index for good."""
+        self.clear()
         self.http.close()

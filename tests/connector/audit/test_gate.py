@@ -1,0 +1,176 @@
+"""The gate: the alias moves only on a pass that still holds, in one step, with a way back; `_reindex` is counted."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from connector.audit.cli import app
+from connector.audit.spec import Spec
+from tests.connector.audit.auditing import WITHOUT_STEMS, shop_spec
+from tests.connector.audit.shop import MAPPINGS, SETTINGS, Index, Shop, make_shop
+from tests.nodes.engine import Engine
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return make_shop(products=200, queries=30)
+
+
+@pytest.fixture
+def before(opensearch: Engine, shop: Shop) -> Iterator[Index]:
+    index = Index(opensearch.url, "shop_v1").make(shop.products)
+    index.call("PUT", "/_alias/shop", {"filter": {"range": {"stock": {"gte": 0}}}})
+    yield index
+    index.drop()
+
+
+@pytest.fixture
+def after(opensearch: Engine) -> Iterator[Index]:
+    index = Index(opensearch.url, "shop_v2")
+    yield index
+    index.drop()
+
+
+def write_spec(tmp_path: Path, shop: Shop, url: str, **others: Any) -> Path:
+    spec: Spec = shop_spec(tmp_path, shop, url, {"index": "shop_v2"}, **others)
+    path = tmp_path / "audit.yaml"
+    path.write_text(yaml.safe_dump(json.loads(spec.model_dump_json(exclude_none=True))))
+    return path
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output + (
+        f"{type(result.exception).__name__}: {result.exception}" if result.exception else ""
+    )
+
+
+def alias_of(index: Index) -> list[str]:
+    return sorted(index.http.get("/_alias/shop").json())
+
+
+def test_a_pass_moves_the_alias_and_prints_a_way_back_that_works(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products)
+    code, output = invoke(
+        "gate", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a", "--then", "swap", "--alias", "shop"
+    )
+    assert (code, alias_of(before)) == (0, ["shop_v2"])
+    assert before.http.get("/_alias/shop").json()["shop_v2"]["aliases"]["shop"] == {"filter": {"range": {"stock": {"gte": 0}}}}
+    assert before.http.head("/shop_v1").status_code == 200
+    words = shlex.split(next(line for line in output.splitlines() if line.startswith("curl")))
+    httpx.post(words[3], json=json.loads(words[-1])).raise_for_status()
+    assert alias_of(before) == ["shop_v1"]
+
+
+def test_a_dry_run_moves_nothing(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products)
+    spec = write_spec(tmp_path, shop, before.url)
+    code, output = invoke("gate", spec, "--out", tmp_path / "a", "--then", "swap", "--alias", "shop", "--dry-run")
+    assert (code, alias_of(before)) == (0, ["shop_v1"])
+    assert '"must_exist": true' in output
+
+
+def test_a_failure_moves_nothing_and_exits_with_two(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products[::2], WITHOUT_STEMS)
+    spec = write_spec(tmp_path, shop, before.url)
+    code, output = invoke("gate", spec, "--out", tmp_path / "a", "--then", "swap", "--alias", "shop")
+    assert (code, alias_of(before)) == (2, ["shop_v1"])
+    assert "was not moved" in output
+    assert "documents are missing" in output
+
+
+def test_a_warning_exits_with_one(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make([{**product, "text": product["text"] + " ."} for product in shop.products])
+    code, output = invoke("gate", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a")
+    assert code == 1, output
+    assert "200 documents are changed" in output
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_side_that_changed_since_the_audit_stops_the_swap(
+    side: str, before: Index, after: Index, shop: Shop, tmp_path: Path
+) -> None:
+    after.make(shop.products)
+    spec = write_spec(tmp_path, shop, before.url)
+    assert invoke("gate", spec, "--out", tmp_path / "a")[0] == 0
+    {"before": before, "after": after}[side].put([{**shop.products[0], "stock": 999}])
+    code, output = invoke("gate", spec, "--out", tmp_path / "a", "--then", "swap", "--alias", "shop")
+    assert (code != 0, alias_of(before)) == (True, ["shop_v1"])
+    assert "changed since" in output
+
+
+def test_an_alias_that_is_not_there_is_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products)
+    spec = write_spec(tmp_path, shop, before.url)
+    _, output = invoke("gate", spec, "--out", tmp_path / "a", "--then", "swap", "--alias", "no_such")
+    assert "there is no alias no_such" in output
+
+
+def test_more_replicas_after_the_audit_do_not_void_it(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products)
+    spec = write_spec(tmp_path, shop, before.url)
+    assert invoke("gate", spec, "--out", tmp_path / "a")[0] == 0
+    after.call("PUT", "/_settings", {"index": {"number_of_replicas": 1, "refresh_interval": "30s"}})
+    assert invoke("gate", spec, "--out", tmp_path / "a", "--then", "swap", "--alias", "shop")[0] == 0
+    assert alias_of(before) == ["shop_v2"]
+
+
+def test_reindex_copies_counts_and_audits(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    body = tmp_path / "index.json"
+    body.write_text(json.dumps({"settings": SETTINGS, "mappings": MAPPINGS}))
+    after.clear()
+    spec = write_spec(tmp_path, shop, before.url)
+    code, output = invoke("reindex", spec, "--out", tmp_path / "a", "--create", body, "--slices", "2")
+    assert code == 0, output
+    assert "200 documents copied" in output
+    assert json.loads((tmp_path / "a" / "report.json").read_text())["content"]["same"]
+
+
+def test_reindex_into_nothing_says_what_to_do(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.clear()
+    _, output = invoke("reindex", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a")
+    assert "shop_v2 does not exist; create it" in output
+
+
+def test_documents_that_the_new_mapping_refuses_stop_it(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    mappings = {"properties": {"title": {"type": "integer"}}}
+    after.make([], SETTINGS, mappings)
+    code, output = invoke("reindex", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a")
+    assert code != 0
+    assert "documents failed" in output
+
+
+def test_steps_one_by_one_are_the_gate(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products[:150])
+    spec = write_spec(tmp_path, shop, before.url)
+    code, output = invoke("plan", spec, "--out", tmp_path / "steps")
+    assert code == 0
+    assert "30 queries of 30 distinct ones" in output
+    assert "60 searches, 0 pairs to rerank" in output
+    assert "--out" not in output
+    assert invoke("report", tmp_path / "steps")[1].count("go on with") == 1
+    assert invoke("run", tmp_path / "steps")[0] == 0
+    assert invoke("sheet", tmp_path / "steps", tmp_path / "sheet.csv")[0] == 0
+    assert invoke("report", tmp_path / "steps")[0] == 2
+    invoke("gate", spec, "--out", tmp_path / "whole")
+    first, second = ((tmp_path / name / "report.json").read_bytes() for name in ("steps", "whole"))
+    assert first == second
+
+
+def test_the_example_is_a_specification_with_the_defaults(tmp_path: Path) -> None:
+    from connector.audit.spec import Spec, load_spec
+
+    path = tmp_path / "example.yaml"
+    path.write_text(invoke("example")[1])
+    spec = load_spec(path)
+    defaults = {name: field.default for name, field in Spec.model_fields.items() if not field.is_required()}
+    assert {name: getattr(spec, name) for name in defaults} == defaults

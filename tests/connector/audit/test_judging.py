@@ -1,0 +1,222 @@
+"""Judges: only what changed, blind, shuffled, cached; agreement and partiality."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from connector.audit import agreement
+from connector.audit.clicks import Event, coec
+from connector.audit.compare import compare_query, judged_of
+from connector.audit.folder import Folder, write_lines
+from connector.audit.graders import ChatGrader, GatewayGrader, grade_of, parse_grade
+from connector.audit.judging import Cache, _grade_with
+from connector.audit.judgments import merge, to_judge
+from connector.audit.sample import Query
+from connector.audit.sheet import read_sheet, write_sheet
+from connector.audit.spec import Judge, parse_spec
+from slimrank.errors import DataError, EngineRefused
+
+PLAN: dict[str, Any] = {
+    "before": {"url": "http://engine", "index": "v1", "fields": ["title"]},
+    "after": {"index": "v2"},
+    "queries": {"file": "q.txt"},
+    "k": 3,
+}
+SPEC = parse_spec(PLAN, "test")
+
+
+def answer(*ids: str) -> dict[str, Any]:
+    return {"ids": list(ids), "scores": [1.0] * len(ids), "total": len(ids)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """An audit of two queries, the first changed."""
+    made = Folder(tmp_path)
+    made.write("plan.json", {"spec": SPEC.model_dump(mode="json"), "queries": 2})
+    made.write_queries([Query("q1", "red shoes", 3, 3, "all"), Query("q2", "hats", 1, 1, "all")])
+    rows = [
+        {"query_id": "q1", "before": answer("a", "b", "c"), "after": answer("a", "c", "=d")},
+        {"query_id": "q2", "before": answer("h"), "after": answer("h")},
+    ]
+    write_lines(made.answers_file(0), rows)
+    sides = {doc_id: {"_id": doc_id, "text": f"text of {doc_id}", "fields": {}} for doc_id in ("a", "b", "c", "=d")}
+    write_lines(
+        made.documents_file(0),
+        ({"doc_id": d, "before": None if d == "=d" else side, "after": None if d == "b" else side} for d, side in sides.items()),
+    )
+    return made
+
+
+def test_only_what_entered_left_or_moved_is_judged() -> None:
+    row = compare_query(Query("q", "x", 1, 1, "all"), answer("a", "b", "c"), answer("a", "c", "d"), {}, SPEC)
+    assert to_judge(row, moved=True) == ["b", "d", "c"]
+    assert to_judge(row, moved=False) == ["b", "d"]
+
+
+def test_judging_what_changed_gives_the_same_difference_as_judging_all() -> None:
+    grades = {"a": 3, "b": 1, "c": 2, "d": 0}
+    query = Query("q", "x", 1, 1, "all")
+    rankings = answer("a", "b", "c"), answer("a", "c", "d")
+    row = compare_query(query, *rankings, {}, SPEC)
+    some = {document: grades[document] for document in to_judge(row, moved=True)}
+    partly, fully = (compare_query(query, *rankings, judged, SPEC).values["P"] for judged in (some, grades))
+    assert partly[1] - partly[0] == pytest.approx(fully[1] - fully[0])
+
+
+def test_a_model_is_asked_once_and_never_of_sides(folder: Folder) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def grader(query: str, documents: Any) -> list[int | None]:
+        asked.append((query, list(documents)))
+        return [2 if text.endswith("b") else None if text.endswith("c") else 1 for text in documents]
+
+    judge = Judge(kind="chat", url="http://x/v1", model="m")
+    grades = _grade_with(folder, judge, grader, lambda done, total: None)
+    assert grades == {"q1": {"b": 2, "=d": 1}}
+    assert [(query, sorted(texts)) for query, texts in asked] == [("red shoes", ["text of =d", "text of b", "text of c"])]
+    asked.clear()
+    assert _grade_with(folder, judge, grader, lambda done, total: None) == grades
+    assert asked == [("red shoes", ["text of c"])]
+
+
+def test_a_cache_line_cut_short_is_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    path.write_text('{"key": "a", "grade": 1}\n{"key": "b", "gr')
+    cache = Cache(path)
+    cache.add("b", 3)
+    assert Cache(path).grades == {"a": 1, "b": 3}
+
+
+def test_a_sheet_is_blind_and_comes_back(folder: Folder, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    assert write_sheet(folder, path) == 3
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert rows[0].keys() == {"item", "query", "document", "grade"}
+    assert "v1" not in path.read_text()
+    assert "=d" not in "".join(row["item"] for row in rows)
+    for row in rows:
+        row["grade"] = "3" if row["document"] == "text of =d" else ""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    assert read_sheet(folder, path) == {"q1": {"=d": 3}}
+
+
+def test_a_wrong_grade_and_a_foreign_item_are_named(folder: Folder, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text("item,query,document,grade\nx,q,d,7\n")
+    with pytest.raises(DataError, match=r"sheet\.csv:2: a grade is a whole number from 0 to 3; found '7'"):
+        read_sheet(folder, path)
+    path.write_text("item,query,document,grade\nx,q,d,1\n")
+    with pytest.raises(DataError, match="made for another"):
+        read_sheet(folder, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [("2", 2), ("Grade: 3", 3), ("**1**", 1), ("0.", 0), ("7", None), ("2 or 3", None), ("1.5", None), ("", None)],
+)
+def test_an_answer_is_a_grade_or_nothing(text: str, grade: int | None) -> None:
+    assert parse_grade(text, 3) == grade
+
+
+def test_a_chat_judge_sends_rubric_query_and_document_only() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"choices": [{"message": {"content": "2"}}]})
+
+    with httpx.Client(transport=httpx.MockTransport(handle)) as http:
+        assert ChatGrader(http, "http://x/v1", "m", 3)("red", ["a document"]) == [2]
+    assert bodies[0]["temperature"] == 0
+    assert bodies[0]["messages"][1]["content"] == "Query: red\n\nDocument:\na document\n\nGrade:"
+
+
+def test_a_gateway_judge_reads_indices_not_places() -> None:
+    results = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
+    with httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"results": results}))) as http:
+        assert GatewayGrader(http, "http://x", 3)("red", ["a", "b"]) == [0, 3]
+
+
+def test_a_judge_that_answers_no_is_named() -> None:
+    with (
+        httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(401, text="who are you"))) as http,
+        pytest.raises(EngineRefused, match="401: who are you"),
+    ):
+        ChatGrader(http, "http://x/v1", "m", 3)("red", ["a"])
+
+
+def test_probabilities_become_grades_of_equal_width() -> None:
+    assert [grade_of(p, 3) for p in (0.0, 0.24, 0.25, 0.74, 0.75, 1.0)] == [0, 0, 1, 2, 3, 3]
+
+
+def test_clicks_are_set_against_what_the_rank_earns() -> None:
+    events = [Event("q", "a", 1, False)] * 20 + [Event("q", "a", 1, True)] * 10
+    events += [Event("q", "b", 2, False)] * 20 + [Event("q", "b", 2, True)] * 2
+    events += [Event("r", "c", 2, False)] * 20 + [Event("r", "c", 2, True)] * 6 + [Event("q", "rare", 1, False)] * 3
+    found = coec(events)
+    # rank 1 earns 10/23, rank 2 earns 8/40
+    assert found == pytest.approx({("q", "a"): 10 / (20 * 10 / 23), ("q", "b"): 2 / (20 * 0.2), ("r", "c"): 6 / (20 * 0.2)})
+
+
+def test_kappa_of_a_hand_worked_table() -> None:
+    # Cohen's example of two judges: 20 and 15 agreements, 5 and 10 disagreements; observed .7, expected .5
+    grades = np.array([[1, 1]] * 20 + [[1, 0]] * 5 + [[0, 1]] * 10 + [[0, 0]] * 15)
+    assert agreement.kappa(grades, 1, weighted=False) == pytest.approx(0.4)
+    assert agreement.kappa(grades, 1, weighted=True) == pytest.approx(0.4)
+
+
+def test_a_near_miss_costs_less_in_weighted_kappa() -> None:
+    near, far = (np.array([[0, 0], [1, 1], [2, 2], [3, 3], [3, wrong]] * 10) for wrong in (2, 0))
+    assert agreement.kappa(near, 3, weighted=True) > agreement.kappa(far, 3, weighted=True)
+    assert agreement.kappa(near, 3, weighted=False) > 0.7
+
+
+def test_agreement_has_an_interval_and_needs_shared_documents() -> None:
+    first = {"q": {str(n): n % 4 for n in range(60)}}
+    second = {"q": {str(n): (n + (n % 5 == 0)) % 4 for n in range(60)}}
+    found = agreement.agree(first, second, 3, seed=0)
+    assert found is not None
+    assert found["kappa"]["low"] < found["kappa"]["value"] < found["kappa"]["high"]
+    assert agreement.agree(first, {"other": {"1": 1}}, 3, seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "rankers", "partial"),
+    [
+        ("qwen3-8b", ["Qwen/Qwen3-Reranker-0.6B"], True),
+        ("gpt-4o", ["slimrank"], False),
+        ("mistral-small", ["qwen3"], False),
+        ("SmolLM2-1.7B", ["smollm2-135m-instruct"], True),
+    ],
+)
+def test_a_judge_of_the_ranker_s_family_is_flagged(model: str, rankers: list[str], partial: bool) -> None:
+    judge = Judge(kind="chat", url="http://x/v1", model=model)
+    assert (agreement.partiality(judge, rankers) is not None) == partial
+
+
+def test_the_model_that_ranks_is_partial_when_it_judges_too() -> None:
+    assert agreement.partiality(Judge(kind="reranker", url="http://x"), ["slimrank"]) is not None
+    assert agreement.partiality(Judge(kind="qrels", file=Path("q")), ["slimrank"]) is None
+
+
+def test_the_first_judge_counts() -> None:
+    human, model = Judge(kind="person"), Judge(kind="reranker", url="http://x")
+    assert merge([(human, {"q": {"a": 0}}), (model, {"q": {"a": 3, "b": 1}})]) == {"q": {"a": 0, "b": 1}}
+
+
+def test_unchanged_queries_count_as_no_difference_only_where_all_changes_are_judged() -> None:
+    same = compare_query(Query("s", "x", 1, 1, "all"), answer("a"), answer("a"), {}, SPEC)
+    judged = compare_query(Query("j", "x", 1, 1, "all"), answer("a"), answer("b"), {"a": 1}, SPEC)
+    unjudged = compare_query(Query("u", "x", 1, 1, "all"), answer("a"), answer("b"), {}, SPEC)
+    assert [row.query.query_id for row in judged_of([same, judged]).rows] == ["s", "j"]
+    both = judged_of([same, judged, unjudged])
+    assert ([row.query.query_id for row in both.rows], both.unjudged_changed) == (["j"], 1)

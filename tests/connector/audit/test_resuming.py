@@ -1,0 +1,118 @@
+"""An audit that is killed anywhere goes on, and ends in the same bytes."""
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from connector.audit.access import Access
+from connector.audit.flow import audit
+from connector.audit.folder import Folder
+from slimrank.errors import DataError, EngineError
+from tests.connector.audit.auditing import WITHOUT_STEMS, shop_spec
+from tests.connector.audit.shop import Index, Shop, make_shop
+from tests.nodes.engine import Engine
+
+pytestmark = pytest.mark.engine
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return make_shop(queries=120)
+
+
+@pytest.fixture(scope="module")
+def indices(opensearch: Engine, shop: Shop) -> Iterator[tuple[Index, Index]]:
+    before = Index(opensearch.url, "shop_v1").make(shop.products)
+    after = Index(opensearch.url, "shop_v2").make(shop.products[:-30], WITHOUT_STEMS)
+    yield before, after
+    before.drop()
+    after.drop()
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    """Return the hash of every file that holds no timings and no page made of them."""
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and "timings" not in str(file) and file.name != "report.html"
+    }
+
+
+def test_killed_at_ten_random_points_it_resumes_to_the_same_bytes(
+    indices: tuple[Index, Index], shop: Shop, tmp_path: Path
+) -> None:
+    spec = shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"}, requests_per_second=60)
+    spec_file = tmp_path / "audit.yaml"
+    spec_file.write_text(yaml.safe_dump(json.loads(spec.model_dump_json(exclude_none=True))))
+    audit(spec, Folder(tmp_path / "whole"), Access())
+    chance = random.Random(8)
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "slimrank", "audit", "gate", str(spec_file), "--out", str(killed)]
+    kills, states = 0, set()
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if kills < KILLS:
+            _wait_for_work(killed, process)
+            time.sleep(chance.uniform(0.0, 1.2))
+            process.send_signal(signal.SIGKILL)
+        ended = process.wait()
+        if ended != -signal.SIGKILL:
+            break
+        kills += 1
+        states.add(len(list(killed.rglob("*.jsonl"))))
+    assert ended == 2  # the verdict: fail
+    assert kills == KILLS or (killed / "report.json").is_file()
+    assert len(states) > 2
+    assert not list(killed.rglob("*.partial")) or fingerprints(killed)
+    kept = {name: digest for name, digest in fingerprints(killed).items() if not name.endswith(".partial")}
+    assert kept == fingerprints(tmp_path / "whole")
+
+
+def _wait_for_work(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the process has read its libraries and made a file of its own."""
+    start = time.time()
+    while process.poll() is None and time.time() - start < 60:
+        if any(file.stat().st_mtime >= start - 0.01 for file in folder.rglob("*") if file.is_file()):
+            return
+        time.sleep(0.02)
+        if time.time() - start > 4:
+            return
+
+
+def test_a_finished_audit_is_not_asked_again(indices: tuple[Index, Index], shop: Shop, tmp_path: Path) -> None:
+    spec = shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"})
+    folder = Folder(tmp_path / "audit")
+    first = audit(spec, folder, Access())
+    times = {file: file.stat().st_mtime_ns for file in (folder.path / "answers").iterdir()}
+    assert audit(spec, Folder(folder.path), Access()) == first
+    assert times == {file: file.stat().st_mtime_ns for file in (folder.path / "answers").iterdir()}
+
+
+def test_a_folder_holds_one_audit(indices: tuple[Index, Index], shop: Shop, tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "audit")
+    audit(shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"}), folder, Access())
+    with pytest.raises(DataError, match="other settings"):
+        audit(shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"}, k=5), Folder(folder.path), Access())
+
+
+def test_answers_of_an_index_that_changed_meanwhile_are_not_mixed(
+    indices: tuple[Index, Index], shop: Shop, tmp_path: Path
+) -> None:
+    spec = shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"})
+    audit(spec, Folder(tmp_path / "audit"), Access())
+    indices[1].put(shop.products[-1:])
+    try:
+        with pytest.raises(EngineError, match="shop_v2 \\(after\\) changed since this audit began"):
+            audit(spec, Folder(tmp_path / "audit"), Access())
+    finally:
+        indices[1].remove([shop.products[-1]["sku"]])

@@ -1,0 +1,129 @@
+"""One side's answers: an order that no reindex can change by accident, and no query that can break the body."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from connector.audit.access import Reached
+from connector.audit.search import Searcher, fill
+from connector.audit.spec import Side, Spec, parse_spec
+from connector.cluster import Cluster, Refusal
+from slimrank.errors import ConfigError, DataError
+
+Hits = list[tuple[str, float]]
+
+
+def make_spec(**others: Any) -> Spec:
+    before = {"url": "http://engine", "index": "v1", "fields": ["title"]}
+    return parse_spec(
+        {"before": before, "after": {"index": "v2"}, "queries": {"file": "q.txt"}, "k": 3, "depth": 5, **others}, "test"
+    )
+
+
+def searcher(answer: Callable[[dict[str, Any]], httpx.Response], spec: Spec, side: Side | None = None) -> Searcher:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return answer(json.loads(request.content))
+
+    http = httpx.Client(base_url="http://engine", transport=httpx.MockTransport(handle))
+    return Searcher(Reached(side or spec.before, Cluster(http), None), spec)
+
+
+def over(hits: Hits) -> Callable[[dict[str, Any]], httpx.Response]:
+    """Answer as an engine that holds these hits."""
+
+    def answer(body: dict[str, Any]) -> httpx.Response:
+        some = [
+            {"_index": "v1", "_id": doc_id, "_score": score, "_source": {"sku": doc_id}} for doc_id, score in hits[: body["size"]]
+        ]
+        return httpx.Response(200, json={"took": 1, "hits": {"total": {"value": len(hits)}, "hits": some}})
+
+    return answer
+
+
+def test_ties_are_ordered_by_business_id() -> None:
+    answer, _ = searcher(over([("c", 2.0), ("b", 2.0), ("a", 2.0), ("z", 3.0)]), make_spec()).ask("red")
+    assert answer["ids"] == ["z", "a", "b", "c"]
+
+
+def test_scores_that_differ_in_the_last_bit_are_a_tie() -> None:
+    answer, _ = searcher(over([("b", 2.0000001), ("a", 2.0)]), make_spec()).ask("red")
+    assert answer["ids"] == ["a", "b"]
+
+
+def test_a_tie_beyond_the_hits_asked_for_is_followed_to_its_end() -> None:
+    hits = [("top", 9.0)] + [(f"t{number:02}", 1.0) for number in reversed(range(15))]
+    answer, _ = searcher(over(hits), make_spec()).ask("red")
+    assert answer["ids"] == ["top", "t00", "t01", "t02", "t03"]
+    assert "open_tie" not in answer
+
+
+def test_an_endless_tie_is_flagged() -> None:
+    answer, _ = searcher(over([(f"t{number:05}", 1.0) for number in range(6000)]), make_spec()).ask("red")
+    assert answer["open_tie"]
+
+
+def test_a_business_id_seen_twice_counts_once() -> None:
+    answer, _ = searcher(over([("a", 3.0), ("a", 2.0), ("b", 1.0)]), make_spec()).ask("red")
+    assert (answer["ids"], answer["duplicates"]) == (["a", "b"], 1)
+    assert answer["scores"] == [3.0, 1.0]
+
+
+def test_a_hit_without_the_business_id_stops_the_audit() -> None:
+    with pytest.raises(DataError, match="id_field"):
+        searcher(over([("a", 3.0)]), make_spec(id_field="ean")).ask("red")
+
+
+def test_failed_shards_stop_the_audit() -> None:
+    partial = {"took": 1, "_shards": {"failed": 1}, "hits": {"total": {"value": 0}, "hits": []}}
+    with pytest.raises(DataError, match="1 shards"):
+        searcher(lambda body: httpx.Response(200, json=partial), make_spec()).ask("red")
+
+
+def test_a_query_that_a_side_refuses_is_a_finding() -> None:
+    refused = {"error": {"root_cause": [{"reason": "Cannot parse 'red AND'"}]}}
+    answer, _ = searcher(lambda body: httpx.Response(400, json=refused), make_spec()).ask("red AND")
+    assert (answer["ids"], answer["error"]) == ([], "Cannot parse 'red AND'")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+def test_a_side_that_cannot_answer_is_no_finding(status: int) -> None:
+    with pytest.raises(Refusal):
+        searcher(lambda body: httpx.Response(status, json={"error": "no"}), make_spec()).ask("red")
+
+
+@pytest.mark.parametrize("query", ['say "hi"', "back\\slash", '{"query": 1}', "{{query}}", "new\nline", "ünï 🧦"])
+def test_any_text_arrives_as_it_is(query: str) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def keep(body: dict[str, Any]) -> httpx.Response:
+        seen.append(body)
+        return over([])(body)
+
+    searcher(keep, make_spec()).ask(query)
+    assert seen[0]["query"]["multi_match"]["query"] == query
+
+
+def test_a_body_of_one_s_own_is_filled_in_every_place() -> None:
+    template = {"query": {"bool": {"should": [{"match": {"a": "{{query}}"}}, {"match": {"b": {"query": "x {{query}}"}}}]}}}
+    filled = fill(template, "red")
+    assert filled["query"]["bool"]["should"] == [{"match": {"a": "red"}}, {"match": {"b": {"query": "x red"}}}]
+    assert "{{query}}" in str(template)
+
+
+def test_a_body_without_the_query_is_refused() -> None:
+    spec = make_spec(after={"index": "v2", "body": {"query": {"match_all": {}}}})
+    with pytest.raises(ConfigError, match="same hits"):
+        searcher(over([]), spec, spec.after)
+
+
+def test_after_inherits_what_it_does_not_name() -> None:
+    spec = make_spec(after={"index": "v2", "pipeline": "p"})
+    assert (spec.after.url, spec.after.fields, spec.after.pipeline) == ("http://engine", ["title"], "p")
+
+
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(ConfigError, match="threshhold"):
+        make_spec(threshhold=1)
