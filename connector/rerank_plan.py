@@ -21,6 +21,7 @@ Json = dict[str, Any]
 DEFAULT_WINDOW = 100
 _NO_TEMPLATE = Template()
 _DEFAULT_SIZE = 10  # the engines' own
+_MOST_HITS = 10_000  # index.max_result_window, unless it was changed
 _FRAGMENTS = {"number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}
 
 
@@ -71,21 +72,32 @@ def plan_search(body: Json, options: Options) -> RerankPlan:
     if options.rank_window_size < 1:
         raise ConfigError(f"rank_window_size is {options.rank_window_size}; it counts the hits to rerank, at least 1")
     template = Template.of(options.fields, options.template)
-    start, size = int(body.get("from") or 0), int(body.get("size", _DEFAULT_SIZE))
+    start, size = body.get("from") or 0, body.get("size", _DEFAULT_SIZE)
+    if not (isinstance(start, int) and isinstance(size, int)):
+        return RerankPlan(body, reason="size or from is not a whole number")
+    window = min(options.rank_window_size, _fused_window(body.get("retriever")))
     found = find_query_text(body)
     query = options.query or found.text or ""
-    if reason := _reason_to_pass(body, start, size, options.rank_window_size) or ("" if query.strip() else found.reason):
+    if reason := _reason_to_pass(body, start, size, window) or ("" if query.strip() else found.reason):
         return RerankPlan(body, reason=reason)
     if not template.fields:
         template = Template(found.fields)
     wanted = dict(body)
-    wanted["from"], wanted["size"] = 0, max(options.rank_window_size, start + size)
+    wanted["from"], wanted["size"] = 0, max(window, start + size)
     added_fields = _ask_for_fields(wanted, template)
     added_highlights = _ask_for_fragments(wanted, template) if options.highlight else ()
     return RerankPlan(
-        wanted, query=query, template=template, start=start, size=size, window=options.rank_window_size, explain=options.explain,
+        wanted, query=query, template=template, start=start, size=size, window=window, explain=options.explain,
         added_fields=added_fields, added_highlights=added_highlights, drop_source=wanted.get("_source") != body.get("_source"),
     )  # fmt: skip
+
+
+def _fused_window(retriever: Any) -> int:
+    """Return how many hits a fusion of retrievers ranks: Elasticsearch refuses a `size` beyond that."""
+    fusions = [
+        retriever[name] for name in ("rrf", "linear") if isinstance(retriever, dict) and isinstance(retriever.get(name), dict)
+    ]
+    return min((int(fusion.get("rank_window_size") or _DEFAULT_SIZE) for fusion in fusions), default=_MOST_HITS)
 
 
 def _reason_to_pass(body: Json, start: int, size: int, window: int) -> str:
@@ -98,6 +110,8 @@ def _reason_to_pass(body: Json, start: int, size: int, window: int) -> str:
     for key in ("search_after", "slice", "scroll"):
         if key in body:
             return f"{key} goes through the first stage's order"
+    if "stored_fields" in body:
+        return "stored_fields hides the text of the hits"
     if "rerank" in (body.get("ext") or {}) or "text_similarity_reranker" in (body.get("retriever") or {}):
         return "the engine reranks this search itself"
     return ""
@@ -107,8 +121,8 @@ def _ask_for_fields(body: Json, template: Template) -> tuple[str, ...]:
     """Ask for the template's fields apart from `_source` where that is filtered; return those the caller had not asked for."""
     if body.get("_source", True) in (True, "true"):
         return ()
-    if not template.fields:  # nothing is named: read the whole source, and drop it again
-        body["_source"] = True
+    if not template.fields:  # nothing is named: read what the caller sees, or all of it where that is nothing
+        body["_source"] = body["_source"] or True
         return ()
     present = body.get("fields") or []
     added = tuple(name for name in template.fields if not matches(name, present))

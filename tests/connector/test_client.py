@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connector.client import rerank_search
+from connector.rerank_plan import Options, plan_search
 from slimrank.errors import ConfigError, ModelNotReady
 from slimrank.serving.reranker import Reranker
 from tests.connector.doubles import AsyncListEngine, DownScorer, ListEngine, OverlapScorer, ReverseScorer
@@ -61,6 +62,7 @@ def test_a_page_beyond_the_window_is_passed_on_with_the_reason() -> None:
         ({"sort": [{"price": "asc"}], "search_after": [1]}, "sorted by a field"),
         ({"ext": {"rerank": {"query_context": {"query_text": "x"}}}}, "the engine reranks this search itself"),
         ({"query": {"match_all": {}}}, "no text to judge by"),
+        ({"stored_fields": ["a"]}, "stored_fields hides the text"),
         ({"query": {"bool": {"should": [{"match": {"a": "x"}}, {"match": {"b": "y"}}]}}}, "has 2 texts, 'x' and 'y'"),
     ],
 )
@@ -136,3 +138,26 @@ def test_fields_and_a_template_together_are_refused() -> None:
 def test_a_window_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="rank_window_size is 0"):
         rerank_search(ListEngine(SOURCES), "i", BODY, scorer=OverlapScorer(), rank_window_size=0)
+
+
+def test_a_window_is_no_wider_than_the_fusion_whose_hits_it_reranks() -> None:
+    engine = ListEngine(SOURCES)
+    fusion = {"retrievers": [{"standard": BODY}], "rank_window_size": 20}
+    answer = rerank_search(engine, "i", {"retriever": {"rrf": fusion}, "size": 5}, scorer=ReverseScorer())
+    assert engine.bodies[0]["size"] == 20
+    assert _ids(answer)[0] == "19"
+
+
+@pytest.mark.parametrize(("source", "left"), [(["title"], True), (False, False)])
+def test_without_fields_a_source_is_judged_as_seen_or_whole_where_hidden(source: Any, left: bool) -> None:
+    engine, scorer = ListEngine([{"title": "gold"}]), OverlapScorer()
+    body = {"query": {"simple_query_string": {"query": "gold"}}, "_source": source}
+    answer = rerank_search(engine, "i", body, scorer=scorer)
+    assert scorer.asked[0][1] == ["gold"]
+    assert ("_source" in answer["hits"]["hits"][0]) is left
+
+
+@pytest.mark.parametrize("extra", [{"size": "ten"}, {"from": 1.5}, {"size": None}])
+def test_a_page_that_is_no_number_is_left_to_the_engine_to_refuse(extra: dict[str, Any]) -> None:
+    plan = plan_search({**BODY, **extra}, Options())
+    assert (plan.body, plan.reason) == ({**BODY, **extra}, "size or from is not a whole number")
