@@ -15,7 +15,7 @@ setup: $(STAMP) ## Make .venv with the locked dependencies
 $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slimrank needs Python 3.11 or newer; say make PYTHON=python3.12")'
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install --quiet --require-hashes --progress-bar on -r requirements/dev.txt
+	$(RUN)/python -m pip install --require-hashes --progress-bar on -r requirements/dev.txt
 	$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
