@@ -49,6 +49,7 @@ def playground(
     gateway: Annotated[
         str | None, typer.Option(help="URL of a running gateway that scores; left out, a model in this process.")
     ] = None,
+    gateway_key_file: Annotated[Path | None, typer.Option(help="File that holds an API key of the gateway.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = DEFAULT_PORT,
     allow_own_index: Annotated[
@@ -64,7 +65,7 @@ def playground(
     console = Console(stderr=True)
     address = _address(engine, index, field, user, password_file, api_key_file, insecure)
     with console.status("Loading the model"):
-        ranker, is_trained = _ranker(current, gateway)
+        ranker, is_trained = _ranker(current, gateway, _secret(gateway_key_file))
     with console.status("Reading the documents"):
         source, judged = _source(current, address, data, split)
     page = Playground(
@@ -145,9 +146,9 @@ def _source(current: Settings, address: EngineAddress | None, data: Path | None,
     )
 
 
-def _ranker(current: Settings, gateway: str | None) -> tuple[Ranker, bool | None]:
+def _ranker(current: Settings, gateway: str | None, api_key: str | None) -> tuple[Ranker, bool | None]:
     if gateway is not None:
-        return GatewayRanker(gateway), None
+        return GatewayRanker(gateway, api_key=api_key), None
     from slimrank.serving.embedded import EmbeddedBackend
     from slimrank.serving.model import Model
 

@@ -1,0 +1,174 @@
+"""Write docs/reference.md from the code: every setting, command, error, header and metric.
+
+    python -m docs.generate_reference            writes it
+    python -m docs.generate_reference --check    says whether it is current; exit status 1 when not
+
+Settings, commands, errors and metrics come from the objects themselves. Headers are strings in the code: they
+are found there, and one that has no sentence in ``HEADERS`` below is an error, so none goes undocumented.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from inspect import getdoc
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from connector.proxy.metrics import Metrics as ProxyMetrics
+from slimrank import errors
+from slimrank.__main__ import COMMANDS, app
+from slimrank.serving.failures import failure_of
+from slimrank.serving.metrics import Metrics
+from slimrank.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reference.md"
+HEAD = """# Reference
+
+Generated from the code by `python -m docs.generate_reference`; a test fails when it is not current.
+How things are used is in the [guides](guides/).
+"""
+HEADERS = {
+    "x-slimrank": "answer of the proxy: `reranked`, `passed` or `degraded`, and after a semicolon the reason",
+    "x-slimrank-deadline-ms": "request to the gateway: answer within so many milliseconds; the least of it, the field `deadline_ms` and `SLIMRANK_TIMEOUT_SECONDS` counts",
+    "x-slimrank-degraded": "answer of the gateway: why the documents were left in first-stage order; there only when they were",
+    "x-queue-time": "answer of the gateway: milliseconds between acceptance and the first pair entering the model",
+    "x-inference-time": "answer of the gateway: milliseconds in the model",
+    "x-total-time": "answer of the gateway: milliseconds from the request's arrival",
+}
+# Names of other systems that the code only reads or passes on.
+FOREIGN = re.compile(r"x-(?:forwarded|real-ip|content-type|opaque|elastic|ndjson|gzip|www|frame)")
+
+
+def render() -> str:
+    """Return the page."""
+    parts = [HEAD, "## Settings\n", _settings(), "## Commands\n", *_commands(), "## Errors\n", _errors()]
+    return "\n".join([*parts, "## Headers\n", _headers(), "## Metrics\n", _metrics()])
+
+
+def _table(head: str, rows: list[str]) -> str:
+    rule = "|".join("---" for _ in head.split("|"))
+    return "\n".join([f"| {head} |", f"|{rule}|", *rows]) + "\n"
+
+
+def _settings() -> str:
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        rows.append(f"| `SLIMRANK_{name.upper()}` | `--{name.replace('_', '-')}` | {shown} | {_cell(str(field.description))} |")
+    note = "Environment variables of every process; a flag of the same name wins where the command has it.\n\n"
+    return note + _table("variable | flag | default | meaning", rows)
+
+
+def _commands() -> Iterator[str]:
+    root: Any = get_command(app)
+    yield "Every command takes `--help`. Errors of ours end in one line and exit status 2.\n"
+    for name in COMMANDS:
+        yield from _command(root.get_command(None, name), f"slimrank {name}")
+
+
+def _command(command: Any, path: str) -> Iterator[str]:
+    text = (command.help or "").strip()
+    yield f"### {path}\n"
+    yield _paragraphs(text) + "\n"
+    if getattr(command, "commands", None):
+        for name, inner in command.commands.items():
+            yield from _command(inner, f"{path} {name}")
+        return
+    rows = [
+        _parameter(parameter)
+        for parameter in command.params
+        if parameter.name != "help" and not getattr(parameter, "hidden", False)
+    ]
+    if rows:
+        yield _table("argument or option | default | meaning", rows)
+
+
+def _paragraphs(text: str) -> str:
+    """Return help text as Markdown: an example line becomes code."""
+    lines = [re.sub(r"^(Examples?): (slimrank .*)$", r"\1: `\2`", line.strip()) for line in text.splitlines()]
+    return "\n".join(lines).strip()
+
+
+def _parameter(parameter: Any) -> str:
+    is_option = parameter.param_type_name == "option"
+    names = (
+        ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts]) if is_option else f"`{parameter.name}`"
+    )
+    default = parameter.default
+    shown = (
+        "required"
+        if parameter.required
+        else ""
+        if default is None or callable(default) or default in (False, (), [])
+        else f"`{default}`"
+    )
+    return f"| {names} | {shown} | {_cell(getattr(parameter, 'help', None) or '')} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _errors() -> str:
+    rows = []
+    for error in _tree(errors.SlimrankError):
+        is_answered = issubclass(error, errors.ScoringError | errors.InvalidRequest)
+        failure = failure_of(error("", status=400) if error is errors.InvalidRequest else error("")) if is_answered else None
+        answered = (
+            f"{'400, 413 or 422' if error is errors.InvalidRequest else failure.status} `{failure.kind}`" if failure else ""
+        )
+        rows.append(f"| `{error.__name__}` | {answered} | {_cell((getdoc(error) or '').split(chr(10) * 2)[0])} |")
+    note = "`slimrank.SlimrankError` is the root of them all. The gateway answers some of them, with a status and a `type`.\n\n"
+    return note + _table("error | answered as | meaning", rows)
+
+
+def _tree(root: type[errors.SlimrankError]) -> Iterator[type[errors.SlimrankError]]:
+    for error in root.__subclasses__():
+        if error.__module__ == errors.__name__:
+            yield error
+            yield from _tree(error)
+
+
+def _headers() -> str:
+    found = {
+        name
+        for package in ("slimrank", "connector")
+        for file in (ROOT / package).rglob("*.py")
+        for name in re.findall(r"[\"'](x-[a-z][a-z-]+)[\"']", file.read_text(encoding="utf-8"))
+        if not FOREIGN.match(name)
+    }
+    if unknown := found - HEADERS.keys():
+        sys.exit(f"headers with no sentence in docs/generate_reference.py: {', '.join(sorted(unknown))}")
+    return _table("header | meaning", [f"| `{name}` | {text} |" for name, text in HEADERS.items() if name in found])
+
+
+def _metrics() -> str:
+    rows = []
+    for place, registry in (("gateway, worker", Metrics().registry), ("proxy", ProxyMetrics().registry)):
+        for family in registry.collect():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            rows.append(f"| `{name}` | {family.type} | {place} | {_cell(family.documentation)} |")
+    note = "At `/metrics` of the gateway and of the proxy, and on a worker's `SLIMRANK_METRICS_PORT`. Seconds, never milliseconds.\n\n"
+    return note + _table("metric | kind | shown by | meaning", rows)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the page; return the exit status."""
+    page = render()
+    if arguments == ["--check"]:
+        is_current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == page
+        print(
+            "docs/reference.md is current" if is_current else "docs/reference.md is old; run: python -m docs.generate_reference"
+        )
+        return 0 if is_current else 1
+    PAGE.write_text(page, encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

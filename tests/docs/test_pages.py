@@ -1,0 +1,83 @@
+"""The documentation is current, its links lead somewhere, and its files are what the code reads."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from connector.audit.spec import Spec
+from connector.proxy.rules import Rules
+from tests.docs.pages import PAGES, ROOT, blocks
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.generate_reference", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_title(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:docs|tests|deploy|training|connector|slimrank|onnx_export)/[\w./-]+)`", text))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_rules_of_the_proxy_guide_are_rules() -> None:
+    [rules] = blocks(ROOT / "docs" / "guides" / "opensearch.md", "yaml")
+    assert Rules.model_validate(yaml.safe_load(rules)).rules[0].name == "products"
+
+
+def test_the_specification_of_the_audit_guide_is_one() -> None:
+    spec = yaml.safe_load(blocks(ROOT / "docs" / "guides" / "audits.md", "yaml")[0])
+    assert Spec.model_validate(spec | {"after": spec["before"] | spec["after"]}).after.index == "products_v2"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_guides_compiles_and_imports_what_exists(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec")
+        for line in re.findall(r"^from (?:connector|slimrank)\S* import .+$", block, re.MULTILINE):
+            exec(line, {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    from slimrank.settings import Settings
+
+    named = set(re.findall(r"SLIMRANK_([A-Z_]+[A-Z])", page.read_text(encoding="utf-8")))
+    known = {name.upper() for name in Settings.model_fields}
+    assert {name for name in named - known if not name.startswith("AUDIT_")} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_metric_that_is_named_exists(page: Path) -> None:
+    from tests.deploy.test_observability import exported
+
+    stems = exported() | {name.removesuffix("_bucket") for name in exported()}
+    named = set(re.findall(r"\bslimrank_[a-z_]+[a-z]\b", page.read_text(encoding="utf-8")))
+    assert named - stems == set()
