@@ -31,6 +31,7 @@ from slimrank.settings import Settings
 log = logging.getLogger(__name__)
 
 READY_SECONDS = 1.0
+BODY_SECONDS = 10.0
 DEADLINE_HEADER = "x-slimrank-deadline-ms"
 RERANK_ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
 
@@ -148,11 +149,15 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     pieces, size = [], int(declared) if declared.isdigit() else 0
     if size <= max_bytes:
         size = 0
-        async for piece in request.stream():
-            pieces.append(piece)
-            size += len(piece)
-            if size > max_bytes:
-                break
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for piece in request.stream():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > max_bytes:
+                        break
+        except TimeoutError as error:
+            raise InvalidRequest(f"the body did not arrive within {BODY_SECONDS:g} s; send it at once", status=408) from error
     if size > max_bytes:
         raise InvalidRequest(
             f"the body has {size} bytes or more, and {max_bytes} are allowed; send fewer or shorter documents", status=413
@@ -186,7 +191,7 @@ def _refusal(error: Exception, shape: schemas.Shape, request_id: str) -> Respons
         headers["retry-after"] = str(max(1, round(failure.retry_after_seconds)))
     if failure.status == 401:
         headers["www-authenticate"] = "Bearer"
-    if failure.status in (401, 413):
+    if failure.status in (401, 408, 413):
         headers["connection"] = "close"  # what is still being sent is not read
     return _json(answers.error_body(failure, shape=shape, request_id=request_id), status=failure.status, headers=headers)
 

@@ -115,8 +115,14 @@ def encode_error(request_id: str, error: SlimrankError) -> bytes:
 
 
 def decode_reply(message: bytes) -> dict[str, Any]:
-    """Read a claim, an answer or an error; ``id`` is always there."""
+    """Read a claim, an answer or an error; ``id`` is always there.
+
+    Raises:
+        ValueError: it is none of these.
+    """
     reply: dict[str, Any] = json.loads(message)
+    if not isinstance(reply, dict) or not isinstance(reply.get("id"), str):
+        raise ValueError("a reply without an id")
     return reply
 
 

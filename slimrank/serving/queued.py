@@ -74,6 +74,7 @@ class QueuedBackend:
         self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
         self._pending: dict[str, _Pending] = {}
         self._workers = _Workers()
+        self._seen = 0.0
         self._chores: set[asyncio.Task[None]] = set()
 
     def choose_model(self, wanted: str | None) -> str:
@@ -165,7 +166,10 @@ class QueuedBackend:
                 await asyncio.sleep(WATCH_SECONDS)
                 continue
             if popped is not None:
-                self._dispatch(messages.decode_reply(popped[1]))
+                try:
+                    self._dispatch(messages.decode_reply(popped[1]))
+                except ValueError:
+                    log.error("ignore reply: it is not one of ours")
 
     def _dispatch(self, reply: dict[str, Any]) -> None:
         pending = self._pending.get(reply["id"])
@@ -187,16 +191,20 @@ class QueuedBackend:
 
     async def _look(self) -> None:
         """See which workers are alive and what the other gateways have outstanding, and show our own."""
+        now = asyncio.get_running_loop().time()
         try:
             workers = await self._signs(messages.WORKERS_KEY, messages.worker_key)
             gateways = await self._signs(messages.GATEWAYS_KEY, messages.gateway_key)
-            await self._watcher.set(messages.gateway_key(self._id), json.dumps(self._admission.here), px=SIGN_MS)
-            await self._watcher.sadd(messages.GATEWAYS_KEY, self._id)
+            with contextlib.suppress(redis.exceptions.OutOfMemoryError):
+                await self._watcher.set(messages.gateway_key(self._id), json.dumps(self._admission.here), px=SIGN_MS)
+                await self._watcher.sadd(messages.GATEWAYS_KEY, self._id)
         except redis.RedisError as error:
-            if self._workers.alive is not None:
+            # A connection that was cut is no lost Redis.
+            if self._workers.alive is not None and now - self._seen > LOST_SECONDS:
                 log.warning("lost redis=%s error=%s", self._where, type(error).__name__)
-            self._workers = _Workers()
+                self._workers = _Workers()
             return
+        self._seen = now
         alive = {worker: sign["model"] for worker, sign in workers.items()}
         self._workers = _Workers(alive, sorted(set(alive.values())))
         self._admission.workers = Counter(alive.values())

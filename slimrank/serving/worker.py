@@ -9,9 +9,12 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
 
 import redis
+from celery import Celery
+from celery.platforms import EX_FAILURE
 from prometheus_client import start_http_server
 
 from slimrank.errors import ModelNotReady
@@ -24,6 +27,7 @@ from slimrank.settings import Settings
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
+RESTART_SECONDS = 0.5
 LIFE_SECONDS = 2.0
 """A worker that was silent for so long is taken for dead."""
 
@@ -61,8 +65,11 @@ class SignOfLife:
             log.warning("withdraw worker=%s failed; the sign expires by itself", self._id)
 
     def _show(self) -> None:
+        key, life_ms = messages.worker_key(self._id), int(LIFE_SECONDS * 1000)
+        if self._store.pexpire(key, life_ms):  # which even a full Redis allows
+            return
         with self._store.pipeline(transaction=False) as pipe:
-            pipe.set(messages.worker_key(self._id), self._message, px=int(LIFE_SECONDS * 1000))
+            pipe.set(key, self._message, px=life_ms)
             pipe.sadd(messages.WORKERS_KEY, self._id)
             pipe.execute()
 
@@ -95,18 +102,27 @@ def run_worker(settings: Settings, model: Model) -> None:
         logging.getLogger("celery").setLevel(logging.WARNING)
     log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, queue.address(settings))
     try:
-        celery_worker = app.Worker(
-            pool="threads",
-            concurrency=settings.worker_requests,
-            queues=[messages.queue_name(model.name)],
-            hostname=f"{worker_id}@{socket.gethostname()}",
-            loglevel=settings.log_level.upper(),
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-            quiet=True,
-        )
-        celery_worker.start()
+        while _consume(app, settings, worker_id, model.name) == EX_FAILURE:
+            # One message that is not JSON ends Celery's consumer; it is gone from the queue, the next may be good.
+            log.error("restart worker=%s: its consumer failed", worker_id)
+            time.sleep(RESTART_SECONDS)
     finally:
         scoring.stop()
         life.stop()
+
+
+def _consume(app: Celery, settings: Settings, worker_id: str, model: str) -> int:
+    """Take tasks until told to end; return Celery's exit code."""
+    consumer = app.Worker(
+        pool="threads",
+        concurrency=settings.worker_requests,
+        queues=[messages.queue_name(model)],
+        hostname=f"{worker_id}@{socket.gethostname()}",
+        loglevel=settings.log_level.upper(),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    consumer.start()
+    return int(consumer.exitcode or 0)
