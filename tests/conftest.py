@@ -10,6 +10,7 @@ from tests.tiny import model_copy, tiny_checkpoint, tiny_model, tiny_qwen_checkp
 
 if TYPE_CHECKING:
     from tests.nodes.engine import Engine
+    from tests.nodes.ml_commons import MlCommons
 
 __all__ = ["model_copy", "require", "tiny_checkpoint", "tiny_model", "tiny_qwen_checkpoint"]
 
@@ -39,6 +40,17 @@ def elasticsearch_7() -> Iterator["Engine"]:
 
     with running(ELASTICSEARCH_7) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def ml_commons() -> Iterator["MlCommons"]:
+    """Yield the published ML Commons classes, in a Java process."""
+    from tests.nodes.engine import CACHE
+    from tests.nodes.ml_commons import MlCommons
+
+    harness = MlCommons(CACHE)
+    yield harness
+    harness.close()
 
 
 @pytest.fixture(scope="session")

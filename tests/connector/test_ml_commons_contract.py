@@ -17,7 +17,6 @@ from slimrank.serving.numbers import to_json
 from tests.connector.contracts import contract
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.doubles import FakeScorer
-from tests.nodes.engine import CACHE
 from tests.nodes.ml_commons import MlCommons
 from tests.serving.conftest import over
 
@@ -34,11 +33,6 @@ DOCUMENTS = [
     "gold " * 500,
 ]
 QUERIES = ['where is "gold"', "a {b} \\ c", "日本 🔧", "don't", "100%", "gold", "1", "true", "null"]
-
-
-@pytest.fixture(scope="module")
-def ml_commons() -> MlCommons:
-    return MlCommons(CACHE)
 
 
 @pytest.fixture(scope="module")

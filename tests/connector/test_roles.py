@@ -12,7 +12,6 @@ from slimrank.errors import PipelineNotInstalled
 from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.served import serving
-from tests.nodes.engine import CACHE
 from tests.nodes.ml_commons import MlCommons
 
 _ML = "org.opensearch.ml.common.transport."
@@ -42,8 +41,8 @@ CLASSES = [
 
 
 @pytest.mark.engine
-def test_the_installers_permissions_are_the_names_of_its_calls_actions() -> None:
-    results = MlCommons(CACHE).run([{"op": "action", "class": name} for name in CLASSES])
+def test_the_installers_permissions_are_the_names_of_its_calls_actions(ml_commons: MlCommons) -> None:
+    results = ml_commons.run([{"op": "action", "class": name} for name in CLASSES])
     assert {result["ok"] for result in results} == set(INSTALLER["cluster_permissions"])
 
 

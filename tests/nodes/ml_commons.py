@@ -34,7 +34,7 @@ _COMPILER = "org.eclipse.jdt:ecj:3.40.0"
 
 
 class MlCommons:
-    """The harness, compiled and ready; each call of `run` is one start of Java."""
+    """The harness, compiled and running."""
 
     def __init__(self, cache: Path) -> None:
         found = java.find_java(MINIMUM_JAVA)
@@ -46,6 +46,8 @@ class MlCommons:
             self._home = laid_out(cache / f"ml-commons-{recipe}", self._lay_out)
         except maven.MavenUnavailable as error:
             require(str(error))
+        command = [self._java, "-cp", f"{self._home}/classes:{self._home}/jars/*", "Harness"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _lay_out(self, stage: Path) -> None:
         maven.copy_jars({stage / "jars": _JARS, stage / "compiler": [_COMPILER]}, work=stage / "build")
@@ -55,8 +57,13 @@ class MlCommons:
 
     def run(self, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return {"ok": ...} or {"error": ...} for each case; see Harness.java for what a case is."""
-        command = [self._java, "-cp", f"{self._home}/classes:{self._home}/jars/*", "Harness"]
-        done = subprocess.run(command, input=json.dumps(cases).encode(), capture_output=True, timeout=120)
-        assert done.returncode == 0, done.stderr.decode()[-3000:]
-        results: list[dict[str, Any]] = json.loads(done.stdout)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(cases).encode() + b"\n")
+        self._process.stdin.flush()
+        results: list[dict[str, Any]] = json.loads(self._process.stdout.readline())
         return results
+
+    def close(self) -> None:
+        """End the Java process."""
+        self._process.communicate()

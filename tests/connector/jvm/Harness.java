@@ -1,5 +1,6 @@
 // Runs the classes of ML Commons that shape the request to a reranker and read its answer, on cases from standard input.
-// In: a JSON array of {"op", ...}. Out: a JSON array of {"ok": ...} or {"error": "class: message"}, in the same order.
+// In: a line with a JSON array of {"op", ...}. Out: a line with a JSON array of {"ok": ...} or {"error": "class: message"}, in
+// the same order; then the next line, until the input ends.
 //   payload   {connector, query, documents}  the body that the reranker is sent
 //   scores    {answer}                       the scores read from a reranker's answer, one a document
 //   action    {class}                        the name under which a transport action is permitted
@@ -10,6 +11,7 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.jayway.jsonpath.JsonPath;
+import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -36,7 +38,14 @@ public class Harness {
     private static final Gson GSON = new Gson();
 
     public static void main(String[] args) throws Exception {
-        JsonArray cases = GSON.fromJson(new InputStreamReader(System.in, StandardCharsets.UTF_8), JsonArray.class);
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            System.out.write((answer(GSON.fromJson(line, JsonArray.class)) + "\n").getBytes(StandardCharsets.UTF_8));
+            System.out.flush();
+        }
+    }
+
+    private static String answer(JsonArray cases) {
         JsonArray results = new JsonArray();
         for (JsonElement each : cases) {
             JsonObject result = new JsonObject();
@@ -47,8 +56,7 @@ public class Harness {
             }
             results.add(result);
         }
-        System.out.write(GSON.toJson(results).getBytes(StandardCharsets.UTF_8));
-        System.out.flush();
+        return GSON.toJson(results);
     }
 
     private static Object run(JsonObject input) throws Exception {
