@@ -16,7 +16,7 @@ from rich.text import Text
 from connector.audit.access import Access
 from connector.audit.calibration import calibrate
 from connector.audit.compare import compare_queries, judged_of
-from connector.audit.flow import Steps, audit, conclude
+from connector.audit.flow import Steps, audit, conclude, write_report
 from connector.audit.folder import Folder
 from connector.audit.judgments import all_grades, merge
 from connector.audit.plan import estimate, make_plan
@@ -25,6 +25,8 @@ from connector.audit.run import run_audit
 from connector.audit.sheet import write_sheet
 from connector.audit.spec import Json, load_spec
 from connector.audit.swap import perform, prepare
+from connector.audit.sweep import DEPTHS
+from connector.audit.sweep import sweep as measure_depths
 from connector.audit.verdict import EXIT_CODES
 from slimrank.errors import DataError
 from slimrank.files import open_text
@@ -38,6 +40,7 @@ SpecFile = Annotated[Path, typer.Argument(help="The audit's specification, YAML;
 AuditFolder = Annotated[Path, typer.Argument(help="The audit's folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the audit; what is in it already is not done again.")]
 _LONG_HOURS = 1.0
+_PATIENCE_SECONDS = 60.0
 
 
 @contextmanager
@@ -85,12 +88,38 @@ def _hours(hours: float) -> str:
 
 
 @app.command()
-def run(folder: AuditFolder) -> None:
+def run(
+    folder: AuditFolder,
+    workers: Annotated[int, typer.Option(min=0, help="Celery workers on the queue `audit` that do it; 0: this process.")] = 0,
+) -> None:
     """Ask both sides; killed anywhere, it goes on where it was."""
-    made = Folder(folder)
-    with Access().reach(made.spec) as sides, _progress() as progress:
-        run_audit(made, sides, progress("ask both sides"))
+    made, access = Folder(folder), Access()
+    with _progress() as progress:
+        if workers:
+            _run_in_queue(made, access, workers, progress("ask both sides"))
+        with access.reach(made.spec) as sides:
+            run_audit(made, sides, progress("check both sides") if workers else progress("ask both sides"))
     out.print(f"answers are in {folder}; next: slimrank audit report {folder}")
+
+
+def _run_in_queue(made: Folder, access: Access, workers: int, bar: Any) -> None:
+    """Send the missing chunks and watch their files appear; what is still missing in the end this process does itself."""
+    from connector.tasks import enqueue
+    from slimrank import settings
+    from slimrank.serving.queue import make_app
+
+    sent = enqueue(make_app(settings.load()), made, access, workers=workers)
+    left, last_seen = sent, time.monotonic()
+    while left and time.monotonic() - last_seen < _PATIENCE_SECONDS:
+        time.sleep(0.5)
+        now = len(made.missing_chunks())
+        if now < left:
+            left, last_seen = now, time.monotonic()
+        bar(len(made.chunks) - left, len(made.chunks))
+    if left:
+        err.print(
+            f"{left} of {sent} chunks did not come within {_PATIENCE_SECONDS:.0f} s of the last; is a worker on the queue audit?"
+        )
 
 
 @app.command()
@@ -161,6 +190,28 @@ def reindex(
     with _progress() as progress:
         found = audit(spec, Folder(folder), access, progress)
     _finish(found, folder)
+
+
+@app.command()
+def sweep(
+    folder: AuditFolder,
+    side: Annotated[Literal["before", "after"], typer.Option(help="The side that is reranked.")] = "after",
+    depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, by commas.")] = ",".join(map(str, DEPTHS)),
+) -> None:
+    """Measure nDCG and time for growing rerank depths, and mark the knee; the report shows it."""
+    made, access = Folder(folder), Access()
+    try:
+        wanted = sorted({int(depth) for depth in depths.split(",")})
+    except ValueError as error:
+        raise typer.BadParameter(f"--depths takes whole numbers by commas; found {depths!r}") from error
+    with access.reach(made.spec) as sides, _progress() as progress:
+        found = measure_depths(made, dict(sides.items())[side], wanted, progress("rerank"))
+    table = Table("hits reranked", f"nDCG@{made.spec.k}", "ms", "", box=None, pad_edge=False)
+    for point in found["points"]:
+        mark = "knee" if point["depth"] == found["knee"] else ""
+        table.add_row(str(point["depth"]), f"{point['ndcg']:.4f}", f"{point['milliseconds']:.1f}", mark)
+    out.print(table)
+    write_report(made)
 
 
 @app.command(name="calibrate")

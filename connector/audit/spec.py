@@ -141,6 +141,7 @@ class Rule(_Part):
     above: float | None = None
     significant: bool = Field(default=False, description="... and chance does not explain it (family-wise 5%)")
     unless_judged: bool = Field(default=False, description="... and judgments do not speak for half of the changes")
+    unless_better: bool = Field(default=False, description="... and nDCG is not significantly better")
     then: Literal["warn", "fail"] = "fail"
 
     @model_validator(mode="after")
@@ -162,7 +163,7 @@ DEFAULT_RULES = (
     Rule(measure="failed queries", above=0, then="fail"),
     Rule(measure="documents lost", above=0, then="fail"),
     Rule(measure="documents changed", above=0, then="warn"),
-    Rule(measure="RBO", below=0.95, unless_judged=True, then="warn"),
+    Rule(measure="RBO", below=0.95, unless_better=True, then="warn"),
     Rule(measure="RBO", below=0.7, unless_judged=True, then="fail"),
     Rule(measure="detectable nDCG", above=0.02, then="warn"),
 )

@@ -52,6 +52,9 @@ def _apply(rule: Rule, paired: Mapping[str, Paired], scalars: Mapping[str, float
     if rule.unless_judged and judged_share >= 0.5:
         words = f"{in_words(rule.measure, value)}; judgments decide, they speak for {judged_share:.0%} of the changes"
         return Finding(name, "pass", words)
+    ndcg = paired.get("nDCG")
+    if rule.unless_better and ndcg is not None and ndcg.p_better <= LEVEL:
+        return Finding(name, "pass", f"{in_words(rule.measure, value)}, and nDCG is better (p {ndcg.p_better:.4f})")
     fired = (rule.above is not None and value > rule.above + _ALMOST_ZERO) or (
         rule.below is not None and value < rule.below - _ALMOST_ZERO
     )
@@ -78,7 +81,11 @@ def words_of(rule: Rule) -> str:
     limit, words = next((getattr(rule, name), words) for name, words in limits.items() if getattr(rule, name) is not None)
     if limit == 0 and rule.drop is not None:
         return f"{rule.then} if {rule.measure} drops{', significantly' if rule.significant else ''}"
-    tail = (", significantly" if rule.significant else "") + (", unless judged" if rule.unless_judged else "")
+    tail = (
+        (", significantly" if rule.significant else "")
+        + (", unless judged" if rule.unless_judged else "")
+        + (", unless better" if rule.unless_better else "")
+    )
     return f"{rule.then} if {rule.measure} {words} {limit:g}{tail}"
 
 

@@ -1,0 +1,112 @@
+"""How deep to rerank: nDCG against time for growing `rank_window_size`, and the knee, beyond which time buys little.
+
+The hits of the widest window are scored once and every smaller window is read off those scores, so depths differ in
+nothing else. Time is measured, depth by depth, on a few queries. The knee is where nDCG, both axes scaled to 0..1, stands
+furthest above the straight line from the first depth to the last (Satopää and others, Kneedle, 2011).
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from connector.audit import measures
+from connector.audit.access import Reached
+from connector.audit.folder import Folder
+from connector.audit.judgments import all_grades, merge
+from connector.audit.run import Progress
+from connector.audit.search import business_id, fill, template_of, text_of
+from connector.audit.spec import Json, Spec
+from slimrank.errors import ConfigError, DataError
+from slimrank.scoring import Scorer
+
+DEPTHS = (0, 5, 10, 20, 30, 50, 75, 100)
+_TIMED_QUERIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One depth; 0 is the first stage alone."""
+
+    depth: int
+    ndcg: float
+    milliseconds: float
+    """Median time of scoring that many hits of a query."""
+
+
+def sweep(
+    folder: Folder, reached: Reached, depths: Sequence[int] = DEPTHS, progress: Progress = lambda done, total: None
+) -> Json:
+    """Measure each depth on the judged queries, and keep `sweep.json`.
+
+    Raises:
+        ConfigError: the side reranks nothing.
+        DataError: no query is judged.
+    """
+    spec, rerank, scorer = folder.spec, reached.side.rerank, reached.scorer
+    if rerank is None or scorer is None:
+        raise ConfigError(f"{reached.side.index} is not reranked; name the gateway with `rerank` on that side")
+    grades = merge(all_grades(folder))
+    queries = [query for query in folder.queries() if grades.get(query.query_id) and query.weight > 0]
+    if not queries:
+        raise DataError(
+            f"no query of {folder.path} is judged, so no depth can be better; name `judges`, and run the report first"
+        )
+    totals = dict.fromkeys(depths, 0.0)
+    seconds: dict[int, list[float]] = {depth: [] for depth in depths}
+    for place, query in enumerate(queries):
+        ids, texts = _first_stage(reached, spec, query.query, max(depths))
+        scores = scorer.score(query.query, texts).scores.tolist() if texts else []
+        for depth in depths:
+            ranking = window(ids, scores, depth)
+            totals[depth] += query.weight * measures.ndcg(ranking, grades[query.query_id], spec.k)
+            if place < _TIMED_QUERIES:
+                seconds[depth].append(
+                    _time(lambda texts=texts[:depth], query=query: scorer.score(query.query, texts)) if depth else 0.0
+                )
+        progress(place + 1, len(queries))
+    weight = sum(query.weight for query in queries)
+    points = [Point(depth, totals[depth] / weight, 1000 * statistics.median(seconds[depth])) for depth in depths]
+    found: Json = {
+        "side": reached.side.index,
+        "queries": len(queries),
+        "points": [{"depth": point.depth, "ndcg": point.ndcg, "milliseconds": round(point.milliseconds, 3)} for point in points],
+        "knee": knee(points),
+    }
+    folder.write("sweep.json", found)
+    return found
+
+
+def window(ids: Sequence[str], scores: Sequence[float], depth: int) -> list[str]:
+    """Return the ranking in which only the first `depth` hits are reordered; equal scores keep the first stage's order."""
+    top = sorted(range(min(depth, len(ids))), key=lambda place: -scores[place])
+    return [ids[place] for place in top] + list(ids[depth:])
+
+
+def knee(points: Sequence[Point]) -> int | None:
+    """Return the depth beyond which time buys little; None where deeper is never better."""
+    first, last = points[0], points[-1]
+    best = max(point.ndcg for point in points)
+    if best <= first.ndcg or last.milliseconds <= first.milliseconds:
+        return None
+    gain, cost = best - first.ndcg, last.milliseconds - first.milliseconds
+    return max(
+        points, key=lambda point: (point.ndcg - first.ndcg) / gain - (point.milliseconds - first.milliseconds) / cost
+    ).depth
+
+
+def _first_stage(reached: Reached, spec: Spec, query: str, depth: int) -> tuple[list[str], list[str]]:
+    """Return business ids and texts of the first stage's hits."""
+    side = reached.side
+    fields = side.rerank.fields if side.rerank else []
+    body = {**fill(template_of(side), query), "size": depth}
+    hits = reached.cluster.read(f"/{side.index}/_search?preference=slimrank-audit", body)["hits"]["hits"]
+    return [business_id(hit, spec.id_field) for hit in hits], [text_of(hit["_source"], fields) for hit in hits]
+
+
+def _time(scorer: Scorer, query: str, texts: Sequence[str]) -> float:
+    """Return the seconds that scoring takes; no hits take none."""
+    start = time.perf_counter()
+    if texts:
+        scorer.score(query, texts)
+    return time.perf_counter() - start

@@ -1,0 +1,240 @@
+"""The report in real Chromium: one page that needs nothing else, works by keyboard and pointer, and lets no text in as code."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from connector.audit.folder import Folder
+from connector.audit.html import to_html
+from connector.audit.junit import to_junit
+from tests.nodes.require import require
+
+EVIL = '<img src=x onerror="document.title=1"></script><script>document.title=2</script>'
+
+
+def query_shown(number: int, *, golden: bool = False, text: str = "") -> dict[str, Any]:
+    def hit(doc_id: str, rank: int, other: int | None) -> dict[str, Any]:
+        return {"doc_id": doc_id, "rank": rank, "other_rank": other, "grade": rank % 4, "text": f"text {doc_id} {EVIL}"}
+
+    return {
+        "query_id": f"q{number}", "query": text or f"query {number}", "stratum": "head" if number % 2 else "tail", "golden": golden,
+        "weight": float(number), "rbo": number / 20, "ndcg": [0.5, 0.5 - 0.1 / number], "ndcg_bounds": [-0.2, 0.1], "total": [10, 9],
+        "error": None, "before": [hit("a", 1, 2), hit("b", 2, None)], "after": [hit("c", 1, None), hit("a", 2, 1)],
+    }  # fmt: skip
+
+
+def make_report(**others: Any) -> dict[str, Any]:
+    side = {
+        "asked": "v1", "cluster": "c", "distribution": "opensearch", "version": "3.5.0", "fingerprint": "f00",
+        "indices": {"v1": {"documents": 1234567, "deleted": 0, "shards": 1, "uuid": "u", "max_seq_no": {"0": 5}}},
+    }  # fmt: skip
+    pair = {
+        "measure": "nDCG", "before": 0.5, "after": 0.4, "difference": -0.1, "low": -0.15, "high": -0.05, "effect_size": -0.4,
+        "p_worse": 0.001, "p_better": 0.999, "holm_worse": 0.004, "minimum_detectable": 0.03, "wins": 1, "losses": 9, "ties": 0,
+    }  # fmt: skip
+    report = {
+        "slimrank": "0.1.0", "name": EVIL, "verdict": "fail", "k": 10, "persistence": 0.9,
+        "findings": [
+            {"rule": "fail if nDCG drops", "outcome": "fail", "message": "nDCG fell by 0.1"},
+            {"rule": "warn if RBO is below 0.9", "outcome": "pass", "message": "RBO is 0.95"},
+            {"rule": "warn if x", "outcome": "not measured", "message": "x was not measured"},
+        ],
+        "plan": {
+            "spec": {"sample": {"seed": 0}, "name": EVIL}, "queries_hash": "abc", "population": 100, "dropped_as_personal": 2,
+        },
+        "queries": {"asked": 30, "changed": 12, "reordered_only": 3, "effective": 25.0, "open_ties": 1, "duplicates": 1},
+        "scalars": {"RBO": 0.5, "overlap": 0.6, "documents lost": 3.0, "newly empty": 0.01, "hits ratio": None},
+        "paired": [pair], "bounds": {"nDCG difference": [-0.2, 0.1], "coverage": {"before": 1.0, "after": 0.8}},
+        "unjudged_changed": 0,
+        "strata": [
+            {"stratum": name, "queries": 6, "changed": 0.5, "rbo": 0.7, "overlap": 0.8, "ndcg_before": 0.5, "ndcg_after": None}
+            for name in ("head", "tail", "golden")
+        ],
+        "golden": [{"query_id": "q3", "query": "query 3", "broken": True}, {"query_id": "q9", "query": "fine", "broken": False}],
+        "judges": {"judges": [{"name": "chat:m", "kind": "chat", "human": False, "grades": 5, "partial": "own family"}], "agreement": []},
+        "content": {
+            "compared": ["title"], "before": 10, "after": 9, "lost": 1, "new": 0, "changed": 0, "lost_examples": [EVIL],
+            "fingerprints": {"before": "1", "after": "2"},
+        },
+        "causes": {
+            "differences": [
+                {"where": "analysis", "path": "index.analysis", "before": ["a", EVIL], "after": None, "harmless": False},
+                {"where": "settings", "path": "index.uuid", "before": "1", "after": "2", "harmless": True},
+            ],
+            "causes": [{"kind": "analysis", "title": "the analyzers make other tokens", "share": 0.8, "queries": 9, "examples": [EVIL]}],
+            "reasons": {"q1": ["analysis"]},
+            "tokens": {"q1": {"title": {"before": ["run", "shoe"], "after": ["run", "shoes"]}}},
+            "explanations": {
+                "q1": {
+                    "doc_id": "a", "before": {"score": 2.0, "terms": {"title:shoe": {"weight": 2.0, "boost": 2.2, "idf": 1.0}}},
+                    "after": {"score": 0.0, "terms": {}},
+                }
+            },
+        },
+        "changes": {"rbo": [0.5, 1.0, 0.2], "ndcg": [-0.3, 0.1, 0.0]},
+        "shown": [query_shown(1, text=EVIL), query_shown(2), query_shown(3, golden=True), query_shown(4)],
+        "before": side, "after": {**side, "asked": "v2"},
+    }  # fmt: skip
+    return {**report, **others}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        require("no Chromium was found; install Debian's chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
+    latency = {"p50": 0.01, "p95": 0.02, "p99": 0.03}
+    made.write("timings.json", {"latency before": latency, "latency after": latency})
+    points = [{"depth": depth, "ndcg": 0.5 + depth / 1000, "milliseconds": depth * 2.0} for depth in (0, 10, 50, 100)]
+    made.write("sweep.json", {"points": points, "knee": 50})
+    return made
+
+
+@pytest.fixture
+def page(browser: Browser, folder: Folder) -> Iterator[Page]:
+    path = folder.path / "report.html"
+    path.write_text(to_html(make_report(), folder), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    faults: list[str] = []
+    requests: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    yield page
+    context.close()
+    assert not faults
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_no_text_from_outside_becomes_code(page: Page) -> None:
+    assert page.title() == f"fail: audit {EVIL}"
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+    expect(page.locator("#queries details summary strong").first).to_have_text(EVIL)
+
+
+def test_the_verdict_and_its_reason_come_first(page: Page) -> None:
+    expect(page.locator(".verdict")).to_have_text("fail")
+    expect(page.locator("h1")).to_have_text("nDCG fell by 0.1.")
+    expect(page.locator(".cause strong").first).to_have_text("The analyzers make other tokens")
+
+
+def test_queries_are_found_ordered_and_filtered(page: Page) -> None:
+    names = page.locator("#queries details:not([hidden]) summary strong")
+    page.get_by_label("Find a query").fill("QUERY")
+    expect(page.locator("#count")).to_have_text("3 of 4 shown")
+    page.get_by_label("Find a query").fill("")
+    page.get_by_label("Order").select_option("weight")
+    expect(names.first).to_have_text("query 4")
+    page.get_by_label("Order").select_option("best")
+    expect(names.first).to_have_text("query 4")
+    page.get_by_label("Order").select_option("changed")
+    expect(names.last).to_have_text("query 4")
+    page.get_by_label("Stratum").select_option("golden")
+    expect(names).to_have_text(["query 3"])
+
+
+def test_open_all_opens_what_is_shown_and_closes_again(page: Page) -> None:
+    page.get_by_label("Find a query").fill("query")
+    page.get_by_role("button", name="Open all").click()
+    assert page.locator("#queries details[open]").count() == 3
+    page.get_by_role("button", name="Close all").click()
+    assert page.locator("#queries details[open]").count() == 0
+
+
+def test_pointing_at_a_hit_marks_it_on_the_other_side(page: Page) -> None:
+    page.locator("#queries details").nth(1).locator("summary").click()
+    page.locator("#queries details").nth(1).locator("section").first.locator("li[data-document=a]").hover()
+    assert page.locator("li.twin[data-document=a]").count() == 2
+    page.locator("h1").hover()
+    assert page.locator("li.twin").count() == 0
+
+
+def test_moves_are_marked(page: Page) -> None:
+    shown = page.locator("#queries details").nth(1)
+    shown.locator("summary").click()
+    assert shown.locator("section").first.locator(".move").all_inner_texts() == ["→ 2", "gone"]
+    assert shown.locator("section").nth(1).locator(".move").all_inner_texts() == ["new", "▼ 1"]
+
+
+def test_it_is_used_by_keyboard_alone(page: Page) -> None:
+    page.locator("#queries details summary").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#queries details").first).to_have_attribute("open", "")
+    page.locator("#theme").focus()
+    page.keyboard.press("Space")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
+def test_it_never_scrolls_sideways(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.get_by_role("button", name="Open all").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_has_contrast_in_both_themes(page: Page, theme: str) -> None:
+    page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+    colours: list[list[str]] = page.evaluate(
+        """() => [...document.querySelectorAll("p, td, th, h1, h2, summary, .verdict, .soft, code, button, ins, del, .move")].map(node => {
+            let back = node;
+            while (back && getComputedStyle(back).backgroundColor === "rgba(0, 0, 0, 0)") back = back.parentElement;
+            return [getComputedStyle(node).color, getComputedStyle(back || document.body).backgroundColor];
+        })"""
+    )
+    assert min(contrast(text, back) for text, back in map(tuple, colours)) >= 4.5
+
+
+def contrast(first: str, second: str) -> float:
+    """Return WCAG's contrast ratio of two rgb() colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_depth_sweep_marks_the_knee(page: Page) -> None:
+    figure = page.locator("figure", has_text="Rerank depth")
+    expect(figure.locator("circle.knee")).to_have_count(1)
+    expect(figure).to_contain_text("0.550 knee")
+
+
+def test_a_pass_without_judgments_is_a_page_too(folder: Folder) -> None:
+    report = make_report(
+        verdict="pass", findings=[{"rule": "r", "outcome": "pass", "message": "m"}], paired=[], bounds={}, shown=[], golden=[], content={},
+        causes={"differences": [], "causes": [], "reasons": {}, "tokens": {}, "explanations": {}}, changes={"rbo": [1.0], "ndcg": []},
+        judges={"judges": [], "agreement": []}, queries={**make_report()["queries"], "changed": 0},
+    )  # fmt: skip
+    html = to_html(report, folder)
+    assert "Nothing changed: all 30 queries have the same top 10" in html
+    assert "Nothing that could change a ranking." in html
+
+
+def test_junit_has_a_case_a_rule_and_a_golden_query() -> None:
+    suite = ElementTree.fromstring(to_junit(make_report(golden=[{"query_id": "g", "query": "bad \x00 & <>", "broken": True}])))[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "2", "1")
+    assert suite.findall("testcase")[-1].get("name") == "bad  & <>"
+    assert json.loads(json.dumps(suite.get("name"))) == f"audit {EVIL}"

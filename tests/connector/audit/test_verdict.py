@@ -1,0 +1,86 @@
+"""Rules, one at a time."""
+
+import pytest
+
+from connector.audit.spec import DEFAULT_RULES, Rule
+from connector.audit.statistics import Paired
+from connector.audit.verdict import EXIT_CODES, judge_rules, outcome_of, words_of
+
+
+def pair(difference: float, *, p_worse: float = 0.5, p_better: float = 0.5) -> Paired:
+    return Paired(
+        "nDCG",
+        0.5,
+        0.5 + difference,
+        difference,
+        difference - 0.01,
+        difference + 0.01,
+        0,
+        p_worse,
+        p_better,
+        p_worse,
+        0.01,
+        1,
+        1,
+        1,
+    )
+
+
+def outcome(rule: Rule, paired: Paired | None = None, judged_share: float = 1.0, **scalars: float) -> str:
+    named = {name.replace("_", " "): value for name, value in scalars.items()}
+    return judge_rules([rule], [paired] if paired else [], named, judged_share=judged_share)[0].outcome
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_worse", "expected"),
+    [(-0.05, 0.01, "fail"), (-0.05, 0.2, "pass"), (-0.01, 0.01, "pass"), (0.05, 1.0, "pass"), (0.0, 1.0, "pass")],
+)
+def test_a_drop_must_be_large_and_real(difference: float, p_worse: float, expected: str) -> None:
+    assert outcome(Rule(measure="nDCG", drop=0.02, significant=True), pair(difference, p_worse=p_worse)) == expected
+
+
+def test_without_significance_the_size_alone_counts() -> None:
+    assert outcome(Rule(measure="nDCG", drop=0.02), pair(-0.03, p_worse=0.9)) == "fail"
+
+
+def test_a_rise_can_be_watched_too() -> None:
+    assert outcome(Rule(measure="nDCG", rise=0.02, then="warn"), pair(0.03)) == "warn"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0, "pass"), (0.02, "fail"), (float("nan"), "not measured")])
+def test_a_single_number_has_a_limit(value: float, expected: str) -> None:
+    assert outcome(Rule(measure="newly empty", above=0.01), newly_empty=value) == expected
+
+
+def test_much_churn_is_a_warning_unless_it_is_for_the_better() -> None:
+    rule = Rule(measure="RBO", below=0.95, unless_better=True, then="warn")
+    assert outcome(rule, pair(0.0), RBO=0.9) == "warn"
+    assert outcome(rule, pair(0.03, p_better=0.01), RBO=0.9) == "pass"
+    assert outcome(rule, None, RBO=0.96) == "pass"
+
+
+def test_where_judgments_speak_churn_alone_is_no_failure() -> None:
+    rule = Rule(measure="RBO", below=0.7, unless_judged=True)
+    assert outcome(rule, pair(0.0), RBO=0.3) == "pass"
+    assert outcome(rule, pair(0.0), judged_share=0.2, RBO=0.3) == "fail"
+
+
+def test_a_measure_that_does_not_exist_is_not_measured() -> None:
+    assert outcome(Rule(measure="nonsense", above=1)) == "not measured"
+
+
+def test_the_worst_finding_is_the_verdict_and_its_exit_code() -> None:
+    findings = judge_rules(list(DEFAULT_RULES), [pair(-0.05, p_worse=0.001)], {"RBO": 0.9}, judged_share=1.0)
+    assert outcome_of(findings) == "fail"
+    assert EXIT_CODES == {"pass": 0, "warn": 1, "fail": 2}
+    assert outcome_of([]) == "pass"
+
+
+def test_rules_read_as_sentences() -> None:
+    assert [words_of(rule) for rule in DEFAULT_RULES[:2]] == [
+        "fail if nDCG drops by more than 0.02, significantly",
+        "warn if nDCG drops, significantly",
+    ]
+    assert (
+        words_of(Rule(measure="RBO", below=0.95, unless_better=True, then="warn")) == "warn if RBO is below 0.95, unless better"
+    )
