@@ -258,3 +258,19 @@ def test_slow_senders_are_cut_off_and_hold_up_nobody(client: httpx.Client, monke
             connection.settimeout(5)
             received = connection.recv(65536)
             assert received == b"" or received.startswith(b"HTTP/1.1 408")
+
+
+def test_the_redis_user_of_the_documentation_is_enough_and_can_do_no_more() -> None:
+    text = (Path(__file__).parent.parent.parent / "SECURITY.md").read_text(encoding="utf-8")
+    rules = re.search(r"ACL SETUSER (.+)", text)
+    assert rules
+    with running_redis() as url, redis.Redis.from_url(url) as store:
+        store.execute_command("ACL SETUSER", *rules[1].replace(">PASSWORD", ">secret").split())
+        mine = url.replace("redis://", "redis://slimrank:secret@")
+        with worker(redis_url=mine), gateway(redis_url=mine, wait_ready=False) as gate:
+            eventually(lambda: post(gate).status_code == 200)
+        assert store.execute_command("ACL LOG") == []
+        with redis.Redis.from_url(mine) as limited:
+            for command in ("FLUSHALL", "CONFIG GET *", "SET other 1", "GET other", "KEYS *"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    limited.execute_command(*command.split())
