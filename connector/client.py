@@ -91,14 +91,15 @@ def rerank_search(
     """
     options = Options(query, fields, template, rank_window_size, highlight, explain, instruction)
     plan = plan_search(dict(body), options)
-    scores = _resolve(scorer)
+    scores = scorer_of(scorer)
     response = client.search(index=index, body=plan.body)
     if inspect.isawaitable(response):
         return _finish_later(response, plan, scores, instruction, on_failure)
     return _finish_now(response, plan, scores, instruction, on_failure)
 
 
-def _resolve(scorer: AnyScorer) -> Scorer:
+def scorer_of(scorer: AnyScorer) -> Scorer:
+    """Return what scores: the gateway at a URL, a loaded reranker's scorer, or the scorer itself."""
     if isinstance(scorer, str):
         return gateway_at(scorer)
     holder: Any = scorer

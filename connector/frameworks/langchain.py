@@ -1,0 +1,57 @@
+"""LangChain: a document compressor.
+
+from langchain_classic.retrievers import ContextualCompressionRetriever
+from connector.frameworks.langchain import SlimrankCompressor
+
+retriever = ContextualCompressionRetriever(
+    base_compressor=SlimrankCompressor(scorer="http://localhost:8080", top_n=5), base_retriever=bm25
+)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import ConfigDict
+
+from connector.frameworks.ranking import OnFailure, place
+
+SCORE = "relevance_score"
+"""LangChain's name for it, in a document's metadata."""
+
+
+class SlimrankCompressor(BaseDocumentCompressor):
+    """Returns the best documents, best first, with their score in the metadata.
+
+    Attributes:
+        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
+        top_n: how many to return; None returns all.
+        instruction: how to judge, such as "prefer recent manuals".
+        on_failure: "keep_order" returns the documents as they came where the scorer fails.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    scorer: Any
+    top_n: int | None = None
+    instruction: str | None = None
+    on_failure: OnFailure = "raise"
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        """Return copies of the best documents.
+
+        Raises:
+            SlimrankError: the scorer failed, with on_failure="raise".
+        """
+        texts = [document.page_content for document in documents]
+        placed = place(self.scorer, query, texts, top_n=self.top_n, instruction=self.instruction, on_failure=self.on_failure)
+        return [_scored(documents[each.index], each.score) for each in placed]
+
+
+def _scored(document: Document, score: float | None) -> Document:
+    if score is None:
+        return document
+    return document.model_copy(update={"metadata": {**document.metadata, SCORE: score}})

@@ -1,0 +1,71 @@
+"""One task for every framework: the same documents, asked of a gateway over HTTP, of a loaded reranker, and of failures."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+
+import httpx
+import numpy as np
+import pytest
+
+from slimrank.serving.model import Model
+from slimrank.serving.reranker import Reranker
+from slimrank.serving.server import make_app
+from slimrank.settings import Settings
+from slimrank.types import Scored
+from tests.doubles import FakeScorer
+from tests.serving.conftest import in_thread
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when it is imported
+
+QUERY = "gold ring"
+TEXTS = ["a lead pipe", "gold", "the gold ring of the mine", "a silver ring", "gold ring"]
+BEST_FIRST = [4, 2, 1, 3, 0]
+"""By `FakeScorer`: both words, the shorter first; then one word, the shorter first; then none."""
+
+
+@pytest.fixture(autouse=True)
+def calm() -> Iterator[None]:
+    """Let the frameworks' own deprecations pass: they are not ours to mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[str]:
+    """Yield the URL of a real gateway over a fake model, whose answers are sorted by score and carry indices."""
+    settings = Settings(embedded=True)
+    with in_thread(settings, make_app(settings, Model("fake", FakeScorer()))) as client:
+        yield str(client.base_url).rstrip("/")
+
+
+@pytest.fixture(params=["gateway", "reranker", "scorer"])
+def scorer(request: pytest.FixtureRequest) -> object:
+    """Yield each kind of scorer that an adapter takes."""
+    if request.param == "gateway":
+        return request.getfixturevalue("gateway")
+    return Reranker(FakeScorer()) if request.param == "reranker" else FakeScorer()
+
+
+class UnsortedGateway:
+    """Answers its results in an order of its own, which is neither the input's nor the best first."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        results = [{"index": index, "relevance_score": float(score)} for index, score in ((1, 3), (4, 5), (0, 1), (3, 2), (2, 4))]
+        return httpx.Response(200, json={"results": results})
+
+
+@pytest.fixture
+def unsorted() -> object:
+    """Return a scorer over a gateway whose results are in no order."""
+    from connector.gateway import GatewayScorer
+
+    return GatewayScorer("http://gateway", http=httpx.Client(transport=httpx.MockTransport(UnsortedGateway())))
+
+
+class TiedScorer:
+    """Finds all documents equal."""
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        return Scored(np.zeros(len(documents), dtype=np.float32), np.zeros(len(documents), dtype=np.bool_), False, 0)

@@ -1,0 +1,63 @@
+import asyncio
+
+import pytest
+from langchain_core.documents import Document
+
+from connector.frameworks.langchain import SlimrankCompressor
+from slimrank.errors import ConfigError, ScoringError
+from tests.connector.frameworks.conftest import BEST_FIRST, QUERY, TEXTS, TiedScorer
+from tests.doubles import FakeScorer
+
+DOCUMENTS = [Document(page_content=text, metadata={"n": number}, id=str(number)) for number, text in enumerate(TEXTS)]
+
+
+def places(documents: object) -> list[int]:
+    return [document.metadata["n"] for document in documents]  # type: ignore[attr-defined]
+
+
+def test_the_best_documents_come_first_with_their_scores(scorer: object) -> None:
+    found = SlimrankCompressor(scorer=scorer, top_n=3).compress_documents(DOCUMENTS, QUERY)
+    assert places(found) == BEST_FIRST[:3]
+    scores = [document.metadata["relevance_score"] for document in found]
+    assert scores == sorted(scores, reverse=True)
+    assert found[0].id == "4"
+    assert "relevance_score" not in DOCUMENTS[4].metadata
+
+
+def test_indices_count_and_not_places_in_the_answer(unsorted: object) -> None:
+    found = SlimrankCompressor(scorer=unsorted).compress_documents(DOCUMENTS, QUERY)
+    assert places(found) == [4, 2, 1, 3, 0]
+    assert [document.metadata["relevance_score"] for document in found] == [5.0, 4.0, 3.0, 2.0, 1.0]
+
+
+def test_it_can_be_awaited(scorer: object) -> None:
+    assert places(asyncio.run(SlimrankCompressor(scorer=scorer).acompress_documents(DOCUMENTS, QUERY))) == BEST_FIRST
+
+
+def test_a_failure_raises_or_keeps_the_order() -> None:
+    with pytest.raises(ScoringError):
+        SlimrankCompressor(scorer=FakeScorer()).compress_documents(DOCUMENTS, "fail")
+    kept = SlimrankCompressor(scorer=FakeScorer(), on_failure="keep_order", top_n=2).compress_documents(DOCUMENTS, "fail")
+    assert kept == DOCUMENTS[:2]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_none_and_one_document(scorer: object, count: int) -> None:
+    assert places(SlimrankCompressor(scorer=scorer).compress_documents(DOCUMENTS[:count], QUERY)) == list(range(count))
+
+
+def test_ties_keep_the_order() -> None:
+    assert places(SlimrankCompressor(scorer=TiedScorer()).compress_documents(DOCUMENTS, QUERY)) == [0, 1, 2, 3, 4]
+
+
+def test_a_wrong_count_is_refused() -> None:
+    with pytest.raises(ConfigError, match="top_n is 0"):
+        SlimrankCompressor(scorer=FakeScorer(), top_n=0).compress_documents(DOCUMENTS, QUERY)
+
+
+def test_it_works_in_a_chain(scorer: object) -> None:
+    from langchain_core.runnables import RunnableLambda
+
+    compressor = SlimrankCompressor(scorer=scorer, top_n=1)
+    chain = RunnableLambda(lambda query: compressor.compress_documents(DOCUMENTS, query))
+    assert places(chain.invoke(QUERY)) == [4]

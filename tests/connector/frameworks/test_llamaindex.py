@@ -1,0 +1,61 @@
+import asyncio
+
+import pytest
+from llama_index.core.schema import NodeWithScore, TextNode
+
+from connector.frameworks.llamaindex import SlimrankPostprocessor
+from slimrank.errors import InvalidRequest, ScoringError
+from tests.connector.frameworks.conftest import BEST_FIRST, QUERY, TEXTS, TiedScorer
+from tests.doubles import FakeScorer
+
+
+def nodes(count: int = 5) -> list[NodeWithScore]:
+    return [
+        NodeWithScore(node=TextNode(text=text, id_=str(place)), score=1 - place / 10) for place, text in enumerate(TEXTS[:count])
+    ]
+
+
+def places(found: list[NodeWithScore]) -> list[int]:
+    return [int(node.node.node_id) for node in found]
+
+
+def test_the_best_nodes_come_first_with_their_scores(scorer: object) -> None:
+    found = SlimrankPostprocessor(scorer=scorer, top_n=3).postprocess_nodes(nodes(), query_str=QUERY)
+    assert places(found) == BEST_FIRST[:3]
+    assert [node.score for node in found] == sorted((node.score for node in found), reverse=True)
+
+
+def test_indices_count_and_not_places_in_the_answer(unsorted: object) -> None:
+    found = SlimrankPostprocessor(scorer=unsorted).postprocess_nodes(nodes(), query_str=QUERY)
+    assert [(int(node.node.node_id), node.score) for node in found] == [(4, 5.0), (2, 4.0), (1, 3.0), (3, 2.0), (0, 1.0)]
+
+
+def test_it_can_be_awaited(scorer: object) -> None:
+    assert places(asyncio.run(SlimrankPostprocessor(scorer=scorer).apostprocess_nodes(nodes(), query_str=QUERY))) == BEST_FIRST
+
+
+def test_the_retrievers_score_is_kept_when_asked_for() -> None:
+    found = SlimrankPostprocessor(scorer=FakeScorer(), keep_retrieval_score=True).postprocess_nodes(nodes(), query_str=QUERY)
+    assert found[0].node.metadata["retrieval_score"] == pytest.approx(0.6)
+
+
+def test_a_failure_raises_or_keeps_the_order() -> None:
+    with pytest.raises(ScoringError):
+        SlimrankPostprocessor(scorer=FakeScorer()).postprocess_nodes(nodes(), query_str="fail")
+    given = nodes()
+    kept = SlimrankPostprocessor(scorer=FakeScorer(), on_failure="keep_order", top_n=2).postprocess_nodes(given, query_str="fail")
+    assert kept == given[:2]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_none_and_one_node(scorer: object, count: int) -> None:
+    assert places(SlimrankPostprocessor(scorer=scorer).postprocess_nodes(nodes(count), query_str=QUERY)) == list(range(count))
+
+
+def test_ties_keep_the_order() -> None:
+    assert places(SlimrankPostprocessor(scorer=TiedScorer()).postprocess_nodes(nodes(), query_str=QUERY)) == [0, 1, 2, 3, 4]
+
+
+def test_a_missing_query_is_named() -> None:
+    with pytest.raises(InvalidRequest, match="without a query"):
+        SlimrankPostprocessor(scorer=FakeScorer()).postprocess_nodes(nodes())
