@@ -8,12 +8,12 @@ documents are in first-stage order; scores themselves, and caches of them, stay 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from slimrank import measures
-from slimrank.types import Qrels, Run
+from slimrank.types import Qrels, Run, Scored
 
 CANDIDATE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 
@@ -25,6 +25,11 @@ def fuse(scores: npt.ArrayLike, ranks: npt.ArrayLike, weight: float) -> npt.NDAr
     """
     fused: npt.NDArray[np.float64] = np.asarray(scores, dtype=np.float64) - weight * np.log(np.asarray(ranks, dtype=np.float64))
     return fused
+
+
+def fuse_scored(scored: Scored, ranks: Sequence[int], weight: float) -> Scored:
+    """Return ``scored`` with fused scores, for a request whose documents have first-stage ranks."""
+    return replace(scored, scores=fuse(scored.scores, ranks, weight).astype(np.float32))
 
 
 def fuse_run(first_stage: Run, scores: Run, weight: float) -> dict[str, dict[str, float]]:
@@ -45,6 +50,8 @@ def fit_weight(
     Args:
         collections: Judgments, first-stage run and scores of each dev collection.
     """
+    from slimrank import measures  # its libraries are not needed where a weight is only applied
+
     means = {
         weight: float(
             np.mean([measures.mean(qrels, fuse_run(first, scores, weight))["nDCG@10"] for qrels, first, scores in collections])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from slimrank.fusion import fuse_scored
 from slimrank.scoring import rank
 from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure
@@ -25,7 +26,10 @@ FIRST_STAGE_STEP = 1e-15
 
 def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
     """Return the body of a full answer."""
-    ranked = rank(answer.scored, scale=answer.scale, offset=answer.offset)
+    scored = answer.scored
+    if call.first_stage_ranks is not None and answer.fusion_weight:
+        scored = fuse_scored(scored, call.first_stage_ranks, answer.fusion_weight)
+    ranked = rank(scored, scale=answer.scale, offset=answer.offset)
     return _body(call, ranked, _meta(call, answer), tokens=answer.scored.tokens, request_id=request_id)
 
 

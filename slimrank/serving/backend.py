@@ -41,6 +41,8 @@ class Answer:
     model: str
     scale: float = 1.0
     offset: float = 0.0
+    fusion_weight: float = 0.0
+    """How much the first-stage ranks weigh where a request gives them (``slimrank.fusion``)."""
     queue_seconds: float = 0.0
     """From acceptance to the first pair entering the model."""
     infer_seconds: float = 0.0

@@ -101,6 +101,7 @@ def encode_answer(request_id: str, answer: Answer) -> bytes:
             "model": answer.model,
             "scale": answer.scale,
             "offset": answer.offset,
+            "fusion_weight": answer.fusion_weight,
             "queue_seconds": answer.queue_seconds,
             "infer_seconds": answer.infer_seconds,
         },
@@ -141,4 +142,5 @@ def answer_of(reply: dict[str, Any]) -> Answer:
     truncated[reply["truncated"]] = True
     scored = Scored(np.asarray(reply["scores"], dtype=np.float32), truncated, reply["query_truncated"], reply["tokens"])
     timings = {"queue_seconds": reply["queue_seconds"], "infer_seconds": reply["infer_seconds"]}
-    return Answer(scored, reply["model"], reply["scale"], reply["offset"], **timings)
+    weight = reply.get("fusion_weight", 0.0)  # a worker of an older release sends none
+    return Answer(scored, reply["model"], reply["scale"], reply["offset"], weight, **timings)

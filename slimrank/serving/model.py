@@ -48,11 +48,19 @@ class Model:
     """
 
     def __init__(
-        self, name: str, scorer: Scorer, *, scale: float = 1.0, offset: float = 0.0, cutter: DocumentCutter | None = None
+        self,
+        name: str,
+        scorer: Scorer,
+        *,
+        scale: float = 1.0,
+        offset: float = 0.0,
+        fusion_weight: float = 0.0,
+        cutter: DocumentCutter | None = None,
     ) -> None:
         self.name = name
         self.scale = scale
         self.offset = offset
+        self.fusion_weight = fusion_weight
         self._scorer = scorer
         self._cutter = cutter
 
@@ -72,6 +80,7 @@ class Model:
             scorer,
             scale=scorer.manifest.calibration.scale,
             offset=scorer.manifest.calibration.offset,
+            fusion_weight=scorer.manifest.fusion.weight if scorer.manifest.fusion else 0.0,
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
         )
 
@@ -83,7 +92,7 @@ class Model:
         scored = self._scorer.score(job.request.query, documents, instruction=job.request.instruction)
         if was_cut is not None:
             scored = replace(scored, truncated=scored.truncated | was_cut)
-        return Answer(scored, self.name, self.scale, self.offset)
+        return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight)
 
 
 def _clean(text: str) -> str:

@@ -6,6 +6,7 @@ which Jina's and vLLM's equal, with ``documents``; and Text Embeddings Inference
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,8 @@ class RerankCall:
     return_documents: bool = False
     deadline_ms: int | None = None
     on_failure: OnFailure = "error"
+    first_stage_ranks: Sequence[int] | None = None
+    """1-based, one a document; None where the order of the documents means nothing."""
 
 
 class _Wire(BaseModel):
@@ -44,6 +47,32 @@ class _Wire(BaseModel):
     on_failure: OnFailure = Field(
         "error", description="`first_stage`: where scoring fails, answer 200 with the documents in the order given."
     )
+    first_stage_order: bool = Field(
+        False, description="The documents stand in first-stage order: use it as a prior, with the weight fitted for the model."
+    )
+    first_stage_offset: Annotated[int, Field(ge=0)] = Field(
+        0, description="With `first_stage_order`: how many first-stage hits come before the first document, as on a second page."
+    )
+    first_stage_ranks: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="1-based first-stage rank of each document, where they do not stand in that order."
+    )
+
+    def ranks(self, count: int) -> Sequence[int] | None:
+        """Return the first-stage rank of each of ``count`` documents, or None where the caller said none.
+
+        Raises:
+            InvalidRequest: there are more or fewer ranks than documents.
+        """
+        if self.first_stage_ranks is not None:
+            if len(self.first_stage_ranks) != count:
+                raise InvalidRequest(
+                    f"first_stage_ranks has {len(self.first_stage_ranks)} ranks for {count} documents; send one a document",
+                    status=422,
+                )
+            return self.first_stage_ranks
+        if self.first_stage_order:
+            return range(self.first_stage_offset + 1, self.first_stage_offset + count + 1)
+        return None
 
 
 class TextDocument(BaseModel):
@@ -90,6 +119,7 @@ class RerankBody(_Wire):
             return_documents=self.return_documents,
             deadline_ms=self.deadline_ms,
             on_failure=self.on_failure,
+            first_stage_ranks=self.ranks(len(documents)),
         )
 
     def _text(self, document: str | TextDocument, place: int) -> str:
@@ -124,6 +154,7 @@ class TeiBody(_Wire):
             return_documents=self.return_text,
             deadline_ms=self.deadline_ms,
             on_failure=self.on_failure,
+            first_stage_ranks=self.ranks(len(self.texts)),
         )
 
 
@@ -166,7 +197,9 @@ class RerankAnswer(BaseModel):
     id: str
     model: str
     results: list[RerankResult]
-    scores: list[float] = Field(description="The value of every document in the order of the request, for OpenSearch's ml_inference.")
+    scores: list[float] = Field(
+        description="The value of every document in the order of the request, for OpenSearch's ml_inference."
+    )
     usage: Usage
     meta: RerankMeta
 

@@ -1,0 +1,69 @@
+"""The first stage's order as a prior, only where the request gives it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from slimrank.errors import InvalidRequest
+from slimrank.manifest import Fusion
+from slimrank.serving import answers, messages, schemas
+from slimrank.serving.backend import Answer
+from slimrank.serving.reranker import Reranker
+from slimrank.types import Scored
+
+
+class Even:
+    """Scores every document alike, but for the last one."""
+
+    def score(self, query: str, documents: list[str], *, instruction: str | None = None) -> Scored:
+        scores = np.array([0.0] * (len(documents) - 1) + [0.5], dtype=np.float32)
+        return Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, 1)
+
+
+def answered(weight: float = 1.0, **fields: object) -> list[int]:
+    body = json.dumps({"query": "q", "documents": ["a", "b", "c"], "raw_scores": True, **fields}).encode()
+    call = schemas.parse(body, max_documents=10)
+    answer = Answer(Even().score("q", ["a", "b", "c"]), "m", fusion_weight=weight)
+    results = answers.body_of(call, answer, request_id="1")["results"]
+    assert [r["relevance_score"] for r in results] == sorted((r["relevance_score"] for r in results), reverse=True)
+    return [result["index"] for result in results]
+
+
+def test_scores_alone_decide_where_the_request_says_nothing_of_the_order() -> None:
+    assert answered() == [2, 0, 1]
+
+
+def test_first_stage_order_is_a_prior() -> None:
+    assert answered(first_stage_order=True) == [0, 2, 1]
+
+
+def test_far_down_the_list_a_rank_more_or_less_hardly_counts() -> None:
+    assert answered(first_stage_order=True, first_stage_offset=100) == [2, 0, 1]
+
+
+def test_ranks_may_be_given_one_by_one() -> None:
+    assert answered(first_stage_ranks=[9, 1, 9]) == [1, 2, 0]
+
+
+def test_a_model_without_a_fitted_weight_goes_by_scores() -> None:
+    assert answered(weight=0.0, first_stage_order=True) == [2, 0, 1]
+
+
+def test_ranks_and_documents_must_be_as_many() -> None:
+    with pytest.raises(InvalidRequest, match="2 ranks for 3 documents"):
+        answered(first_stage_ranks=[1, 2])
+
+
+def test_the_weight_travels_over_the_queue_and_its_absence_means_none() -> None:
+    answer = Answer(Even().score("q", ["a"]), "m", fusion_weight=0.7)
+    reply = messages.decode_reply(messages.encode_answer("1", answer))
+    assert messages.answer_of(reply).fusion_weight == 0.7
+    del reply["fusion_weight"]
+    assert messages.answer_of(reply).fusion_weight == 0
+
+
+def test_in_python_the_order_counts_only_where_it_is_said() -> None:
+    reranker = Reranker(Even(), fusion=Fusion(weight=1.0, first_stage="bm25"))
+    assert [hit.index for hit in reranker.rank("q", ["a", "b", "c"])] == [2, 0, 1]
+    assert [hit.index for hit in reranker.rank("q", ["a", "b", "c"], first_stage_order=True)] == [0, 2, 1]
