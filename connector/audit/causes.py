@@ -18,8 +18,8 @@ from connector.audit.folder import Folder
 from connector.audit.spec import Json, Spec
 from connector.audit.tokens import Analyzers, Token
 
-_ANALYZED = 200
-"""Changed queries whose text is analyzed, the most changed first."""
+_INSPECTED = 300
+"""Changed queries that are looked into, the most changed first."""
 _EXPLAINED = 5
 _EXAMPLES = 5
 
@@ -59,14 +59,17 @@ def find_causes(folder: Folder, rows: Sequence[Row], content: Json, states: Mapp
     """Return differences, causes (the most explaining first), and tokens and explanations of the most changed queries."""
     spec = folder.spec
     differences = find_differences(spec, states["before"], states["after"])
-    changed = sorted((row for row in rows if row.changed or row.failed), key=lambda row: (row.rbo, row.query.query_id))
+    changed = sorted((row for row in rows if row.changed or row.failed), key=lambda row: (row.rbo, row.query.query_id))[
+        :_INSPECTED
+    ]
     reasons: dict[str, dict[str, str]] = {row.query.query_id: {} for row in changed}
     _from_documents(folder, reasons, content, rows)
-    tokens = _from_tokens(spec, changed[:_ANALYZED], reasons, folder, states, sides, differences)
+    tokens = _from_tokens(spec, changed, reasons, folder, states, sides, differences)
     _from_configuration(changed, reasons, differences, states, content)
     return {
         "differences": [asdict(difference) for difference in differences],
         "causes": [asdict(cause) for cause in _rank(changed, reasons)],
+        "inspected": len(changed),
         "reasons": {query_id: sorted(found) for query_id, found in sorted(reasons.items())},
         "tokens": tokens,
         "explanations": _explain(changed[:_EXPLAINED], folder, sides),

@@ -55,7 +55,7 @@ class Searcher:
         while True:
             found = self._cluster.read(self._path, self._body(query, size))
             hits: list[Json] = found["hits"]["hits"]
-            can_grow = size < _MOST_HITS and not self._is_reranked and "size" not in self._template
+            can_grow = size < _MOST_HITS and not self._has_pipeline and "size" not in self._template
             if not (can_grow and self._tie_is_open(hits, size)):
                 break
             size = min(size * 4, _MOST_HITS)
@@ -71,36 +71,35 @@ class Searcher:
         return answer | {"ids": kept, "scores": [scores[document] for document in kept]}, int(found.get("took", 0))
 
     @property
-    def _is_reranked(self) -> bool:
-        return self._side.rerank is not None or self._side.pipeline not in (None, "_none")
+    def _has_pipeline(self) -> bool:
+        """Whether a search pipeline may rerank as many hits as are asked for."""
+        return self._side.pipeline not in (None, "_none")
 
     def _body(self, query: str, size: int) -> Json:
         body = {"track_total_hits": True, "size": size, **fill(self._template, query)}
-        if "_source" not in body and not self._is_reranked:  # a pipeline may need all of it
+        if "_source" not in body and not (self._has_pipeline or self._scorer):  # rerankers need the text
             body["_source"] = False if self._spec.id_field == "_id" else [self._spec.id_field]
         return body
 
     def _tie_is_open(self, hits: Sequence[Json], size: int) -> bool:
-        """Tell whether the score of rank k goes on past the hits that were returned."""
-        k = self._spec.k
-        if len(hits) < size or len(hits) <= k or "sort" in self._template:
+        """Tell whether the score of the last rank that counts goes on past the hits that were returned."""
+        k = self._side.rerank.rank_window_size if self._side.rerank else self._spec.k
+        if len(hits) < size or len(hits) < k or "sort" in self._template:
             return False
         return same_score(hits[k - 1]["_score"], hits[-1]["_score"])
 
     def _rank(self, query: str, hits: Sequence[Json]) -> list[tuple[str, float]]:
         pairs = [(business_id(hit, self._spec.id_field), hit) for hit in hits]
+        if "sort" in self._template:
+            return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
+        pairs.sort(key=lambda pair: (-rounded(pair[1]["_score"]), pair[0]))
         if self._side.rerank and self._scorer and pairs:
             window = pairs[: self._side.rerank.rank_window_size]
             texts = [text_of(hit["_source"], self._side.rerank.fields) for _, hit in window]
             scores = self._scorer.score(query, texts).scores.tolist()
-            return sorted(
-                ((document, score) for (document, _), score in zip(window, scores, strict=True)),
-                key=lambda pair: (-pair[1], pair[0]),
-            )
-        if "sort" in self._template:
-            return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
-        scored = [(document, rounded(hit["_score"])) for document, hit in pairs]
-        return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
+            reranked = [(document, score) for (document, _), score in zip(window, scores, strict=True)]
+            return sorted(reranked, key=lambda pair: -pair[1])  # equal scores keep the first stage's order, as in serving
+        return [(document, rounded(hit["_score"])) for document, hit in pairs]
 
 
 def template_of(side: Side) -> Json:
@@ -122,7 +121,8 @@ def _path(side: Side) -> str:
 
 
 def _size(side: Side, depth: int) -> int:
-    return side.rerank.rank_window_size if side.rerank else depth
+    """Return the hits to ask for: with a reranker one more than its window, which shows a tie at its border."""
+    return side.rerank.rank_window_size + 1 if side.rerank else depth
 
 
 def fill(template: Any, query: str) -> Any:

@@ -61,9 +61,7 @@ def sweep(
             ranking = window(ids, scores, depth)
             totals[depth] += query.weight * measures.ndcg(ranking, grades[query.query_id], spec.k)
             if place < _TIMED_QUERIES:
-                seconds[depth].append(
-                    _time(lambda texts=texts[:depth], query=query: scorer.score(query.query, texts)) if depth else 0.0
-                )
+                seconds[depth].append(_time(scorer, query.query, texts[:depth]))
         progress(place + 1, len(queries))
     weight = sum(query.weight for query in queries)
     points = [Point(depth, totals[depth] / weight, 1000 * statistics.median(seconds[depth])) for depth in depths]

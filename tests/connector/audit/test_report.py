@@ -69,7 +69,7 @@ def make_report(**others: Any) -> dict[str, Any]:
                 {"where": "settings", "path": "index.uuid", "before": "1", "after": "2", "harmless": True},
             ],
             "causes": [{"kind": "analysis", "title": "the analyzers make other tokens", "share": 0.8, "queries": 9, "examples": [EVIL]}],
-            "reasons": {"q1": ["analysis"]},
+            "inspected": 12, "reasons": {"q1": ["analysis"]},
             "tokens": {"q1": {"title": {"before": ["run", "shoe"], "after": ["run", "shoes"]}}},
             "explanations": {
                 "q1": {
@@ -225,7 +225,7 @@ def test_the_depth_sweep_marks_the_knee(page: Page) -> None:
 def test_a_pass_without_judgments_is_a_page_too(folder: Folder) -> None:
     report = make_report(
         verdict="pass", findings=[{"rule": "r", "outcome": "pass", "message": "m"}], paired=[], bounds={}, shown=[], golden=[], content={},
-        causes={"differences": [], "causes": [], "reasons": {}, "tokens": {}, "explanations": {}}, changes={"rbo": [1.0], "ndcg": []},
+        causes={"inspected": 0, "differences": [], "causes": [], "reasons": {}, "tokens": {}, "explanations": {}}, changes={"rbo": [1.0], "ndcg": []},
         judges={"judges": [], "agreement": []}, queries={**make_report()["queries"], "changed": 0},
     )  # fmt: skip
     html = to_html(report, folder)

@@ -1,0 +1,183 @@
+"""Other sides and sources on real engines: reranked hits, UBI, derived queries, another engine, queue workers."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from connector.audit.access import Access
+from connector.audit.flow import audit
+from connector.audit.folder import Folder
+from connector.audit.plan import estimate, make_plan
+from connector.audit.run import run_audit
+from connector.audit.spec import Queries
+from connector.audit.sweep import sweep
+from connector.tasks import audit_chunk, enqueue
+from slimrank.errors import ConfigError
+from slimrank.serving.queue import make_app
+from slimrank.settings import Settings
+from tests.connector.audit.auditing import audit_shop, shop_spec
+from tests.connector.audit.shop import PROPERTIES, THINGS, Index, Shop, make_shop
+from tests.connector.served import serving
+from tests.nodes.engine import Engine
+
+pytestmark = pytest.mark.engine
+LEMMAS = {form: lemma for lemma, forms in (THINGS | PROPERTIES).items() for form in forms}
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return make_shop(products=300, queries=40)
+
+
+@pytest.fixture(scope="module")
+def index(opensearch: Engine, shop: Shop) -> Iterator[Index]:
+    made = Index(opensearch.url, "shop_v1").make(shop.products)
+    yield made
+    made.drop()
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[str]:
+    """A gateway that knows what belongs together: the share of a query's things and properties that a text has."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        wanted = {LEMMAS.get(word, word) for word in body["query"].lower().split()}
+        scores = [len(wanted & {LEMMAS.get(w, w) for w in text.lower().split()}) / len(wanted) for text in body["documents"]]
+        results = [{"index": number, "relevance_score": score} for number, score in enumerate(scores)]
+        return httpx.Response(200, json={"results": results[::-1]}, headers={"content-type": "application/json"})
+
+    with serving(answer) as url:
+        yield url
+
+
+def reranked(gateway: str, **others: Any) -> dict[str, Any]:
+    return {"index": "shop_v1", "rerank": {"url": gateway, "fields": ["title", "text"], "rank_window_size": 40, **others}}
+
+
+def test_first_stage_against_reranked(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
+    judges = [{"kind": "qrels", "file": str(tmp_path / "qrels.tsv"), "human": True}, {"kind": "reranker", "url": gateway}]
+    report = audit_shop(tmp_path, shop, index.url, reranked(gateway), judges=judges)
+    assert report["queries"]["changed"] > 0
+    assert report["causes"]["causes"][0]["kind"] == "query"
+    assert report["content"]["same"]
+    partial = [judge["partial"] for judge in report["judges"]["judges"]]
+    assert partial[0] is None
+    assert "judges favour their own" in partial[1]
+    agreement = report["judges"]["agreement"][0]
+    assert agreement["human"]
+    assert agreement["kappa"]["low"] <= agreement["kappa"]["value"] <= agreement["kappa"]["high"]
+
+
+def test_planning_a_reranked_audit_prints_its_pairs(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
+    spec = shop_spec(tmp_path, shop, index.url, reranked(gateway), sample={"size": 10})
+    with Access().reach(spec) as sides:
+        cost = estimate(spec, make_plan(spec, Folder(tmp_path / "audit"), sides), sides)
+    assert (cost.queries, cost.searches, cost.pairs) == (10, 20, 400)
+    assert cost.hours > 0
+
+
+def test_a_depth_sweep_ends_where_the_audit_does(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
+    spec = shop_spec(tmp_path, shop, index.url, reranked(gateway))
+    folder = Folder(tmp_path / "audit")
+    report = audit(spec, folder, Access())
+    with Access().reach(spec) as sides:
+        found = sweep(folder, sides.after, depths=(0, 10, 40))
+        with pytest.raises(ConfigError, match="not reranked"):
+            sweep(folder, sides.before)
+    ndcg = {point["depth"]: point["ndcg"] for point in found["points"]}
+    assert ndcg[40] == pytest.approx(report["paired"][0]["after"], abs=0.02)  # first-stage ties fall differently
+    assert folder.has("sweep.json")
+
+
+def test_queries_come_from_ubi_with_their_counts(index: Index, shop: Shop, tmp_path: Path) -> None:
+    mappings = {
+        "properties": {"user_query": {"type": "keyword"}, "timestamp": {"type": "date"}, "application": {"type": "keyword"}}
+    }
+    ubi = Index(index.url, "ubi_test").make([], {"number_of_replicas": 0}, mappings)
+    asked = ["folding chair"] * 5 + ["wood table"] * 2 + ["mail me at ann@example.org"] + ["old lamp"]
+    rows = [{"user_query": text, "timestamp": "2026-11-01", "application": "web", "sku": str(n)} for n, text in enumerate(asked)]
+    rows[-1]["timestamp"] = "2020-01-01"
+    ubi.put(rows)
+    try:
+        spec = shop_spec(
+            tmp_path, shop, index.url, {}, queries={"ubi": {"index": "ubi_test", "since": "2026-01-01", "application": "web"}}
+        )
+        with Access().reach(spec) as sides:
+            queries = make_plan(spec, Folder(tmp_path / "audit"), sides)
+    finally:
+        ubi.drop()
+    assert {query.query: query.weight for query in queries} == {"folding chair": 5, "wood table": 2}
+    assert Folder(tmp_path / "audit").plan["dropped_as_personal"] == 1
+
+
+def test_queries_can_be_made_of_documents(index: Index, shop: Shop, tmp_path: Path) -> None:
+    plans = []
+    for name in ("a", "b"):
+        spec = shop_spec(tmp_path, shop, index.url, {}, queries={"derived": {"field": "title", "count": 30, "words": 2}})
+        with Access().reach(spec) as sides:
+            plans.append([query.query for query in make_plan(spec, Folder(tmp_path / name), sides)])
+    assert plans[0] == plans[1]
+    assert plans[0]
+    assert all(len(query.split()) == 2 for query in plans[0])
+    assert Queries(derived={"field": "title"}).derived is not None  # type: ignore[arg-type]
+
+
+def test_queue_workers_and_threads_leave_the_same_bytes(
+    index: Index, shop: Shop, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = shop_spec(tmp_path, shop, index.url, {"fields": ["title", "text^3"]})
+    by_threads, by_queue = Folder(tmp_path / "threads"), Folder(tmp_path / "queue")
+    for folder in (by_threads, by_queue):
+        with Access().reach(spec) as sides:
+            make_plan(spec, folder, sides)
+    with Access().reach(spec) as sides:
+        run_audit(by_threads, sides)
+    monkeypatch.setenv("SLIMRANK_REDIS_URL", redis_url)
+    assert enqueue(make_app(Settings(redis_url=redis_url)), by_queue, Access(), workers=1) == len(by_queue.chunks)
+    command = [sys.executable, "-m", "celery", "-A", "slimrank.serving.queue", "worker", "-Q", "audit", "-I", "connector.tasks"]
+    worker = subprocess.Popen([*command, "--concurrency", "1", "--pool", "solo", "--loglevel", "error"])
+    try:
+        _wait_until(lambda: not by_queue.missing_chunks(), worker)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    for number in by_threads.chunks:
+        assert by_threads.answers_file(number).read_bytes() == by_queue.answers_file(number).read_bytes()
+        assert by_threads.documents_file(number).read_bytes() == by_queue.documents_file(number).read_bytes()
+    first = by_queue.answers_file(0)
+    before = first.stat().st_mtime_ns
+    audit_chunk(str(by_queue.path), 0, 1)
+    assert first.stat().st_mtime_ns == before
+
+
+def _wait_until(done: Any, process: subprocess.Popen[bytes], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert process.poll() is None, "the worker ended"
+        assert time.monotonic() < end, "the worker did not finish"
+        time.sleep(0.2)
+
+
+def test_opensearch_against_elasticsearch(index: Index, shop: Shop, elasticsearch_7: Engine, tmp_path: Path) -> None:
+    plain = {"properties": {"title": {"type": "text"}, "text": {"type": "text"}}}
+    here = Index(index.url, "plain_v1").make(shop.products, {"number_of_replicas": 0}, plain)
+    there = Index(elasticsearch_7.url, "plain_v1").make(shop.products, {"number_of_replicas": 0}, plain)
+    try:
+        before = {"url": here.url, "index": "plain_v1", "fields": ["title^2", "text"]}
+        report = audit_shop(tmp_path, shop, here.url, {"url": there.url, "index": "plain_v1"}, before=before)
+    finally:
+        here.drop()
+        there.drop()
+    assert report["content"]["same"]
+    assert report["before"]["distribution"] == "opensearch"
+    assert report["after"]["distribution"] == "elasticsearch"
+    # the same Lucene formula but another version: whatever changes must be put down to the engine
+    assert [cause["kind"] for cause in report["causes"]["causes"]] in ([], ["engine"])
