@@ -20,6 +20,7 @@ from slimrank.errors import ConfigError, ManifestError
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
 
 if TYPE_CHECKING:
+    from onnx_export.fused import FusedPrecision
     from onnx_export.source import Report
 
 model = typer.Typer(no_args_is_help=True, help="Get a base model and make its folder.")
@@ -65,6 +66,8 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name on the wire; default the folder's.")] = None,
     prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
     max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
+    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
     trained: Annotated[bool, typer.Option("--trained", help="The checkpoint was trained to rerank.")] = False,
     home: HomeFlag = None,
     as_json: JsonFlag = False,
@@ -79,7 +82,17 @@ def export(
         from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
         from onnx_export.verify import verify as verify_folder
 
-        export_folder(source, out, report, name=name, prompt=asked, max_pair_tokens=max_pair_tokens, trained=trained)
+        export_folder(
+            source,
+            out,
+            report,
+            name=name,
+            prompt=asked,
+            max_pair_tokens=max_pair_tokens,
+            precision=_precision(precision),
+            plain=plain,
+            trained=trained,
+        )
         verify_folder(out, report, checkpoint=source)
     _finish(out, as_json)
 
@@ -115,6 +128,13 @@ def _prompt(name: str) -> Prompt:
     if not Path(name).is_file():
         raise ConfigError(f"there is no prompt {name}; choose {', '.join(BUILT_IN)} or give a prompt.json")
     return Prompt.load(Path(name))
+
+
+def _precision(name: str) -> "FusedPrecision":
+    known: dict[str, FusedPrecision] = {"fp32": "fp32", "int8": "int8"}
+    if name in known:
+        return known[name]
+    raise ConfigError(f"there is no precision {name}; choose fp32 or int8")
 
 
 def _is_served(folder: Path) -> bool:

@@ -1,8 +1,9 @@
 """Checkpoint folder -> model folder: an ONNX graph of two logits, its prompt and its manifest.
 
-The LM head is replaced by its two rows for the answer tokens, in the order irrelevant, relevant,
-and Optimum traces the model with past keys and values, so that one graph both scores and shares a
-query's prefix between documents. The folder appears only when it is complete; it is served only
+The LM head is replaced by its two rows for the answer tokens, in the order irrelevant, relevant.
+Where the model is of the Llama family the graph is the serving graph of ``onnx_export.fused``;
+for any other, Optimum traces the model with past keys and values. Both score, and share a query's
+prefix between documents. The folder appears only when it is complete; it is served only
 after ``onnx_export.verify`` has compared it with the checkpoint.
 """
 
@@ -10,13 +11,20 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from onnx_export import checkpoint as checkpoints
+import onnx
+import torch
+
+from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
+from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, write_graph
+from onnx_export.pairs import read_pairs
+from onnx_export.smoothing import smooth
 from onnx_export.source import Report, checked_checkpoint, new_folder
 from slimrank import __version__
+from slimrank.errors import ConfigError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest, file_records, sha256_of
-from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
+from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt, PromptEncoder
 
-OPSET = 18
+PLAIN_OPSET = 18
 MADE_WITH = ("torch", "transformers", "optimum", "optimum-onnx", "onnxruntime")
 CHECKPOINT_KEY = "checkpoint"
 CHECKPOINT_HASH_KEY = "checkpoint_sha256"
@@ -30,6 +38,8 @@ def export(
     name: str | None = None,
     prompt: Prompt = SLIMRANK,
     max_pair_tokens: int = DEFAULT_MAX_PAIR_TOKENS,
+    precision: FusedPrecision = "fp32",
+    plain: bool = False,
     trained: bool = False,
 ) -> Manifest:
     """Write the model folder ``target``; one that is already there is replaced.
@@ -37,20 +47,32 @@ def export(
     Args:
         name: What the model is called on the wire; default the target's name.
         prompt: What the model was, or will be, asked with.
+        precision: fp32, or int8 with one activation scale a row; int8 needs the serving graph.
+        plain: Write Optimum's graph even where the serving graph can be had.
         trained: Whether the checkpoint was trained to rerank.
 
     Raises:
         ModelSourceError: the checkpoint cannot be loaded.
-        ConfigError: an answer of the prompt is not one token of the model.
+        ConfigError: an answer of the prompt is not one token of the model, or the precision cannot be
+            had for its architecture.
     """
     checked_checkpoint(checkpoint_folder)
     report("load the checkpoint")
-    loaded = checkpoints.load(checkpoint_folder)
+    loaded = load(checkpoint_folder)
     max_query_tokens = max_pair_tokens // 2
     encoder = loaded.encoder(prompt, max_pair_tokens=max_pair_tokens, max_query_tokens=max_query_tokens)
     with new_folder(target) as partial:
         report("export the graph")
-        _export_graph(loaded, [encoder.irrelevant_id, encoder.relevant_id], partial)
+        config = loaded.model.config
+        config.save_pretrained(partial)
+        if plain or not can_fuse(config):
+            if precision != "fp32":
+                raise ConfigError(
+                    f"{precision} is written for {', '.join(FAMILIES)}, not for {config.model_type}; export it in fp32"
+                )
+            _export_plain(loaded, encoder, partial)
+        else:
+            _export_fused(loaded, encoder, partial, precision)
         loaded.tokenizer.save(str(partial / TOKENIZER_FILE))
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
@@ -63,7 +85,8 @@ def export(
             irrelevant_id=encoder.irrelevant_id,
             max_pair_tokens=max_pair_tokens,
             max_query_tokens=max_query_tokens,
-            opset=OPSET,
+            precision=precision,
+            opset=_opset(partial / GRAPH_FILE),
             architecture=loaded.architecture,
             trained=trained,
             made_with={"slimrank": __version__}
@@ -81,14 +104,34 @@ def weights_hash(folder: Path) -> str:
     return parts[0] if len(parts) == 1 else "+".join(part[:16] for part in parts)
 
 
-def _export_graph(loaded: checkpoints.Checkpoint, answer_ids: list[int], target: Path) -> None:
+def _export_fused(loaded: Checkpoint, encoder: PromptEncoder, target: Path, precision: FusedPrecision) -> None:
+    if precision == "int8":
+        smooth(loaded.model, lambda: _calibrate(loaded, encoder))
+    answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
+    path = target / GRAPH_FILE
+    write_graph(loaded.model, answer_ids, path, precision=precision, max_pair_tokens=encoder.max_pair_tokens)
+
+
+def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:
+    """Run the model on the short ones of the committed pairs."""
+    with torch.inference_mode():
+        for group in read_pairs():
+            for document in group.documents[:2]:
+                loaded.model(input_ids=torch.tensor([encoder.pair_ids(group.query, document).ids]), logits_to_keep=1)
+
+
+def _export_plain(loaded: Checkpoint, encoder: PromptEncoder, target: Path) -> None:
     from optimum.exporters.onnx import onnx_export_from_model
 
-    model = checkpoints.with_answer_head(loaded.model, answer_ids)
+    model = with_answer_head(loaded.model, [encoder.irrelevant_id, encoder.relevant_id])
     traced = target / "traced"
-    with checkpoints.quiet():
-        onnx_export_from_model(model, traced, task="text-generation-with-past", opset=OPSET, do_validation=False)
-    for file in traced.iterdir():
-        if file.name.startswith(GRAPH_FILE) or file.name == "config.json":
-            file.rename(target / file.name)
+    with quiet():
+        onnx_export_from_model(model, traced, task="text-generation-with-past", opset=PLAIN_OPSET, do_validation=False)
+    for file in traced.glob(f"{GRAPH_FILE}*"):
+        file.rename(target / file.name)
     shutil.rmtree(traced)
+
+
+def _opset(graph: Path) -> int:
+    imports = onnx.load(str(graph), load_external_data=False).opset_import
+    return next(int(entry.version) for entry in imports if entry.domain == "")

@@ -7,8 +7,6 @@ caller says which rows go through the graph together.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from slimrank import graph_io
@@ -26,21 +24,18 @@ class GraphRunner:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int = 0) -> None:
-        self._shapes = manifest.architecture
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Threads that spin while they wait starve each other wherever the machine has other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no base class but Exception
             raise ManifestError(f"ONNX Runtime cannot load {folder / GRAPH_FILE}: {error}; export the model again") from error
+        names = [given.name for given in session.get_inputs()]
+        self._graph = graph_io.open_graph(names, manifest.architecture, session.run)
 
-    def score(self, rows: Sequence[Sequence[int]], *, prefix: Sequence[int] = ()) -> Scores:
+    def score(self, rows: graph_io.Rows, *, prefix: Sequence[int] = ()) -> Scores:
         """Return (B,) scores of rows run as one batch, after a prefix that is run once."""
-        shared = graph_io.no_prefix(self._shapes)
-        if prefix:
-            feed = graph_io.plain_feed([prefix], shared, self._shapes)
-            shared = self._session.run(graph_io.present_names(self._shapes), feed)
-        logits: npt.NDArray[np.float32]
-        (logits,) = self._session.run([graph_io.LOGITS], graph_io.plain_feed(rows, shared, self._shapes))
-        return scores_from_logits(graph_io.answer_logits(logits, rows))
+        return scores_from_logits(self._graph.logits(rows, self._graph.share(prefix)))

@@ -67,12 +67,12 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-def make_model(checkpoint: Path, folder: Path) -> Path:
+def make_model(checkpoint: Path, folder: Path, *, plain: bool = False) -> Path:
     """Export and verify a model folder."""
     from onnx_export.export import export
     from onnx_export.verify import verify
 
-    export(checkpoint, folder, lambda step: None, max_pair_tokens=MAX_PAIR_TOKENS)
+    export(checkpoint, folder, lambda step: None, max_pair_tokens=MAX_PAIR_TOKENS, plain=plain)
     verify(folder, lambda step: None)
     return folder
 

@@ -50,6 +50,7 @@ class OrtScorer:
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
     ) -> None:
         self.manifest = manifest
+        self._graph = graph_io.open_graph([given.name for given in session.get_inputs()], manifest.architecture, self._run)
         self._session = session
         self._encoder = encoder
         self._batch_tokens = batch_tokens
@@ -110,23 +111,17 @@ class OrtScorer:
         scores = np.empty(len(rows), dtype=np.float32)
         if not rows:
             return scores
-        prefix = self._keys_values(prefix_ids)
+        shared = self._graph.share(prefix_ids)
         for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
-            chosen = [rows[i] for i in batch]
-            (logits,) = self._run([graph_io.LOGITS], graph_io.plain_feed(chosen, prefix, self.manifest.architecture))
-            scores[batch] = scores_from_logits(graph_io.answer_logits(logits, chosen))
+            scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))
         return scores
-
-    def _keys_values(self, prefix_ids: list[int]) -> graph_io.KeysValues:
-        shapes = self.manifest.architecture
-        return self._run(graph_io.present_names(shapes), graph_io.plain_feed([prefix_ids], graph_io.no_prefix(shapes), shapes))
 
     def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[npt.NDArray[np.float32]]:
         try:
             results: list[npt.NDArray[np.float32]] = self._session.run(outputs, feed)
         except Exception as error:  # ONNX Runtime's errors share no base class but Exception
             raise ScoringError(
-                f"the graph failed on {feed['input_ids'].shape} tokens: {error}; verify the model folder or lower batch_tokens"
+                f"the graph failed on {feed[graph_io.INPUT_IDS].shape} tokens: {error}; verify the model folder or lower batch_tokens"
             ) from error
         return results
 

@@ -11,11 +11,12 @@ from transformers import AutoModelForCausalLM
 from onnx_export import checkpoint as checkpoints
 from onnx_export.export import export
 from onnx_export.runner import GraphRunner
-from onnx_export.verify import kendall_tau, reference_scores, token_groups, verify
+from onnx_export.smoothing import smooth
+from onnx_export.verify import graph_scores, kendall_tau, reference_scores, token_groups, verify
 from slimrank import manifest as manifests
 from slimrank.errors import ConfigError, ManifestError, ModelSourceError
 from slimrank.prompt import QWEN3, SLIMRANK, PromptEncoder
-from tests.tiny import MAX_PAIR_TOKENS, make_model
+from tests.tiny import MAX_PAIR_TOKENS, make_checkpoint, make_model
 
 
 def ignore(step: str) -> None:
@@ -23,8 +24,8 @@ def ignore(step: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def qwen_model(tiny_qwen_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tiny_qwen_checkpoint, tmp_path_factory.mktemp("models") / "tiny-qwen2")
+def plain_model(tiny_qwen_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tiny_qwen_checkpoint, tmp_path_factory.mktemp("models") / "tiny-qwen2", plain=True)
 
 
 def test_the_graph_gives_the_full_heads_scores_at_every_length_and_batch(tiny_model: Path) -> None:
@@ -36,10 +37,46 @@ def test_the_graph_gives_the_full_heads_scores_at_every_length_and_batch(tiny_mo
     assert found.pairs == 50
 
 
-def test_a_qwen2_checkpoint_with_biases_exports_too(qwen_model: Path) -> None:
-    found = manifests.check(qwen_model).verification
+def test_optimums_graph_gives_them_too(plain_model: Path) -> None:
+    found = manifests.check(plain_model).verification
     assert found is not None
     assert found.max_score_difference < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_the_serving_graph_knows_biases_and_head_norms(kind: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", kind)
+    found = manifests.check(make_model(checkpoint, tmp_path / "model")).verification
+    assert found is not None
+    assert found.max_score_difference < 1e-4
+
+
+def test_smoothing_changes_no_score(tiny_checkpoint: Path) -> None:
+    loaded = checkpoints.load(tiny_checkpoint)
+    encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
+    group = next(iter(token_groups(encoder)))
+    before = reference_scores(loaded, encoder, group)
+    norm = loaded.model.model.layers[0].input_layernorm.weight.clone()
+    smooth(loaded.model, lambda: reference_scores(loaded, encoder, group))
+    assert not torch.allclose(norm, loaded.model.model.layers[0].input_layernorm.weight)
+    assert reference_scores(loaded, encoder, group) == pytest.approx(before, abs=1e-4)
+
+
+def test_eight_bits_come_close_and_ignore_their_neighbours(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    manifest = export(tiny_checkpoint, tmp_path / "model", ignore, precision="int8", max_pair_tokens=MAX_PAIR_TOKENS)
+    loaded = checkpoints.load(tiny_checkpoint)
+    encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
+    group = next(iter(token_groups(encoder)))
+    alone, together, shared = graph_scores(GraphRunner(tmp_path / "model", manifest), group)
+    expected = reference_scores(loaded, encoder, group)
+    assert np.abs(alone - expected).max() < 0.3 * expected.std()
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert shared == pytest.approx(alone, abs=1e-5)
+
+
+def test_eight_bits_are_refused_where_there_is_no_serving_graph(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="export it in fp32"):
+        export(tiny_checkpoint, tmp_path / "model", ignore, precision="int8", plain=True)
 
 
 def test_the_reference_is_the_textbook_computation(tiny_checkpoint: Path) -> None:

@@ -124,7 +124,6 @@ def test_an_unverified_and_a_failed_folder_are_refused(model_copy: Path) -> None
 
 
 def test_a_score_that_is_not_finite_is_an_error(scorer: OrtScorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = np.full((1, 2), np.nan, dtype=np.float32)
-    monkeypatch.setattr("slimrank.graph_io.answer_logits", lambda logits, rows: nothing.repeat(len(rows), 0))
+    monkeypatch.setattr(scorer._graph, "logits", lambda rows, shared: np.full((len(rows), 2), np.nan, dtype=np.float32))
     with pytest.raises(ScoringError, match="not finite"):
         scorer.score(QUERY, ["x"])

@@ -1,0 +1,260 @@
+"""The serving graph: one that does nothing that scoring does not need. CPU, fp32 or int8.
+
+Optimum's graph is general: it gives logits at every position, keys and values nobody reads, and
+wants a shared prefix copied for every row. This graph, written node by node from a checkpoint's
+weights for the Llama family (Llama, Mistral, Qwen2, Qwen3), keeps only what a score needs:
+
+* the prefix's keys and values come in once, at batch 1, and are broadcast inside, layer by layer;
+* after the last attention only the answer slots go on;
+* keys and values leave only where asked for (``keep``), when the prefix itself is run;
+* norm + skip, rotary, SiLU and attention are single kernels of ONNX Runtime.
+
+int8: weights have one scale a column, activations one scale a *row*, taken from that row alone,
+so a score does not move with its neighbours or with padding. Plain dynamic quantisation takes one
+scale a batch. The row's scale is applied after the product, in float32.
+
+Its inputs and outputs are described in ``slimrank.graph_io``. Optimum's graph stays the fallback
+for other architectures and the peer to compare with.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from slimrank.graph_io import ANSWER_SLOTS, INPUT_IDS, KEEP, KEYS_VALUES, LOGITS, PREFIX
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+OPSET = 23
+IR_VERSION = 11
+MICROSOFT = "com.microsoft"
+
+FusedPrecision = Literal["fp32", "int8"]
+Array = npt.NDArray[Any]
+
+
+def can_fuse(config: Any) -> bool:
+    """Tell whether this model is of the family that the serving graph is written for."""
+    return (
+        config.model_type in FAMILIES
+        and getattr(config, "hidden_act", None) == "silu"
+        and not getattr(config, "mlp_bias", False)
+        and not getattr(config, "use_sliding_window", False)
+        and (config.model_type != "mistral" or getattr(config, "sliding_window", None) is None)
+    )
+
+
+def write_graph(model: Any, answer_ids: Sequence[int], path: Path, *, precision: FusedPrecision, max_pair_tokens: int) -> None:
+    """Write the serving graph of a loaded checkpoint.
+
+    Args:
+        model: A transformers model of one of ``FAMILIES`` with its full head.
+        answer_ids: Irrelevant, relevant.
+        max_pair_tokens: How many positions the graph can tell apart.
+    """
+    graph = _Builder(model, precision).build(list(answer_ids), max_pair_tokens)
+    made = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)], ir_version=IR_VERSION
+    )
+    large = sum(len(tensor.raw_data) for tensor in graph.initializer) > 1900 * 2**20
+    onnx.save(made, str(path), save_as_external_data=large, location=path.name + ".data")
+
+
+class _Builder:
+    """Collects nodes and weights; each method adds one part and returns its output's name.
+
+    Values between parts are (T, width) with T = B x L; attention alone looks at (B, L, width).
+    """
+
+    def __init__(self, model: Any, precision: FusedPrecision) -> None:
+        self._config = model.config
+        self._weights = {name: tensor.detach().float().numpy() for name, tensor in model.named_parameters()}
+        self._head = model.get_output_embeddings()
+        self._rotary = model.model.rotary_emb
+        self._int8 = precision == "int8"
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+        self._names: set[str] = set()
+        self._quantised: dict[str, tuple[str, str]] = {}
+        self._heads = self._config.num_attention_heads
+        self._kv_heads = getattr(self._config, "num_key_value_heads", None) or self._heads
+        self._head_size = getattr(self._config, "head_dim", None) or self._config.hidden_size // self._heads
+
+    def build(self, answer_ids: list[int], max_pair_tokens: int) -> onnx.GraphProto:
+        layers = self._config.num_hidden_layers
+        self._shared(max_pair_tokens)
+        residual = self._embed()
+        normed = self._node("SimplifiedLayerNormalization", [residual, self._norm_weight("layers.0.input_layernorm")], axis=-1,
+                            epsilon=self._config.rms_norm_eps)  # fmt: skip
+        kept = []
+        for layer in range(layers):
+            attended, keys, values = self._attention(normed, layer)
+            kept += [keys, values]
+            if layer == layers - 1:  # from here on only the answer slots matter
+                attended = self._node("Gather", [attended, ANSWER_SLOTS], axis=0)
+                residual = self._node("Gather", [residual, ANSWER_SLOTS], axis=0)
+            update = self._linear(attended, f"layers.{layer}.self_attn.o_proj")
+            normed, residual = self._skip_norm(update, residual, f"layers.{layer}.post_attention_layernorm")
+            update = self._mlp(normed, layer)
+            following = f"layers.{layer + 1}.input_layernorm" if layer + 1 < layers else "norm"
+            normed, residual = self._skip_norm(update, residual, following)
+        self._answer(normed, answer_ids)
+        self._node("Concat", kept, axis=0, output=KEYS_VALUES)
+        return helper.make_graph(self._nodes, "slimrank", self._inputs(), self._outputs(), self._initializers)
+
+    def _inputs(self) -> list[onnx.ValueInfoProto]:
+        cache = [2 * self._config.num_hidden_layers, self._kv_heads, "P", self._head_size]
+        return [
+            helper.make_tensor_value_info(INPUT_IDS, TensorProto.INT64, ["B", "L"]),
+            helper.make_tensor_value_info(PREFIX, TensorProto.FLOAT, cache),
+            helper.make_tensor_value_info(ANSWER_SLOTS, TensorProto.INT64, ["B"]),
+            helper.make_tensor_value_info(KEEP, TensorProto.INT64, [1]),
+        ]
+
+    def _outputs(self) -> list[onnx.ValueInfoProto]:
+        cache = [2 * self._config.num_hidden_layers, self._kv_heads, "K", self._head_size]
+        return [
+            helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["B", 2]),
+            helper.make_tensor_value_info(KEYS_VALUES, TensorProto.FLOAT, cache),
+        ]
+
+    def _shared(self, max_pair_tokens: int) -> None:
+        """Add what every layer uses: shapes, the rotary table and the prefix's length."""
+        frequencies = self._rotary.inv_freq.float().cpu().numpy()
+        angles = np.outer(np.arange(max_pair_tokens), frequencies)
+        scaling = float(getattr(self._rotary, "attention_scaling", 1.0))
+        self._constant("cos", (np.cos(angles) * scaling).astype(np.float32))
+        self._constant("sin", (np.sin(angles) * scaling).astype(np.float32))
+        for name, value in (("zero", [0]), ("one", [1]), ("two", [2]), ("minus_one", [-1])):
+            self._constant(name, np.array(value, dtype=np.int64))
+        self._constant("width_of_all", np.array([-1, self._heads * self._head_size], dtype=np.int64))
+        self._constant("split_sizes", np.ones(2 * self._config.num_hidden_layers, dtype=np.int64))
+        batch_and_length = self._node("Shape", [INPUT_IDS], output="batch_and_length")
+        batch = self._node("Slice", [batch_and_length, "zero", "one"])
+        self._node("Concat", [batch, "one", "one", "one"], axis=0, output="times_batch")
+        self._node("Shape", [PREFIX], start=2, end=3, output="prefix_length")
+        parts = [f"prefix_{i}" for i in range(2 * self._config.num_hidden_layers)]
+        self._nodes.append(helper.make_node("Split", [PREFIX, "split_sizes"], parts, axis=0))
+        if self._int8:
+            self._constant("tiny", np.array(1e-12, dtype=np.float32))
+            self._constant("per_127", np.array(1 / 127, dtype=np.float32))
+            self._constant("unit", np.array(1, dtype=np.float32))
+            self._constant("middle", np.array(128, dtype=np.uint8))
+            self._constant("middle_of_weights", np.array(0, dtype=np.int8))
+
+    def _embed(self) -> str:
+        ids = self._node("Reshape", [INPUT_IDS, "minus_one"])
+        table = self._weights["model.embed_tokens.weight"]
+        if not self._int8:
+            return self._node("Gather", [self._constant("embedding", table), ids], axis=0)
+        scales = np.maximum(np.abs(table).max(axis=1, keepdims=True) / 127, 1e-12).astype(np.float32)
+        rows = self._constant("embedding", np.rint(table / scales).astype(np.int8))
+        whole = self._node("Cast", [self._node("Gather", [rows, ids], axis=0)], to=TensorProto.FLOAT)
+        return self._node("Mul", [whole, self._node("Gather", [self._constant("embedding_scale", scales), ids], axis=0)])
+
+    def _attention(self, x: str, layer: int) -> tuple[str, str, str]:
+        """Add one attention; return its output (T, heads x head_size), and the kept keys and values."""
+        at = f"layers.{layer}.self_attn"
+        query = self._rotated(self._linear(x, f"{at}.q_proj"), self._heads, f"{at}.q_norm")
+        key = self._rotated(self._linear(x, f"{at}.k_proj"), self._kv_heads, f"{at}.k_norm")
+        value = self._in_rows(self._linear(x, f"{at}.v_proj"), self._kv_heads)
+        past = [self._node("Expand", [f"prefix_{2 * layer + part}", "times_batch"]) for part in (0, 1)]
+        names = [f"attention_{layer}", f"keys_{layer}", f"values_{layer}"]
+        self._nodes.append(
+            helper.make_node(
+                "Attention", [query, key, value, "", *past], names, is_causal=1, q_num_heads=self._heads,
+                kv_num_heads=self._kv_heads, scale=self._head_size**-0.5,
+            )
+        )  # fmt: skip
+        kept = [self._node("Slice", [name, "zero", KEEP, "two"]) for name in names[1:]]
+        kept = [self._node("Slice", [name, "zero", "one", "zero"]) for name in kept]
+        return self._node("Reshape", [names[0], "width_of_all"]), kept[0], kept[1]
+
+    def _in_rows(self, x: str, heads: int) -> str:
+        """Return (B, L, heads x head_size) from (T, heads x head_size)."""
+        width = self._constant(f"width_{heads}", np.array([heads * self._head_size], dtype=np.int64))
+        shape = f"rows_{heads}"
+        if shape not in self._names:
+            self._names.add(shape)
+            self._node("Concat", ["batch_and_length", width], axis=0, output=shape)
+        return self._node("Reshape", [x, shape])
+
+    def _rotated(self, x: str, heads: int, norm: str) -> str:
+        rows = self._in_rows(x, heads)
+        if f"model.{norm}.weight" in self._weights:  # Qwen3 norms each head
+            split = self._constant(f"heads_{heads}", np.array([0, 0, heads, self._head_size], dtype=np.int64))
+            normed = self._node("SimplifiedLayerNormalization", [self._node("Reshape", [rows, split]), self._norm_weight(norm)],
+                                axis=-1, epsilon=self._config.rms_norm_eps)  # fmt: skip
+            rows = self._in_rows(normed, heads)
+        return self._node("RotaryEmbedding", [rows, "prefix_length", "cos", "sin"], domain=MICROSOFT, num_heads=heads,
+                          rotary_embedding_dim=0, interleaved=0)  # fmt: skip
+
+    def _mlp(self, x: str, layer: int) -> str:
+        gate = self._linear(x, f"layers.{layer}.mlp.gate_proj")
+        gate = self._node("QuickGelu", [gate], domain=MICROSOFT, alpha=1.0)  # SiLU
+        return self._linear(
+            self._node("Mul", [gate, self._linear(x, f"layers.{layer}.mlp.up_proj")]), f"layers.{layer}.mlp.down_proj"
+        )
+
+    def _skip_norm(self, update: str, residual: str, name: str) -> tuple[str, str]:
+        """Return norm(update + residual) and update + residual."""
+        outputs = [f"normed_{len(self._nodes)}", "", "", f"sum_{len(self._nodes)}"]
+        inputs = [update, residual, self._norm_weight(name)]
+        self._nodes.append(
+            helper.make_node(
+                "SkipSimplifiedLayerNormalization", inputs, outputs, domain=MICROSOFT, epsilon=self._config.rms_norm_eps
+            )
+        )
+        return outputs[0], outputs[3]
+
+    def _answer(self, x: str, answer_ids: list[int]) -> None:
+        """Add the head's two rows, always in float32."""
+        weight = self._head.weight.detach().float().numpy()[answer_ids].T
+        logits = self._node("MatMul", [x, self._constant("head", np.ascontiguousarray(weight))])
+        bias = np.zeros(2, dtype=np.float32) if self._head.bias is None else self._head.bias.detach().float().numpy()[answer_ids]
+        self._node("Add", [logits, self._constant("head_bias", bias)], output=LOGITS)
+
+    def _linear(self, x: str, name: str) -> str:
+        weight = self._weights[f"model.{name}.weight"].T
+        product = self._product_int8(x, weight, name) if self._int8 else self._node("MatMul", [x, self._weight(name, weight)])
+        bias = self._weights.get(f"model.{name}.bias")
+        return product if bias is None else self._node("Add", [product, self._constant(f"{name}.bias", bias)])
+
+    def _product_int8(self, x: str, weight: Array, name: str) -> str:
+        columns = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12).astype(np.float32)
+        whole = self._weight(name, np.rint(weight / columns).astype(np.int8))
+        scale = self._constant(f"{name}.scale", columns)
+        rows, row_scale = self._rows_int8(x)
+        inputs = [rows, whole, "unit", scale, "middle", "middle_of_weights"]
+        return self._node("Mul", [self._node("MatMulIntegerToFloat", inputs, domain=MICROSOFT), row_scale])
+
+    def _rows_int8(self, x: str) -> tuple[str, str]:
+        """Return x in 8 bits around 128 and its scales (T, 1), each row by its own largest value."""
+        if x not in self._quantised:
+            largest = self._node("ReduceMax", [self._node("Abs", [x]), "minus_one"], keepdims=1)
+            scale = self._node("Mul", [self._node("Max", [largest, "tiny"]), "per_127"])
+            flat = self._node("Reshape", [scale, "minus_one"])
+            middle = self._node("Expand", ["middle", self._node("Shape", [flat])])
+            self._quantised[x] = self._node("QuantizeLinear", [x, flat, middle], axis=0), scale
+        return self._quantised[x]
+
+    def _norm_weight(self, name: str) -> str:
+        return self._constant(f"{name}.weight", self._weights[f"model.{name}.weight"])
+
+    def _weight(self, name: str, value: Array) -> str:
+        return self._constant(f"{name}.weight", np.ascontiguousarray(value))
+
+    def _constant(self, name: str, value: Array) -> str:
+        if name not in self._names:
+            self._names.add(name)
+            self._initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _node(self, kind: str, inputs: list[str], *, output: str = "", domain: str = "", **attributes: Any) -> str:
+        output = output or f"{kind}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
+        return output

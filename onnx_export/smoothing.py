@@ -1,0 +1,73 @@
+"""Move outliers from activations into weights before 8-bit quantisation; changes no score.
+
+Some channels of a language model's activations are many times larger than the rest, and one scale
+a row must then stretch to them. Dividing such a channel by s and multiplying the weights that read
+it by s is the same function (SmoothQuant, arXiv 2211.10438). Here the division is folded into the
+norm before the attention and the MLP, and into the rows of ``up_proj`` before ``down_proj``, so it
+costs nothing at run time.
+
+Two choices of ours, by measurement on SmolLM2-135M (docs/LOG.md): s uses a channel's root mean
+square after each row is scaled to a largest value of 1, where the paper uses its maximum, so that a few
+massive tokens do not decide; and the exponent is 0.5.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+EXPONENT = 0.5
+FLOOR = 1e-5
+
+
+def smooth(model: Any, run: Callable[[], None]) -> None:
+    """Rescale the weights of a Llama-family model in place.
+
+    Args:
+        model: A transformers causal LM with ``model.layers``.
+        run: Runs the model on calibration texts.
+    """
+    with _channel_squares(model) as squares:
+        run()
+    with torch.no_grad():
+        for layer in model.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            readers = [attention.q_proj, attention.k_proj, attention.v_proj]
+            layer.input_layernorm.weight.div_(_rescale(readers, squares[attention.q_proj]))
+            readers = [mlp.gate_proj, mlp.up_proj]
+            layer.post_attention_layernorm.weight.div_(_rescale(readers, squares[mlp.gate_proj]))
+            mlp.up_proj.weight.div_(_rescale([mlp.down_proj], squares[mlp.down_proj])[:, None])
+
+
+def _rescale(readers: list[torch.nn.Linear], squares: torch.Tensor) -> torch.Tensor:
+    """Multiply the readers' columns by their scales; return the scales."""
+    activation = squares.sqrt().clamp(min=FLOOR)
+    weight = torch.stack([reader.weight.abs().amax(0) for reader in readers]).amax(0).clamp(min=FLOOR)
+    scale = activation**EXPONENT / weight ** (1 - EXPONENT)
+    scale /= scale.log().mean().exp()
+    for reader in readers:
+        reader.weight.mul_(scale)
+    return scale
+
+
+@contextmanager
+def _channel_squares(model: Any) -> Iterator[dict[torch.nn.Module, torch.Tensor]]:
+    """Collect, for each product's input, the mean square of each channel of row-scaled values."""
+    sums: dict[torch.nn.Module, torch.Tensor] = {}
+
+    def record(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
+        rows = rows / rows.abs().amax(-1, keepdim=True).clamp(min=FLOOR)
+        sums[module] = sums.get(module, torch.zeros(rows.shape[1])) + (rows**2).sum(0)
+
+    watched = [
+        module for layer in model.model.layers for module in (layer.self_attn.q_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
+    ]
+    hooks = [module.register_forward_pre_hook(record) for module in watched]
+    try:
+        yield sums
+        # Only ratios between channels matter, so sums do as well as means.
+    finally:
+        for hook in hooks:
+            hook.remove()
