@@ -7,7 +7,9 @@ depend on the seed and the step alone, so a killed run resumes. The loss TRL pri
 learns (the advantages of a group add up to 0): watch the rewards.
 """
 
+import json
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,11 @@ from trl import GRPOConfig, GRPOTrainer
 from slimrank.errors import ConfigError
 from training.checkpoint import optimizer_state, restore_optimizer
 from training.config import WarmupConfig
+from training.judge import Judge, Plateau, judge_dev
 from training.pairs import Pair
 from training.rewards import format_reward, relevance_reward
-from training.warmup import Judge, Plateau, judge_dev
 
-OPTIMIZER_FILE = "optimizer.safetensors"
+OPTIMIZER_FILE, SCHEDULE_FILE = "optimizer.safetensors", "schedule.json"
 
 
 def train_grpo(config: WarmupConfig, judge: Judge, pairs: Sequence[Pair], dev: Sequence[Pair]) -> Path:
@@ -76,14 +78,16 @@ def make_trainer(config: WarmupConfig, judge: Judge, pairs: Sequence[Pair]) -> "
         report_to=["tensorboard"],
         disable_tqdm=None,
     )
-    return WarmupTrainer(
-        model=judge.scorer.model,
-        reward_funcs=[format_reward, relevance_reward],
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        rollout_func=DrawDigits(judge, pairs, config),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*rollout_func.*")  # TRL is pinned; its notice is for those who are not
+        return WarmupTrainer(
+            model=judge.scorer.model,
+            reward_funcs=[format_reward, relevance_reward],
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            rollout_func=DrawDigits(judge, pairs, config),
+        )
 
 
 class DrawDigits:
@@ -114,6 +118,7 @@ class WarmupTrainer(GRPOTrainer):  # type: ignore[misc]
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         names, weights = self._trained()
         save_file(optimizer_state(self._adam(), names, weights), Path(output_dir) / OPTIMIZER_FILE)
+        (Path(output_dir) / SCHEDULE_FILE).write_text(json.dumps(self.lr_scheduler.state_dict()), encoding="utf-8")
         (Path(output_dir) / "training_args.bin").unlink(missing_ok=True)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -121,8 +126,12 @@ class WarmupTrainer(GRPOTrainer):  # type: ignore[misc]
             return
         names, weights = self._trained()
         restore_optimizer(self._adam(), names, weights, load_file(Path(checkpoint) / OPTIMIZER_FILE))
-        for _ in range(self.state.global_step or _steps_of(checkpoint)):
-            self.lr_scheduler.step()
+        self.lr_scheduler.load_state_dict(json.loads((Path(checkpoint) / SCHEDULE_FILE).read_text(encoding="utf-8")))
+        for group, rate in zip(self._adam().param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+
+    def _rotate_checkpoints(self, use_mtime: bool = False, output_dir: str | None = None) -> None:
+        super()._rotate_checkpoints(use_mtime=False, output_dir=output_dir)  # the number in the name says which is newer
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Nothing: draws depend on the seed and the step alone."""
@@ -151,7 +160,3 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             found = judge_dev(self._judge, self._dev)
             self._trainer.log({f"dev/{name}": value for name, value in found.items()})
             control.should_training_stop |= self._plateau.reached(found["balanced_accuracy"])
-
-
-def _steps_of(checkpoint: str) -> int:
-    return int(Path(checkpoint).name.rpartition("-")[2])

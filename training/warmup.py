@@ -12,7 +12,6 @@ training no longer rises. What it leaves is an adapter that stage 2 takes as ``m
 """
 
 import logging
-import math
 import random
 import time
 from collections.abc import Sequence
@@ -21,13 +20,13 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from slimrank.errors import ConfigError
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from training import objectives
 from training.config import WarmupConfig
 from training.data import read_groups
+from training.judge import Judge, Plateau, judge_dev
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.pairs import Pair, balanced_pairs, batches, filter_pairs
 from training.progress import RunLog
@@ -63,78 +62,6 @@ def train(config: WarmupConfig) -> Path:
     return _train_without_sampling(config, judge, pairs, dev)
 
 
-class Judge:
-    """A model and its prompt: pairs in, answer probabilities out."""
-
-    document_tokens = 128
-
-    def __init__(self, scorer: GroupScorer, encoder: PromptEncoder) -> None:
-        self.scorer, self.encoder = scorer, encoder
-
-    def ids(self, pair: Pair) -> list[int]:
-        """Return the token ids of a pair, its document cut to ``document_tokens``."""
-        prefix = self.encoder.prefix_ids(pair.query).ids
-        (body,) = self.encoder.document_ids([pair.document], len(prefix))
-        return prefix + body.ids[: self.document_tokens] + list(self.encoder.suffix_ids)
-
-    def logits(self, pairs: Sequence[Pair]) -> Tensor:
-        """Return the whole vocabulary's logits at the answer slot, shape (B, V)."""
-        rows = [self.ids(pair) for pair in pairs]
-        width = max(len(row) for row in rows)
-        padded = torch.zeros((len(rows), width), dtype=torch.long)
-        for index, row in enumerate(rows):
-            padded[index, : len(row)] = torch.tensor(row)
-        hidden = self.scorer.backbone(input_ids=padded, use_cache=False).last_hidden_state
-        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
-        logits: Tensor = self.scorer.model.get_output_embeddings()(last)
-        return logits
-
-    def chances(self, pairs: Sequence[Pair]) -> objectives.AnswerChances:
-        """Return the probability of the right and the wrong digit for each pair."""
-        return self.chances_of(self.logits(pairs), pairs)
-
-    def chances_of(self, logits: Tensor, pairs: Sequence[Pair]) -> objectives.AnswerChances:
-        """Return the same from logits that were already made."""
-        labels = torch.tensor([pair.relevant for pair in pairs])
-        return objectives.answer_chances(
-            logits, labels, relevant_id=self.encoder.relevant_id, irrelevant_id=self.encoder.irrelevant_id
-        )
-
-    @torch.inference_mode()
-    def chances_of_right(self, pairs: Sequence[Pair], *, batch_size: int = 16) -> list[float]:
-        """Return the probability of the right digit for each pair."""
-        starts = range(0, len(pairs), batch_size)
-        return [value for start in starts for value in self.chances(pairs[start : start + batch_size]).right.tolist()]
-
-
-@torch.inference_mode()
-def judge_dev(judge: Judge, dev: Sequence[Pair], *, batch_size: int = 16) -> dict[str, float]:
-    """Return balanced accuracy of the likelier digit, and the mass of both digits."""
-    right: dict[bool, list[float]] = {True: [], False: []}
-    mass: list[float] = []
-    for start in range(0, len(dev), batch_size):
-        batch = dev[start : start + batch_size]
-        chances = judge.chances(batch)
-        for pair, good, bad in zip(batch, chances.right.tolist(), chances.wrong.tolist(), strict=True):
-            right[pair.relevant].append(float(good > bad))
-            mass.append(good + bad)
-    balanced = sum(math.fsum(hits) / max(1, len(hits)) for hits in right.values()) / 2
-    return {"balanced_accuracy": balanced, "format": math.fsum(mass) / len(mass)}
-
-
-class Plateau:
-    """Says when a value has not risen for ``patience`` looks."""
-
-    def __init__(self, patience: int) -> None:
-        self._patience, self._best, self._since = patience, -math.inf, 0
-
-    def reached(self, value: float) -> bool:
-        """Take a value; return whether it is time to stop."""
-        self._since = 0 if value > self._best else self._since + 1
-        self._best = max(self._best, value)
-        return self._since >= self._patience
-
-
 def _train_without_sampling(config: WarmupConfig, judge: Judge, pairs: Sequence[Pair], dev: Sequence[Pair]) -> Path:
     stepper = Stepper(judge.scorer.model, config.optimizer, config.steps)
     first_step = stepper.resume(config.output)
@@ -145,9 +72,9 @@ def _train_without_sampling(config: WarmupConfig, judge: Judge, pairs: Sequence[
         for step, batch in enumerate(stream, start=first_step + 1):
             judge.document_tokens = _cut(config, step)
             values = _step(config, judge, batch, step, stepper)
-            looked = step % config.evaluate_every == 0
-            run_log.write(step, {**values, **(judge_dev(judge, dev) if looked else {})})
-            if looked and plateau.reached(judge_dev(judge, dev)["balanced_accuracy"]):
+            looks = judge_dev(judge, dev) if step % config.evaluate_every == 0 else {}
+            run_log.write(step, {**values, **looks})
+            if looks and plateau.reached(looks["balanced_accuracy"]):
                 break
             if time.monotonic() - last_saved > config.checkpoint_minutes * 60:
                 stepper.save(step, config)
@@ -169,7 +96,9 @@ def _step(
             reference = judge.logits(batch)
         loss = loss + config.reference_weight * objectives.reference_divergence(logits, reference)
     if not torch.isfinite(loss):
-        raise ConfigError(f"the loss of step {step} is {float(loss)}; the last checkpoint is intact: lower the learning rate")
+        raise ConfigError(
+            f"the loss of step {step} is {float(loss.detach())}; the last checkpoint is intact: lower the learning rate"
+        )
     loss.backward()  # type: ignore[no-untyped-call]
     norm = stepper.step(step)
     right, wrong = chances.right.detach(), chances.wrong.detach()

@@ -9,7 +9,8 @@ from slimrank.errors import ConfigError
 from tests.training.conftest import make_groups
 from training.config import WarmupConfig, read_config
 from training.data import write_groups
-from training.warmup import Plateau, train
+from training.judge import Plateau
+from training.warmup import train
 
 TINY = Path("training/configs/tiny-warmup.yaml")
 
