@@ -9,10 +9,11 @@ Mount it anywhere: every address in the page is relative.
     app.mount("/playground", make_playground(service))
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connector.playground import wire
+from connector.playground.audits import list_audits, page_of
 from connector.playground.policy import NOT_ALLOWED, Policy, is_same_origin
 from connector.playground.rankers import Ranker
 from connector.playground.sources import EngineSource, Source
@@ -51,6 +53,12 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+# A sandbox without allow-same-origin: whatever an audit put into its report cannot call us or read what we store.
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedQuery:
@@ -68,6 +76,7 @@ class Playground:
     Attributes:
         is_trained: Whether the model was trained to judge relevance; None where nobody here knows.
         judged: Queries with judgments on ``source``; offered as examples.
+        audits: A folder of audit folders, shown at ``/audits``.
     """
 
     source: Source
@@ -76,6 +85,7 @@ class Playground:
     judged: Sequence[JudgedQuery] = ()
     is_trained: bool | None = None
     timeout_seconds: float = DEFAULT_SECONDS
+    audits: Path | None = None
 
     def relevances(self, call: wire.SearchCall) -> dict[str, int]:
         """Return the judgments of a call's query; those of our source say nothing of another index."""
@@ -93,6 +103,9 @@ def make_playground(playground: Playground) -> Starlette:
             Route("/static/{name}", routes.asset),
             Route("/api/about", routes.about),
             Route("/api/search", routes.search, methods=["POST"]),
+            Route("/audits", routes.audits_page),
+            Route("/audits/{name}", routes.audit_report),
+            Route("/api/audits", routes.audits),
             Route("/healthz", routes.healthz),
         ],
         middleware=[Middleware(_Guard, policy=playground.policy)],
@@ -137,6 +150,23 @@ class _Routes:
         """Say that this process answers."""
         return JSONResponse({"status": "ok"})
 
+    async def audits_page(self, _: Request) -> Response:
+        """Answer the page that lists the audits."""
+        return FileResponse(STATIC / "audits.html")
+
+    async def audits(self, _: Request) -> Response:
+        """List the audits."""
+        root = self._playground.audits
+        return JSONResponse([asdict(audit) for audit in await asyncio.to_thread(list_audits, root)] if root else [])
+
+    async def audit_report(self, request: Request) -> Response:
+        """Answer an audit's report: a page of its own scripts, so it is boxed off from everything of ours."""
+        root = self._playground.audits
+        page = page_of(root, request.path_params["name"]) if root else None
+        if page is None:
+            return _refused(404, "invalid_request", "there is no such report; see the list of audits")
+        return FileResponse(page, headers={"content-security-policy": REPORT_POLICY})
+
     async def about(self, request: Request) -> Response:
         """Say what is searched and what this visitor may do."""
         may_name_index = self._allows_own_index(request)
@@ -146,6 +176,7 @@ class _Routes:
                 "is_trained": self._playground.is_trained,
                 "max_depth": wire.MAX_DEPTH,
                 "judged": [{"query_id": query.query_id, "text": query.text} for query in self._playground.judged],
+                "has_audits": self._playground.audits is not None,
                 "own_index": {"is_allowed": may_name_index, "reason": None if may_name_index else NOT_ALLOWED},
             }
         )

@@ -4,6 +4,7 @@ The page itself is ``connector.playground``, which may not know of the demo corp
 With no engine named it searches the demo corpus, with no gateway it scores in its own process.
 """
 
+import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,6 +51,7 @@ def playground(
         str | None, typer.Option(help="URL of a running gateway that scores; left out, a model in this process.")
     ] = None,
     gateway_key_file: Annotated[Path | None, typer.Option(help="File that holds an API key of the gateway.")] = None,
+    audits: Annotated[Path | None, typer.Option(help="Folder of audit folders, shown at /audits.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = DEFAULT_PORT,
     allow_own_index: Annotated[
@@ -62,6 +64,7 @@ def playground(
     """
     current = settings.load(model=model)
     configure_logging(current.log_level)
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it has a level of its own, debug
     console = Console(stderr=True)
     address = _address(engine, index, field, user, password_file, api_key_file, insecure)
     with console.status("Loading the model"):
@@ -75,6 +78,7 @@ def playground(
         judged=judged,
         is_trained=is_trained,
         timeout_seconds=current.timeout_seconds,
+        audits=audits.resolve() if audits else None,
     )
     listener = listen(host, port)
     shown = "localhost" if host in ("0.0.0.0", "::") else host  # what a browser can open

@@ -62,6 +62,7 @@ SERVES = {
     "slimrank serve --embedded --model models/shop": "/readyz",
     "slimrank playground": "/api/about",
     "slimrank playground --data collections/shop": "/api/about",
+    "slimrank playground --audits audits": "/audits",
     "slimrank playground --host 0.0.0.0 --allow-own-index": "/api/about",
     "slimrank playground --engine http://localhost:9200 --index products --field title --field text --gateway http://localhost:8080": "/api/about",
     "slimrank proxy --upstream http://localhost:9200 --port 9201 --rules rules.yaml --scorer http://localhost:8080": "/_slimrank/health",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from time import sleep
 
@@ -62,9 +63,11 @@ def playground(
     policy: Policy | None = None,
     judged: Sequence[JudgedQuery] = tuple(JUDGED),
     is_trained: bool | None = True,
+    audits: Path | None = None,
 ) -> Playground:
     """Return a playground over the documents and the fake ranker, but for what is given."""
-    return Playground(source or corpus(), ranker or fake_ranker(), policy or Policy("127.0.0.1"), judged, is_trained)
+    policy = policy or Policy("127.0.0.1")
+    return Playground(source or corpus(), ranker or fake_ranker(), policy, judged, is_trained, audits=audits)
 
 
 @contextmanager

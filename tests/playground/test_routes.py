@@ -110,7 +110,18 @@ def test_another_name_on_a_loopback_address_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "static/playground.js", "static/board.js", "static/playground.css", "static/icon.svg", "api/about"]
+    "path",
+    [
+        "",
+        "static/playground.js",
+        "static/board.js",
+        "static/playground.css",
+        "static/icon.svg",
+        "static/audits.js",
+        "audits",
+        "api/about",
+        "api/audits",
+    ],
 )
 def test_every_answer_carries_the_security_headers(url: str, path: str) -> None:
     answer = httpx.get(url + path)

@@ -111,7 +111,7 @@ export class Board {
         passage(hit.passage),
         text,
         make("p", { class: "meta" },
-          isFirst ? make("span", { class: "score" }, "score ", make("b", {}, hit.first_stage_score.toFixed(2))) : make("span", { class: "score" }, "…"),
+          isFirst ? make("span", { class: "score" }, "score ", make("b", {}, shownScore(hit.first_stage_score))) : make("span", { class: "score" }, "…"),
           hit.title && hit.title !== hit.doc_id && !hit.title.includes(hit.doc_id) ? make("code", {}, hit.doc_id) : null,
           judged(hit.relevance))),
       this.#thumbs(hit, place),
@@ -143,7 +143,7 @@ export class Board {
     const filled = make("i", {});
     filled.style.width = `${percent}%`;
     card.querySelector(".score").replaceChildren(
-      "score ", make("b", {}, answer.scores[place].toFixed(2)),
+      "score ", make("b", {}, shownScore(answer.scores[place])),
       make("span", { class: "chance" }, make("span", { class: "chance-bar", "aria-hidden": "true" }, filled), spoken("probability "), make("b", {}, shownPercent(percent))),
       ...(answer.truncated[place] ? [make("span", { class: "tag", title: "The document is longer than the model reads; its end was cut off" }, "cut")] : []));
   }
@@ -205,6 +205,10 @@ function passage({ text, marks, is_start: isStart, is_end: isEnd }) {
 function judged(relevance) {
   if (relevance === null) return null;
   return make("span", { class: `tag judged-${Math.min(relevance, 2)}`, title: "Relevance in the judgments of this collection" }, `judged ${relevance}`);
+}
+
+function shownScore(score) {
+  return score.toFixed(2).replace("-", "−");
 }
 
 function shownPercent(percent) {

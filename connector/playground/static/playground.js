@@ -6,6 +6,7 @@ import { byId, make, milliseconds, show } from "./dom.js";
 import { Judgments, download, queryIdOf } from "./judgments.js";
 import { ownIndex, setUpOwnIndex } from "./own-index.js";
 import { fuse, movesOf, ndcgAt10, orderByScore } from "./ranking.js";
+import { setUpTheme } from "./theme.js";
 
 const EXAMPLES = 6;
 const SEARCH_DELAY_MS = 250;
@@ -242,20 +243,6 @@ function setUpControls() {
   }
 }
 
-function setUpTheme() {
-  const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
-  const label = () => byId("theme").setAttribute("aria-label", `Switch to the ${isDark() ? "light" : "dark"} theme`);
-  const stored = (() => { try { return localStorage.getItem("slimrank-theme"); } catch { return null; } })();
-  if (stored === "dark" || stored === "light") root.dataset.theme = stored;
-  label();
-  byId("theme").addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("slimrank-theme", root.dataset.theme); } catch { /* storage is switched off */ }
-    label();
-  });
-}
-
 function setUpJudgments() {
   byId("download-trec").addEventListener("click", () => download("qrels.txt", judgments.toTrec()));
   byId("download-beir").addEventListener("click", () => download("qrels.tsv", judgments.toBeir()));
@@ -299,6 +286,7 @@ async function setUp() {
     alertWith(`The playground’s server does not answer (${error.message}).`, "");
     return;
   }
+  show(byId("audits-link"), facts.has_audits);
   show(byId("notice"), facts.is_trained === false);
   byId("notice").textContent = "This model is not trained to judge relevance yet: its order is expected to be worse than the first stage’s.";
   setUpOwnIndex(facts.own_index, () => { showSource(); hideResults(); current = null; show(byId("welcome")); byId("query").focus(); });
