@@ -20,12 +20,19 @@ from slimrank.errors import ModelSourceError
 
 WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
 CHECKPOINT_WEIGHTS = "model.safetensors"
+SHIPPED = Path(__file__).parent.parent / "models"
 _LORA_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 
 
 def is_adapter(folder: Path) -> bool:
     """Say whether a folder holds an adapter rather than a whole model."""
     return (folder / CONFIG_FILE).is_file()
+
+
+def shipped(name: str) -> Path | None:
+    """Return the adapter of that name that comes with this project, if there is one."""
+    folder = SHIPPED / name
+    return folder if is_adapter(folder) else None
 
 
 def merge(adapter: Path, base: Path, target: Path) -> Path:

