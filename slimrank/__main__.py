@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
     "worker": ("slimrank.serving.cli", "worker", "serve", "Run a scoring worker"),
     "proxy": ("connector.proxy.cli", "proxy", "connect", "Rerank in front of a search engine's _search"),
+    "bench": ("slimrank.serving.bench", "bench", "serve", "Load a gateway, or measure what the queue costs"),
     "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
     "playground": ("deploy.demo.playground", "playground", "serve", "A search page: first stage beside reranked"),
     "audit": ("connector.audit.cli", "app", "audit", "Audit a reindex before the alias moves"),

@@ -2,8 +2,8 @@
 
 The wait of a new request is estimated as the cost of what is outstanding, here and at the other
 gateways, over the speed at which workers have been answering. Cost is counted in characters that
-reach the model; speed is learnt from answers, so nothing is configured and nothing is refused
-before the first answer but by number.
+reach the model; speed is learnt from answers, and corrected by how long answers took beside what
+was estimated, so nothing is configured and nothing is refused before the first answer but by number.
 """
 
 from collections import Counter
@@ -17,6 +17,9 @@ MAX_DOCUMENT_CHARACTERS = 2000
 DOCUMENT_COST = 50
 """What a document costs beyond its text: prompt tokens, in characters."""
 _SMOOTHING = 0.2
+_CORRECTION_BOUNDS = (1.0, 10.0)
+SAFETY = 0.8
+"""Part of a request's time that its estimate may fill."""
 
 
 def cost_of(job: Job) -> int:
@@ -45,22 +48,26 @@ class Admission:
     workers: Counter[str] = field(default_factory=Counter)
     """Workers alive, by model, as last heard."""
     _speeds: dict[str, float] = field(default_factory=dict)
+    _corrections: dict[str, float] = field(default_factory=dict)
 
     def backlog_seconds(self, model: str) -> float:
         """Return the estimated wait of a new request; 0 before anything was answered."""
-        if model not in self._speeds:
-            return 0.0
-        return (self.here[model] + self.elsewhere[model]) / (self._speeds[model] * max(1, self.workers[model]))
+        return self._seconds(model, (self.here[model] + self.elsewhere[model]) / max(1, self.workers[model]))
 
-    def admit(self, model: str, cost: int, *, timeout_seconds: float) -> None:
+    def _seconds(self, model: str, cost: float) -> float:
+        return self._corrections.get(model, 1.0) * cost / self._speeds[model] if model in self._speeds else 0.0
+
+    def admit(self, model: str, cost: int, *, timeout_seconds: float) -> float:
         """Let a request in; ``release`` must follow.
+
+        Returns:
+            The estimated time to its answer, seconds; 0 where nothing is known.
 
         Raises:
             Overloaded: it would wait longer than allowed, or be answered after its deadline.
         """
-        backlog = self.backlog_seconds(model)
-        own = cost / self._speeds[model] if model in self._speeds else 0.0
-        limit = min(self.max_backlog_seconds, timeout_seconds - own)
+        backlog, own = self.backlog_seconds(model), self._seconds(model, cost)
+        limit = min(self.max_backlog_seconds, SAFETY * timeout_seconds - own)
         # Alone, a request is let in whatever its deadline: the estimate may be wrong, and nobody else is harmed.
         if self.waiting and (backlog > limit or self.waiting >= self.max_waiting):
             raise Overloaded(
@@ -70,6 +77,7 @@ class Admission:
             )
         self.here[model] += cost
         self.waiting += 1
+        return backlog + own
 
     def release(self, model: str, cost: int) -> None:
         """Take back what ``admit`` counted."""
@@ -81,3 +89,29 @@ class Admission:
         speed = cost / max(answer.infer_seconds, 1e-4)
         known = self._speeds.get(model, speed)
         self._speeds[model] = (1 - _SMOOTHING) * known + _SMOOTHING * speed
+
+    def correct(self, model: str, estimated_seconds: float, taken_seconds: float) -> None:
+        """Learn from how long a request took, answered or not, beside its estimate."""
+        if estimated_seconds <= 0:
+            return
+        known = self._corrections.get(model, 1.0)
+        wanted = known * taken_seconds / estimated_seconds
+        low, high = _CORRECTION_BOUNDS
+        self._corrections[model] = min(high, max(low, (1 - _SMOOTHING) * known + _SMOOTHING * wanted))
+
+
+class Speed:
+    """How fast one model has been, to tell beforehand whether a job can end in time."""
+
+    def __init__(self) -> None:
+        self._cost_per_second: float | None = None
+
+    def seconds(self, job: Job) -> float:
+        """Return the estimated time of a job; 0 before the first."""
+        return cost_of(job) / self._cost_per_second if self._cost_per_second else 0.0
+
+    def learn(self, job: Job, seconds: float) -> None:
+        """Learn from a job that was scored."""
+        speed = cost_of(job) / max(seconds, 1e-4)
+        known = self._cost_per_second or speed
+        self._cost_per_second = (1 - _SMOOTHING) * known + _SMOOTHING * speed

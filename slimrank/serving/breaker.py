@@ -1,8 +1,9 @@
 """A circuit breaker: stop asking a model that keeps failing, and try it again by itself.
 
-closed -> open after several failures with no answer between them -> half open after a pause, when
-one probe is let through -> closed if it is answered, open again if not. Callers are refused at
-once while it is open instead of waiting for their deadlines.
+closed -> open after several failures and some seconds with no answer between them -> half open after
+a pause, when one probe is let through -> closed if it is answered, open again if not. Callers are
+refused at once while it is open instead of waiting for their deadlines. Overload does not open it:
+then some are answered.
 """
 
 from collections.abc import Callable
@@ -15,15 +16,18 @@ class Breaker:
     """Counts failures in a row.
 
     Args:
-        failures_to_open: Failures in a row that open it.
+        failures_to_open: Failures in a row that open it,
+        silence_seconds: if they span so long.
         pause_seconds: From opening to the first probe, and between probes.
         clock: Seconds, monotonic.
     """
 
     failures_to_open: int = 8
+    silence_seconds: float = 1.0
     pause_seconds: float = 1.0
     clock: Callable[[], float] = monotonic
     _failures: int = 0
+    _failing_since: float = 0.0
     _opened: float | None = None
     _is_probing: bool = False
 
@@ -45,6 +49,10 @@ class Breaker:
 
     def failed(self) -> None:
         """No answer came."""
+        now = self.clock()
+        if self._failures == 0:
+            self._failing_since = now
         self._failures += 1
-        if self._is_probing or self._failures >= self.failures_to_open:
-            self._opened, self._is_probing = self.clock(), False
+        is_silent = self._failures >= self.failures_to_open and now - self._failing_since >= self.silence_seconds
+        if self._is_probing or is_silent:
+            self._opened, self._is_probing = now, False

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady
+from slimrank.serving.admission import Speed
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.model import Model
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 QUERY_SLICE = 256
 AUDIT_SLICE = 16
 """Documents scored between two looks at the clock and at who else waits."""
+HOPE = 0.7
+"""A job is begun if this part of its estimated time is left, or if nobody else waits."""
 STUCK_SECONDS = 5.0
 """A slice that still runs so long after its job's deadline will not come back."""
 
@@ -50,6 +53,7 @@ class ScoringLoop:
         self._changed = threading.Condition()
         self._stopping = False
         self._running: _Waiting | None = None
+        self._speed = Speed()
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
     def start(self) -> None:
@@ -119,12 +123,18 @@ class ScoringLoop:
             if not waiting.is_wanted():
                 raise DeadlineExceeded("nobody waits for this request any more")
             waiting.begin = begin
-        if begin >= waiting.deadline:
-            raise DeadlineExceeded(f"the request was dropped after {begin - waiting.arrival:.2f} s, when its deadline had passed")
+        rest = waiting.job.part(waiting.done, len(waiting.job.request.documents))
+        if begin + HOPE * self._speed.seconds(rest) >= waiting.deadline and (begin >= waiting.deadline or self._queries):
+            raise DeadlineExceeded(
+                f"the request was dropped after {begin - waiting.arrival:.2f} s, when it could no longer be answered in time"
+            )
         size = AUDIT_SLICE if waiting.job.priority == "audit" else QUERY_SLICE
-        waiting.parts.append(self.model.score(waiting.job.part(waiting.done, size)))
+        part = waiting.job.part(waiting.done, size)
+        waiting.parts.append(self.model.score(part))
         waiting.done += size
-        waiting.infer_seconds += time.monotonic() - begin
+        seconds = time.monotonic() - begin
+        self._speed.learn(part, seconds)
+        waiting.infer_seconds += seconds
         if waiting.done < len(waiting.job.request.documents):
             return False
         waiting.future.set_result(

@@ -23,6 +23,7 @@ from slimrank.store import model_folder
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
 
 
 def run_gateway(settings: Settings, model: Model | None = None) -> None:
@@ -59,6 +60,8 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         log_config=None,
         port=settings.port,
         server_header=False,
+        # Longer than clients keep an idle connection, so that none is closed under a request on its way.
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         **_tls(settings),
         timeout_graceful_shutdown=int(settings.timeout_seconds) + 1,
     )

@@ -32,7 +32,7 @@ def test_a_deadline_in_body_or_header_is_kept(slow: httpx.Client) -> None:
         assert time.monotonic() - begin < 0.3
         assert answer.status_code == 504
         assert answer.json()["type"] == "deadline_exceeded"
-        assert "0.10 s" in answer.json()["message"]
+        assert answer.json()["message"].startswith("no answer within 0.")
 
 
 def test_the_shorter_of_header_and_field_counts(slow: httpx.Client) -> None:
@@ -124,8 +124,8 @@ def test_what_would_wait_too_long_is_refused_at_once() -> None:
 def test_a_hanging_model_opens_the_breaker_and_an_answer_closes_it() -> None:
     scorer = FakeScorer(seconds=3)
     with over(EmbeddedBackend(Model("fake", scorer))) as client:
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: client.post("/v1/rerank", json=GOOD | {"deadline_ms": 300}), range(8)))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: client.post("/v1/rerank", json=GOOD | {"deadline_ms": 300}), range(24)))
         begin = time.monotonic()
         answer = client.post("/v1/rerank", json=GOOD)
         assert time.monotonic() - begin < 0.2
