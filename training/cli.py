@@ -101,6 +101,7 @@ def evaluate(
     base: BaseOption = None,
     adapter: Annotated[Path | None, typer.Option(help="Adapter; left out, the base model alone.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Measure this teacher in place of a model.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="Training groups; a query that stands in them is refused.")] = None,
     queries: Annotated[int, typer.Option(min=1, help="Queries sampled from each set.")] = 40,
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reordered.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
@@ -113,6 +114,7 @@ def evaluate(
     from slimrank.manifest import sha256_of
     from training import evaluate as evaluation
     from training.adapter import WEIGHTS_FILE
+    from training.data import read_groups
     from training.scorer import TeacherScorer
     from training.teacher import Teacher
 
@@ -130,6 +132,8 @@ def evaluate(
         folder, split, *ids = place.split(":")
         only = frozenset(json.loads(Path(ids[0]).read_text(encoding="utf-8"))) if ids else None
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only)
+        if groups is not None:
+            evaluation.refuse_seen(drawn, read_groups(groups))
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
     if fit:
         values = evaluation.fit_values(measured, first_stage="bm25")

@@ -19,11 +19,13 @@ from tokenizers import Tokenizer
 
 from slimrank import evaluation, measures
 from slimrank.beir import Collection, read_collection
+from slimrank.errors import DataError
 from slimrank.fusion import fit_weight, fuse_run
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
 from slimrank.types import Qrels, Run
 from training.config import ModelConfig
+from training.data import Group
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.scorer import TorchScorer
 
@@ -50,6 +52,25 @@ def sample(folder: Path, split: str, *, queries: int, depth: int, seed: int, onl
     ids = evaluation.sample_queries(collection, queries, seed)
     hits = evaluation.first_stage(collection, ids, depth)
     return Sample(collection, split, {query_id: whole.qrels[query_id] for query_id in ids}, hits)
+
+
+def refuse_seen(drawn: Sample, groups: Sequence[Group]) -> None:
+    """Make sure that no sampled query was trained on, whatever its id.
+
+    Raises:
+        DataError: one was.
+    """
+    seen = {" ".join(group.query.lower().split()) for group in groups}
+    found = [
+        text
+        for query_id, text in drawn.collection.queries.items()
+        if query_id in drawn.qrels and " ".join(text.lower().split()) in seen
+    ]
+    if found:
+        raise DataError(
+            f"{len(found)} of the {len(drawn.qrels)} queries of {drawn.collection.name}:{drawn.split} were trained on, the first is"
+            f" {found[0]!r}; choose another split or seed, or prepare the groups again with these held out"
+        )
 
 
 def score(

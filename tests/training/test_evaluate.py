@@ -1,0 +1,81 @@
+"""Measuring adapters: samples, fusion, calibration, and the check that nothing measured was trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slimrank.beir import Collection, Document, write_documents, write_qrels, write_queries
+from slimrank.errors import DataError
+from slimrank.types import Scored
+from tests.training.conftest import make_groups
+from training.evaluate import Sample, compare, fit_calibration, fit_values, mean_gain, refuse_seen, sample, score, torch_scorer
+
+
+def drawn(name: str = "set") -> tuple[Sample, dict[str, dict[str, float]]]:
+    """Return ten queries whose second hit is right, and scores that know it."""
+    first = {f"q{n}": {f"a{n}": 2.0, f"b{n}": 1.0} for n in range(10)}
+    qrels = {f"q{n}": {f"b{n}": 1} for n in range(10)}
+    documents = {doc_id: Document(doc_id, "", doc_id) for hits in first.values() for doc_id in hits}
+    collection = Collection(name, documents, {query_id: query_id for query_id in first}, qrels)
+    return Sample(collection, "test", qrels, first), {q: {f"a{q[1:]}": -1.0, f"b{q[1:]}": 1.0} for q in first}
+
+
+def test_what_reordering_changes_is_measured_with_its_interval() -> None:
+    row = compare(*drawn())
+    assert (row.queries, row.after) == (10, 1.0)
+    assert row.before == pytest.approx(1 / np.log2(3))
+    assert row.gain.low == pytest.approx(row.gain.high) == pytest.approx(1 - row.before)
+    assert compare(*drawn(), fusion_weight=9.0).gain.mean == 0
+
+
+def test_the_mean_gain_weighs_collections_alike() -> None:
+    better, same = drawn(), drawn()
+    worse = {q: {d: -s for d, s in hits.items()} for q, hits in same[1].items()}
+    gain = mean_gain([better, (same[0], worse)])
+    assert gain.mean == pytest.approx((1 - 1 / np.log2(3)) / 2)
+
+
+def test_calibration_finds_scale_and_offset() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=4000)
+    labels = rng.random(4000) < 1 / (1 + np.exp(-(2 * scores - 1)))
+    run = {"q": {str(n): float(s) for n, s in enumerate(scores)}}
+    qrels = {"q": {str(n): int(label) for n, label in enumerate(labels)}}
+    collection = Collection("set", {}, {"q": "q"}, qrels)
+    scale, offset = fit_calibration([(Sample(collection, "dev", qrels, run), run)])
+    assert (scale, offset) == (pytest.approx(2, abs=0.2), pytest.approx(-1, abs=0.2))
+
+
+def test_fitted_values_hold_what_a_manifest_takes() -> None:
+    values = fit_values([drawn()], first_stage="bm25")
+    assert values["fusion"] == {"weight": 0.0, "first_stage": "bm25"}
+    assert set(values["calibration"]) == {"scale", "offset"}  # type: ignore[call-overload]
+
+
+def test_a_query_that_was_trained_on_is_never_measured() -> None:
+    groups = make_groups(3)
+    seen, _ = drawn()
+    refuse_seen(seen, groups)
+    seen.collection.queries["q3"] = f" {groups[0].query.upper()} "  # type: ignore[index]
+    with pytest.raises(DataError, match="1 of the 10 queries of set:test were trained on"):
+        refuse_seen(seen, groups)
+
+
+def test_scores_are_made_once_and_kept(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write_documents(folder, [Document(str(n), "", f"a river with {n} bridges") for n in range(6)])
+    write_queries(folder, {"q1": "river", "q2": "bridges"})
+    write_qrels(folder, "test", {"q1": {"1": 1}, "q2": {"2": 1}})
+    taken = sample(folder, "test", queries=1, depth=3, seed=7)
+    assert len(taken.first_stage) == 1
+    assert all(len(hits) == 3 for hits in taken.first_stage.values())
+    torch.manual_seed(0)
+    made = score(taken, torch_scorer(base, None), tmp_path / "scores", {"model": "tiny"}, lambda done, total: None)
+
+    class Refuses:
+        def score(self, query: str, documents: object, *, instruction: str | None = None) -> Scored:
+            raise AssertionError("scored twice")
+
+    assert score(taken, Refuses(), tmp_path / "scores", {"model": "tiny"}, lambda done, total: None) == made  # type: ignore[arg-type]
