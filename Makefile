@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo lock clean
+.PHONY: help setup check test demo conformance lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ check: setup ## Lint and type-check
 test: setup ## Fetch what the tests use and run every test this machine can
 	$(RUN)/python -m tests.assets
 	$(RUN)/python -m pytest -m "not gpu"
+
+conformance: setup ## Hold every way in, before every engine, to the same cases, a line a case
+	$(RUN)/python -m tests.conformance
 
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -23,7 +23,9 @@ def serving(answer: Callable[[httpx.Request], httpx.Response], *, tls: Path | No
             request = httpx.Request(self.command, f"http://fake{self.path}", headers=dict(self.headers), content=body)
             response = answer(request)
             self.send_response(response.status_code)
-            self.send_header("content-type", response.headers.get("content-type", "text/plain"))
+            for name, value in response.headers.items():
+                if name not in ("content-length", "content-encoding", "transfer-encoding", "connection", "date", "server"):
+                    self.send_header(name, value)
             self.send_header("content-length", str(len(response.content)))
             self.end_headers()
             self.wfile.write(response.content)
