@@ -4,18 +4,16 @@ Errors are raised as ours and end in one line at the roof of the command line.
 """
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from connector import elasticsearch, opensearch
 from connector.bodies import READ_TIMEOUT_SECONDS
 from connector.check import check as check_installation
-from connector.cluster import Cluster, open_cluster
+from connector.cluster import Cluster
+from connector.connection import Out, connected
 from connector.deep import deep as look_for_traps
 from connector.findings import Finding
 from connector.roles import install_roles, remove_roles
@@ -36,58 +34,30 @@ elasticsearch_app = typer.Typer(
 app.add_typer(opensearch_app, name="opensearch")
 app.add_typer(elasticsearch_app, name="elasticsearch")
 
-_DEFAULT_URL = "http://localhost:9200"
-
-Url = Annotated[str, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="Address of the cluster.")]
-User = Annotated[str | None, typer.Option(envvar="SLIMRANK_ENGINE_USER", help="User of the cluster.")]
-Password = Annotated[
-    str | None, typer.Option(envvar="SLIMRANK_ENGINE_PASSWORD", help="Password of the user; better given by the environment.")
-]
-CaCert = Annotated[str | None, typer.Option(help="File with the certificates to trust.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Trust any certificate; for tests.")]
-EngineKey = Annotated[
-    str | None, typer.Option(envvar="SLIMRANK_ENGINE_API_KEY", help="API key of the cluster, in place of a user.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Option(help="Name of what is made in the cluster.")]
 Gateway = Annotated[str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="Address of slimrank as the cluster's nodes reach it.")]
+Fields = Annotated[list[str], typer.Option(help="Field of the documents to judge; may be repeated.")]
+Name = Annotated[str, typer.Option(help="Name of what is made in the cluster.")]
+Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline; left out, the same name.")]
 Model = Annotated[str, typer.Option(help="Model to ask the gateway for; left out, its default one.")]
 ApiKey = Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway.")]
+Oversample = Annotated[float, typer.Option(min=1.0, help="Rerank so many times the page; 1 reranks the page alone.")]
+ReadTimeout = Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")]
+QueryPath = Annotated[
+    str,
+    typer.Option(
+        help="Where every search has its text, such as query.match.title.query: then it needs no ext.rerank, "
+        "and keeps its first-stage score."
+    ),
+]
+DeadlineMs = Annotated[int, typer.Option(min=1, help="The gateway's time, ms; then the first stage answers.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")]
 DryRun = Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")]
-Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline; left out, the same name.")]
+Query = Annotated[str, typer.Option(help="Text to search for in --index.")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Out:
-    """Prints for a person or for a program."""
-
-    as_json: bool
-
-    def lines(self, lines: list[str], cluster: Cluster) -> None:
-        """Print what was done, or in a dry run every call that would be made."""
-        if self.as_json:
-            calls = [{"method": call.method, "path": call.path, "body": call.body} for call in cluster.calls]
-            typer.echo(
-                json.dumps({"dry_run": cluster.dry_run, "done": [] if cluster.dry_run else lines, "calls": calls}, indent=2)
-            )
-        elif cluster.dry_run:
-            typer.echo("\n\n".join(map(str, cluster.calls)) or "nothing to do")
-        else:
-            typer.echo("\n".join(lines))
-
-    def findings(self, findings: list[Finding]) -> None:
-        """Print what a check found; ends with code 1 where something is at fault."""
-        if self.as_json:
-            typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-        else:
-            console = Console(soft_wrap=True, highlight=False)
-            for finding in findings:
-                style = {"ok": "green", "warning": "yellow", "fault": "bold red"}[finding.state]
-                cure = f"\n         {finding.cure}" if finding.cure else ""
-                console.print(Text.assemble((f"{finding.state:8}", style), f" {finding.name}: {finding.words}{cure}"))
-        if any(finding.state == "fault" for finding in findings):
-            raise typer.Exit(1)
+def _shown(api_key: str | None, dry_run: bool) -> str:
+    """Return the key to send; what is only printed holds no secret."""
+    return "none" if not api_key else "<API_KEY>" if dry_run else api_key
 
 
 def _read_searches(path: Path) -> list[dict[str, Any]]:
@@ -112,31 +82,23 @@ def _read_searches(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _shown(api_key: str | None, dry_run: bool) -> str:
-    """Return the key to send; what is only printed holds no secret."""
-    return "none" if not api_key else "<API_KEY>" if dry_run else api_key
-
-
 @opensearch_app.command("install")
+@connected
 def install_opensearch(
+    cluster: Cluster,
+    out: Out,
     gateway: Gateway,
-    field: Annotated[list[str], typer.Option(help="Field of the documents to judge; may be repeated.")],
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
+    field: Fields,
     name: Name = "slimrank",
     pipeline: Pipeline = "",
     model: Model = "",
     api_key: ApiKey = None,
-    oversample: Annotated[float, typer.Option(min=1.0, help="Rerank so many times the page; 1 reranks the page alone.")] = 5.0,
-    read_timeout: Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")] = READ_TIMEOUT_SECONDS,
-    query_path: Annotated[str, typer.Option(help="Where every search has its text, such as query.match.title.query: then it needs no ext.rerank, and keeps its first-stage score.")] = "",
+    oversample: Oversample = 5.0,
+    read_timeout: ReadTimeout = READ_TIMEOUT_SECONDS,
+    query_path: QueryPath = "",
     replace: Replace = False,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make the trusted-endpoint setting, connector, model and search pipeline, or bring them up to date.
 
     Example: slimrank connect opensearch install --gateway http://slimrank:8080 --field title --field body
@@ -144,35 +106,31 @@ def install_opensearch(
     Then search with ?search_pipeline=slimrank and the query's text under ext.rerank.query_context.query_text.
     """
     plan = opensearch.Plan(
-        gateway,
-        field,
-        name,
-        pipeline,
-        model,
-        _shown(api_key, dry_run),
-        oversample,
-        read_timeout,
-        replace,
-        query_path,
+        gateway=gateway,
+        fields=field,
+        name=name,
+        pipeline=pipeline,
+        model=model,
+        api_key=_shown(api_key, dry_run),
+        oversample=oversample,
+        read_timeout_seconds=read_timeout,
+        replace=replace,
+        query_path=query_path,
     )
-    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
-        _Out(as_json).lines(opensearch.install(cluster, plan), cluster)
+    out.lines(opensearch.install(cluster, plan), cluster)
 
 
 @opensearch_app.command("check")
+@connected
 def check_opensearch(
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
+    cluster: Cluster,
+    out: Out,
     name: Name = "slimrank",
     pipeline: Pipeline = "",
     index: Annotated[str, typer.Option(help="Search in this index; left out, in a throw-away one.")] = "",
-    query: Annotated[str, typer.Option(help="Text to search for in --index.")] = "",
+    query: Query = "",
     deep: Annotated[bool, typer.Option("--deep", help="Look for every known trap as well.")] = False,
     body: Annotated[Path | None, typer.Option(help="With --deep: a file with a search, or the lines of an _msearch.")] = None,
-    as_json: AsJson = False,
 ) -> None:
     """Run one predict and one search, and say what is wrong and what to do. Ends with code 1 where something is.
 
@@ -180,74 +138,56 @@ def check_opensearch(
 
     Example: slimrank connect opensearch check --deep --index products --body search.json
     """
-    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure) as cluster:
-        findings = check_installation(cluster, name=name, pipeline=pipeline, index=index, query=query)
-        if deep and findings[0].state == "ok":
-            searches = _read_searches(body) if body else []
-            found = look_for_traps(
-                cluster, name=name, pipeline=pipeline, index=index, searches=searches, is_msearch=len(searches) > 1
-            )
-            findings += found or [Finding("traps", "ok", "none of the known traps")]
-        _Out(as_json).findings(findings)
+    findings = check_installation(cluster, name=name, pipeline=pipeline, index=index, query=query)
+    if deep and findings[0].state == "ok":
+        searches = _read_searches(body) if body else []
+        is_msearch = len(searches) > 1
+        found = look_for_traps(cluster, name=name, pipeline=pipeline, index=index, searches=searches, is_msearch=is_msearch)
+        findings += found or [Finding("traps", "ok", "none of the known traps")]
+    out.findings(findings)
 
 
 @opensearch_app.command("remove")
+@connected
 def remove_opensearch(
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
-    name: Name = "slimrank",
-    pipeline: Pipeline = "",
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    cluster: Cluster, out: Out, name: Name = "slimrank", pipeline: Pipeline = "", dry_run: DryRun = False
 ) -> None:
     """Remove what install made, and restore the settings that it changed.
 
     Example: slimrank connect opensearch remove
     """
-    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
-        _Out(as_json).lines(opensearch.remove(cluster, name=name, pipeline=pipeline), cluster)
+    out.lines(opensearch.remove(cluster, name=name, pipeline=pipeline), cluster)
 
 
 @opensearch_app.command("roles")
+@connected
 def roles_opensearch(
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
+    cluster: Cluster,
+    out: Out,
     name: Name = "slimrank",
     remove: Annotated[bool, typer.Option("--remove", help="Remove them.")] = False,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
 ) -> None:
     """Make two least-privilege roles for the security plugin: one to install with, one to search with.
 
     Example: slimrank connect opensearch roles --user admin
     """
-    with open_cluster(url, user=user, password=password, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run) as cluster:
-        work = remove_roles if remove else install_roles
-        _Out(as_json).lines(work(cluster, name=name), cluster)
+    work = remove_roles if remove else install_roles
+    out.lines(work(cluster, name=name), cluster)
 
 
 @elasticsearch_app.command("install")
+@connected
 def install_elasticsearch(
+    cluster: Cluster,
+    out: Out,
     gateway: Gateway,
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    engine_api_key: EngineKey = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
     name: Name = "slimrank",
     model: Model = "",
     api_key: ApiKey = None,
-    deadline_ms: Annotated[int, typer.Option(min=1, help="The gateway's time, ms; then the first stage answers.")] = 5000,
+    deadline_ms: DeadlineMs = 5000,
     replace: Replace = False,
     dry_run: DryRun = False,
-    as_json: AsJson = False,
 ) -> None:
     """Make the inference endpoint, or bring it up to date; Elastic asks for an Enterprise or trial licence.
 
@@ -256,51 +196,31 @@ def install_elasticsearch(
     Then search with the text_similarity_reranker retriever and inference_id slimrank.
     """
     plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms)
-    with open_cluster(
-        url, user=user, password=password, api_key=engine_api_key, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run
-    ) as cluster:
-        _Out(as_json).lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
+    out.lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
 
 
 @elasticsearch_app.command("check")
+@connected
 def check_elasticsearch(
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    engine_api_key: EngineKey = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
+    cluster: Cluster,
+    out: Out,
     name: Name = "slimrank",
     index: Annotated[str, typer.Option(help="Search in this index too.")] = "",
     field: Annotated[str, typer.Option(help="Field of --index to search in and to judge.")] = "",
-    query: Annotated[str, typer.Option(help="Text to search for in --index.")] = "",
-    as_json: AsJson = False,
+    query: Query = "",
 ) -> None:
     """Look at licence and endpoint, call it once, and say what is wrong. Ends with code 1 where something is.
 
     Example: slimrank connect elasticsearch check --index products --field title --query "red shoes"
     """
-    with open_cluster(url, user=user, password=password, api_key=engine_api_key, ca_cert=ca_cert, insecure=insecure) as cluster:
-        _Out(as_json).findings(elasticsearch.check(cluster, name=name, index=index, field=field, query=query))
+    out.findings(elasticsearch.check(cluster, name=name, index=index, field=field, query=query))
 
 
 @elasticsearch_app.command("remove")
-def remove_elasticsearch(
-    url: Url = _DEFAULT_URL,
-    user: User = None,
-    password: Password = None,
-    engine_api_key: EngineKey = None,
-    ca_cert: CaCert = None,
-    insecure: Insecure = False,
-    name: Name = "slimrank",
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
+@connected
+def remove_elasticsearch(cluster: Cluster, out: Out, name: Name = "slimrank", dry_run: DryRun = False) -> None:
     """Remove the inference endpoint.
 
     Example: slimrank connect elasticsearch remove
     """
-    with open_cluster(
-        url, user=user, password=password, api_key=engine_api_key, ca_cert=ca_cert, insecure=insecure, dry_run=dry_run
-    ) as cluster:
-        _Out(as_json).lines(elasticsearch.remove(cluster, name=name), cluster)
+    out.lines(elasticsearch.remove(cluster, name=name), cluster)

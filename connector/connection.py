@@ -1,0 +1,89 @@
+"""The options that every `slimrank connect` command has: where the cluster is, who asks, how the answer is printed.
+
+A command takes the cluster and the printer first; its own options follow and come first in its help.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import wraps
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from connector.cluster import Cluster, open_cluster
+from connector.findings import Finding
+
+_Own = ParamSpec("_Own")
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """Prints for a person or for a program."""
+
+    as_json: bool
+
+    def lines(self, lines: list[str], cluster: Cluster) -> None:
+        """Print what was done, or in a dry run every call that would be made."""
+        if self.as_json:
+            calls = [{"method": call.method, "path": call.path, "body": call.body} for call in cluster.calls]
+            done = [] if cluster.dry_run else lines
+            typer.echo(json.dumps({"dry_run": cluster.dry_run, "done": done, "calls": calls}, indent=2))
+        elif cluster.dry_run:
+            typer.echo("\n\n".join(map(str, cluster.calls)) or "nothing to do")
+        else:
+            typer.echo("\n".join(lines))
+
+    def findings(self, findings: list[Finding]) -> None:
+        """Print what a check found; ends with code 1 where something is at fault."""
+        if self.as_json:
+            typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        else:
+            console = Console(soft_wrap=True, highlight=False)
+            for finding in findings:
+                style = {"ok": "green", "warning": "yellow", "fault": "bold red"}[finding.state]
+                cure = f"\n         {finding.cure}" if finding.cure else ""
+                console.print(Text.assemble((f"{finding.state:8}", style), f" {finding.name}: {finding.words}{cure}"))
+        if any(finding.state == "fault" for finding in findings):
+            raise typer.Exit(1)
+
+
+def _options(
+    url: Annotated[str, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="Address of the cluster.")] = "http://localhost:9200",
+    user: Annotated[str | None, typer.Option(envvar="SLIMRANK_ENGINE_USER", help="User of the cluster.")] = None,
+    password: Annotated[
+        str | None, typer.Option(envvar="SLIMRANK_ENGINE_PASSWORD", help="Password of the user; better given by the environment.")
+    ] = None,
+    engine_api_key: Annotated[
+        str | None, typer.Option(envvar="SLIMRANK_ENGINE_API_KEY", help="API key of an Elasticsearch, in place of a user.")
+    ] = None,
+    ca_cert: Annotated[str | None, typer.Option(help="File with the certificates to trust.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate; for tests.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold the options as a signature."""
+
+
+def connected(command: Callable[Concatenate[Cluster, Out, _Own], None]) -> Callable[..., None]:
+    """Turn a function of a cluster and a printer into a command with the options to reach and to print.
+
+    A `dry_run` among the command's own options makes the cluster record its writes instead of sending them.
+    """
+    own = list(inspect.signature(command).parameters.values())[2:]
+    shared = list(inspect.signature(_options).parameters.values())
+
+    @wraps(command)
+    def run(**flags: Any) -> None:
+        common = {parameter.name: flags.pop(parameter.name) for parameter in shared}
+        out = Out(common.pop("as_json"))
+        api_key = common.pop("engine_api_key")
+        with open_cluster(**common, api_key=api_key, dry_run=flags.get("dry_run", False)) as cluster:
+            command(cluster, out, **flags)  # type: ignore[call-arg]
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
