@@ -1,5 +1,6 @@
 """One task for every framework: the same documents, asked of a gateway over HTTP, of a loaded reranker, and of failures."""
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,10 +27,11 @@ BEST_FIRST = [4, 2, 1, 3, 0]
 
 @pytest.fixture(autouse=True)
 def calm() -> Iterator[None]:
-    """Let the frameworks' own deprecations pass: they are not ours to mend."""
+    """Let the frameworks' own deprecations and connections left open pass: they are not ours to mend."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Haystack's own Jina and Cohere rankers over our gateway: a base URL is all it takes, so there is no adapter to ship."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from haystack import Document, Pipeline
@@ -15,10 +16,14 @@ KEY = Secret.from_token("local")
 
 
 @pytest.fixture(params=["jina", "cohere"])
-def ranker(request: pytest.FixtureRequest, gateway: str) -> object:
+def ranker(request: pytest.FixtureRequest, gateway: str) -> Iterator[object]:
     if request.param == "jina":
-        return JinaRanker(model="fake", api_key=KEY, base_url=f"{gateway}/v1/rerank")
-    return CohereRanker(model="fake", api_key=KEY, api_base_url=gateway)
+        yield JinaRanker(model="fake", api_key=KEY, base_url=f"{gateway}/v1/rerank")
+        return
+    ranker = CohereRanker(model="fake", api_key=KEY, api_base_url=gateway)
+    ranker.warm_up()
+    with ranker._cohere_client:  # type: ignore[union-attr]  # it never closes its connections itself
+        yield ranker
 
 
 def places(found: dict) -> list[int]:
@@ -37,7 +42,8 @@ def test_only_the_best_are_returned_when_asked(ranker: JinaRanker) -> None:
     assert places(ranker.run(query=QUERY, documents=DOCUMENTS, top_k=2)) == BEST_FIRST[:2]
 
 
-def test_it_can_be_awaited(ranker: JinaRanker) -> None:
+def test_the_jina_ranker_can_be_awaited(gateway: str) -> None:
+    ranker = JinaRanker(model="fake", api_key=KEY, base_url=f"{gateway}/v1/rerank")
     assert places(asyncio.run(ranker.run_async(query=QUERY, documents=DOCUMENTS))) == BEST_FIRST
 
 
