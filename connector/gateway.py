@@ -6,7 +6,7 @@ caller's deadline is short and its fall-back, the first stage's order, is good.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -22,6 +22,7 @@ class GatewayScorer:
 
     Args:
         timeout_seconds: for connecting and for each read.
+        priority: `audit` waits until no query does.
         http: a client of one's own, for tests and for TLS settings.
     """
 
@@ -31,6 +32,7 @@ class GatewayScorer:
         *,
         api_key: str | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        priority: Literal["query", "audit"] = "query",
         http: httpx.Client | None = None,
     ) -> None:
         parts = httpx.URL(url)
@@ -39,7 +41,9 @@ class GatewayScorer:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = http or httpx.Client(timeout=timeout_seconds)
-        self._deadline_ms = max(1, int(timeout_seconds * 1000))
+        self._options: dict[str, Any] = {"deadline_ms": max(1, int(timeout_seconds * 1000))}
+        if priority != "query":
+            self._options["priority"] = priority
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return a score for each document, in the order given.
@@ -51,7 +55,7 @@ class GatewayScorer:
             InvalidRequest: the gateway will not take this request.
             ScoringError: the answer is not one score a document.
         """
-        body = rerank_body(query, documents, instruction) | {"deadline_ms": self._deadline_ms}
+        body = rerank_body(query, documents, instruction) | self._options
         try:
             answer = self._http.post(f"{self.url}/v1/rerank", json=body, headers=self._headers)
         except httpx.TimeoutException as error:

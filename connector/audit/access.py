@@ -66,7 +66,13 @@ class Access(BaseSettings):
         if side.rerank is None:
             return Reached(side, cluster, None)
         client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS))
-        return Reached(side, cluster, GatewayScorer(side.rerank.url, api_key=self.judge_api_key, http=client))
+        return Reached(
+            side,
+            cluster,
+            GatewayScorer(
+                side.rerank.url, api_key=self.judge_api_key, timeout_seconds=_GATEWAY_SECONDS, priority="audit", http=client
+            ),
+        )
 
     def _open(self, side: Side, which: str) -> Cluster:
         named = which == "after" and any((self.after_user, self.after_api_key))

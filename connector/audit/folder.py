@@ -36,7 +36,7 @@ class Folder:
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """The plan as it was made.
+        """The plan.
 
         Raises:
             DataError: there is none.

@@ -72,7 +72,7 @@ class GatewayGrader:
         Raises:
             EngineError: the gateway does not answer, or answers no.
         """
-        answer = _post(self._http, f"{self._url}/v1/rerank", {"query": query, "documents": list(documents)})
+        answer = _post(self._http, f"{self._url}/v1/rerank", {"query": query, "documents": list(documents), "priority": "audit"})
         grades: list[int | None] = [None] * len(documents)
         for result in answer["results"]:
             grades[result["index"]] = grade_of(result["relevance_score"], self._max_grade)

@@ -24,10 +24,10 @@ CACHE = "judgments.cache.jsonl"
 
 
 def judge_all(folder: Folder, access: Access, cluster: Cluster, progress: Callable[[str], Progress]) -> None:
-    """Let each judge grade, unless its grades are there; a person's sheet that is not filled yet is passed over."""
-    for place, judge in enumerate(folder.spec.judges):
-        path = grades_file(folder, place, judge)
-        if not path.is_file():
+    """Let each judge grade; a model that has is not asked again, a file is read anew, a sheet not there yet passed over."""
+    for judge in folder.spec.judges:
+        path = grades_file(folder, judge)
+        if judge.file or not path.is_file():
             grades = _grade(folder, judge, access, cluster, progress(f"judge: {judge.name}"))
             if grades is not None:
                 write_grades(path, grades)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from connector.audit.compare import Row, compare_query
-from connector.audit.folder import Folder, read_lines, write_lines
+from connector.audit.folder import Folder, digest, read_lines, write_lines
 from connector.audit.spec import Json, Judge, Spec
 from slimrank import beir, trec
 
@@ -16,9 +16,10 @@ Grades = dict[str, dict[str, int]]
 """query_id -> doc_id -> grade."""
 
 
-def grades_file(folder: Folder, place: int, judge: Judge) -> Path:
-    """Return where the grades of the judge at this place of the specification are."""
-    return folder.path / "judgments" / f"{place}-{judge.kind}.jsonl"
+def grades_file(folder: Folder, judge: Judge) -> Path:
+    """Return where a judge's grades are, those of another model or scale elsewhere."""
+    key = digest([judge.model_dump(mode="json"), folder.spec.max_grade, folder.spec.judge_moved])
+    return folder.path / "judgments" / f"{judge.kind}-{key[:8]}.jsonl"
 
 
 def write_grades(path: Path, grades: Grades) -> None:
@@ -43,7 +44,7 @@ def read_grades(path: Path) -> Grades:
 
 def all_grades(folder: Folder) -> list[tuple[Judge, Grades]]:
     """Return each judge of the specification with its grades."""
-    return [(judge, read_grades(grades_file(folder, place, judge))) for place, judge in enumerate(folder.spec.judges)]
+    return [(judge, read_grades(grades_file(folder, judge))) for judge in folder.spec.judges]
 
 
 def merge(judged: Sequence[tuple[Judge, Grades]]) -> Grades:

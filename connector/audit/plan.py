@@ -10,7 +10,7 @@ from connector.audit.sample import Query, count, draw
 from connector.audit.scrub import Scrub, scrubber
 from connector.audit.search import Searcher
 from connector.audit.sources import read_file, read_queries
-from connector.audit.spec import Spec
+from connector.audit.spec import Spec, parse_spec
 from slimrank import __version__
 from slimrank.errors import DataError
 
@@ -30,8 +30,8 @@ class Cost:
 def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None = None) -> list[Query]:
     """Draw the queries and write the plan; return them.
 
-    The same specification and the same source of queries give the same plan, byte for byte. A plan that is there stays, even
-    if the log has grown since.
+    The same specification and the same source of queries give the same plan, byte for byte. A plan that is there keeps
+    its queries, even if the log has grown since, and takes over other judges and rules.
 
     Args:
         scrub: a function of one's own against personal data, in place of the specification's patterns.
@@ -40,9 +40,7 @@ def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None =
         DataError: the folder holds an audit with other settings, or no query is found.
     """
     if folder.has("plan.json"):
-        if folder.read("plan.json")["spec"] != spec.model_dump(mode="json"):
-            raise DataError(f"{folder.path} holds an audit with other settings; name another folder, or remove it")
-        return list(folder.queries())
+        return _keep_plan(spec, folder)
     clean = scrub or scrubber(spec.sample.personal, spec.sample.patterns)
     population = count(read_queries(spec.queries, sides.before.cluster, spec.before.index, spec.sample.seed), clean)
     golden = list(read_file(spec.queries.golden)) if spec.queries.golden else []
@@ -59,6 +57,15 @@ def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None =
     folder.write_queries(queries)
     folder.write("plan.json", wanted)
     return queries
+
+
+def _keep_plan(spec: Spec, folder: Folder) -> list[Query]:
+    """Return the queries of the plan that is there, and take over other judges and rules."""
+    plan = folder.read("plan.json")
+    if parse_spec(plan["spec"], str(folder.path)).identity() != spec.identity():
+        raise DataError(f"{folder.path} holds an audit with other settings; name another folder, or remove it")
+    folder.write("plan.json", {**plan, "spec": spec.model_dump(mode="json")})
+    return list(folder.queries())
 
 
 def estimate(spec: Spec, queries: Sequence[Query], sides: Sides) -> Cost:

@@ -169,6 +169,9 @@ DEFAULT_RULES = (
 )
 
 
+_AFTERWARDS = ("judges", "rules", "cache", "judge_moved", "name", "requests_per_second", "threads")
+
+
 class Spec(_Part):
     """A whole audit."""
 
@@ -194,6 +197,10 @@ class Spec(_Part):
     requests_per_second: float = Field(default=20, gt=0, description="Searches to each side")
     threads: int = Field(default=2, ge=1, le=64)
     rules: list[Rule] = list(DEFAULT_RULES)
+
+    def identity(self) -> Json:
+        """Return what answers depend on: an audit may be judged anew, by other judges and rules, but not asked anew."""
+        return self.model_dump(mode="json", exclude={*_AFTERWARDS})
 
     @model_validator(mode="before")
     @classmethod

@@ -174,3 +174,19 @@ def test_the_example_is_a_specification_with_the_defaults(tmp_path: Path) -> Non
     spec = load_spec(path)
     defaults = {name: field.default for name, field in Spec.model_fields.items() if not field.is_required()}
     assert {name: getattr(spec, name) for name in defaults} == defaults
+
+
+def test_a_sheet_that_a_person_filled_changes_the_verdict_without_new_searches(
+    before: Index, after: Index, shop: Shop, tmp_path: Path
+) -> None:
+    after.make(shop.products, WITHOUT_STEMS)
+    graded = tmp_path / "graded.csv"
+    judges = [{"kind": "person", "file": str(graded)}]
+    assert "nDCG" not in invoke("gate", write_spec(tmp_path, shop, before.url, judges=[]), "--out", tmp_path / "a")[1]
+    assert invoke("sheet", tmp_path / "a", graded)[0] == 0
+    header, *rows = graded.read_text().splitlines()
+    graded.write_text("\n".join([header, *(row + "1" for row in rows)]) + "\n")
+    answers = {file: file.stat().st_mtime_ns for file in (tmp_path / "a" / "answers").iterdir()}
+    _, output = invoke("gate", write_spec(tmp_path, shop, before.url, judges=judges), "--out", tmp_path / "a")
+    assert "nDCG@10" in output
+    assert answers == {file: file.stat().st_mtime_ns for file in (tmp_path / "a" / "answers").iterdir()}

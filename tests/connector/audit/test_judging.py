@@ -220,3 +220,10 @@ def test_unchanged_queries_count_as_no_difference_only_where_all_changes_are_jud
     assert [row.query.query_id for row in judged_of([same, judged]).rows] == ["s", "j"]
     both = judged_of([same, judged, unjudged])
     assert ([row.query.query_id for row in both.rows], both.unjudged_changed) == (["j"], 1)
+
+
+def test_an_audit_is_judged_anew_without_being_asked_anew(tmp_path: Path) -> None:
+    more = parse_spec({**PLAN, "judges": [{"kind": "person", "file": "graded.csv"}], "rules": []}, "test")
+    deeper = parse_spec({**PLAN, "depth": 60}, "test")
+    assert more.identity() == SPEC.identity()
+    assert deeper.identity() != SPEC.identity()
