@@ -30,6 +30,8 @@ class Ranking:
     queue_seconds: float
     infer_seconds: float
     total_seconds: float
+    fusion_weight: float = 0.0
+    """How much the first-stage rank was fitted to weigh beside the model's score (``slimrank.fusion``)."""
 
 
 class Ranker(Protocol):
@@ -73,7 +75,15 @@ class EmbeddedRanker:
         begin = monotonic()
         answer = await self._backend.score(Job(RerankRequest(query, documents)), timeout_seconds=timeout_seconds)
         chances = probabilities(answer.scored.scores, scale=answer.scale, offset=answer.offset).tolist()
-        return Ranking(answer.scored, chances, answer.model, answer.queue_seconds, answer.infer_seconds, monotonic() - begin)
+        return Ranking(
+            answer.scored,
+            chances,
+            answer.model,
+            answer.queue_seconds,
+            answer.infer_seconds,
+            monotonic() - begin,
+            answer.fusion_weight,
+        )
 
 
 class GatewayRanker:
@@ -110,6 +120,7 @@ class GatewayRanker:
             _seconds(answer, "x-queue-time"),
             _seconds(answer, "x-inference-time"),
             monotonic() - begin,
+            float(meta.get("fusion_weight", 0.0)),
         )
 
     async def _post(self, body: dict[str, Any], timeout_seconds: float, count: int) -> httpx.Response:

@@ -134,6 +134,7 @@ def reranked_event(ranking: Ranking) -> dict[str, Any]:
         "truncated": ranking.scored.truncated.tolist(),
         "query_truncated": ranking.scored.query_truncated,
         "tokens": ranking.scored.tokens,
+        "fusion_weight": ranking.fusion_weight,
         "queue_ms": ranking.queue_seconds * 1000,
         "inference_ms": ranking.infer_seconds * 1000,
     }

@@ -82,6 +82,7 @@ def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
     return _meta_of(call, model=answer.model) | {
         # probability = sigmoid(scale * score + offset), for callers that ask for raw scores
         "calibration": {"scale": float(answer.scale), "offset": float(answer.offset)},
+        "fusion_weight": float(answer.fusion_weight),
         "query_truncated": answer.scored.query_truncated,
         "truncated_documents": answer.scored.truncated.nonzero()[0].tolist(),
     }

@@ -51,9 +51,9 @@ def corpus() -> CorpusSource:
     return CorpusSource({document.doc_id: document for document in DOCUMENTS}, label="eight documents")
 
 
-def fake_ranker(seconds: float = 0.0) -> EmbeddedRanker:
+def fake_ranker(seconds: float = 0.0, *, fusion_weight: float = 0.0) -> EmbeddedRanker:
     """Return a ranker that counts words."""
-    return EmbeddedRanker(EmbeddedBackend(Model("fake", FakeScorer(seconds=seconds))))
+    return EmbeddedRanker(EmbeddedBackend(Model("fake", FakeScorer(seconds=seconds), fusion_weight=fusion_weight)))
 
 
 def playground(

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from connector.playground.policy import Policy
-from slimrank import beir, measures, trec
+from slimrank import beir, fusion, measures, trec
 from tests.playground.pages import BrokenSource, fake_ranker, playground, running
 
 QUERY = "delete a directory tree"
@@ -79,14 +79,30 @@ def test_depth_searches_again_and_fusion_reorders_at_once(page: Page, url: str) 
     reranked = ids(page, "reranked")
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.post_data or "") if "api/search" in request.url else None)
+    page.get_by_label("Fusion").fill("3")
+    expect(page.locator("#fusion-value")).to_have_text("weight 3.0")
+    assert ids(page, "reranked") != reranked and not sent
     page.get_by_label("Fusion").fill("0")
-    expect(page.locator("#moves")).to_contain_text("0 of")
-    assert ids(page, "reranked") == sorted(reranked) and not sent
-    page.get_by_label("Fusion").fill("100")
     assert ids(page, "reranked") == reranked
     page.get_by_label("Depth").fill("5")
     expect(page.locator("#reranked-list > li")).to_have_count(5)
     assert json.loads(sent[-1])["depth"] == 5
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 2.0])
+def test_the_pages_fusion_is_the_gateways_fusion(page: Page, url: str, weight: float) -> None:
+    scores = [0.5, 2.0, -1.0, 2.0, 7.25]
+    page.goto(url)
+    found = page.evaluate(
+        "async ([scores, weight]) => (await import('./static/ranking.js')).fuse(scores, weight)", [scores, weight]
+    )
+    assert found == pytest.approx(fusion.fuse(scores, range(1, 6), weight).tolist())
+
+
+def test_the_weight_that_was_fitted_for_the_model_is_where_fusion_starts(page: Page) -> None:
+    with running(playground(ranker=fake_ranker(fusion_weight=0.7))) as fused:
+        search(page, fused)
+        expect(page.locator("#fusion-value")).to_have_text("weight 0.7, fitted")
 
 
 def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> None:

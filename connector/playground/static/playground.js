@@ -17,6 +17,7 @@ let facts = { judged: [], source: "" };
 let running = null; // the AbortController of the search in hand
 let current = null; // {query, queryId, firstStage, answer, totalMs} of what is shown
 let delayed = 0;
+let fittedWeight = 0; // of the first-stage rank, as the model's folder has it
 
 // -- searching ---------------------------------------------------------------------------------------------------------
 
@@ -61,6 +62,7 @@ function handle(event, query, totalMs) {
     showFirstStage(event);
   } else if (event.event === "reranked") {
     Object.assign(current, { answer: event, totalMs });
+    offerFusion(event.fusion_weight);
     showReranked();
     say(summary());
   } else if (event.stage === "rerank") {
@@ -109,12 +111,29 @@ function showFirstStage(event) {
 
 function showReranked() {
   const { answer } = current;
-  current.order = fuse(orderByScore(answer.scores), Number(byId("fusion").value) / 100);
+  current.order = orderByScore(fuse(answer.scores, Number(byId("fusion").value)));
   board.showReranked(current.order, answer);
   showMoves(current.order);
   showNdcg();
   showLatency();
   for (const id of ["figures", "passage-note"]) show(byId(id));
+}
+
+/** Start with the weight that belongs to the model, until the visitor has chosen one. */
+function offerFusion(weight) {
+  fittedWeight = weight;
+  if (!byId("fusion").dataset.chosen) byId("fusion").value = String(weight);
+  tellFusion();
+}
+
+function tellFusion() {
+  const weight = Number(byId("fusion").value);
+  tell("fusion", weight === 0 ? "model only" : `weight ${weight.toFixed(1)}${weight === fittedWeight ? ", fitted" : ""}`);
+}
+
+function tell(id, words) {
+  byId(`${id}-value`).textContent = words;
+  byId(id).setAttribute("aria-valuetext", words);
 }
 
 function showMoves(order) {
@@ -226,14 +245,13 @@ function showSource() {
 }
 
 function setUpControls() {
-  const tell = (id, words) => {
-    byId(`${id}-value`).textContent = words(Number(byId(id).value));
-    byId(id).setAttribute("aria-valuetext", words(Number(byId(id).value)));
-  };
-  const fusionWords = (weight) => (weight === 100 ? "model only" : weight === 0 ? "first stage only" : `${weight}% model`);
-  byId("depth").addEventListener("input", () => { tell("depth", String); searchAgainSoon(); });
+  byId("depth").addEventListener("input", () => { tell("depth", byId("depth").value); searchAgainSoon(); });
   byId("deadline").addEventListener("change", searchAgainSoon);
-  byId("fusion").addEventListener("input", () => { tell("fusion", fusionWords); if (current?.answer) showReranked(); });
+  byId("fusion").addEventListener("input", () => {
+    byId("fusion").dataset.chosen = "yes";
+    tellFusion();
+    if (current?.answer) showReranked();
+  });
   byId("fusion").addEventListener("change", () => { if (current?.answer) say(summary()); });
   for (const button of byId("view-switch").children) {
     button.addEventListener("click", () => {

@@ -1,24 +1,13 @@
-// Orders and measures of one query's hits. Pure functions; the tests compare them with slimrank.measures.
-
-const RRF_K = 60; // Cormack, Clarke and Büttcher (SIGIR 2009)
+// Orders and measures of one query's hits. Pure functions; the tests compare them with slimrank.measures and slimrank.fusion.
 
 /** Return the places (0-based, in first-stage order) best first; equal scores keep the first stage's order. */
 export function orderByScore(scores) {
   return scores.map((_, place) => place).sort((a, b) => scores[b] - scores[a] || a - b);
 }
 
-/**
- * Mix the model's ranking with the first stage's by reciprocal rank.
- * @param {number[]} order places, best first, by the model
- * @param {number} weight of the model, 0 to 1
- */
-export function fuse(order, weight) {
-  const fused = new Array(order.length);
-  order.forEach((place, rank) => {
-    fused[place] = weight / (RRF_K + rank + 1) + (1 - weight) / (RRF_K + place + 1);
-  });
-  if (weight >= 1) return [...order];
-  return orderByScore(fused);
+/** The scores with the first stage's order as a prior, as slimrank.fusion has it: score - weight * ln(first-stage rank). */
+export function fuse(scores, weight) {
+  return scores.map((score, place) => score - weight * Math.log(place + 1));
 }
 
 /** nDCG@10: linear gain, log2(rank + 1) discount, ideal over all judged documents, as trec_eval. */
