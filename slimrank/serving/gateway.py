@@ -207,7 +207,9 @@ def _unknown_route(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     words = {404: f"there is no such path; POST to {RERANK_ROUTES[0]}", 405: "this path takes another method"}
     failure = Failure(status, "invalid_request", words.get(status, "the request cannot be answered"))
-    return _json(answers.error_body(failure, shape=schemas.DEFAULT_SHAPE, request_id=str(uuid.uuid4())), status=status)
+    headers = dict(getattr(error, "headers", None) or {})  # `allow`
+    body = answers.error_body(failure, shape=schemas.DEFAULT_SHAPE, request_id=str(uuid.uuid4()))
+    return _json(body, status=status, headers=headers)
 
 
 def _timings(answer: Answer, begin: float) -> dict[str, str]:

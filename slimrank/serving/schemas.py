@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from slimrank.errors import InvalidRequest
 from slimrank.requests import check_request
@@ -20,6 +20,9 @@ from slimrank.types import RerankRequest
 Shape = Literal["cohere", "tei"]
 OnFailure = Literal["error", "first_stage"]
 DEFAULT_SHAPE: Shape = "cohere"
+# Said in the description only: the check, with its own words, is `check_request`.
+NOT_BLANK: dict[str, JsonValue] = {"pattern": "\\S"}
+NOT_EMPTY: dict[str, JsonValue] = {"minItems": 1, "maxItems": 10_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,9 @@ class TextDocument(BaseModel):
 class RerankBody(_Wire):
     """Cohere's shape, v1 and v2, as Jina and vLLM use it too."""
 
-    query: str = Field(description="What is searched for.")
+    query: str = Field(description="What is searched for.", json_schema_extra=NOT_BLANK)
     documents: list[str | TextDocument] = Field(
-        description="First-stage hits in first-stage order: strings, or objects with `text`."
+        description="First-stage hits in first-stage order: strings, or objects with `text`.", json_schema_extra=NOT_EMPTY
     )
     model: str | None = Field(None, description="Name of a served model; left out, the default one.")
     top_n: Annotated[int, Field(ge=1)] | None = Field(
@@ -138,8 +141,8 @@ class RerankBody(_Wire):
 class TeiBody(_Wire):
     """The shape of Text Embeddings Inference."""
 
-    query: str
-    texts: list[str]
+    query: str = Field(json_schema_extra=NOT_BLANK)
+    texts: list[str] = Field(json_schema_extra=NOT_EMPTY)
     raw_scores: bool = False
     return_text: bool = False
     truncate: bool | None = None

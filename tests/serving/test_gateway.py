@@ -201,3 +201,17 @@ def test_header_and_body_leave_in_one_segment(client: Client) -> None:
             while missing:
                 missing -= len(connection.recv(missing))
     assert whole >= 18
+
+
+def test_the_description_names_every_route_and_its_errors(client: Client) -> None:
+    described = client.get("/openapi.json").json()
+    assert described["openapi"].startswith("3.1")
+    assert {"/v1/rerank", "/v2/rerank", "/rerank", "/healthz", "/readyz"} <= set(described["paths"])
+    assert {"200", "400", "413", "422", "429", "503", "504"} <= set(described["paths"]["/v1/rerank"]["post"]["responses"])
+    text = json.dumps(described)
+    for name in re.findall(r"#/components/schemas/(\w+)", text):
+        assert name in described["components"]["schemas"]
+
+
+def test_a_wrong_method_is_told_the_right_one(client: Client) -> None:
+    assert client.get("/v1/rerank").headers["allow"] == "POST"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.assets import CLIENTS_PYTHON
 from tests.nodes.require import require
+from tests.serving.process import gateway
 
 SCRIPT = Path(__file__).parent / "wire_clients.py"
 ORDER = [1, 2, 0]
@@ -58,3 +59,20 @@ def test_scores_are_in_the_order_of_the_request(client: httpx.Client, raw_scores
     answer = client.post("/v1/rerank", json=body).json()
     assert len(answer["scores"]) == len(documents)
     assert answer["scores"][answer["results"][0]["index"]] == answer["results"][0]["relevance_score"] == max(answer["scores"])
+
+
+@pytest.mark.slow
+def test_a_fuzzer_finds_the_gateway_as_its_description_says() -> None:
+    if not CLIENTS_PYTHON.is_file():
+        require("the public clients are not installed; run: python -m tests.assets")
+    with gateway(embedded=True) as url:
+        # Valid by the description and refused in words: blank documents. A 504 is what a deadline of 1 ms asks for.
+        unwanted = "positive_data_acceptance,not_a_server_error"
+        command = [CLIENTS_PYTHON.with_name("schemathesis"), "run", f"{url}/openapi.json", "--max-examples", "30", "--seed", "1"]
+        done = subprocess.run(
+            [*command, "--checks", "all", "--exclude-checks", unwanted], capture_output=True, text=True, check=False
+        )
+        counts = httpx.get(f"{url}/metrics").text
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert 'slimrank_requests_total{status="422"}' in counts
+    assert 'slimrank_requests_total{status="500"}' not in counts
