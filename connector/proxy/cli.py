@@ -32,6 +32,7 @@ def proxy(
     upstream: Annotated[str, typer.Option(help="The engine, such as http://localhost:9200; nothing else is ever called")],
     rules: Annotated[Path | None, typer.Option(help="YAML file of rules; left out, only ext.slimrank asks for reranking")] = None,
     scorer: Annotated[str, typer.Option(help="A gateway's URL, or `embedded`")] = "http://127.0.0.1:8080",
+    api_key: Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the gateway asks for")] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder of an embedded scorer; left out, the default model")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 9201,
@@ -61,7 +62,7 @@ def proxy(
     metrics = Metrics()
     parts = Parts(
         upstream=Upstream(upstream, ca_file=ca_file, verify=verify),
-        scorer=make_scorer(scorer, model=model),
+        scorer=make_scorer(scorer, model=model, api_key=api_key),
         rules=load_rules(rules) if rules else Rules(),
         metrics=metrics,
         shadow=Shadow(metrics, shadow_file, keep_queries=shadow_queries),

@@ -37,9 +37,11 @@ class AsyncScorer(Protocol):
 class RemoteScorer:
     """Scores through POST /v1/rerank of the gateway at `url`."""
 
-    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, url: str, *, api_key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = GatewayScorer(url).url  # checks it
-        self._http = httpx.AsyncClient(transport=transport, trust_env=False, limits=httpx.Limits(keepalive_expiry=30))
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        limits = httpx.Limits(keepalive_expiry=30)
+        self._http = httpx.AsyncClient(headers=headers, transport=transport, trust_env=False, limits=limits)
 
     async def start(self) -> None:
         """Do nothing: connections are made when they are needed."""
@@ -97,6 +99,6 @@ class EmbeddedScorer:
         return scored
 
 
-def make_scorer(where: str, *, model: Path | None = None) -> AsyncScorer:
+def make_scorer(where: str, *, model: Path | None = None, api_key: str | None = None) -> AsyncScorer:
     """Return the scorer named on the command line: a gateway's URL, or `embedded`."""
-    return EmbeddedScorer(model) if where == "embedded" else RemoteScorer(where)
+    return EmbeddedScorer(model) if where == "embedded" else RemoteScorer(where, api_key=api_key)

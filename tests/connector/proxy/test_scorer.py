@@ -1,16 +1,18 @@
 import asyncio
 import json
+from pathlib import Path
 
 import httpx
 import pytest
 
-from connector.proxy.scorer import RemoteScorer
+from connector.proxy.scorer import EmbeddedScorer, RemoteScorer
+from slimrank import Reranker
 from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
 
 
 def score(transport: httpx.AsyncBaseTransport, documents: list[str]) -> list[float]:
     async def run() -> list[float]:
-        scorer = RemoteScorer("http://gateway:8080/", transport=transport)
+        scorer = RemoteScorer("http://gateway:8080/", api_key="k", transport=transport)
         await scorer.start()
         try:
             scored = await scorer.score("red", documents, instruction="prefer new", timeout_seconds=0.5)
@@ -32,6 +34,7 @@ def test_scores_are_put_back_by_index_and_not_by_place() -> None:
     assert score(httpx.MockTransport(answer), ["a", "b", "c"]) == [0.0, 1.0, 2.0]
     assert str(asked[0].url) == "http://gateway:8080/v1/rerank"
     assert asked[0].headers["x-slimrank-deadline-ms"] == "500"
+    assert asked[0].headers["authorization"] == "Bearer k"
     assert json.loads(asked[0].content) == {
         "query": "red", "documents": ["a", "b", "c"], "raw_scores": True, "instruction": "prefer new"
     }  # fmt: skip
@@ -70,3 +73,17 @@ def test_a_first_stage_answer_of_the_gateway_is_no_scoring() -> None:
 def test_a_url_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError):
         RemoteScorer("gateway:8080")
+
+
+def test_a_model_in_this_process_scores_as_the_gateway_would(tiny_model: Path) -> None:
+    async def run() -> list[float]:
+        scorer = EmbeddedScorer(tiny_model)
+        await scorer.start()
+        try:
+            scored = await scorer.score("red", ["a", "a b c"], instruction=None, timeout_seconds=30)
+            return [float(value) for value in scored.scores]
+        finally:
+            await scorer.stop()
+
+    loaded = Reranker.load(tiny_model).scorer
+    assert asyncio.run(run()) == [float(value) for value in loaded.score("red", ["a", "a b c"]).scores]
