@@ -31,6 +31,8 @@ NOT_RUN = {
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title": NEEDS_ML_COMMONS,
     'slimrank connect opensearch check --index products --query "red shoes"': NEEDS_ML_COMMONS,
     "slimrank connect opensearch remove": NEEDS_ML_COMMONS,
+    "slimrank connect opensearch install --gateway http://slimrank:8080 --field title --query-path query.match.title.query": NEEDS_ML_COMMONS,
+    "slimrank connect opensearch roles --user admin": NEEDS_ML_COMMONS,
     "curl -s 'http://localhost:9200/products/_search?search_pipeline=slimrank'": NEEDS_ML_COMMONS,
     "slimrank connect elasticsearch install --gateway http://slimrank:8080 --print": NEEDS_LICENCE,
     "slimrank connect elasticsearch install --gateway http://slimrank:8080": NEEDS_LICENCE,
