@@ -1,5 +1,6 @@
 """The commands `slimrank serve` and `slimrank worker` over a real, tiny model folder."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,3 +78,12 @@ def test_a_spoilt_model_folder_is_refused_at_start(command: list[str], model_cop
     assert done.returncode == 2
     assert "tokenizer.json is missing" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_swapped_while_serving_changes_no_answer(model_copy: Path) -> None:
+    with gateway(fake=False, embedded=True, model=model_copy) as url:
+        before = ask(url)["scores"]
+        shutil.rmtree(model_copy)
+        model_copy.mkdir()
+        (model_copy / "model.onnx").write_bytes(b"another")
+        assert ask(url)["scores"] == before

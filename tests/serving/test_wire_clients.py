@@ -62,7 +62,7 @@ def test_scores_are_in_the_order_of_the_request(client: httpx.Client, raw_scores
 
 
 @pytest.mark.slow
-def test_a_fuzzer_finds_the_gateway_as_its_description_says() -> None:
+def test_a_fuzzer_finds_the_gateway_as_its_description_says(tmp_path: Path) -> None:
     if not CLIENTS_PYTHON.is_file():
         require("the public clients are not installed; run: python -m tests.assets")
     with gateway(embedded=True) as url:
