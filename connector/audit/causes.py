@@ -59,11 +59,10 @@ def find_causes(folder: Folder, rows: Sequence[Row], content: Json, states: Mapp
     """Return differences, causes (the most explaining first), and tokens and explanations of the most changed queries."""
     spec = folder.spec
     differences = find_differences(spec, states["before"], states["after"])
-    changed = sorted((row for row in rows if row.changed or row.failed), key=lambda row: (row.rbo, row.query.query_id))[
-        :_INSPECTED
-    ]
+    differing = (row for row in rows if row.changed or row.failed)
+    changed = sorted(differing, key=lambda row: (row.rbo, row.query.query_id))[:_INSPECTED]
     reasons: dict[str, dict[str, str]] = {row.query.query_id: {} for row in changed}
-    _from_documents(folder, reasons, content, rows)
+    _from_documents(folder, reasons, changed)
     tokens = _from_tokens(spec, changed, reasons, folder, states, sides, differences)
     _from_configuration(changed, reasons, differences, states, content)
     return {
@@ -99,9 +98,9 @@ def _rank(changed: Sequence[Row], reasons: Mapping[str, Mapping[str, str]]) -> l
     return sorted(causes, key=lambda cause: (-round(cause.share, 6), order.index(cause.kind)))
 
 
-def _from_documents(folder: Folder, reasons: dict[str, dict[str, str]], content: Json, rows: Sequence[Row]) -> None:
+def _from_documents(folder: Folder, reasons: dict[str, dict[str, str]], changed: Sequence[Row]) -> None:
     """Look at each changed query's documents on both sides."""
-    by_id = {row.query.query_id: row for row in rows if row.query.query_id in reasons}
+    by_id = {row.query.query_id: row for row in changed}
     for answer, documents in folder.documents():
         row = by_id.get(answer["query_id"])
         if row is None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -223,21 +224,15 @@ def calibrate_verdict(
     """Measure the verdict's false alarms and power on this audit's own differences."""
     made = Folder(folder)
     judged = judged_of(list(compare_queries(made, merge(all_grades(made)))))
-    differences = (judged.after - judged.before)[:, :]
+    differences = np.nan_to_num(judged.after - judged.before)
     if not len(judged.weights) or not differences.any():
         raise DataError(f"{folder} has no judged differences to simulate from; nothing changed, or nothing is judged")
     start = time.monotonic()
-    found = calibrate(_known(differences), judged.weights, trials=trials, seed=seed)
+    found = calibrate(differences, judged.weights, trials=trials, seed=seed)
     out.print(f"{trials} simulated audits of {len(judged.weights)} queries in {time.monotonic() - start:.0f} s, seed {seed}")
     out.print(f"false alarms, any of {len(judged.measures)} measures: {found.false_alarms:.2%} (5% promised)")
     for name, power in zip(judged.measures, found.power, strict=True):
         out.print(f"power at the minimum detectable effect of {name}: {power:.1%} (80% promised)")
-
-
-def _known(differences: Any) -> Any:
-    import numpy as np
-
-    return np.nan_to_num(differences)
 
 
 def _read_json(path: Path) -> Json:
