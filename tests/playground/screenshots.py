@@ -1,9 +1,9 @@
-"""Take pictures of a running playground, to be looked at, and the one for the README.
+"""Take pictures of a running playground, to be looked at and chosen from.
 
     slimrank playground --port 8090
     python -m tests.playground.screenshots http://localhost:8090 FOLDER [QUERY]
 
-Every width in both themes goes to FOLDER; docs/images/playground.png is the light one at 1280 pixels.
+Every width in both themes goes to FOLDER. Figures on a picture that is published come from a real, trained model.
 """
 
 import shutil
