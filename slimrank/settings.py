@@ -22,6 +22,8 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("~/.cache/slimrank"), description="Folder for downloaded and exported models")
     model: Path | None = Field(None, description="Model folder to serve; left out, the default model, pulled on first use")
+    cascade_model: Path | None = Field(None, description="Cheaper model folder that narrows the documents first; left out, none")
+    cascade_keep: int = Field(30, ge=1, description="Documents that a cascade lets through to the full model")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis that carries requests to the workers")
     host: str = Field("127.0.0.1", description="Address that the gateway listens on")
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")

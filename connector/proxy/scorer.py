@@ -75,11 +75,8 @@ class EmbeddedScorer:
         from slimrank import settings as process_settings
         from slimrank.serving.embedded import EmbeddedBackend
         from slimrank.serving.model import Model
-        from slimrank.store import model_folder
 
-        settings = process_settings.load(model=folder)
-        model = Model.load(model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens)
-        self._backend: Any = EmbeddedBackend(model)
+        self._backend: Any = EmbeddedBackend(Model.from_settings(process_settings.load(model=folder)))
 
     async def start(self) -> None:
         """Start the scoring thread."""

@@ -35,7 +35,6 @@ def worker(settings: Settings) -> None:
     """
     from slimrank.serving.model import Model
     from slimrank.serving.worker import run_worker
-    from slimrank.store import model_folder
 
     configure_logging(settings.log_level)
-    run_worker(settings, Model.load(model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens))
+    run_worker(settings, Model.from_settings(settings))

@@ -15,6 +15,9 @@ from tokenizers import Tokenizer
 from slimrank import manifest
 from slimrank.scoring import Scorer
 from slimrank.serving.backend import Answer, Job
+from slimrank.serving.cascade import CascadeScorer
+from slimrank.settings import Settings
+from slimrank.store import model_folder
 
 
 class DocumentCutter:
@@ -83,6 +86,21 @@ class Model:
             fusion_weight=scorer.manifest.fusion.weight if scorer.manifest.fusion else 0.0,
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
         )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Model":
+        """Load the model that the settings name, behind a cheaper one where they name that too.
+
+        Raises:
+            ManifestError: a folder may not be served.
+            ModelSourceError: the default model could not be made.
+        """
+        options = {"threads": settings.threads, "batch_tokens": settings.batch_tokens}
+        model = cls.load(model_folder(settings), **options)
+        if settings.cascade_model is not None:
+            first = cls.load(settings.cascade_model, **options)
+            model._scorer = CascadeScorer(first._scorer, model._scorer, keep=settings.cascade_keep)
+        return model
 
     def score(self, job: Job) -> Answer:
         """Return the scores of a job's documents, in the order given."""

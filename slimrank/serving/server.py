@@ -18,7 +18,6 @@ from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.segments import GatheringProtocol
 from slimrank.settings import Settings
-from slimrank.store import model_folder
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ def _embedded(settings: Settings, model: Model | None) -> Backend:
     from slimrank.serving.embedded import EmbeddedBackend
 
     if model is None:
-        model = Model.load(model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens)
+        model = Model.from_settings(settings)
     return EmbeddedBackend(model)
 
 

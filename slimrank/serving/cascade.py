@@ -1,0 +1,47 @@
+"""A cascade inside one request: a cheap model narrows the window, the full one ranks what is left.
+
+It must live here: two rerank processors in one OpenSearch pipeline break each other. Any model folder can be the first,
+such as one exported from a smaller checkpoint or from the same one with fewer layers. The name, the calibration and the
+token limits served are the full model's.
+
+Scoring runs slice by slice (``scoring_loop``), and a cascade narrows each slice by itself: a query's slice holds 256
+documents, so the usual window is narrowed as a whole; slices of audit work hold fewer and are mostly scored in full.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from slimrank.scoring import Scorer
+from slimrank.types import Scored
+
+NARROWED_OUT = -1000.0
+"""What is left out keeps the cheap score in a band below every full score, so its order stays and marks it."""
+
+
+class CascadeScorer:
+    """Scores all documents with `first`, and the `keep` best of them with `full`.
+
+    Args:
+        keep: Documents that reach the full model; requests of no more skip the first.
+    """
+
+    def __init__(self, first: Scorer, full: Scorer, *, keep: int) -> None:
+        self._first, self._full, self._keep = first, full, keep
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        """Return a score for each document, in the order given; ties of the first model keep the earlier documents.
+
+        Raises:
+            ScoringError: one of the models failed.
+        """
+        if len(documents) <= self._keep:
+            return self._full.score(query, documents, instruction=instruction)
+        cheap = self._first.score(query, documents, instruction=instruction)
+        kept = np.sort(np.argsort(-cheap.scores, kind="stable")[: self._keep])
+        full = self._full.score(query, [documents[index] for index in kept], instruction=instruction)
+        scores = (NARROWED_OUT + cheap.scores).astype(np.float32)
+        scores[kept] = full.scores
+        truncated = cheap.truncated.copy()
+        truncated[kept] = full.truncated
+        return Scored(scores, truncated, full.query_truncated, cheap.tokens + full.tokens)
