@@ -10,15 +10,26 @@ The smallest useful one:
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slimrank.errors import ConfigError
 from slimrank.files import open_text
 
 Json = dict[str, Any]
+
+
+def _without_credentials(url: str) -> str:
+    """Refuse user and password in a URL: the specification ends up in reports."""
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("a URL must not hold user or password; set SLIMRANK_AUDIT_BEFORE_USER and _PASSWORD instead")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class _Part(BaseModel):
@@ -28,7 +39,7 @@ class _Part(BaseModel):
 class Rerank(_Part):
     """Rerank a side's hits through the gateway, outside the engine."""
 
-    url: str = Field(description="The gateway, such as http://localhost:8080")
+    url: Url = Field(description="The gateway, such as http://localhost:8080")
     fields: list[str] = Field(min_length=1, description="Fields of _source that make up a document's text")
     rank_window_size: int = Field(default=50, ge=1, description="First-stage hits that are reranked")
     model: str | None = Field(default=None, description="The model's name, for the gateway and for the report")
@@ -37,7 +48,7 @@ class Rerank(_Part):
 class Side(_Part):
     """One of the two things compared: an engine, an index and a way to ask it."""
 
-    url: str
+    url: Url
     index: str = Field(description="Index or alias")
     fields: list[str] | None = Field(default=None, description="Fields of a multi_match query, with boosts such as title^2")
     body: Json | None = Field(default=None, description="A whole search body; {{query}} inside a string stands for the query")
@@ -112,7 +123,10 @@ class Judge(_Part):
         None, description="qrels (.tsv of BEIR, else TREC's), click events (.jsonl), or a filled sheet (.csv)"
     )
     index: str | None = Field(default=None, description="clicks: the index of UBI events, such as ubi_events")
-    url: str | None = Field(default=None, description="reranker: a gateway; chat: an OpenAI-compatible endpoint ending in /v1")
+    url: Url | None = Field(
+        default=None,
+        description="reranker: a gateway, or local for this process; chat: an OpenAI-compatible endpoint ending in /v1",
+    )
     model: str | None = None
     human: bool = Field(default=False, description="qrels: made by people")
 

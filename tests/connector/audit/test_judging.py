@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from connector.audit import agreement
+from connector.audit.access import Access
 from connector.audit.clicks import Event, coec
 from connector.audit.compare import compare_query, judged_of
 from connector.audit.folder import Folder, write_lines
-from connector.audit.graders import ChatGrader, GatewayGrader, grade_of, parse_grade
+from connector.audit.graders import ChatGrader, GatewayGrader, grade_of, open_grader, parse_grade
 from connector.audit.judging import Cache, _grade_with
 from connector.audit.judgments import merge, to_judge
 from connector.audit.sample import Query
@@ -152,6 +153,14 @@ def test_a_judge_that_answers_no_is_named() -> None:
         pytest.raises(EngineRefused, match="401: who are you"),
     ):
         ChatGrader(http, "http://x/v1", "m", 3)("red", ["a"])
+
+
+def test_the_model_grades_in_this_process_too(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIMRANK_MODEL", str(tiny_model))
+    with open_grader(Judge(kind="reranker", url="local"), Access(), 3) as grader:
+        grades = grader("red shoes", ["a red shoe", "a blue hat"])
+        assert grader("red shoes", ["a blue hat", "a red shoe"]) == grades[::-1]
+    assert all(grade in (0, 1, 2, 3) for grade in grades)
 
 
 def test_probabilities_become_grades_of_equal_width() -> None:

@@ -127,3 +127,8 @@ def test_after_inherits_what_it_does_not_name() -> None:
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(ConfigError, match="threshhold"):
         make_spec(threshhold=1)
+
+
+def test_credentials_in_a_url_are_refused_since_reports_would_show_them() -> None:
+    with pytest.raises(ConfigError, match="must not hold user or password"):
+        make_spec(before={"url": "http://ann:secret@engine", "index": "v1", "fields": ["title"]})
