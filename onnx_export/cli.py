@@ -66,7 +66,7 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name on the wire; default the folder's.")] = None,
     prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
     max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
-    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, int8, or auto: the fastest that ranks alike.")] = "fp32",
     plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
     adapter: Annotated[Path | None, typer.Option(help="LoRA adapter to merge into the checkpoint first.")] = None,
     trained: Annotated[bool, typer.Option("--trained", help="The checkpoint was trained to rerank.")] = False,
@@ -82,6 +82,12 @@ def export(
         source = base_checkpoint(checkpoint, settings.home_folder, report)
         if adapter is not None:
             source = _merged(adapter, source, settings.home_folder, report)
+        if precision == "auto":
+            from onnx_export.choose import export_fastest
+
+            export_fastest(source, out, report, name=name, prompt=asked, max_pair_tokens=max_pair_tokens, trained=trained)
+            _finish(out, as_json)
+            return
         from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
         from onnx_export.verify import verify as verify_folder
 
@@ -147,7 +153,7 @@ def _precision(name: str) -> "FusedPrecision":
     known: dict[str, FusedPrecision] = {"fp32": "fp32", "int8": "int8"}
     if name in known:
         return known[name]
-    raise ConfigError(f"there is no precision {name}; choose fp32 or int8")
+    raise ConfigError(f"there is no precision {name}; choose fp32, int8 or auto")
 
 
 def _is_served(folder: Path) -> bool:

@@ -8,6 +8,7 @@ after ``onnx_export.verify`` has compared it with the checkpoint.
 """
 
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def export(
     prompt: Prompt = SLIMRANK,
     max_pair_tokens: int = DEFAULT_MAX_PAIR_TOKENS,
     precision: FusedPrecision = "fp32",
+    in_float: Sequence[str] = (),
     plain: bool = False,
     trained: bool = False,
 ) -> Manifest:
@@ -49,6 +51,7 @@ def export(
         name: What the model is called on the wire; default the target's name.
         prompt: What the model was, or will be, asked with.
         precision: fp32, or int8 with one activation scale a row; int8 needs the serving graph.
+        in_float: Names of products that int8 leaves in float32.
         plain: Write Optimum's graph even where the serving graph can be had.
         trained: Whether the checkpoint was trained to rerank.
 
@@ -74,7 +77,7 @@ def export(
                 )
             _export_plain(loaded, encoder, partial)
         else:
-            _export_fused(loaded, encoder, partial, precision)
+            _export_fused(loaded, encoder, partial, precision, in_float)
         loaded.tokenizer.save(str(partial / TOKENIZER_FILE))
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
@@ -95,6 +98,7 @@ def export(
             fusion=Fusion.model_validate(values["fusion"]) if "fusion" in values else None,
             made_with={"slimrank": __version__}
             | {package: version(package) for package in MADE_WITH}
+            | ({"in_float": ",".join(in_float)} if in_float else {})
             | {CHECKPOINT_KEY: str(checkpoint_folder.resolve()), CHECKPOINT_HASH_KEY: weights_hash(checkpoint_folder)},
             files=file_records(partial, (file.name for file in partial.iterdir())),
         )
@@ -108,12 +112,14 @@ def weights_hash(folder: Path) -> str:
     return parts[0] if len(parts) == 1 else "+".join(part[:16] for part in parts)
 
 
-def _export_fused(loaded: Checkpoint, encoder: PromptEncoder, target: Path, precision: FusedPrecision) -> None:
+def _export_fused(
+    loaded: Checkpoint, encoder: PromptEncoder, target: Path, precision: FusedPrecision, in_float: Sequence[str]
+) -> None:
     if precision == "int8":
         smooth(loaded.model, lambda: _calibrate(loaded, encoder))
     answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
     path = target / GRAPH_FILE
-    write_graph(loaded.model, answer_ids, path, precision=precision, max_pair_tokens=encoder.max_pair_tokens)
+    write_graph(loaded.model, answer_ids, path, precision=precision, in_float=in_float, max_pair_tokens=encoder.max_pair_tokens)
 
 
 def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:

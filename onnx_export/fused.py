@@ -48,15 +48,24 @@ def can_fuse(config: Any) -> bool:
     )
 
 
-def write_graph(model: Any, answer_ids: Sequence[int], path: Path, *, precision: FusedPrecision, max_pair_tokens: int) -> None:
+def write_graph(
+    model: Any,
+    answer_ids: Sequence[int],
+    path: Path,
+    *,
+    precision: FusedPrecision,
+    max_pair_tokens: int,
+    in_float: Sequence[str] = (),
+) -> None:
     """Write the serving graph of a loaded checkpoint.
 
     Args:
         model: A transformers model of one of ``FAMILIES`` with its full head.
         answer_ids: Irrelevant, relevant.
         max_pair_tokens: How many positions the graph can tell apart.
+        in_float: Names of products that int8 leaves in float32, such as "down_proj".
     """
-    graph = _Builder(model, precision).build(list(answer_ids), max_pair_tokens)
+    graph = _Builder(model, precision, in_float).build(list(answer_ids), max_pair_tokens)
     made = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)], ir_version=IR_VERSION
     )
@@ -70,12 +79,13 @@ class _Builder:
     Values between parts are (T, width) with T = B x L; attention alone looks at (B, L, width).
     """
 
-    def __init__(self, model: Any, precision: FusedPrecision) -> None:
+    def __init__(self, model: Any, precision: FusedPrecision, in_float: Sequence[str]) -> None:
         self._config = model.config
         self._weights = {name: tensor.detach().float().numpy() for name, tensor in model.named_parameters()}
         self._head = model.get_output_embeddings()
         self._rotary = model.model.rotary_emb
         self._int8 = precision == "int8"
+        self._in_float = in_float
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._names: set[str] = set()
@@ -220,7 +230,8 @@ class _Builder:
 
     def _linear(self, x: str, name: str) -> str:
         weight = self._weights[f"model.{name}.weight"].T
-        product = self._product_int8(x, weight, name) if self._int8 else self._node("MatMul", [x, self._weight(name, weight)])
+        in_float = not self._int8 or name.split(".")[-1] in self._in_float
+        product = self._node("MatMul", [x, self._weight(name, weight)]) if in_float else self._product_int8(x, weight, name)
         bias = self._weights.get(f"model.{name}.bias")
         return product if bias is None else self._node("Add", [product, self._constant(f"{name}.bias", bias)])
 

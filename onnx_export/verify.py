@@ -29,6 +29,15 @@ TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What the checkpoint says of the committed pairs: made once, compared with several exports."""
+
+    groups: "list[TokenGroup]"
+    scores: list[Scores]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenGroup:
     """One query's shared prefix and what follows it for each document, as token ids."""
 
@@ -36,16 +45,43 @@ class TokenGroup:
     rows: list[list[int]]
 
 
-def verify(folder: Path, report: Report, *, checkpoint: Path | None = None) -> Verification:
+def verify(folder: Path, report: Report, *, checkpoint: Path | None = None, reference: Reference | None = None) -> Verification:
     """Compare a model folder with its checkpoint and write the figures into its manifest.
 
     Args:
         checkpoint: Where the checkpoint lies now; default where it lay at export.
+        reference: The checkpoint's scores, if they were computed before.
 
     Raises:
         ManifestError: the folder is incomplete, or the checkpoint is missing or another one.
     """
     manifest = manifests.check(folder, deep=True, unverified=True)
+    expected = reference or read_reference(folder, report, checkpoint=checkpoint)
+    report("score the pairs with the graph")
+    runner = GraphRunner(folder, manifest)
+    found = [graph_scores(runner, group) for group in expected.groups]
+    tolerance = TOLERANCE[manifest.precision]
+    both = list(zip(found, expected.scores, strict=True))
+    worst = max(float(np.abs(got - want).max()) for gots, want in both for got in gots)
+    verification = Verification(
+        pairs=sum(map(len, expected.scores)),
+        max_score_difference=worst,
+        rank_agreement=float(np.mean([kendall_tau(gots[-1], want) for gots, want in both])),
+        tolerance=tolerance,
+        passed=worst <= tolerance,
+        reference=expected.description,
+    )
+    manifest.model_copy(update={"verification": verification}).save(folder)
+    return verification
+
+
+def read_reference(folder: Path, report: Report, *, checkpoint: Path | None = None) -> Reference:
+    """Score the committed pairs with the checkpoint of a model folder.
+
+    Raises:
+        ManifestError: the checkpoint is missing or another one.
+    """
+    manifest = manifests.read(folder)
     source = _checkpoint_folder(manifest, checkpoint)
     report("load the checkpoint")
     loaded = checkpoints.load(source)
@@ -54,22 +90,9 @@ def verify(folder: Path, report: Report, *, checkpoint: Path | None = None) -> V
     )
     groups = list(token_groups(encoder))
     report("score the pairs with the checkpoint")
-    expected = [reference_scores(loaded, encoder, group) for group in groups]
-    report("score the pairs with the graph")
-    runner = GraphRunner(folder, manifest)
-    found = [graph_scores(runner, group) for group in groups]
-    tolerance = TOLERANCE[manifest.precision]
-    worst = max(float(np.abs(got - want).max()) for gots, want in zip(found, expected, strict=True) for got in gots)
-    verification = Verification(
-        pairs=sum(len(group.rows) for group in groups),
-        max_score_difference=worst,
-        rank_agreement=float(np.mean([kendall_tau(gots[-1], want) for gots, want in zip(found, expected, strict=True)])),
-        tolerance=tolerance,
-        passed=worst <= tolerance,
-        reference=f"{loaded.model.config.model_type} {weights_hash(source)[:12]} in torch {torch.__version__} float32",
-    )
-    manifest.model_copy(update={"verification": verification}).save(folder)
-    return verification
+    scores = [reference_scores(loaded, encoder, group) for group in groups]
+    name = f"{loaded.model.config.model_type} {weights_hash(source)[:12]} in torch {torch.__version__} float32"
+    return Reference(groups, scores, name)
 
 
 def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:

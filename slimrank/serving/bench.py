@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slimrank import settings as process_settings
+from slimrank import store
 from slimrank.errors import ConfigError, ModelNotReady
 from slimrank.types import Scored
 
@@ -99,13 +101,22 @@ def bench(
     serving: Annotated[
         bool, typer.Option("--serving", help="Measure the queue's cost over the embedded engine instead.")
     ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Compare the engine with its peers instead, on few requests.")] = False,
+    engine: Annotated[bool, typer.Option("--engine", help="The same at length: 30 requests of 100 documents.")] = False,
+    model: Annotated[Path | None, typer.Option(help="Model folder of the engine's comparison.")] = None,
+    plain: Annotated[Path | None, typer.Option(help="The same weights exported with --plain, a peer.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="The same weights as a checkpoint, for torch peers.")] = None,
+    data: Annotated[Path | None, typer.Option(help="BEIR folder to take pairs from; default Python's documentation.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of each contender; 0 = its own choice.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Load a gateway at a stated rate, or with --serving measure what the queue costs.
+    """Load a gateway at a stated rate, measure what the queue costs, or compare the engine with its peers.
 
     Example: slimrank bench --rate 5 --seconds 600 --deadline-ms 2000 --json
     """
-    if serving:
+    if quick or engine:
+        report = compare_engine(model, plain, checkpoint, data, threads=threads, seed=seed, quick=not engine)
+    elif serving:
         report = compare_ways(characters=characters)
     else:
         plan = Plan(url, rate, seconds, _sizes(documents), characters, deadline_ms, on_failure, seed)
@@ -117,6 +128,26 @@ def bench(
     for name, value in report.items():
         table.add_row(name, json.dumps(value))
     Console().print(table)
+
+
+def compare_engine(
+    model: Path | None, plain: Path | None, checkpoint: Path | None, data: Path | None, *, threads: int, seed: int, quick: bool
+) -> dict[str, Any]:
+    """Compare the scoring engine with other ways to run the same weights."""
+    from slimrank.serving.bench_engine import compare
+
+    folder = store.model_folder(process_settings.load(model=model))
+    queries, depth = (3, 20) if quick else (30, 100)
+    return compare(
+        folder,
+        plain=plain,
+        checkpoint=checkpoint,
+        data=data,
+        queries=queries,
+        depth=depth,
+        threads=threads,
+        seed=seed,
+    )
 
 
 @dataclass(frozen=True, slots=True)

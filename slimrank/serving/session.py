@@ -10,6 +10,8 @@ called by several threads.
 """
 
 import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +31,8 @@ from slimrank.types import Scored
 log = logging.getLogger(__name__)
 
 DEFAULT_BATCH_TOKENS = 4096
+PREFIX_CACHE_BYTES = 64 * 2**20
+"""Keys and values of recent queries: 46 kB a token for 135M parameters, so some thirty queries."""
 
 
 class OrtScorer:
@@ -53,6 +57,8 @@ class OrtScorer:
         self._graph = graph_io.open_graph([given.name for given in session.get_inputs()], manifest.architecture, self._run)
         self._session = session
         self._encoder = encoder
+        self._prefixes: OrderedDict[tuple[int, ...], graph_io.KeysValues] = OrderedDict()
+        self._lock = threading.Lock()
         self._batch_tokens = batch_tokens
 
     @classmethod
@@ -98,7 +104,7 @@ class OrtScorer:
         place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
         pieces = self._encoder.document_ids(list(place), len(prefix.ids))
         rows = [piece.ids + self._encoder.suffix_ids for piece in pieces]
-        scores = self._score_rows(prefix.ids, rows)
+        scores = self.score_rows(prefix.ids, rows)
         order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
         return Scored(
             scores=scores[order],
@@ -107,14 +113,29 @@ class OrtScorer:
             tokens=(len(prefix.ids) if rows else 0) + sum(map(len, rows)),
         )
 
-    def _score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
+    def score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
+        """Return a score for each row of token ids, run after one shared prefix."""
         scores = np.empty(len(rows), dtype=np.float32)
         if not rows:
             return scores
-        shared = self._graph.share(prefix_ids)
+        shared = self._shared(prefix_ids)
         for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
             scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))
         return scores
+
+    def _shared(self, prefix_ids: list[int]) -> graph_io.KeysValues:
+        """Return a prefix's keys and values, from the cache if a recent request had the same."""
+        key = tuple(prefix_ids)
+        with self._lock:
+            if key in self._prefixes:
+                self._prefixes.move_to_end(key)
+                return self._prefixes[key]
+        shared = self._graph.share(prefix_ids)
+        with self._lock:
+            self._prefixes[key] = shared
+            while len(self._prefixes) > 1 and sum(one.nbytes for one in self._prefixes.values()) > PREFIX_CACHE_BYTES:
+                self._prefixes.popitem(last=False)
+        return shared
 
     def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[npt.NDArray[np.float32]]:
         try:

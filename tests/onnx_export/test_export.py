@@ -1,5 +1,6 @@
 """An export is exact, whole, refused where it is not proved, and asks what every other part asks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from onnx_export import checkpoint as checkpoints
+from onnx_export.choose import export_fastest, ndcg_of_first
 from onnx_export.export import export
 from onnx_export.runner import GraphRunner
 from onnx_export.smoothing import smooth
@@ -143,3 +145,21 @@ def test_kendalls_tau_counts_pairs_in_order() -> None:
     assert kendall_tau([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(4 / 6)
     assert kendall_tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / np.sqrt(2 * 3))
     assert kendall_tau([1, 1], [1, 2]) == 1.0
+
+
+def test_auto_keeps_a_folder_that_passes_its_gate_and_records_all_candidates(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    export_fastest(tiny_checkpoint, target, ignore, name=None, prompt=SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, trained=False)
+    manifest = manifests.check(target, deep=True)
+    tried = json.loads(manifest.made_with["candidates"])
+    assert set(tried) == {"fp32", "int8", "int8-down-float"}
+    assert tried["fp32"]["passed"]
+    kept = min((figures for figures in tried.values() if figures["passed"]), key=lambda figures: figures["seconds"])
+    assert manifest.verification is not None
+    assert kept["rank_agreement"] == pytest.approx(manifest.verification.rank_agreement, abs=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_ndcg_counts_where_the_first_document_came() -> None:
+    assert ndcg_of_first([np.array([3, 1, 2], dtype=np.float32)]) == 1.0
+    assert ndcg_of_first([np.array([1, 3, 2], dtype=np.float32)]) == pytest.approx(0.5)

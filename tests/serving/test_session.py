@@ -127,3 +127,11 @@ def test_a_score_that_is_not_finite_is_an_error(scorer: OrtScorer, monkeypatch: 
     monkeypatch.setattr(scorer._graph, "logits", lambda rows, shared: np.full((len(rows), 2), np.nan, dtype=np.float32))
     with pytest.raises(ScoringError, match="not finite"):
         scorer.score(QUERY, ["x"])
+
+
+def test_a_repeated_query_finds_its_prefix_again_within_bounds(scorer: OrtScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = scorer.score(QUERY, DOCUMENTS).scores
+    assert scorer.score(QUERY, DOCUMENTS).scores.tolist() == first.tolist()
+    monkeypatch.setattr("slimrank.serving.session.PREFIX_CACHE_BYTES", 1)
+    scorer.score("another query", ["x"])
+    assert len(scorer._prefixes) == 1

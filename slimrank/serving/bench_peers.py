@@ -1,0 +1,117 @@
+"""Other ways to run the same weights on the same token ids; each in a process of its own.
+
+    python -m slimrank.serving.bench_peers KIND FOLDER THREADS
+
+Reads one JSON object a line, ``{"prefix": ids, "rows": [ids, ...]}``, and answers with seconds,
+scores and peak memory. Not imported by serving: torch is loaded here, and only where it is the
+peer's own engine.
+
+    fused          our engine: the model folder as it is served
+    fused-alone    the same graph without sharing the prefix
+    plain          Optimum's graph in ONNX Runtime, sorted batches of 32, nothing shared
+    torch-fp32, torch-bf16
+                   transformers as sentence-transformers' CrossEncoder runs a causal LM: pairs
+                   sorted by length, batches of 32, left padding, the head at the last slot only
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PEER_BATCH = 32
+"""sentence-transformers' default."""
+
+Score = Callable[[list[int], list[list[int]]], list[float]]
+
+
+def fused(folder: str, threads: int) -> Score:
+    """Our engine, prefix shared."""
+    from slimrank.serving.session import OrtScorer
+
+    scorer = OrtScorer.load(Path(folder), threads=threads)
+    return lambda prefix, rows: [float(score) for score in scorer.score_rows(prefix, rows)]
+
+
+def fused_alone(folder: str, threads: int) -> Score:
+    """Our engine, nothing shared."""
+    score = fused(folder, threads)
+    return lambda prefix, rows: score([], [prefix + row for row in rows])
+
+
+def plain(folder: str, threads: int) -> Score:
+    """Optimum's graph, as its documentation runs it."""
+    from slimrank import graph_io, manifest
+    from slimrank.manifest import GRAPH_FILE
+    from slimrank.scoring import scores_from_logits
+    from slimrank.serving.session import open_session
+
+    checked = manifest.check(Path(folder), unverified=True)
+    session = open_session(Path(folder) / GRAPH_FILE, threads=threads)
+    graph = graph_io.open_graph([given.name for given in session.get_inputs()], checked.architecture, session.run)
+    nothing = graph.share([])
+    return _batched(lambda rows: [float(score) for score in scores_from_logits(graph.logits(rows, nothing))])
+
+
+def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, int]) -> Score:
+    """Transformers on the CPU."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if threads:
+        torch.set_num_threads(threads)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if half else torch.float32)
+    irrelevant, relevant = answer_ids
+
+    def run(rows: list[list[int]]) -> list[float]:
+        longest = max(map(len, rows))
+        ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+        with torch.inference_mode():
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=False)
+        logits = out.logits[:, -1].float()
+        return [float(score) for score in logits[:, relevant] - logits[:, irrelevant]]
+
+    return _batched(run)
+
+
+def _batched(run: Callable[[list[list[int]]], list[float]]) -> Score:
+    def score(prefix: list[int], rows: list[list[int]]) -> list[float]:
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        scores = [0.0] * len(rows)
+        for start in range(0, len(order), PEER_BATCH):
+            chosen = order[start : start + PEER_BATCH]
+            for i, value in zip(chosen, run([prefix + rows[i] for i in chosen]), strict=True):
+                scores[i] = value
+        return scores
+
+    return score
+
+
+def main(kind: str, folder: str, threads: int, answer_ids: tuple[int, int]) -> None:
+    """Answer requests from standard input until it ends."""
+    started = time.perf_counter()
+    peers: dict[str, Callable[[], Score]] = {
+        "fused": lambda: fused(folder, threads),
+        "fused-alone": lambda: fused_alone(folder, threads),
+        "plain": lambda: plain(folder, threads),
+        "torch-fp32": lambda: torch_peer(folder, threads, half=False, answer_ids=answer_ids),
+        "torch-bf16": lambda: torch_peer(folder, threads, half=True, answer_ids=answer_ids),
+    }
+    score = peers[kind]()
+    print(json.dumps({"start_seconds": time.perf_counter() - started}), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        began = time.perf_counter()
+        scores = score(request["prefix"], request["rows"])
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"seconds": seconds, "scores": scores, "peak_bytes": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), (int(sys.argv[4]), int(sys.argv[5])))
