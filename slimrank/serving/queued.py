@@ -37,6 +37,8 @@ WATCH_SECONDS = 0.5
 SIGN_MS = 2000
 LOST_SECONDS = 1.0
 """A job that nobody claimed although its queue is empty for so long is taken for lost."""
+DESERTED_SECONDS = 10.0
+"""Requests for a model without a worker wait so long for one to come back, as in a restart."""
 PUBLISHERS = 4
 
 
@@ -75,6 +77,7 @@ class QueuedBackend:
         self._pending: dict[str, _Pending] = {}
         self._workers = _Workers()
         self._seen = 0.0
+        self._served: dict[str, float] = {}
         self._chores: set[asyncio.Task[None]] = set()
 
     def choose_model(self, wanted: str | None) -> str:
@@ -188,6 +191,7 @@ class QueuedBackend:
                 self._fail_all(f"Redis at {self._where} no longer answers; send the request again later")
             else:
                 await self._send_lost_again(self._workers.alive)
+                self._fail_deserted()
 
     async def _look(self) -> None:
         """See which workers are alive and what the other gateways have outstanding, and show our own."""
@@ -207,6 +211,7 @@ class QueuedBackend:
         self._seen = now
         alive = {worker: sign["model"] for worker, sign in workers.items()}
         self._workers = _Workers(alive, sorted(set(alive.values())))
+        self._served |= dict.fromkeys(self._workers.models, now)
         self._admission.workers = Counter(alive.values())
         self._admission.elsewhere = sum((Counter(sign) for name, sign in gateways.items() if name != self._id), Counter())
         for model in self._workers.models:
@@ -240,6 +245,15 @@ class QueuedBackend:
             return int(await self._watcher.llen(messages.KEY_PREFIX + messages.queue_name(pending.model))) == 0
         except redis.RedisError:
             return False
+
+    def _fail_deserted(self) -> None:
+        """Fail the requests whose model has had no worker for a while, rather than let them wait for their deadline."""
+        now = asyncio.get_running_loop().time()
+        for pending in self._pending.values():
+            if not pending.reply.done() and now - self._served.get(pending.model, 0.0) > DESERTED_SECONDS:
+                pending.reply.set_exception(
+                    ModelNotReady(f"the last worker of {pending.model} is gone; start one with `slimrank worker`")
+                )
 
     def _fail_all(self, message: str) -> None:
         for pending in self._pending.values():

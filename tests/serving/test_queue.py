@@ -156,12 +156,24 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_has() -> None:
         worker(redis_url=redis_url, fake_seconds=1) as running,
         gateway(redis_url=redis_url) as url,
     ):
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(3) as pool, redis.Redis.from_url(redis_url) as store:
             answers = [pool.submit(post, url) for _ in range(3)]
-            time.sleep(0.5)
+            queue = messages.KEY_PREFIX + messages.queue_name("fake")
+            eventually(lambda: len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) == 3 and store.llen(queue) == 0)
+            time.sleep(0.3)
             running.send_signal(signal.SIGTERM)
             assert [answer.result().status_code for answer in answers] == [200] * 3
         assert running.wait(timeout=20) == 0
+
+
+def test_what_waits_when_the_last_worker_dies_is_failed_before_its_deadline() -> None:
+    with running_redis() as redis_url, worker(redis_url=redis_url, fake_seconds=3) as last, gateway(redis_url=redis_url) as url:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(post, url)
+            time.sleep(1)
+            last.send_signal(signal.SIGKILL)
+            assert answer.result().status_code == 503
+        assert "the last worker of fake is gone" in answer.result().json()["message"]
 
 
 def test_a_job_of_a_killed_worker_is_sent_again_and_answered_once() -> None:
