@@ -21,7 +21,6 @@ QWEN_WHEEL = ("dashscope==1.20.14", "dashscope-1.20.14-py3-none-any.whl", "dashs
 QWEN_SHA256 = "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"
 QWEN_RANKS = CACHE / "qwen.tiktoken"
 
-
 # Other vendors' clients of our wire formats, in an environment of their own: they may need what ours must not have.
 CLIENTS_LOCK = Path(__file__).parent.parent / "requirements" / "clients.txt"
 CLIENTS = CACHE / "clients"
@@ -32,6 +31,7 @@ def fetch() -> None:
     """Download and unpack each asset that is not there yet."""
     fetch_ranks()
     fetch_clients()
+    helm.build()
 
 
 def fetch_clients() -> None:
@@ -67,4 +67,3 @@ def _sha256(content: bytes) -> str:
 
 if __name__ == "__main__":
     fetch()
-    helm.build()
