@@ -1,8 +1,9 @@
 """Compare the scoring engine with other ways to run the same weights: ``slimrank bench --quick``.
 
 Every contender is a process of its own and gets the same token ids; each request goes to all of
-them in turn before the next one, so what else the machine does hits all alike, and the ratios hold
-where the times do not. A ratio is the median over requests of peer's seconds by ours.
+them in turn before the next one, so what else the machine does hits all alike. A ratio is the median
+over requests of peer's seconds by ours. On a machine with other work read ``cpu_ratios``: processor
+time does not count waiting for a turn (give ``--threads 1``: threads that spin while they wait do count).
 
 Without a collection, requests are made of the documentation of the Python language that comes
 with every interpreter: real text at natural lengths.
@@ -12,7 +13,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ class Contender:
     process: "subprocess.Popen[str]"
     start_seconds: float = 0.0
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     scores: list[list[float]] = field(default_factory=list)
     peak_bytes: int = 0
 
@@ -66,6 +68,7 @@ class Contender:
         self.peak_bytes = answer["peak_bytes"]
         if keep:
             self.seconds.append(answer["seconds"])
+            self.cpu_seconds.append(answer["cpu_seconds"])
             self.scores.append(answer["scores"])
 
     def answer(self) -> dict[str, Any]:
@@ -123,8 +126,6 @@ def compare(
 
 def _report(contenders: list[Contender], requests: list[TokenRequest], folder: Path, manifest: Manifest) -> dict[str, Any]:
     ours = contenders[0]
-    ratios = {peer.name: _ratio(peer, ours) for peer in contenders[1:]}
-    torch = [ratios[name] for name in TORCH_PEERS if name in ratios]
     return {
         "model": manifest.name,
         "precision": manifest.precision,
@@ -132,13 +133,8 @@ def _report(contenders: list[Contender], requests: list[TokenRequest], folder: P
         "pairs": sum(len(request.rows) for request in requests),
         "tokens": sum(len(request.rows) * len(request.prefix) + sum(map(len, request.rows)) for request in requests),
         "bytes_on_disk": sum(record.bytes for record in manifests.read(folder).files.values()),
-        "ratios": {
-            "best_torch_peer": min(torch) if torch else None,
-            "plain_optimum": ratios.get("plain"),
-            "torch_fp32": ratios.get("torch-fp32"),
-            "torch_bf16": ratios.get("torch-bf16"),
-            "without_sharing": ratios["fused-alone"],
-        },
+        "ratios": _ratios(contenders, lambda contender: contender.seconds),
+        "cpu_ratios": _ratios(contenders, lambda contender: contender.cpu_seconds),
         "contenders": {contender.name: _figures(contender, ours, requests) for contender in contenders},
     }
 
@@ -149,6 +145,7 @@ def _figures(contender: Contender, ours: Contender, requests: list[TokenRequest]
     worst = max(float(np.abs(np.subtract(a, b)).max()) for a, b in zip(contender.scores, ours.scores, strict=True))
     return {
         "pairs_per_second": pairs / sum(contender.seconds),
+        "cpu_seconds_per_pair": sum(contender.cpu_seconds) / pairs,
         "p50_seconds": float(p50),
         "p95_seconds": float(p95),
         "p99_seconds": float(p99),
@@ -158,8 +155,18 @@ def _figures(contender: Contender, ours: Contender, requests: list[TokenRequest]
     }
 
 
-def _ratio(peer: Contender, ours: Contender) -> float:
-    return median(theirs / mine for theirs, mine in zip(peer.seconds, ours.seconds, strict=True))
+def _ratios(contenders: list[Contender], spent: Callable[[Contender], list[float]]) -> dict[str, float | None]:
+    """Return how many times as long as ours each peer took."""
+    ours = spent(contenders[0])
+    found = {peer.name: median(theirs / mine for theirs, mine in zip(spent(peer), ours, strict=True)) for peer in contenders[1:]}
+    torch = [found[name] for name in TORCH_PEERS if name in found]
+    return {
+        "best_torch_peer": min(torch) if torch else None,
+        "plain_optimum": found.get("plain"),
+        "torch_fp32": found.get("torch-fp32"),
+        "torch_bf16": found.get("torch-bf16"),
+        "without_sharing": found["fused-alone"],
+    }
 
 
 def _encoder(folder: Path, manifest: Manifest) -> PromptEncoder:
