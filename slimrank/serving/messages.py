@@ -3,7 +3,7 @@
     gateway                          Redis                              worker
     SET   slimrank:job:<id>  PX t    the job: query and documents       GET + PTTL
     Celery task on rerank.<model>    ids only, never text               takes it
-    BLPOP slimrank:reply:<gateway>   claims and answers                 RPUSH
+    BLMOVE slimrank:reply:<gateway>  claims and answers                 RPUSH
     MGET  slimrank:worker:*          who is alive, for which model      SET ... PX, twice a second
     SET + MGET slimrank:gateway:*    what all gateways have outstanding
 

@@ -34,6 +34,7 @@ from slimrank.settings import Settings
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.5
+READ_PAUSE_SECONDS = 0.1
 SIGN_MS = 2000
 LOST_SECONDS = 1.0
 """A job that nobody claimed although its queue is empty for so long is taken for lost."""
@@ -96,7 +97,8 @@ class QueuedBackend:
 
     async def start(self) -> None:
         """Look who is there and start reading answers."""
-        self._reader: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options())
+        # Never retried by the library: after a cut, what was taken aside must be read before more is taken.
+        self._reader: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options(retries=0))
         self._watcher: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options())
         await self._look()
         self._chores |= {asyncio.create_task(self._read_forever()), asyncio.create_task(self._watch_forever())}
@@ -109,7 +111,7 @@ class QueuedBackend:
         self._fail_all("this gateway is shutting down; send the request again")
         await asyncio.to_thread(self._publishers.shutdown)
         with contextlib.suppress(redis.RedisError, OSError):
-            await self._watcher.unlink(self._reply_to, messages.gateway_key(self._id))
+            await self._watcher.unlink(self._reply_to, self._reply_to + ":taken", messages.gateway_key(self._id))
         await self._reader.aclose()
         await self._watcher.aclose()
         self._store.close()
@@ -139,16 +141,22 @@ class QueuedBackend:
             if job is not None:
                 lifetime_ms = max(1, int(timeout_seconds * 1000))
                 self._store.set(messages.job_key(request_id), messages.encode_job(job), px=lifetime_ms)
-            self._app.send_task(
-                messages.TASK_NAME,
-                args=[request_id, self._reply_to],
-                queue=messages.queue_name(model),
-                ignore_result=True,
-            )
+            self._send_task(request_id, model)
         except redis.exceptions.OutOfMemoryError as error:
             raise Overloaded(f"Redis at {self._where} is full; raise its maxmemory or start more workers") from error
         except (redis.RedisError, OperationalError) as error:
             raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL") from error
+
+    def _send_task(self, request_id: str, model: str) -> None:
+        """Publish the task; once more if the connection was cut under it. Sent twice, it is scored twice and answered once."""
+        arguments = {"args": [request_id, self._reply_to], "queue": messages.queue_name(model), "ignore_result": True}
+        try:
+            self._app.send_task(messages.TASK_NAME, **arguments)
+        except (OperationalError, AttributeError):  # kombu 5.7 retries on a channel that it has closed
+            try:
+                self._app.send_task(messages.TASK_NAME, **arguments)
+            except AttributeError as error:
+                raise OperationalError("the connection was cut") from error
 
     def _forget(self, request_id: str) -> None:
         """Delete the job, so that nobody scores it any more; not waited for, and it would expire anyway."""
@@ -163,16 +171,32 @@ class QueuedBackend:
     async def _read_forever(self) -> None:
         while True:
             try:
-                popped = await self._reader.blpop([self._reply_to], timeout=1)
+                await self._read_replies()
             except redis.RedisError as error:
                 log.warning("read replies failed error=%s", type(error).__name__)
-                await asyncio.sleep(WATCH_SECONDS)
-                continue
-            if popped is not None:
-                try:
-                    self._dispatch(messages.decode_reply(popped[1]))
-                except ValueError:
-                    log.error("ignore reply: it is not one of ours")
+                await asyncio.sleep(READ_PAUSE_SECONDS)
+
+    async def _read_replies(self) -> None:
+        """Hand replies out until the connection fails.
+
+        A reply is moved aside in Redis, handed out and then deleted, so that one whose connection
+        is cut on the way here is read again. Read twice, it is nobody's any more the second time.
+        """
+        taken = self._reply_to + ":taken"
+        for message in await self._reader.lrange(taken, 0, -1):
+            self._dispatch_message(message)
+        await self._reader.delete(taken)
+        while True:
+            message = await self._reader.blmove(self._reply_to, taken, 1, "LEFT", "RIGHT")
+            if message is not None:
+                self._dispatch_message(message)
+                await self._reader.delete(taken)
+
+    def _dispatch_message(self, message: bytes) -> None:
+        try:
+            self._dispatch(messages.decode_reply(message))
+        except ValueError:
+            log.error("ignore reply: it is not one of ours")
 
     def _dispatch(self, reply: dict[str, Any]) -> None:
         pending = self._pending.get(reply["id"])
@@ -261,8 +285,8 @@ class QueuedBackend:
                 pending.reply.set_exception(ModelNotReady(message))
 
 
-def _async_options() -> dict[str, Any]:
+def _async_options(*, retries: int = 1) -> dict[str, Any]:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    return queue.client_options() | {"retry": Retry(NoBackoff(), 1)}
+    return queue.client_options() | {"retry": Retry(NoBackoff(), retries)}

@@ -14,7 +14,7 @@ class SlowProxy:
     def __init__(self, target_port: int) -> None:
         self.port = process.free_port()
         self.delay_seconds = 0.0
-        self._target_port = target_port
+        self.target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -48,7 +48,7 @@ class SlowProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
             self._writers |= {writer, upstream_writer}
             await asyncio.gather(self._pass(reader, upstream_writer), self._pass(upstream_reader, writer))
 

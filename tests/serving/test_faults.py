@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import redis
 
 from slimrank.serving import messages
+from slimrank.serving.backend import Answer
+from slimrank.types import Scored
 from tests.nodes import process
 from tests.nodes.redis import answers, running_redis
 from tests.serving.process import gateway, worker
@@ -204,6 +207,30 @@ def test_a_poisoned_job_or_reply_is_an_error_of_its_own() -> None:
             for poison in (b"garbage", b"[]", b'{"id": 5}', b'{"scores": "x"}', b"\xff"):
                 store.rpush(reply_to, poison)
         assert all(post(gate).status_code == 200 for _ in range(5))
+
+
+def test_a_reply_that_was_cut_off_on_its_way_is_read_again() -> None:
+    with contextlib.ExitStack() as stack:
+        gate, proxy = stack.enter_context(behind_proxy())
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        store = stack.enter_context(redis.Redis.from_url(f"redis://127.0.0.1:{proxy.target_port}/0"))
+        (key,) = store.keys(messages.KEY_PREFIX + "gateway:*")
+        taken = messages.reply_key(key.decode().rpartition(":")[2]) + ":taken"
+        store.set(messages.worker_key("mute"), json.dumps({"model": "mute"}), px=120_000)
+        store.sadd(messages.WORKERS_KEY, "mute")
+        time.sleep(1.5)
+        waiting = pool.submit(post, gate, GOOD | {"model": "mute", "deadline_ms": 25_000})
+        eventually(lambda: bool(store.keys(messages.KEY_PREFIX + "job:*")))
+        request_id = store.keys(messages.KEY_PREFIX + "job:*")[0].decode().rpartition(":")[2]
+        scored = Scored(
+            np.zeros(len(GOOD["documents"]), dtype=np.float32), np.zeros(len(GOOD["documents"]), dtype=np.bool_), False, 3
+        )
+        # As it lies in Redis when the connection goes between taking it aside and its arrival.
+        store.rpush(taken, messages.encode_answer(request_id, Answer(scored, "mute")))
+        proxy.cut()
+        answer = waiting.result()
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"] == "mute"
 
 
 def test_ten_thousand_expired_requests_are_passed_over_quickly() -> None:
