@@ -101,8 +101,7 @@ def _decide(
     folded = _fold(search, params)
     check_body(folded)
     query = query or (_text_at(folded, path) if path else None)
-    window = min(how.rank_window_size, _fused(folded.get("retriever")))
-    options = Options(query, how.fields, how.template, window, instruction=how.instruction)
+    options = Options(query, how.fields, how.template, how.rank_window_size, instruction=how.instruction)
     plan = plan_search(folded, options)
     if plan.reason:
         raise Obstacle(short(plan.reason))
@@ -113,13 +112,6 @@ def _decide(
     shadow = rule is not None and rule.shadow and extension is None
     depends = "retriever" in folded or holds_key(folded.get("query"), "hybrid")
     return Decision(rule=name, how=how, plan=plan, shadow=shadow, depends_on_size=depends, body=own)
-
-
-def _fused(retriever: Any) -> int:
-    """Return how many hits a fusion of retrievers ranks; Elasticsearch refuses a `size` beyond that."""
-    fusion = next((retriever[name] for name in ("rrf", "linear") if isinstance(retriever, dict) and name in retriever), None)
-    window = fusion.get("rank_window_size", 10) if isinstance(fusion, dict) else None
-    return window if isinstance(window, int) and window > 0 else 10_000
 
 
 def _choose(rule: Rule | None, extension: Extension | None) -> tuple[Reranking, str | None, str | None]:
