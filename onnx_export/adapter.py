@@ -3,7 +3,8 @@
 Adapters are how trained models travel: megabytes beside a base model that anyone can fetch. The
 arithmetic is done on the tensors themselves, in float32; PEFT is not needed. An adapter folder
 holds ``adapter_model.safetensors``, ``adapter_config.json`` and ``slimrank.json`` (fusion weight
-and calibration, which belong to the model but not to its weights).
+and calibration, which belong to the model but not to its weights). The hash of all three goes with
+what is made of it, so that another adapter of the same name is noticed.
 """
 
 import json
@@ -15,24 +16,19 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from onnx_export.shipped import ADAPTER_HASH_KEY, CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE, adapter_hash
 from onnx_export.source import new_folder
 from slimrank.errors import ModelSourceError
 
-WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
 CHECKPOINT_WEIGHTS = "model.safetensors"
-SHIPPED = Path(__file__).parent.parent / "models"
+_MERGED_FILE = "adapter.json"
 _LORA_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 
 
-def is_adapter(folder: Path) -> bool:
-    """Say whether a folder holds an adapter rather than a whole model."""
-    return (folder / CONFIG_FILE).is_file()
-
-
-def shipped(name: str) -> Path | None:
-    """Return the adapter of that name that comes with this project, if there is one."""
-    folder = SHIPPED / name
-    return folder if is_adapter(folder) else None
+def merged_hash(checkpoint: Path) -> str | None:
+    """Return the hash of the adapter that a checkpoint was merged with, or None where it was with none."""
+    path = checkpoint / _MERGED_FILE
+    return str(json.loads(path.read_text(encoding="utf-8"))[ADAPTER_HASH_KEY]) if path.is_file() else None
 
 
 def merge(adapter: Path, base: Path, target: Path) -> Path:
@@ -57,6 +53,8 @@ def merge(adapter: Path, base: Path, target: Path) -> Path:
         save_file(weights, partial / CHECKPOINT_WEIGHTS, metadata={"format": "pt"})
         if (adapter / VALUES_FILE).is_file():
             shutil.copy(adapter / VALUES_FILE, partial / VALUES_FILE)
+        record = {"adapter": adapter.resolve().name, ADAPTER_HASH_KEY: adapter_hash(adapter)}
+        (partial / _MERGED_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
     return target
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from onnx_export.shipped import ADAPTER_HASH_KEY, adapter_hash, shipped_adapter
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
 from slimrank import store
@@ -40,11 +41,14 @@ def pull(
     force: Annotated[bool, typer.Option("--force", help="Make it again even if it is there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fetch the default base model, export it and verify the export."""
+    """Make the default model: fetch its base, merge the adapter that comes with slimrank, export, verify.
+
+    Does nothing where that is done, and does it anew where slimrank came with another adapter since.
+    """
     settings = process_settings.load(home=home)
     folder = store.default_model_folder(settings)
     with _locked(settings.home_folder), _steps() as report:
-        if force or not _is_served(folder):
+        if force or not _is_current(folder):
             _make_default(folder, settings.home_folder, report)
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
 
@@ -121,14 +125,12 @@ def verify(
 
 
 def _make_default(folder: Path, home: Path, report: "Report") -> None:
-    from onnx_export.adapter import shipped
     from onnx_export.export import export as export_folder
     from onnx_export.source import default_checkpoint
     from onnx_export.verify import verify as verify_folder
 
-    checkpoint = default_checkpoint(home, report)
-    if adapter := shipped(folder.name):
-        checkpoint = _merged(adapter, checkpoint, home, report)
+    adapter = shipped_adapter(folder.name)
+    checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
     export_folder(checkpoint, folder, report)
     verify_folder(folder, report, checkpoint=checkpoint)
     manifests.check(folder)
@@ -154,6 +156,13 @@ def _precision(name: str) -> "FusedPrecision":
     if name in known:
         return known[name]
     raise ConfigError(f"there is no precision {name}; choose fp32, int8 or auto")
+
+
+def _is_current(folder: Path) -> bool:
+    """Say whether the default model may be served and was made with the adapter that is here."""
+    return _is_served(folder) and manifests.read(folder).made_with.get(ADAPTER_HASH_KEY) == adapter_hash(
+        shipped_adapter(folder.name)
+    )
 
 
 def _is_served(folder: Path) -> bool:

@@ -15,10 +15,11 @@ from pathlib import Path
 import onnx
 import torch
 
-from onnx_export.adapter import values_of
+from onnx_export.adapter import merged_hash, values_of
 from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
 from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, write_graph
 from onnx_export.pairs import read_pairs
+from onnx_export.shipped import ADAPTER_HASH_KEY
 from onnx_export.smoothing import smooth
 from onnx_export.source import Report, checked_checkpoint, new_folder
 from slimrank import __version__
@@ -99,6 +100,7 @@ def export(
             made_with={"slimrank": __version__}
             | {package: version(package) for package in MADE_WITH}
             | ({"in_float": ",".join(in_float)} if in_float else {})
+            | ({ADAPTER_HASH_KEY: merged} if (merged := merged_hash(checkpoint_folder)) else {})
             | {CHECKPOINT_KEY: str(checkpoint_folder.resolve()), CHECKPOINT_HASH_KEY: weights_hash(checkpoint_folder)},
             files=file_records(partial, (file.name for file in partial.iterdir())),
         )

@@ -29,10 +29,7 @@ from slimrank.serving.reranker import Reranker
 SHOWCASE = 5
 # A documentation string says what the thing is in its first lines; whole modules' pages would only make the demo wait.
 CHARACTERS = 900
-UNTRAINED = (
-    "This model is not trained to judge relevance yet: it is the bare base model, so its order is expected to be WORSE"
-    " than BM25's. The line works; the judgment is missing."
-)
+UNTRAINED = "This model was not trained to judge relevance: expect its order to be WORSE than BM25's."
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ COPY slimrank slimrank
 COPY connector connector
 COPY training training
 COPY onnx_export onnx_export
+COPY models models
 COPY deploy deploy
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \

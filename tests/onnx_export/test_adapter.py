@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from onnx_export.adapter import is_adapter, merge, shipped, values_of
+from onnx_export import shipped
+from onnx_export.adapter import merge, values_of
+from onnx_export.cli import pull
+from onnx_export.shipped import is_adapter, shipped_adapter
+from onnx_export.source import BASE_MODEL_NAME, SOURCE_FILE
+from slimrank import manifest
 from slimrank.errors import ModelSourceError
+from slimrank.settings import DEFAULT_MODEL_NAME
 from tests.training.conftest import make_base
 
 
@@ -61,5 +67,36 @@ def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
         merge(tmp_path, make_base(tmp_path / "base"), tmp_path / "merged")
 
 
-def test_only_adapters_that_are_there_are_shipped() -> None:
-    assert shipped("no-such-model") is None
+def test_an_adapter_that_is_not_there_is_said_to_be_missing() -> None:
+    with pytest.raises(ModelSourceError, match="lacks the adapter models/no-such-model"):
+        shipped_adapter("no-such-model")
+
+
+def test_the_default_models_adapter_is_shipped_with_fitted_values() -> None:
+    assert values_of(shipped_adapter(DEFAULT_MODEL_NAME)).keys() == {"fusion", "calibration"}
+
+
+def test_the_default_model_is_made_once_and_anew_only_for_another_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, adapter = tmp_path / "home", tmp_path / "shipped" / DEFAULT_MODEL_NAME
+    base = make_base(home / "base" / BASE_MODEL_NAME)
+    (base / SOURCE_FILE).write_text("{}")
+    adapter_of(base, adapter)
+    values = {"fusion": {"weight": 0.3, "first_stage": "bm25"}, "calibration": {"scale": 2.0, "offset": -1.0}}
+    (adapter / "slimrank.json").write_text(json.dumps(values))
+    monkeypatch.setattr(shipped, "SHIPPED", (adapter.parent,))
+    graph = home / "models" / DEFAULT_MODEL_NAME / manifest.GRAPH_FILE
+
+    pull(home=home)
+    made = graph.stat().st_mtime_ns
+    found = manifest.check(graph.parent)
+    assert found.trained
+    assert (found.fusion.weight, found.calibration.scale) == (0.3, 2.0)
+    pull(home=home)
+    assert graph.stat().st_mtime_ns == made
+
+    (adapter / "slimrank.json").write_text(json.dumps(values | {"calibration": {"scale": 3.0}}))
+    pull(home=home)
+    assert manifest.check(graph.parent).calibration.scale == 3.0
+    assert "passed" in capsys.readouterr().out

@@ -1,0 +1,40 @@
+"""The adapters that come with this project: where they lie, and what tells one from another.
+
+Reads names and hashes only, so that asking whether the default model is up to date costs no torch.
+The arithmetic is ``onnx_export.adapter``'s.
+"""
+
+import hashlib
+from pathlib import Path
+
+from slimrank.errors import ModelSourceError
+from slimrank.manifest import sha256_of
+
+WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
+ADAPTER_HASH_KEY = "adapter_sha256"
+_HERE = Path(__file__).parent
+SHIPPED = (_HERE / "models", _HERE.parent / "models")
+"""Where they lie in an installed wheel, and in a checkout."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Say whether a folder holds an adapter rather than a whole model."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def shipped_adapter(name: str) -> Path:
+    """Return the adapter of that name that comes with this project.
+
+    Raises:
+        ModelSourceError: there is none.
+    """
+    for folder in SHIPPED:
+        if is_adapter(folder / name):
+            return folder / name
+    raise ModelSourceError(f"this installation lacks the adapter models/{name}; install slimrank again, or use a whole checkout")
+
+
+def adapter_hash(folder: Path) -> str:
+    """Return one hash of an adapter's weights, configuration and fitted values."""
+    files = (folder / name for name in (WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE))
+    return hashlib.sha256(" ".join(sha256_of(file) if file.is_file() else "-" for file in files).encode()).hexdigest()
