@@ -60,7 +60,7 @@ class GuardedBackend:
         if job.priority == "audit":
             return await self._score_audit(job, timeout_seconds=timeout_seconds)
         model, cost = self._backend.choose_model(job.model), cost_of(job)
-        estimated, begin = self._admission.admit(model, cost, timeout_seconds=timeout_seconds), monotonic()
+        ticket, begin = self._admission.admit(model, cost, timeout_seconds=timeout_seconds), monotonic()
         self._show(model)
         try:
             answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
@@ -68,14 +68,14 @@ class GuardedBackend:
             # Other errors come at once and need no breaker; a deadline that nobody could have kept says nothing.
             if timeout_seconds >= TELLING_SECONDS:
                 self._breaker.failed()
-            self._admission.correct(model, estimated, max(estimated, timeout_seconds))
+            self._admission.correct(ticket, max(ticket.wait_seconds, timeout_seconds))
             raise
         finally:
-            self._admission.release(model, cost)
+            self._admission.release(ticket)
             self._show(model)
         self._breaker.succeeded()
-        self._admission.learn(model, cost, answer)
-        self._admission.correct(model, estimated, monotonic() - begin)
+        self._admission.learn(ticket, answer)
+        self._admission.correct(ticket, monotonic() - begin)
         self._metrics.count_scored(answer)
         return answer
 

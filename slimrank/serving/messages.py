@@ -5,7 +5,7 @@
     Celery task on rerank.<model>    ids only, never text               takes it
     BLMOVE slimrank:reply:<gateway>  claims and answers                 RPUSH
     MGET  slimrank:worker:*          who is alive, for which model      SET ... PX, twice a second
-    SET + MGET slimrank:gateway:*    what all gateways have outstanding
+    SET + MGET slimrank:gateway:*    what all gateways have outstanding, in seconds of work
 
 A job's life in Redis *is* its deadline: the key expires by Redis' own clock, so hosts need not
 agree on the time, and a gateway whose caller left deletes the key. A worker that finds no key has
@@ -50,7 +50,7 @@ def worker_key(worker_id: str) -> str:
 
 
 def gateway_key(gateway_id: str) -> str:
-    """Return the key under which one gateway process shows the cost of what it has outstanding."""
+    """Return the key under which one gateway process shows the seconds of work that it has outstanding."""
     return f"{KEY_PREFIX}gateway:{gateway_id}"
 
 

@@ -14,8 +14,8 @@ import contextlib
 import json
 import logging
 import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,7 +237,7 @@ class QueuedBackend:
         self._workers = _Workers(alive, sorted(set(alive.values())))
         self._served |= dict.fromkeys(self._workers.models, now)
         self._admission.workers = Counter(alive.values())
-        self._admission.elsewhere = sum((Counter(sign) for name, sign in gateways.items() if name != self._id), Counter())
+        self._admission.elsewhere = _summed(sign for name, sign in gateways.items() if name != self._id)
         for model in self._workers.models:
             self._metrics.workers.labels(model).set(self._admission.workers[model])
 
@@ -283,6 +283,14 @@ class QueuedBackend:
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(ModelNotReady(message))
+
+
+def _summed(signs: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = defaultdict(float)
+    for sign in signs:
+        for model, seconds in sign.items():
+            total[model] += seconds
+    return total
 
 
 def _async_options(*, retries: int = 1) -> dict[str, Any]:

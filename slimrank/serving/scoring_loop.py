@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady
-from slimrank.serving.admission import Speed
+from slimrank.serving.admission import Speed, cost_of
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.model import Model
 
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 QUERY_SLICE = 256
 AUDIT_SLICE = 16
 """Documents scored between two looks at the clock and at who else waits."""
-HOPE = 0.7
-"""A job is begun if this part of its estimated time is left, or if nobody else waits."""
+REPLY_SECONDS = 0.02
+"""Kept of a job's time for the answer's way back."""
 STUCK_SECONDS = 5.0
 """A slice that still runs so long after its job's deadline will not come back."""
 
@@ -44,10 +44,15 @@ class _Waiting:
 
 
 class ScoringLoop:
-    """Runs a model in a thread of its own."""
+    """Runs a model in a thread of its own.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, model: Model, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.model = model
+        self._clock = clock
         self._queries: deque[_Waiting] = deque()
         self._audits: deque[_Waiting] = deque()
         self._changed = threading.Condition()
@@ -72,7 +77,7 @@ class ScoringLoop:
     def is_stuck(self) -> bool:
         """Whether the model has not come back from a job that is long overdue."""
         running = self._running
-        return running is not None and time.monotonic() > running.deadline + STUCK_SECONDS
+        return running is not None and self._clock() > running.deadline + STUCK_SECONDS
 
     def submit(self, job: Job, *, timeout_seconds: float, is_wanted: Callable[[], bool] = lambda: True) -> "Future[Answer]":
         """Queue a job; its future holds the answer or the error. Cancelling it takes the job back.
@@ -80,7 +85,7 @@ class ScoringLoop:
         Args:
             is_wanted: Asked, in the scoring thread, just before the job would be scored.
         """
-        now = time.monotonic()
+        now = self._clock()
         future: Future[Answer] = Future()
         with self._changed:
             if self._stopping:
@@ -116,7 +121,7 @@ class ScoringLoop:
 
     def _advance(self, waiting: _Waiting) -> bool:
         """Score one slice of a job; return whether that was the last."""
-        begin = time.monotonic()
+        begin = self._clock()
         if waiting.begin is None:
             if not waiting.future.set_running_or_notify_cancel():
                 return True
@@ -124,7 +129,9 @@ class ScoringLoop:
                 raise DeadlineExceeded("nobody waits for this request any more")
             waiting.begin = begin
         rest = waiting.job.part(waiting.done, len(waiting.job.request.documents))
-        if begin + HOPE * self._speed.seconds(rest) >= waiting.deadline and (begin >= waiting.deadline or self._queries):
+        end = begin + self._speed.seconds(cost_of(rest)) + REPLY_SECONDS
+        # What cannot end in time is not begun, unless nobody else waits: the estimate may be wrong.
+        if end >= waiting.deadline and (begin >= waiting.deadline or self._queries):
             raise DeadlineExceeded(
                 f"the request was dropped after {begin - waiting.arrival:.2f} s, when it could no longer be answered in time"
             )
@@ -132,8 +139,8 @@ class ScoringLoop:
         part = waiting.job.part(waiting.done, size)
         waiting.parts.append(self.model.score(part))
         waiting.done += size
-        seconds = time.monotonic() - begin
-        self._speed.learn(part, seconds)
+        seconds = self._clock() - begin
+        self._speed.learn(cost_of(part), seconds)
         waiting.infer_seconds += seconds
         if waiting.done < len(waiting.job.request.documents):
             return False
