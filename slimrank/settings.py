@@ -1,6 +1,7 @@
 """Settings of a process: environment variables ``SLIMRANK_*``, read once at the edge.
 
-A command's flag of the same name wins over the environment. Nothing below the command line reads
+A command's flag of the same name wins over the environment, which wins over a secret: a file in ``/run/secrets`` with the
+variable's name in small letters, such as ``slimrank_redis_url``. Containers get passwords that way, not by the environment. Nothing below the command line reads
 the environment; it is handed a ``Settings``.
 """
 
@@ -13,12 +14,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from slimrank.errors import ConfigError
 
 DEFAULT_MODEL_NAME = "slimrank-135m"
+SECRETS = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
     """What an operator may set. Each field names its unit."""
 
-    model_config = SettingsConfigDict(env_prefix="SLIMRANK_", extra="ignore", protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix="SLIMRANK_", extra="ignore", protected_namespaces=(), secrets_dir=SECRETS if SECRETS.is_dir() else None
+    )
 
     home: Path = Field(Path("~/.cache/slimrank"), description="Folder for downloaded and exported models")
     model: Path | None = Field(None, description="Model folder to serve; left out, the default model, pulled on first use")
@@ -28,7 +32,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the gateway listens on")
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")
     threads: int = Field(0, ge=0, description="Threads of one model session; 0 = one a physical core")
-    batch_tokens: int = Field(4096, ge=64, description="Most padded tokens in one batch")
+    batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
     max_documents: int = Field(10_000, ge=1, description="Most documents in one request")
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, bytes")
     timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a request that names none, seconds")

@@ -1,6 +1,7 @@
 # Gateway and worker: one installation, two images. No torch, no compiler, not root.
 #   docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway .
 #   docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker .
+# For an NVIDIA GPU: --build-arg REQUIREMENTS=gpu, see deploy/compose/gpu.yml.
 # Behind a proxy with a certificate of its own, add: --secret id=ca,src=/path/to/ca.crt
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
@@ -8,10 +9,11 @@ FROM ${PYTHON_IMAGE} AS install
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python3 -m venv /opt/slimrank
 WORKDIR /src
-COPY requirements/serve.txt requirements/
+ARG REQUIREMENTS=serve
+COPY requirements/${REQUIREMENTS}.txt requirements/
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --require-hashes -r requirements/serve.txt
+    /opt/slimrank/bin/pip install --require-hashes -r requirements/${REQUIREMENTS}.txt
 COPY pyproject.toml README.md ./
 COPY slimrank slimrank
 COPY connector connector
@@ -24,7 +26,9 @@ RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     /opt/slimrank/bin/pip install --no-deps .
 
 FROM ${PYTHON_IMAGE} AS runtime
-RUN useradd --uid 10001 --create-home slimrank && mkdir -p /models && chown slimrank /models
+# A volume takes over the owner of the folder that it is mounted on; the compose file mounts these.
+RUN useradd --uid 10001 --create-home slimrank \
+    && for folder in /models /demo /audits /redis-secrets /grafana-secrets; do install -d -o slimrank "$folder"; done
 COPY --from=install /opt/slimrank /opt/slimrank
 ENV PATH=/opt/slimrank/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SLIMRANK_HOME=/models
 USER 10001

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Build the base images of the compose file where no image registry can be reached, then:
+#   docker compose --env-file deploy/compose/offline.env -f docker-compose.yml -f deploy/compose/offline.yml up --build
+#
+# Needs root, docker, debootstrap, a Debian mirror, and for OpenSearch what `make test` needs (Maven, `make setup`).
+# DEBIAN_MIRROR names a mirror other than debootstrap's own. What is there already is not built again.
+# Grafana is not to be had this way: neither Debian, Maven, npm nor a Go module carries its server; the overlay leaves it out.
+set -euo pipefail
+cd "$(dirname "$0")"
+export DOCKER_BUILDKIT=1
+
+have() { docker image inspect "$1" >/dev/null 2>&1; }
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+if ! have slimrank-offline/debian:bookworm; then
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$scratch/root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$scratch/log" \
+    || { tail -5 "$scratch/log" >&2; exit 1; }
+  rm -rf "$scratch"/root/var/cache/apt/* "$scratch"/root/var/lib/apt/lists/*
+  tar -C "$scratch/root" -c . | docker import - slimrank-offline/debian:bookworm
+fi
+
+for name in python redis prometheus; do
+  have "slimrank-offline/$name" || docker build --quiet --target "$name" -t "slimrank-offline/$name" - <bases.Dockerfile
+done
+
+if ! have slimrank-offline/opensearch; then
+  # The tests' own node: their launcher lays it out and finds a Java for it.
+  (cd ../../.. && .venv/bin/python -m tests.stack.engine "$scratch/context")
+  cp opensearch.yml log4j2.properties "$scratch/context"
+  docker build --quiet --target opensearch -t slimrank-offline/opensearch -f bases.Dockerfile "$scratch/context"
+fi
+docker image ls 'slimrank-offline/*'

@@ -1,0 +1,66 @@
+"""Make the passwords of one installation of the demo stack, once, as files in two volumes.
+
+    python3 -m deploy.demo.secrets --redis FOLDER --grafana FOLDER
+
+Run by `docker-compose.yml` before anything else. What is there already is kept, so that restarts change nothing; an
+operator's own files win in the same way. Nothing is printed but the names of files.
+
+`--redis` gets the access list of Redis (the hash, not the password; see SECURITY.md) and the URL under the name of its
+setting, which gateway and worker read from /run/secrets. `--grafana` gets the administrator's password.
+"""
+
+import argparse
+import hashlib
+import secrets
+from pathlib import Path
+
+COMMANDS = "-@all +@read +@write +@connection +@transaction -@dangerous +info +eval +evalsha +script|load"
+URL_FILE = "slimrank_redis_url"
+
+
+def write_redis(folder: Path) -> list[Path]:
+    """Write `users.acl` and the URL unless both are there; return what was written.
+
+    Whoever has no password may only ask whether Redis is there, which is what health checks do.
+    """
+    acl, url = folder / "users.acl", folder / URL_FILE
+    if acl.exists() and url.exists():
+        return []
+    password = secrets.token_urlsafe(32)
+    hashed = hashlib.sha256(password.encode()).hexdigest()
+    _write(url, f"redis://slimrank:{password}@redis:6379/0")
+    _write(
+        acl,
+        f"user default on nopass resetkeys resetchannels -@all +ping\nuser slimrank on #{hashed} ~slimrank:* resetchannels {COMMANDS}\n",
+    )
+    return [acl, url]
+
+
+def write_grafana(folder: Path) -> list[Path]:
+    """Write the administrator's password unless it is there; readable for all who mount the folder: Grafana's user is not ours."""
+    password = folder / "password"
+    if password.exists():
+        return []
+    _write(password, secrets.token_urlsafe(32), mode=0o444)
+    return [password]
+
+
+def _write(path: Path, text: str, *, mode: int = 0o400) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
+def main() -> None:
+    """Write what is missing and name it."""
+    parser = argparse.ArgumentParser(description="Make the passwords of one installation, once.")
+    parser.add_argument("--redis", type=Path, required=True, metavar="FOLDER", help="for Redis, gateway and worker")
+    parser.add_argument("--grafana", type=Path, required=True, metavar="FOLDER", help="for Grafana")
+    chosen = parser.parse_args()
+    made = [*write_redis(chosen.redis), *write_grafana(chosen.grafana)]
+    print("made " + ", ".join(map(str, made)) if made else "nothing to make: every password is there")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The compose file: what it promises of every service. `tests/stack` brings it up for real."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from slimrank.__main__ import app
+from slimrank.settings import Settings
+from tests.deploy.helm import ROOT
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OVERLAYS = sorted((ROOT / "deploy" / "compose").glob("*.yml"))
+# Their start writes beside their program.
+ENGINES = {"opensearch", "elasticsearch"}
+ENDS = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
+ours = pytest.mark.parametrize("name", SERVICES)
+
+
+@ours
+def test_no_service_has_rights_and_none_of_ours_writes_its_image(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("read_only", False) is (name not in ENGINES)
+    assert not service.get("privileged") and service.get("user", "10001").partition(":")[0] != "0"
+
+
+@ours
+def test_what_serves_is_limited_checked_and_starts_again(name: str) -> None:
+    service = SERVICES[name]
+    if name in ENDS:
+        pytest.skip("it ends by itself")
+    assert service["cpus"] and service["mem_limit"] and service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"]
+
+
+@ours
+def test_images_are_pinned_and_can_be_named_anew(name: str) -> None:
+    image = SERVICES[name]["image"]
+    given = re.fullmatch(r"\$\{[A-Z_]+:-([^}]+)\}|([\w-]+):\$\{SLIMRANK_TAG:-\d[\d.]*\}", image)
+    assert given, image
+    assert given[1] is None or re.search(r":v?\d+\.\d+\.\d+", given[1]), "a version to the last number, never latest"
+
+
+@ours
+def test_ports_are_the_hosts_own(name: str) -> None:
+    assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+@ours
+def test_volumes_are_named_ones_or_files_of_the_checkout_that_are_only_read(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        source, _, rest = volume.partition(":")
+        if source.startswith("./"):
+            assert (ROOT / source).exists() and rest.endswith(":ro")
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+@ours
+def test_what_a_service_waits_for_exists_and_can_come_true(name: str) -> None:
+    for other, wanted in SERVICES[name].get("depends_on", {}).items():
+        condition = wanted["condition"]
+        assert condition != "service_completed_successfully" or other in ENDS
+        assert condition != "service_healthy" or "healthcheck" in SERVICES[other]
+
+
+@ours
+def test_an_image_that_nobody_builds_is_never_asked_of_a_registry(name: str) -> None:
+    service = SERVICES[name]
+    built = {other["image"] for other in SERVICES.values() if "build" in other}
+    if service["image"].startswith("slimrank-") and "build" not in service:
+        assert service["image"] in built and service["pull_policy"] == "never"
+
+
+@ours
+def test_settings_and_options_of_ours_are_real_ones(name: str) -> None:
+    service = SERVICES[name]
+    settings = {key.removeprefix("SLIMRANK_").lower() for key in service.get("environment", {}) if key.startswith("SLIMRANK_")}
+    assert settings <= set(Settings.model_fields)
+    command = service.get("command", [])
+    if command and command[0] == "slimrank":
+        help_text = CliRunner(env={"COLUMNS": "300"}).invoke(app, [command[1], "--help"]).output
+        assert [word for word in command[2:] if word.startswith("--") and word not in help_text] == []
+
+
+def test_no_password_stands_in_the_file_or_the_environment() -> None:
+    names = [key for service in SERVICES.values() for key in service.get("environment", {})]
+    assert [key for key in names if re.search("PASSWORD|SECRET|KEY|TOKEN", key) and not key.endswith("__FILE")] == []
+
+
+def test_only_what_must_be_seen_is_printed_and_the_url_comes_last() -> None:
+    shown = {name for name, service in SERVICES.items() if service.get("attach", True) and not service.get("profiles")}
+    assert shown == {"model-init", "indexer", "ready"}
+    assert "http://localhost:8090/" in SERVICES["ready"]["command"][-1]
+    assert not [name for name, service in SERVICES.items() if "ready" in service.get("depends_on", {})]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_an_overlay_changes_services_that_exist(overlay: Any) -> None:
+    assert yaml.safe_load(overlay.read_text())["services"].keys() <= SERVICES.keys()
+
+
+def test_every_base_image_of_the_offline_overlay_is_a_variable_of_the_compose_file() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    lines = (ROOT / "deploy" / "compose" / "offline.env").read_text().splitlines()
+    assert [line for line in lines if "=" in line and f"${{{line.partition('=')[0]}:-" not in text] == []
