@@ -32,6 +32,7 @@ COMMANDS = {
     "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
     "playground": ("deploy.demo.playground", "playground", "serve", "A search page: first stage beside reranked"),
     "audit": ("connector.audit.cli", "app", "audit", "Audit a reindex before the alias moves"),
+    "doctor": ("connector.doctor", "doctor", "serve", "Look at this machine and say what to do"),
     "demo": ("deploy.demo.cli", "demo", "serve", "Rerank the Python documentation, first stage beside ours"),
 }
 

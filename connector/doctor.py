@@ -1,0 +1,278 @@
+"""``slimrank doctor``: looks at this machine, its model and its services, and says what to do.
+
+Every finding is *ok*, a *warning* (slimrank works, or works without it) or a *fault*, with its cure. What a setting or an
+option names must be there, so its absence is a fault; what has only a default may be absent. Changes nothing, sends no
+text of anybody's, and needs no extra: what is not installed is a finding too.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from connector.cluster import open_cluster
+from connector.connection import Out
+from connector.facts import Facts, read_facts, require_reranking
+from connector.findings import Finding
+from slimrank import __version__, manifest, settings, store
+from slimrank.errors import ManifestError, PipelineNotInstalled, SlimrankError
+from slimrank.settings import Settings
+
+SECONDS = 5.0
+OLDEST = (3, 11)
+CPU_PROVIDER = "CPUExecutionProvider"
+MEMORY_FACTOR = 3.0
+"""Free memory over the weights' size that a model and one batch of the default size need, with room (docs/LOG.md)."""
+CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+CGROUP_CPU = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+GIB = 2**30
+
+
+def doctor(
+    engine: Annotated[
+        str | None, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="Look at this search engine too, and say how to connect it.")
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="Gateway that must answer; left out, the settings' address is tried.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder; left out, that of the settings.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look at this machine, the model, Redis, gateway and engine, and say what to do. Ends with code 1 where something is wrong.
+
+    Example: slimrank doctor --engine http://localhost:9200
+    """
+    current = settings.load(model=model)
+    Out(json_output).findings(list(examine(current, engine=engine, gateway=gateway)))
+
+
+def examine(current: Settings, *, engine: str | None = None, gateway: str | None = None) -> Iterator[Finding]:
+    """Yield every finding, from the machine outwards."""
+    yield look_at_python()
+    yield look_at_threads(current.threads, cores())
+    yield look_at_runtime()
+    yield look_at_model(current)
+    yield look_at_memory(current, memory_bytes())
+    yield _attempt("redis", lambda: look_at_redis(current))
+    yield look_at_gateway(current, gateway)
+    if engine is not None:
+        yield _attempt("engine", lambda: look_at_engine(engine))
+
+
+def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except SlimrankError as error:
+        return Finding(name, "fault", str(error), "the message says what was found; mend that and run this again")
+
+
+# -- the machine -------------------------------------------------------------------------------------------------------
+
+
+def look_at_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    """Compare the interpreter with what slimrank needs."""
+    words = f"{'.'.join(map(str, found))} on {platform.system()} {platform.machine()}, slimrank {__version__}"
+    if found < OLDEST:
+        return Finding("python", "fault", words, f"slimrank needs Python {OLDEST[0]}.{OLDEST[1]} or newer")
+    return Finding("python", "ok", words)
+
+
+def look_at_threads(threads: int, available: float) -> Finding:
+    """Compare the model's threads with the cores that this process may use."""
+    words = f"{available:g} cores may be used; SLIMRANK_THREADS is {threads or '0, one a physical core'}"
+    # ONNX Runtime counts the machine's cores, not those that a container was given.
+    wanted = threads or (os.cpu_count() or 1) // 2
+    if wanted > available:
+        return Finding(
+            "threads",
+            "warning",
+            words,
+            f"set SLIMRANK_THREADS={max(1, int(available))}: more threads than cores wait for each other",
+        )
+    return Finding("threads", "ok", words)
+
+
+def cores() -> float:
+    """Return the cores that this process may use: its affinity, or less where its container has a quota."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return min(mine, quota) if quota else mine
+
+
+def _quota() -> float | None:
+    """Return the container's CPU quota in cores, or None where it has none."""
+    try:
+        text = next(path for path in CGROUP_CPU if path.is_file()).read_text().split()
+        period = float(text[1]) if len(text) > 1 else float((CGROUP_CPU[1].parent / "cpu.cfs_period_us").read_text())
+        return float(text[0]) / period if text[0] not in ("max", "-1") else None
+    except (StopIteration, OSError, ValueError):
+        return None
+
+
+def memory_bytes() -> int | None:
+    """Return the free memory, or less where this container's limit is below it; None where nobody tells."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), free)
+    except (ValueError, OSError, AttributeError):
+        return None
+    limits = [int(path.read_text()) for path in CGROUP_MEMORY if path.is_file() and path.read_text().strip().isdigit()]
+    return min([free, *limits])
+
+
+def look_at_memory(current: Settings, free: int | None) -> Finding:
+    """Compare the free memory with what the model needs."""
+    if free is None:
+        return Finding("memory", "ok", "this system does not say how much is free")
+    try:
+        weights = sum(record.bytes for record in manifest.read(_folder(current)).files.values())
+    except ManifestError:
+        return Finding("memory", "ok", f"{free / GIB:.1f} GiB are free")
+    needed = int(MEMORY_FACTOR * weights)
+    words = f"{free / GIB:.1f} GiB are free; this model wants about {needed / GIB:.1f}"
+    if free < needed:
+        return Finding(
+            "memory", "warning", words, "lower SLIMRANK_BATCH_TOKENS, export with --precision auto, or give it more memory"
+        )
+    return Finding("memory", "ok", words)
+
+
+def look_at_runtime(installed: Callable[[str], str | None] | None = None) -> Finding:
+    """Name ONNX Runtime's version and where it can run."""
+    of = installed or _version
+    cpu, gpu = of("onnxruntime"), of("onnxruntime-gpu")
+    if cpu and gpu:
+        cure = "pip uninstall onnxruntime onnxruntime-gpu, then install one extra: serve or gpu"
+        return Finding("runtime", "fault", f"onnxruntime {cpu} and onnxruntime-gpu {gpu} overwrite each other", cure)
+    if not cpu and not gpu:
+        return Finding(
+            "runtime", "warning", "ONNX Runtime is not installed; nothing can be scored here", "pip install 'slimrank[serve]'"
+        )
+    import onnxruntime
+
+    providers = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+    words = f"ONNX Runtime {cpu or gpu} with {', '.join(providers)}"
+    if gpu and providers == [CPU_PROVIDER]:
+        return Finding("runtime", "warning", words, "the GPU build found no CUDA: look at the driver with nvidia-smi")
+    return Finding("runtime", "ok", words)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+# -- the model ---------------------------------------------------------------------------------------------------------
+
+
+def _folder(current: Settings) -> Path:
+    return current.model or store.default_model_folder(current)
+
+
+def look_at_model(current: Settings) -> Finding:
+    """Check the model folder as serving does, and every file's hash."""
+    folder = _folder(current)
+    if current.model is None and not (folder / manifest.MANIFEST_FILE).is_file():
+        return Finding("model", "warning", f"the default model is not at {folder} yet", "slimrank model pull (minutes, once)")
+    try:
+        found = manifest.check(folder, deep=True)
+    except ManifestError as error:
+        return Finding("model", "fault", str(error), "the message says how; no such folder is served")
+    verified = found.verification
+    words = f"{found.name} ({found.precision}) at {folder}, every hash right"
+    if verified:
+        words += f", scores within {verified.max_score_difference:.2g} of {verified.reference} on {verified.pairs} pairs"
+    if not found.trained:
+        return Finding(
+            "model", "warning", f"{words}; it was never trained to judge", "use the default model, or train (docs/training.md)"
+        )
+    return Finding("model", "ok", words)
+
+
+# -- the services ------------------------------------------------------------------------------------------------------
+
+
+def look_at_redis(current: Settings) -> Finding:
+    """Ask Redis whether it is there, how it forgets, and for workers."""
+    if find_spec("redis") is None or find_spec("celery") is None:
+        return Finding(
+            "redis", "warning", "no Redis client is installed; only embedded serving works", "pip install 'slimrank[serve]'"
+        )
+    import redis
+
+    from slimrank.serving import queue
+
+    address, named = queue.address(current), "redis_url" in current.model_fields_set
+    with queue.connect(current) as store:
+        try:
+            store.ping()
+            policy = _policy(store)
+            alive = _workers(store)
+        except redis.RedisError as error:
+            cure = "start it or set SLIMRANK_REDIS_URL; `slimrank serve --embedded` needs none"
+            return Finding("redis", "fault" if named else "warning", f"{address} does not answer: {error}", cure)
+    words = f"{address} answers, {alive} workers are alive"
+    if policy not in (None, "noeviction"):
+        return Finding(
+            "redis", "warning", f"{words}; it forgets by {policy}", "set maxmemory-policy noeviction: work must not vanish"
+        )
+    if not alive:
+        return Finding("redis", "warning", words, "start one: slimrank worker")
+    return Finding("redis", "ok", words)
+
+
+def _policy(store: Any) -> str | None:
+    """Return how a full Redis forgets; INFO, since our user may not read its configuration."""
+    info = store.info("memory")
+    return str(info["maxmemory_policy"]) if info.get("maxmemory_policy") else None
+
+
+def _workers(store: Any) -> int:
+    from slimrank.serving import messages
+
+    return sum(store.exists(messages.worker_key(worker.decode())) for worker in store.smembers(messages.WORKERS_KEY))
+
+
+def look_at_gateway(current: Settings, url: str | None) -> Finding:
+    """Ask a gateway whether it can score: it then sends a pair of its own through the model."""
+    scheme = "https" if current.tls_certificate else "http"
+    address = (url or f"{scheme}://{current.host}:{current.port}").rstrip("/")
+    absent: Any = "fault" if url else "warning"
+    try:
+        answer = httpx.get(f"{address}/readyz", timeout=SECONDS)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Finding("gateway", absent, f"nothing answers at {address} ({error})", "start it: slimrank serve")
+    if answer.status_code == 200:
+        return Finding("gateway", "ok", f"{address} scores")
+    words = f"{address} answers {answer.status_code}: {answer.text[:200]}"
+    if answer.status_code == 503:
+        return Finding("gateway", "fault", words, "start a worker, or look at its log")
+    return Finding("gateway", absent, words, "is that a slimrank gateway? name yours with --gateway")
+
+
+def look_at_engine(url: str) -> Finding:
+    """Ask the engine what it is, and say which way of connecting fits it."""
+    with open_cluster(url, timeout_seconds=SECONDS) as cluster:
+        return way_of(read_facts(cluster))
+
+
+def way_of(facts: Facts) -> Finding:
+    """Return the way of connecting that fits a cluster."""
+    if facts.distribution != "opensearch":
+        cure = "slimrank connect elasticsearch check (a licence is needed), or slimrank proxy"
+        return Finding("engine", "ok", facts.name, cure)
+    try:
+        require_reranking(facts)
+    except PipelineNotInstalled as error:
+        return Finding("engine", "warning", str(error), "slimrank proxy, or connector.client.rerank_search")
+    return Finding("engine", "ok", f"{facts.name} can rerank by itself", "slimrank connect opensearch install, then check --deep")
