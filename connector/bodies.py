@@ -20,11 +20,12 @@ TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
 PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 
 # ML Commons fills ${parameters.*} from the hits of the search. Raw scores, since the engine keeps 32 bits of a score
-# and probabilities near 1 would tie. A gateway that cannot score in time answers the first stage's order in a band of
+# and probabilities near 1 would tie. The hits of one call are in first-stage order, from the page's first on (where the
+# page begins is not told to a processor's model). A gateway that cannot score in time answers the first stage's order in a band of
 # its own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
 _REQUEST = (
     '{ "documents": ${parameters.documents}, "query": "${parameters.query}", MODEL'
-    '"top_n": ${parameters.top_n}, "raw_scores": true, "deadline_ms": DEADLINE, "on_failure": "first_stage" }'
+    '"top_n": ${parameters.top_n}, "raw_scores": true, "first_stage_order": true, "deadline_ms": DEADLINE, "on_failure": "first_stage" }'
 )
 # The same through ml_inference, which fills the parameters itself and reads `scores`, in the order of the hits.
 _BY_FIELD_REQUEST = _REQUEST.replace('"top_n": ${parameters.top_n}, ', "")

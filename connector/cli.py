@@ -50,6 +50,14 @@ QueryPath = Annotated[
     ),
 ]
 DeadlineMs = Annotated[int, typer.Option(min=1, help="The gateway's time, ms; then the first stage answers.")]
+FirstStageOrder = Annotated[
+    bool | None,
+    typer.Option(
+        "--first-stage-order/--no-first-stage-order",
+        help="Let the model use the order of the hits, which is the first stage's where a search asks one shard; "
+        "left out, it does where no index has more.",
+    ),
+]
 Replace = Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")]
 DryRun = Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")]
 Query = Annotated[str, typer.Option(help="Text to search for in --index.")]
@@ -186,6 +194,7 @@ def install_elasticsearch(
     model: Model = "",
     api_key: ApiKey = None,
     deadline_ms: DeadlineMs = 5000,
+    first_stage_order: FirstStageOrder = None,
     replace: Replace = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -195,7 +204,7 @@ def install_elasticsearch(
 
     Then search with the text_similarity_reranker retriever and inference_id slimrank.
     """
-    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms)
+    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms, first_stage_order)
     out.lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
 
 

@@ -10,19 +10,12 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Protocol, overload
 
-from connector.gateway import gateway_at
 from connector.rerank_plan import DEFAULT_WINDOW, Options, RerankPlan, documents_of, finish, plan_search
+from connector.scorers import AnyScorer, score_hits
 from slimrank.errors import SlimrankError
-from slimrank.scoring import Scorer
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
-
-
-class HasScorer(Protocol):
-    """A loaded `slimrank.Reranker`."""
-
-    scorer: Scorer
 
 
 class SearchClient(Protocol):
@@ -39,9 +32,6 @@ class AsyncSearchClient(Protocol):
     async def search(self, *, index: Any, body: Any) -> Any:
         """Run a search."""
         ...
-
-
-AnyScorer = Scorer | HasScorer | str
 
 
 @overload
@@ -91,31 +81,21 @@ def rerank_search(
     """
     options = Options(query, fields, template, rank_window_size, highlight, explain, instruction)
     plan = plan_search(dict(body), options)
-    scores = scorer_of(scorer)
     response = client.search(index=index, body=plan.body)
     if inspect.isawaitable(response):
-        return _finish_later(response, plan, scores, instruction, on_failure)
-    return _finish_now(response, plan, scores, instruction, on_failure)
-
-
-def scorer_of(scorer: AnyScorer) -> Scorer:
-    """Return what scores: the gateway at a URL, a loaded reranker's scorer, or the scorer itself."""
-    if isinstance(scorer, str):
-        return gateway_at(scorer)
-    holder: Any = scorer
-    found: Scorer = holder.scorer if hasattr(holder, "scorer") else holder
-    return found
+        return _finish_later(response, plan, scorer, instruction, on_failure)
+    return _finish_now(response, plan, scorer, instruction, on_failure)
 
 
 async def _finish_later(
-    response: Awaitable[Any], plan: RerankPlan, scorer: Scorer, instruction: str | None, on_failure: str
+    response: Awaitable[Any], plan: RerankPlan, scorer: AnyScorer, instruction: str | None, on_failure: str
 ) -> Json:
     answer = await response
     # scorers block; the caller's event loop goes on
     return await asyncio.to_thread(_finish_now, answer, plan, scorer, instruction, on_failure)
 
 
-def _finish_now(response: Any, plan: RerankPlan, scorer: Scorer, instruction: str | None, on_failure: str) -> Json:
+def _finish_now(response: Any, plan: RerankPlan, scorer: AnyScorer, instruction: str | None, on_failure: str) -> Json:
     answer: Json = dict(getattr(response, "body", response))  # elasticsearch-py wraps it
     if plan.reason:
         return {**answer, "slimrank": {"reranked": False, "reason": plan.reason}}
@@ -125,7 +105,7 @@ def _finish_now(response: Any, plan: RerankPlan, scorer: Scorer, instruction: st
     if not any(documents):
         return finish(plan, answer, None, reason=f"the fields {', '.join(plan.template.fields)} are empty in every hit")
     try:
-        return finish(plan, answer, scorer.score(plan.query, documents, instruction=instruction))
+        return finish(plan, answer, score_hits(scorer, plan.query, documents, instruction=instruction))
     except SlimrankError as error:
         if on_failure == "raise":
             raise

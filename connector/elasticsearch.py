@@ -9,6 +9,7 @@ Endpoint ids are the only names here, so an endpoint that calls another address 
 
 import json
 from dataclasses import dataclass
+from dataclasses import replace as _with
 from typing import Any
 
 from connector.bodies import require_name, rerank_url
@@ -29,13 +30,20 @@ _DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on w
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to install; `deadline_ms` is how long the gateway may take before the first stage answers."""
+    """What to install.
+
+    Attributes:
+        deadline_ms: how long the gateway may take before the first stage answers.
+        first_stage_order: whether every search asks one shard, whose hits come in the first stage's order; the hits of
+            several shards come shard by shard. None looks: it is so where no index has more than one.
+    """
 
     gateway: str
     name: str = "slimrank"
     model: str = ""
     api_key: str = "none"
     deadline_ms: int = 5000
+    first_stage_order: bool | None = None
 
 
 def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
@@ -48,7 +56,8 @@ def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
         request_as_object: the form of `request` that the typed specification has, for versions that refuse a string.
     """
     model = f'"model": {json.dumps(plan.model)}, ' if plan.model else ""
-    options = f'{model}"raw_scores": true, "deadline_ms": {plan.deadline_ms}'
+    order = '"first_stage_order": true, ' if plan.first_stage_order else ""
+    options = f'{model}"raw_scores": true, {order}"deadline_ms": {plan.deadline_ms}'
     request = '{"documents": ${input}, "query": ${query}, ' + options + "}"
     return {
         "service": "custom",
@@ -146,8 +155,11 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
         EngineRefused: the name is taken, or the cluster refused; it calls the gateway once to see that it works.
     """
     require_name(plan.name)
-    wanted = endpoint(plan)
+    rerank_url(plan.gateway)
     require_inference(cluster)
+    if plan.first_stage_order is None:
+        plan = _with(plan, first_stage_order=not _indices_of_several_shards(cluster))
+    wanted = endpoint(plan)
     found = _endpoint_of_ours(cluster, plan.name)
     if found is not None and _same(found, wanted) and not replace:
         return [f"inference endpoint {plan.name}: as wanted"]
@@ -160,7 +172,17 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
         if refusal.status != 400 or "request" not in refusal.reason:
             raise
         cluster.write("PUT", path, endpoint(plan, request_as_object=True))
-    return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}"]
+    order = "with" if plan.first_stage_order else "without (hits of several shards do not come in it)"
+    return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}, {order} the first stage's order"]
+
+
+def _indices_of_several_shards(cluster: Cluster) -> bool:
+    """Tell whether there are any, or may be: Elasticsearch sends their hits to an endpoint shard by shard."""
+    try:
+        answer = cluster.read("/_all/_settings/index.number_of_shards?flat_settings=true&expand_wildcards=open")
+    except Refusal:  # not allowed to look
+        return True
+    return any(int(body["settings"].get("index.number_of_shards", 1)) > 1 for body in answer.values() if isinstance(body, dict))
 
 
 def remove(cluster: Cluster, *, name: str = "slimrank") -> list[str]:

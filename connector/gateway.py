@@ -55,23 +55,41 @@ class GatewayScorer:
             InvalidRequest: the gateway will not take this request.
             ScoringError: the answer is not one score a document.
         """
-        body = rerank_body(query, documents, instruction) | self._options
+        return self._score(rerank_body(query, documents, instruction), len(documents))
+
+    def score_in_order(self, query: str, documents: Sequence[str], *, instruction: str | None = None, offset: int = 0) -> Scored:
+        """Return scores as `score` does, of documents in first-stage order: the gateway's model uses it as a prior.
+
+        Args:
+            offset: how many first-stage hits come before the first document.
+        """
+        return self._score(rerank_body(query, documents, instruction, first_stage_offset=offset), len(documents))
+
+    def _score(self, body: dict[str, Any], expected: int) -> Scored:
         try:
-            answer = self._http.post(f"{self.url}/v1/rerank", json=body, headers=self._headers)
+            answer = self._http.post(f"{self.url}/v1/rerank", json=body | self._options, headers=self._headers)
         except httpx.TimeoutException as error:
-            raise DeadlineExceeded(f"the gateway {self.url} did not score {len(documents)} documents in time") from error
+            raise DeadlineExceeded(f"the gateway {self.url} did not score {expected} documents in time") from error
         except httpx.HTTPError as error:
             raise ModelNotReady(
                 f"the gateway {self.url} does not answer ({error}); is `slimrank serve` running there?"
             ) from error
         if answer.status_code != 200:
             raise explain_refusal(self.url, answer)
-        return read_answer(self.url, answer, len(documents))
+        return read_answer(self.url, answer, expected)
 
 
-def rerank_body(query: str, documents: Sequence[str], instruction: str | None) -> dict[str, Any]:
-    """Return the request body for scores in place of probabilities."""
+def rerank_body(
+    query: str, documents: Sequence[str], instruction: str | None, *, first_stage_offset: int | None = None
+) -> dict[str, Any]:
+    """Return the request body for scores in place of probabilities.
+
+    Args:
+        first_stage_offset: how many hits come before the documents, which are in first-stage order; None where they are in none.
+    """
     body: dict[str, Any] = {"query": query, "documents": list(documents), "raw_scores": True}
+    if first_stage_offset is not None:
+        body |= {"first_stage_order": True, "first_stage_offset": first_stage_offset}
     return body if instruction is None else body | {"instruction": instruction}
 
 

@@ -29,6 +29,7 @@ class SlimrankCompressor(BaseDocumentCompressor):
         top_n: how many to return; None returns all.
         instruction: how to judge, such as "prefer recent manuals".
         on_failure: "keep_order" returns the documents as they came where the scorer fails.
+        first_stage_order: the retriever's order is one of relevance, which the model may use as a prior.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -37,6 +38,7 @@ class SlimrankCompressor(BaseDocumentCompressor):
     top_n: int | None = None
     instruction: str | None = None
     on_failure: OnFailure = "raise"
+    first_stage_order: bool = True
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -47,7 +49,10 @@ class SlimrankCompressor(BaseDocumentCompressor):
             SlimrankError: the scorer failed, with on_failure="raise".
         """
         texts = [document.page_content for document in documents]
-        placed = place(self.scorer, query, texts, top_n=self.top_n, instruction=self.instruction, on_failure=self.on_failure)
+        placed = place(
+            self.scorer, query, texts, top_n=self.top_n, instruction=self.instruction, on_failure=self.on_failure,
+            first_stage_order=self.first_stage_order,
+        )  # fmt: skip
         return [_scored(documents[each.index], each.score) for each in placed]
 
 

@@ -28,6 +28,7 @@ class SlimrankPostprocessor(BaseNodePostprocessor):
         instruction: how to judge, such as "prefer recent manuals".
         keep_retrieval_score: keep the retriever's score in the node's metadata.
         on_failure: "keep_order" returns the nodes as they came where the scorer fails.
+        first_stage_order: the retriever's order is one of relevance, which the model may use as a prior.
     """
 
     scorer: Any
@@ -35,6 +36,7 @@ class SlimrankPostprocessor(BaseNodePostprocessor):
     instruction: str | None = None
     keep_retrieval_score: bool = False
     on_failure: OnFailure = "raise"
+    first_stage_order: bool = True
 
     @classmethod
     def class_name(cls) -> str:
@@ -46,7 +48,8 @@ class SlimrankPostprocessor(BaseNodePostprocessor):
             raise InvalidRequest("nodes were to be reranked without a query; pass query_bundle or query_str")
         texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
         placed = place(
-            self.scorer, query_bundle.query_str, texts, top_n=self.top_n, instruction=self.instruction, on_failure=self.on_failure
+            self.scorer, query_bundle.query_str, texts, top_n=self.top_n, instruction=self.instruction,
+            on_failure=self.on_failure, first_stage_order=self.first_stage_order,
         )  # fmt: skip
         return [self._scored(nodes[each.index], each.score) for each in placed]
 

@@ -23,19 +23,26 @@ class SlimrankTransformer(pt.Transformer):
         text_field: the column that holds the document.
         instruction: how to judge, such as "prefer recent manuals".
         on_failure: "keep_order" scores a query's rows by their order where the scorer fails.
+        first_stage_order: `rank`, where the rows have it, is a retriever's, which the model may use as a prior.
     """
 
     def __init__(
-        self, scorer: AnyScorer, *, text_field: str = "text", instruction: str | None = None, on_failure: OnFailure = "raise"
+        self,
+        scorer: AnyScorer,
+        *,
+        text_field: str = "text",
+        instruction: str | None = None,
+        on_failure: OnFailure = "raise",
+        first_stage_order: bool = True,
     ) -> None:
         self.scorer, self.text_field = scorer, text_field
-        self.instruction, self.on_failure = instruction, on_failure
+        self.instruction, self.on_failure, self.first_stage_order = instruction, on_failure, first_stage_order
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with new `score` and `rank`, each query's best first.
 
         Args:
-            inp: columns qid, query, docno and the text; a query's rows in first-stage order.
+            inp: columns qid, query, docno and the text; a query's rows in first-stage order, or with their `rank`.
 
         Raises:
             InvalidRequest: a column is missing.
@@ -50,8 +57,14 @@ class SlimrankTransformer(pt.Transformer):
         )
 
     def _rank(self, part: pd.DataFrame) -> pd.DataFrame:
+        is_ranked = "rank" in part.columns  # rows without are pairs to be scored, in no order
+        if is_ranked:
+            part = part.sort_values("rank", kind="stable")
         texts = [str(text) for text in part[self.text_field]]
-        placed = place(self.scorer, part["query"].iloc[0], texts, instruction=self.instruction, on_failure=self.on_failure)
+        placed = place(
+            self.scorer, part["query"].iloc[0], texts, instruction=self.instruction, on_failure=self.on_failure,
+            first_stage_order=is_ranked and self.first_stage_order,
+        )  # fmt: skip
         ranked = part.iloc[[each.index for each in placed]]
         scores = [-float(number) if each.score is None else each.score for number, each in enumerate(placed)]
         return ranked.assign(score=scores, rank=range(len(placed)))

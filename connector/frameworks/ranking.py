@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from connector.client import AnyScorer, scorer_of
+from connector.scorers import AnyScorer, score_hits
 from slimrank.errors import ConfigError, SlimrankError
 from slimrank.scoring import rank
 
@@ -33,6 +33,7 @@ def place(
     top_n: int | None = None,
     instruction: str | None = None,
     on_failure: OnFailure = "raise",
+    first_stage_order: bool = True,
 ) -> list[Placed]:
     """Return the `top_n` best documents, best first; equal scores keep the input's order.
 
@@ -40,6 +41,7 @@ def place(
         scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
         top_n: None returns all.
         on_failure: "keep_order" returns the first `top_n` of the input, without scores.
+        first_stage_order: the texts stand in a retriever's order, which a model may use as a prior.
 
     Raises:
         ConfigError: `top_n` is below 1.
@@ -50,7 +52,7 @@ def place(
     if not texts:
         return []
     try:
-        scored = scorer_of(scorer).score(query, texts, instruction=instruction)
+        scored = score_hits(scorer, query, texts, instruction=instruction, first_stage_order=first_stage_order)
     except SlimrankError:
         if on_failure == "raise":
             raise

@@ -15,8 +15,8 @@ from rerankers.models.ranker import BaseRanker
 from rerankers.results import RankedResults, Result
 from rerankers.utils import prep_docs
 
-from connector.client import scorer_of
 from connector.frameworks.ranking import AnyScorer, OnFailure, place
+from connector.scorers import scorer_of
 
 Documents: TypeAlias = str | Sequence[str] | Document | Sequence[Document]
 
@@ -28,10 +28,20 @@ class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no 
         scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
         instruction: how to judge, such as "prefer recent manuals".
         on_failure: "keep_order" ranks the documents as they came, without scores, where the scorer fails.
+        first_stage_order: documents are always given in a retriever's order, which the model may use as a prior; any
+            list may be given here, so that has to be said.
     """
 
-    def __init__(self, scorer: AnyScorer, *, instruction: str | None = None, on_failure: OnFailure = "raise") -> None:
+    def __init__(
+        self,
+        scorer: AnyScorer,
+        *,
+        instruction: str | None = None,
+        on_failure: OnFailure = "raise",
+        first_stage_order: bool = False,
+    ) -> None:
         self.scorer, self.instruction, self.on_failure = scorer, instruction, on_failure
+        self.first_stage_order = first_stage_order
 
     def score(self, query: str, doc: str) -> float:
         """Return the score of one document.
@@ -50,7 +60,10 @@ class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no 
         given = [docs] if isinstance(docs, str | Document) else list(docs)
         documents = prep_docs(given, list(doc_ids) if doc_ids is not None else None) if given else []
         texts = [document.text for document in documents]
-        placed = place(self.scorer, query, texts, instruction=self.instruction, on_failure=self.on_failure)
+        placed = place(
+            self.scorer, query, texts, instruction=self.instruction, on_failure=self.on_failure,
+            first_stage_order=self.first_stage_order,
+        )  # fmt: skip
         results = [Result(document=documents[each.index], score=each.score, rank=number) for number, each in enumerate(placed, 1)]
         return RankedResults(results=results, query=query, has_scores=all(each.score is not None for each in placed))
 

@@ -11,11 +11,12 @@ import httpx
 
 from connector.gateway import GatewayScorer, explain_refusal, read_answer, rerank_body
 from slimrank.errors import ModelNotReady
+from slimrank.fusion import fuse_scored
 from slimrank.types import RerankRequest, Scored
 
 
 class AsyncScorer(Protocol):
-    """Scores the documents of one query; cancelling the call takes the work back."""
+    """Scores the documents of one query, in first-stage order; cancelling the call takes the work back."""
 
     async def start(self) -> None:
         """Make ready to score."""
@@ -52,7 +53,7 @@ class RemoteScorer:
 
     async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
         """Return a score for each document; see `AsyncScorer`."""
-        body = rerank_body(query, documents, instruction)
+        body = rerank_body(query, documents, instruction, first_stage_offset=0)
         try:
             # the gateway too should give up where nobody waits any more
             deadline = {"x-slimrank-deadline-ms": str(max(1, round(timeout_seconds * 1000)))}
@@ -92,8 +93,7 @@ class EmbeddedScorer:
 
         job = Job(RerankRequest(query, documents, instruction))
         answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
-        scored: Scored = answer.scored
-        return scored
+        return fuse_scored(answer.scored, range(1, len(documents) + 1), answer.fusion_weight)
 
 
 def make_scorer(where: str, *, model: Path | None = None, api_key: str | None = None) -> AsyncScorer:

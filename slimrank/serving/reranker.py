@@ -8,6 +8,7 @@
 Everything happens in the caller's process; for a service see ``slimrank.serving.gateway``.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from slimrank.fusion import fuse_scored
 from slimrank.manifest import Calibration, Fusion
 from slimrank.requests import DEFAULT_MAX_DOCUMENTS, check_request
 from slimrank.scoring import Scorer, rank
-from slimrank.types import RankedDocument
+from slimrank.serving.anytime import check_depth, score_until
+from slimrank.serving.backend import Depth, LongDocument
+from slimrank.serving.passages import PassageScorer
+from slimrank.types import RankedDocument, Scored
 
 NO_CALIBRATION = Calibration()
 
@@ -69,22 +73,71 @@ class Reranker:
         top_n: int | None = None,
         instruction: str | None = None,
         first_stage_order: bool = False,
+        deadline_ms: int | None = None,
+        depth: Depth | None = None,
+        long_document: LongDocument = "truncate",
     ) -> list[RankedDocument]:
         """Return the documents best first; equal scores keep the order given.
+
+        Documents that a deadline or a depth left unscored come last, in the order given, with ``is_scored`` false.
 
         Args:
             top_n: Return only so many; all are scored.
             instruction: How to judge, such as "prefer recent manuals".
             first_stage_order: The documents stand in a search engine's order; use it as a prior.
+            deadline_ms: Score only what there is time for, from the first document on, in milliseconds from now.
+            depth: Documents to score, from the first; "auto" = as many as fit into the deadline, chosen beforehand.
+            long_document: "truncate" cuts a document at the pair length; "max_passage" splits it, and its best passage
+                counts, at the cost of one pair a passage.
 
         Raises:
             InvalidRequest: the query is blank, something is not a text, or there are too many.
+            DeadlineExceeded: there was no time for a single document.
             ScoringError: the model could not score.
         """
+        begin = time.monotonic()
         check_request(query, documents, max_documents=self._max_documents)
         if top_n is not None and top_n < 1:
             raise InvalidRequest(f"top_n must be at least 1, found {top_n}; leave it out to get every document")
-        scored = self.scorer.score(query, documents, instruction=instruction)
-        if first_stage_order and self._fusion is not None:
-            scored = fuse_scored(scored, range(1, len(documents) + 1), self._fusion.weight)
+        check_depth(depth)
+        scored = score_until(
+            self.scorer_for(long_document),
+            query,
+            documents,
+            deadline=None if deadline_ms is None else begin + deadline_ms / 1000,
+            clock=time.monotonic,
+            depth=depth,
+            instruction=instruction,
+        )
+        if first_stage_order:
+            scored = self._fused(scored, 0)
         return rank(scored, scale=self._calibration.scale, offset=self._calibration.offset)[:top_n]
+
+    def score_in_order(self, query: str, documents: Sequence[str], *, instruction: str | None = None, offset: int = 0) -> Scored:
+        """Return the scores of documents in first-stage order, with that order as a prior.
+
+        Args:
+            offset: How many first-stage hits come before the first document, as on a second page.
+
+        Raises:
+            ScoringError: the model could not score.
+        """
+        return self._fused(self.scorer.score(query, documents, instruction=instruction), offset)
+
+    def scorer_for(self, long_document: LongDocument) -> Scorer:
+        """Return what scores documents in this way.
+
+        Raises:
+            InvalidRequest: passages were asked for and the scorer has no tokenizer to split documents with.
+        """
+        if long_document == "truncate":
+            return self.scorer
+        encoder = getattr(self.scorer, "encoder", None)
+        if long_document != "max_passage" or encoder is None:
+            raise InvalidRequest(f"long_document={long_document!r} cannot be had here; choose 'truncate', or load a model folder")
+        return PassageScorer(self.scorer, encoder)
+
+    def _fused(self, scored: Scored, offset: int) -> Scored:
+        if self._fusion is None:
+            return scored
+        return fuse_scored(scored, range(offset + 1, offset + len(scored.scores) + 1), self._fusion.weight)

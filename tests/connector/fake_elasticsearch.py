@@ -23,6 +23,7 @@ class FakeElasticsearch:
     licence: str = "trial"
     gateway: Gateway = overlap_gateway
     wants_request_object: bool = False
+    shards: int = 1
     endpoints: dict[str, Json] = field(default_factory=dict)
     documents: dict[str, Json] = field(default_factory=dict)
 
@@ -45,6 +46,8 @@ class FakeElasticsearch:
                 return {"nodes": {"n1": {"plugins": [], "modules": []}}}
             case "GET", ["_license"] if self.licence:
                 return {"license": {"status": "active", "type": self.licence}}
+            case "GET", ["_all", "_settings", "index.number_of_shards"] if self.shards:
+                return {"shop": {"settings": {"index.number_of_shards": str(self.shards)}}}
             case verb, ["_inference", "rerank", name]:
                 self._require_licence()
                 return self._endpoint(verb, name, body)

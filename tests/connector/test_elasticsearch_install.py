@@ -43,6 +43,17 @@ def test_a_second_install_changes_nothing_and_another_plan_replaces() -> None:
     assert '"deadline_ms": 900' in fake.endpoints["slimrank"]["service_settings"]["request"]
 
 
+@pytest.mark.parametrize(
+    ("shards", "wish", "sends"), [(1, None, True), (3, None, False), (0, None, False), (3, True, True), (1, False, False)]
+)
+def test_the_order_of_the_hits_counts_where_it_is_the_first_stages(shards: int, wish: bool | None, sends: bool) -> None:
+    fake = FakeElasticsearch(shards=shards)  # 0: not allowed to look
+    (line,) = install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))
+    assert ('"first_stage_order": true' in fake.endpoints["slimrank"]["service_settings"]["request"]) is sends
+    assert ("without (hits of several shards" in line) is not sends
+    assert "as wanted" in install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))[0]
+
+
 def test_a_version_that_wants_the_request_as_an_object_gets_it_so() -> None:
     fake = FakeElasticsearch(wants_request_object=True)
     install(Cluster(fake.client()), PLAN)

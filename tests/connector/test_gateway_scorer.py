@@ -38,6 +38,20 @@ def test_scores_come_back_in_the_order_asked() -> None:
     assert json.loads(request.content) == asked
 
 
+def test_the_first_stages_order_is_said_where_the_documents_stand_in_it() -> None:
+    seen: list[dict[str, object]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content))
+        return httpx.Response(200, json=ANSWER)
+
+    scorer = _scorer(answer)
+    scorer.score("q", ["a", "b"])
+    scorer.score_in_order("q", ["a", "b"], offset=10)
+    assert "first_stage_order" not in seen[0]
+    assert (seen[1]["first_stage_order"], seen[1]["first_stage_offset"]) == (True, 10)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [(400, InvalidRequest), (413, InvalidRequest), (422, InvalidRequest), (429, Overloaded), (503, ModelNotReady),

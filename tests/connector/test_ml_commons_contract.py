@@ -59,6 +59,7 @@ def test_our_request_body_carries_query_and_documents_unharmed(ml_commons: MlCom
             "query": query,
             "top_n": len(DOCUMENTS),
             "raw_scores": True,
+            "first_stage_order": True,
             "deadline_ms": 4500,
             "on_failure": "first_stage",
         }

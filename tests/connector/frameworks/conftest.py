@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from slimrank.manifest import Fusion
 from slimrank.serving.model import Model
 from slimrank.serving.reranker import Reranker
 from slimrank.serving.server import make_app
@@ -71,3 +72,9 @@ class TiedScorer:
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         return Scored(np.zeros(len(documents), dtype=np.float32), np.zeros(len(documents), dtype=np.bool_), False, 0)
+
+
+@pytest.fixture
+def first_stage_reranker() -> Reranker:
+    """Return a reranker whose first stage outweighs its scores, so that its order shows whether it was said."""
+    return Reranker(FakeScorer(), fusion=Fusion(weight=1000.0, first_stage="a retriever"))

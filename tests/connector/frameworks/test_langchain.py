@@ -61,3 +61,10 @@ def test_it_works_in_a_chain(scorer: object) -> None:
     compressor = SlimrankCompressor(scorer=scorer, top_n=1)
     chain = RunnableLambda(lambda query: compressor.compress_documents(DOCUMENTS, query))
     assert places(chain.invoke(QUERY)) == [4]
+
+
+def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reranker: object) -> None:
+    fused = SlimrankCompressor(scorer=first_stage_reranker)
+    assert places(fused.compress_documents(DOCUMENTS, QUERY)) == [0, 1, 2, 3, 4]
+    plain = SlimrankCompressor(scorer=first_stage_reranker, first_stage_order=False)
+    assert places(plain.compress_documents(DOCUMENTS, QUERY)) == BEST_FIRST

@@ -59,3 +59,10 @@ def test_ties_keep_the_order() -> None:
 def test_a_missing_query_is_named() -> None:
     with pytest.raises(InvalidRequest, match="without a query"):
         SlimrankPostprocessor(scorer=FakeScorer()).postprocess_nodes(nodes())
+
+
+def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reranker: object) -> None:
+    fused = SlimrankPostprocessor(scorer=first_stage_reranker)
+    assert places(fused.postprocess_nodes(nodes(), query_str=QUERY)) == [0, 1, 2, 3, 4]
+    plain = SlimrankPostprocessor(scorer=first_stage_reranker, first_stage_order=False)
+    assert places(plain.postprocess_nodes(nodes(), query_str=QUERY)) == BEST_FIRST

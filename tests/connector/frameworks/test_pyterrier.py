@@ -77,3 +77,11 @@ def test_it_stands_in_a_pipeline(scorer: object) -> None:
     first_stage = pt.Transformer.from_df(frame(QUERY), uniform=True)
     pipeline = (first_stage % 3) >> SlimrankTransformer(scorer)  # type: ignore[arg-type]
     assert places(pipeline.transform(pd.DataFrame([{"qid": "q0", "query": QUERY}]))) == [2, 1, 0]
+
+
+def test_the_rank_is_a_prior_unless_told_otherwise_or_missing(first_stage_reranker: object) -> None:
+    fused = SlimrankTransformer(first_stage_reranker)  # type: ignore[arg-type]
+    assert places(fused(frame(QUERY).iloc[::-1])) == [0, 1, 2, 3, 4]
+    assert places(fused(frame(QUERY).drop(columns=["rank", "score"]))) == BEST_FIRST
+    plain = SlimrankTransformer(first_stage_reranker, first_stage_order=False)  # type: ignore[arg-type]
+    assert places(plain(frame(QUERY))) == BEST_FIRST

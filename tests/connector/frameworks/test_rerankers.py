@@ -62,3 +62,9 @@ def test_it_becomes_a_langchain_compressor(scorer: object) -> None:
     compressor = SlimrankRanker(scorer).as_langchain_compressor(k=1)  # type: ignore[arg-type]
     found = compressor.compress_documents([LangchainDocument(page_content=text) for text in TEXTS], QUERY)
     assert [document.page_content for document in found] == [TEXTS[4]]
+
+
+def test_the_order_of_any_list_is_a_prior_only_where_it_is_said(first_stage_reranker: object) -> None:
+    assert places(SlimrankRanker(first_stage_reranker).rank(QUERY, TEXTS)) == BEST_FIRST  # type: ignore[arg-type]
+    fused = SlimrankRanker(first_stage_reranker, first_stage_order=True)  # type: ignore[arg-type]
+    assert places(fused.rank(QUERY, TEXTS)) == [0, 1, 2, 3, 4]

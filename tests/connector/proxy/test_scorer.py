@@ -36,7 +36,8 @@ def test_scores_are_put_back_by_index_and_not_by_place() -> None:
     assert asked[0].headers["x-slimrank-deadline-ms"] == "500"
     assert asked[0].headers["authorization"] == "Bearer k"
     assert json.loads(asked[0].content) == {
-        "query": "red", "documents": ["a", "b", "c"], "raw_scores": True, "instruction": "prefer new"
+        "query": "red", "documents": ["a", "b", "c"], "raw_scores": True, "instruction": "prefer new",
+        "first_stage_order": True, "first_stage_offset": 0,
     }  # fmt: skip
 
 

@@ -1,0 +1,86 @@
+"""Every way in says that hits stand in first-stage order, so that a model's fitted fusion applies."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from connector import bodies, elasticsearch
+from connector.client import rerank_search
+from connector.proxy.scorer import RemoteScorer
+from connector.scorers import score_hits
+from slimrank.manifest import Fusion
+from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.model import Model
+from slimrank.serving.reranker import Reranker
+from tests.connector.doubles import ListEngine
+from tests.doubles import FakeScorer
+from tests.serving.conftest import over
+
+WEIGHT = 1000.0  # beyond every score, so that the order shows whether it was said
+TEXTS = ["a lead pipe", "gold", "gold ring"]
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[str]:
+    with over(EmbeddedBackend(Model("fused", FakeScorer(), fusion_weight=WEIGHT))) as client:
+        yield str(client.base_url).rstrip("/")
+
+
+def _search(scorer: Any, **body: Any) -> list[str]:
+    engine = ListEngine([{"title": text} for text in TEXTS])
+    answer = rerank_search(engine, "i", {"query": {"match": {"title": "gold ring"}}, **body}, scorer=scorer)
+    assert answer["slimrank"]["reranked"]
+    return [hit["_id"] for hit in answer["hits"]["hits"]]
+
+
+def test_the_client_says_it_to_a_gateway_to_a_reranker_and_not_to_a_plain_scorer(gateway: str) -> None:
+    assert _search(gateway) == ["0", "1", "2"]
+    assert _search(gateway, **{"from": 1, "size": 1}) == ["1"]
+    assert _search(Reranker(FakeScorer(), fusion=Fusion(weight=WEIGHT, first_stage="bm25"))) == ["0", "1", "2"]
+    assert _search(Reranker(FakeScorer())) == ["2", "1", "0"]
+    assert _search(FakeScorer()) == ["2", "1", "0"]
+
+
+def test_hits_in_another_order_are_scored_alone(gateway: str) -> None:
+    scores = score_hits(gateway, "gold ring", TEXTS, first_stage_order=False).scores.tolist()
+    assert scores == pytest.approx(FakeScorer().score("gold ring", TEXTS).scores.tolist())
+
+
+def test_far_down_the_list_a_rank_more_or_less_counts_less(gateway: str) -> None:
+    near, far = (score_hits(gateway, "gold ring", TEXTS, offset=offset).scores for offset in (0, 100_000))
+    assert near[0] - near[2] > far[0] - far[2]
+
+
+def test_the_proxy_says_it(gateway: str) -> None:
+    async def score() -> list[float]:
+        scorer = RemoteScorer(gateway)
+        try:
+            scored = await scorer.score("gold ring", TEXTS, instruction=None, timeout_seconds=30)
+        finally:
+            await scorer.stop()
+        return [float(value) for value in scored.scores]
+
+    first, second, third = asyncio.run(score())
+    assert first > second > third
+
+
+@pytest.mark.parametrize("by_field", [False, True])
+def test_opensearchs_connector_says_it(gateway: str, by_field: bool) -> None:
+    connector = bodies.connector("slimrank", gateway, model="", api_key="k", description="", by_field=by_field)
+    filled = connector["actions"][0]["request_body"].replace("${parameters.documents}", json.dumps(TEXTS))
+    filled = filled.replace("${parameters.query}", "gold ring").replace("${parameters.top_n}", "3")
+    answer = httpx.post(f"{gateway}/v1/rerank", content=filled, trust_env=False).json()
+    assert [result["index"] for result in answer["results"]] == [0, 1, 2]
+    assert answer["scores"] == sorted(answer["scores"], reverse=True)
+
+
+def test_elasticsearchs_endpoint_says_it_where_searches_ask_one_shard(gateway: str) -> None:
+    for is_said, order in ((True, [0, 1, 2]), (False, [2, 1, 0])):
+        settings = elasticsearch.endpoint(elasticsearch.Plan(gateway, first_stage_order=is_said))["service_settings"]
+        filled = settings["request"].replace("${input}", json.dumps(TEXTS)).replace("${query}", '"gold ring"')
+        answer = httpx.post(settings["url"], content=filled, trust_env=False).json()
+        assert [result["index"] for result in answer["results"]] == order
