@@ -46,13 +46,28 @@ def read_collection(folder: Path, split: str) -> Collection:
     Raises:
         DataError: a file is missing or malformed, or a judged query has no text.
     """
+    queries, qrels = read_queries(folder, split)
+    documents = {document.doc_id: document for document in iterate_documents(folder)}
+    return Collection(folder.name, documents, queries, qrels)
+
+
+def read_queries(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
+    """Read the texts of the queries that ``split`` judges, and its judgments.
+
+    Raises:
+        DataError: a file is missing or malformed, or a judged query has no text.
+    """
     qrels = read_qrels(either(folder, f"qrels/{split}.tsv"))
     texts = {record["_id"]: record["text"] for record in _records(either(folder, "queries.jsonl"), ("_id", "text"))}
     missing = [query_id for query_id in qrels if query_id not in texts]
     if missing:
         raise DataError(f"{folder}: {len(missing)} judged queries have no text in queries.jsonl, the first is {missing[0]!r}")
-    documents = {document.doc_id: document for document in iterate_documents(folder)}
-    return Collection(folder.name, documents, {query_id: texts[query_id] for query_id in qrels}, qrels)
+    return {query_id: texts[query_id] for query_id in qrels}, qrels
+
+
+def has_split(folder: Path, split: str) -> bool:
+    """Say whether a BEIR folder judges this split."""
+    return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
 
 
 def iterate_documents(folder: Path) -> Iterator[Document]:
@@ -64,20 +79,26 @@ def iterate_documents(folder: Path) -> Iterator[Document]:
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Read judgments: tab-separated query-id, corpus-id, score; a header line may be there."""
     qrels: dict[str, dict[str, int]] = {}
+    for query_id, doc_id, relevance in iterate_qrels(path):
+        qrels.setdefault(query_id, {})[doc_id] = relevance
+    if not qrels:
+        raise DataError(f"{path} holds no judgments")
+    return qrels
+
+
+def iterate_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield query id, document id and relevance, a line at a time."""
     with open_text(path) as file:
         for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
             if not row or (number == 1 and row[0] == "query-id"):
                 continue
             try:
                 query_id, doc_id, relevance = row
-                qrels.setdefault(query_id, {})[doc_id] = int(relevance)
+                yield query_id, doc_id, int(relevance)
             except ValueError as error:
                 raise DataError(
                     f"{path}:{number}: expected query-id, corpus-id and an integer, tab-separated; found {row}"
                 ) from error
-    if not qrels:
-        raise DataError(f"{path} holds no judgments")
-    return qrels
 
 
 def write_documents(folder: Path, documents: Iterable[Document]) -> None:

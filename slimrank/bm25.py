@@ -14,6 +14,8 @@ import Stemmer
 from slimrank.errors import DataError
 
 K1, B = 0.9, 0.4
+FIRST_STAGE = "bm25"
+"""Its name in a manifest whose fusion was fitted on it."""
 
 
 class BM25:

@@ -1,8 +1,10 @@
 """Measure what reranking changes: the same first-stage hits before and after, judged by qrels.
 
 Only the order of the first stage's top ``depth`` changes, so a document that the first stage did
-not find stays lost, as in production. Scores are kept in a file as they are made: a run that was
-stopped goes on where it was. Prints nothing; the command line does.
+not find stays lost, as in production. *After* is what a connector would give: scores fused with
+the first stage's order (``slimrank.fusion``) where a weight is given; what the scores alone give
+is measured beside it. Scores are kept in a file as they are made: a run that was stopped goes on
+where it was. Prints nothing; the command line does.
 """
 
 import json
@@ -14,15 +16,19 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
 from slimrank import measures
 from slimrank.beir import Collection
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
+from slimrank.fusion import fuse_run
 from slimrank.scoring import Scorer
-from slimrank.types import Run
+from slimrank.splits import Shared
+from slimrank.types import Qrels, Run
 
 BOOTSTRAP_ROUNDS = 10_000
+NOTHING_SHARED = Shared()
 SWEEP_DEPTHS = (5, 10, 20, 30, 50, 100, 200)
 Progress = Callable[[int, int], None]
 """Called with the pairs scored so far and the pairs in all."""
@@ -38,6 +44,17 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """One order of the hits: its run, its measures and what it gains over the first stage."""
+
+    run: Run = field(repr=False)
+    measures: Mapping[str, float]
+    gains: Mapping[str, Gain]
+    changes: npt.NDArray[np.float64] = field(repr=False)
+    """What each query gains in nDCG@10."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One collection, before and after."""
 
@@ -46,13 +63,17 @@ class Evaluation:
     pairs: int
     pairs_per_second: float
     before: Mapping[str, float]
-    after: Mapping[str, float]
-    gains: Mapping[str, Gain]
+    after: Outcome
+    """With the first stage's order as a prior, if ``fusion_weight`` is not 0."""
+    scores_only: Outcome
+    fusion_weight: float
     sweep: Mapping[int, float]
     """rank_window_size -> nDCG@10 when only that many hits are reranked."""
     calibration_error: float
+    shared: Shared
+    """What the measured split shares with the train split; its queries were left out."""
+    left_out: int
     first_stage: Run = field(repr=False)
-    reranked: Run = field(repr=False)
 
 
 class ScoreFile:
@@ -130,30 +151,47 @@ def evaluate(
     depth: int,
     queries: int | None = None,
     seed: int = 0,
+    fusion_weight: float = 0.0,
+    shared: Shared = NOTHING_SHARED,
     kept: ScoreFile | None = None,
     probability: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Evaluation:
-    """Run BM25, rerank its top ``depth``, and measure both."""
+    """Run BM25, rerank its top ``depth``, and measure both.
+
+    Args:
+        fusion_weight: Weight of BM25's order beside the score; 0 = the scores alone.
+        shared: What the split shares with the train split; queries drawn among these are left out.
+
+    Raises:
+        DataError: no query is left.
+    """
     kept = kept or ScoreFile(None, {})
-    query_ids = sample_queries(collection, queries, seed)
+    drawn = sample_queries(collection, queries, seed)
+    query_ids = [query_id for query_id in drawn if query_id not in shared.query_ids]
+    if not query_ids:
+        raise DataError(f"all {len(drawn)} queries of {collection.name} also stand in its train split; measure on other queries")
     before = first_stage(collection, query_ids, depth)
     scored_now, seconds = rerank(collection, before, scorer, kept, progress)
-    after = {query_id: {doc_id: kept.scores[query_id][doc_id] for doc_id in hits} for query_id, hits in before.items() if hits}
+    found = {query_id: hits for query_id, hits in before.items() if hits}
+    scores = {query_id: {doc_id: kept.scores[query_id][doc_id] for doc_id in hits} for query_id, hits in found.items()}
+    fused = fuse_run(found, scores, fusion_weight) if fusion_weight else scores
     qrels = {query_id: collection.qrels[query_id] for query_id in query_ids}
-    was, now = measures.per_query(qrels, before), measures.per_query(qrels, after)
+    was = measures.per_query(qrels, before)
     return Evaluation(
         name=collection.name,
         queries=len(query_ids),
         pairs=sum(len(hits) for hits in before.values()),
         pairs_per_second=scored_now / seconds if seconds else math.nan,
-        before={name: _mean(values) for name, values in was.items()},
-        after={name: _mean(values) for name, values in now.items()},
-        gains={name: paired_gain(was[name], now[name]) for name in was if not name.startswith("Judged")},
-        sweep={d: measures.mean(qrels, window(before, after, d))["nDCG@10"] for d in SWEEP_DEPTHS if d < depth},
-        calibration_error=calibration_error(after, qrels, probability) if probability else math.nan,
+        before=_means(was),
+        after=_outcome(qrels, was, fused),
+        scores_only=_outcome(qrels, was, scores),
+        fusion_weight=fusion_weight,
+        sweep={d: measures.mean(qrels, window(before, fused, d))["nDCG@10"] for d in SWEEP_DEPTHS if d < depth},
+        calibration_error=calibration_error(scores, qrels, probability) if probability else math.nan,
+        shared=shared,
+        left_out=len(drawn) - len(query_ids),
         first_stage=before,
-        reranked=after,
     )
 
 
@@ -167,12 +205,28 @@ def window(before: Run, after: Run, rank_window_size: int) -> dict[str, dict[str
     return merged
 
 
+def changes(before: Mapping[str, float], after: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """Return what each query gained, in the order of ``before``."""
+    return np.array([after[query_id] - before[query_id] for query_id in before], dtype=np.float64)
+
+
 def paired_gain(before: Mapping[str, float], after: Mapping[str, float], *, seed: int = 0) -> Gain:
     """Return the mean gain and its 95% interval by the paired bootstrap over queries (percentiles)."""
-    differences = np.array([after[query_id] - before[query_id] for query_id in before])
-    picks = np.random.default_rng(seed).integers(0, len(differences), (BOOTSTRAP_ROUNDS, len(differences)))
-    low, high = np.percentile(differences[picks].mean(axis=1), [2.5, 97.5])
-    return Gain(float(differences.mean()), float(low), float(high))
+    return mean_gain([changes(before, after)], seed=seed)
+
+
+def mean_gain(sets: Sequence[npt.NDArray[np.float64]], *, seed: int = 0) -> Gain:
+    """Return the gain averaged over sets of queries, each weighing the same, and its 95% interval.
+
+    The paired bootstrap draws queries anew within each set.
+
+    Args:
+        sets: What each query of a set gained.
+    """
+    rng = np.random.default_rng(seed)
+    rounds = [change[rng.integers(0, len(change), (BOOTSTRAP_ROUNDS, len(change)))].mean(axis=1) for change in sets]
+    low, high = np.percentile(np.mean(rounds, axis=0), [2.5, 97.5])
+    return Gain(float(np.mean([change.mean() for change in sets])), float(low), float(high))
 
 
 def calibration_error(
@@ -193,5 +247,11 @@ def calibration_error(
     return float(sum(gaps))
 
 
-def _mean(values: Mapping[str, float]) -> float:
-    return math.fsum(values.values()) / len(values)
+def _outcome(qrels: Qrels, was: Mapping[str, Mapping[str, float]], run: Run) -> Outcome:
+    now = measures.per_query(qrels, run)
+    gains = {name: paired_gain(was[name], now[name]) for name in was if not name.startswith("Judged")}
+    return Outcome(run, _means(now), gains, changes(was["nDCG@10"], now["nDCG@10"]))
+
+
+def _means(table: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {name: math.fsum(values.values()) / len(values) for name, values in table.items()}

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import ConfigError
 from slimrank.evaluation import Gain
 
@@ -136,7 +137,7 @@ def evaluate(
             evaluation.refuse_seen(drawn, read_groups(groups))
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
     if fit:
-        values = evaluation.fit_values(measured, first_stage="bm25")
+        values = evaluation.fit_values(measured, first_stage=FIRST_STAGE)
         evaluation.write_values(adapter or Path(), values)
         typer.echo(json.dumps(values))
     table = Table(title=f"BM25's top {depth} -> reordered, nDCG@10, fusion {fusion}, {queries} queries a set, seed {seed}")

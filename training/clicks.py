@@ -20,6 +20,7 @@ from typing import Any
 from slimrank.beir import iterate_documents, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
 from slimrank.files import open_text
+from slimrank.splits import query_key
 
 CLICK_ACTIONS = ("click", "product_click", "add_to_cart", "purchase")
 GRADE_FLOORS = (0.5, 1.0, 2.0)
@@ -48,7 +49,7 @@ def read_ubi(queries: Path, events: Path) -> list[Shown]:
             clicked[event["query_id"]].add(str(object_id))
     shown = [
         Shown(
-            _key(record["user_query"]),
+            query_key(record["user_query"]),
             [str(hit) for hit in record["query_response_hit_ids"]],
             frozenset(clicked[record["query_id"]]),
         )
@@ -104,10 +105,6 @@ def _records(path: Path, key: str) -> Iterator[dict[str, Any]]:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(f"{path}:{number} is not a UBI document ({error}); export the index as JSON lines") from error
             yield source
-
-
-def _key(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def write_collection(shown: Sequence[Shown], corpus: Path, folder: Path, *, min_shown: int = 3) -> int:

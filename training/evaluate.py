@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -23,6 +22,7 @@ from slimrank.errors import DataError
 from slimrank.fusion import fit_weight, fuse_run
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
+from slimrank.splits import query_key, shared_with_train
 from slimrank.types import Qrels, Run
 from training.config import ModelConfig
 from training.data import Group
@@ -43,13 +43,16 @@ class Sample:
 def sample(folder: Path, split: str, *, queries: int, depth: int, seed: int, only: frozenset[str] | None = None) -> Sample:
     """Draw queries of a split, the same for the same seed, and search them with the embedded BM25.
 
+    Those that also stand in the train split are left out after the draw.
+
     Args:
         only: Draw among these query ids alone, such as those held out of training.
     """
     whole = read_collection(folder, split)
     texts = {query_id: text for query_id, text in whole.queries.items() if only is None or query_id in only}
     collection = Collection(whole.name, whole.documents, texts, whole.qrels)
-    ids = evaluation.sample_queries(collection, queries, seed)
+    seen = shared_with_train(folder, split).query_ids
+    ids = [query_id for query_id in evaluation.sample_queries(collection, queries, seed) if query_id not in seen]
     hits = evaluation.first_stage(collection, ids, depth)
     return Sample(collection, split, {query_id: whole.qrels[query_id] for query_id in ids}, hits)
 
@@ -60,12 +63,8 @@ def refuse_seen(drawn: Sample, groups: Sequence[Group]) -> None:
     Raises:
         DataError: one was.
     """
-    seen = {" ".join(group.query.lower().split()) for group in groups}
-    found = [
-        text
-        for query_id, text in drawn.collection.queries.items()
-        if query_id in drawn.qrels and " ".join(text.lower().split()) in seen
-    ]
+    seen = {query_key(group.query) for group in groups}
+    found = [text for query_id, text in drawn.collection.queries.items() if query_id in drawn.qrels and query_key(text) in seen]
     if found:
         raise DataError(
             f"{len(found)} of the {len(drawn.qrels)} queries of {drawn.collection.name}:{drawn.split} were trained on, the first is"
@@ -115,17 +114,13 @@ def compare(drawn: Sample, scores: Run, *, fusion_weight: float = 0.0) -> Row:
 
 def mean_gain(samples: Sequence[tuple[Sample, Run]], *, fusion_weight: float = 0.0, seed: int = 0) -> evaluation.Gain:
     """Return the gain averaged over collections; queries are drawn anew within each collection."""
-    rng = np.random.default_rng(seed)
-    means, rounds = [], []
+    changes = []
     for drawn, scores in samples:
         fused = fuse_run(drawn.first_stage, scores, fusion_weight)
         was = measures.per_query(drawn.qrels, drawn.first_stage, ["nDCG@10"])["nDCG@10"]
         now = measures.per_query(drawn.qrels, fused, ["nDCG@10"])["nDCG@10"]
-        change = np.array([now[query_id] - was[query_id] for query_id in was])
-        means.append(change.mean())
-        rounds.append(change[rng.integers(0, len(change), (evaluation.BOOTSTRAP_ROUNDS, len(change)))].mean(axis=1))
-    low, high = np.percentile(np.mean(rounds, axis=0), [2.5, 97.5])
-    return evaluation.Gain(float(np.mean(means)), float(low), float(high))
+        changes.append(evaluation.changes(was, now))
+    return evaluation.mean_gain(changes, seed=seed)
 
 
 def fit_values(samples: Sequence[tuple[Sample, Run]], *, first_stage: str) -> dict[str, object]:

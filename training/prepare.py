@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from slimrank.beir import Collection, iterate_documents, read_collection
+from slimrank.beir import Collection, has_split, iterate_documents, read_collection, read_queries
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
+from slimrank.splits import query_key
 from training import docstrings, synthetic
 from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
 from training.sources import RecordedFirstStage, read_csv, unlabelled
@@ -68,9 +69,11 @@ def _of_collection(
     if held:
         out.mkdir(parents=True, exist_ok=True)
         (out / f"held_out_{collection.name}.json").write_text(json.dumps(sorted(held)))
-    forbidden = {_key(collection.queries[query_id]) for query_id in held}
+    forbidden = {query_key(collection.queries[query_id]) for query_id in held}
     forbidden |= _other_split_texts(data / entry["folder"]) if "folder" in entry else set()
-    usable = [query_id for query_id, text in collection.queries.items() if query_id not in held and _key(text) not in forbidden]
+    usable = [
+        query_id for query_id, text in collection.queries.items() if query_id not in held and query_key(text) not in forbidden
+    ]
     chosen = rng.sample(usable, min(entry.get("queries", 0), len(usable)))
     seen = len(collection.queries) - len(held) - len(usable)
     log.info("collection name=%s queries=%d seen_in_other_splits=%d", collection.name, len(chosen), seen)
@@ -110,10 +113,6 @@ def _other_split_texts(folder: Path) -> frozenset[str]:
     """Return the query texts of the dev and test splits, so that none is trained on."""
     texts: set[str] = set()
     for split in ("dev", "test"):
-        if (folder / "qrels" / f"{split}.tsv").exists() or (folder / "qrels" / f"{split}.tsv.gz").exists():
-            texts.update(_key(text) for text in read_collection(folder, split).queries.values())
+        if has_split(folder, split):
+            texts.update(query_key(text) for text in read_queries(folder, split)[0].values())
     return frozenset(texts)
-
-
-def _key(text: str) -> str:
-    return " ".join(text.lower().split())

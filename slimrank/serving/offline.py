@@ -17,13 +17,15 @@ from rich.text import Text
 from slimrank import manifest as manifests
 from slimrank import settings, store, trec
 from slimrank.beir import read_collection
+from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import DataError
-from slimrank.evaluation import Evaluation, ScoreFile, evaluate
+from slimrank.evaluation import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
 from slimrank.files import open_text
-from slimrank.manifest import Manifest
+from slimrank.manifest import Fusion, Manifest
 from slimrank.prompt import document_text
 from slimrank.scoring import probabilities
 from slimrank.serving.reranker import Reranker
+from slimrank.splits import shared_with_train
 
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the model; 0 = one a physical core.")]
@@ -38,6 +40,9 @@ def rank(
     model: ModelOption = None,
     top_n: Annotated[int | None, typer.Option(min=1, help="Print only the best.")] = None,
     instruction: Annotated[str | None, typer.Option(help="How to judge, such as 'prefer recent manuals'.")] = None,
+    first_stage_order: Annotated[
+        bool, typer.Option("--first-stage-order", help="The lines stand in a search engine's order: use it as a prior.")
+    ] = False,
     text: Annotated[bool, typer.Option("--text", help="Print each document's text as well.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -47,7 +52,8 @@ def rank(
     """
     documents = list(_documents(file))
     reranker, _ = _load(model, threads)
-    for hit in reranker.rank(query, documents, top_n=top_n, instruction=instruction):
+    hits = reranker.rank(query, documents, top_n=top_n, instruction=instruction, first_stage_order=first_stage_order)
+    for hit in hits:
         record = {"index": hit.index, "score": hit.score, "probability": hit.probability}
         typer.echo(json.dumps(record | ({"text": documents[hit.index]} if text else {}), ensure_ascii=False))
 
@@ -61,16 +67,24 @@ def evaluate_collections(
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reranked.")] = 100,
     queries: Annotated[int | None, typer.Option(min=1, help="Sample this many queries; left out, all.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
-    run_folder: Annotated[Path | None, typer.Option(help="Write both runs there as TREC files.")] = None,
+    fusion_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight of BM25's order beside the score; left out, what the model was fitted with; 0, none."),
+    ] = None,
+    run_folder: Annotated[Path | None, typer.Option(help="Write the runs there as TREC files.")] = None,
     scores_folder: Annotated[Path | None, typer.Option(help="Keep scores there as they are made, and go on from them.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Measure a collection before and after reranking BM25's hits.
 
+    After is what a connector gives: the score with BM25's order as a prior, where the model has a weight for it; what the
+    scores alone give is measured beside it. A query that also stands in the collection's train split is left out.
+
     Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
     """
     reranker, manifest = _load(model, threads)
+    weight = fitted_weight(manifest.fusion) if fusion_weight is None else fusion_weight
     model_id = {name: record.sha256 for name, record in manifest.files.items()}
     results = []
     for folder in data:
@@ -84,29 +98,43 @@ def evaluate_collections(
                 depth=depth,
                 queries=queries,
                 seed=seed,
+                fusion_weight=weight,
+                shared=shared_with_train(folder, split),
                 kept=kept,
                 probability=lambda scores: probabilities(scores, **manifest.calibration.model_dump()),
                 progress=progress,
             )
         if run_folder is not None:
-            trec.write_run(run_folder / f"{collection.name}.{split}.bm25.trec", result.first_stage, tag="bm25")
-            trec.write_run(run_folder / f"{collection.name}.{split}.slimrank.trec", result.reranked, tag=manifest.name)
+            _write_runs(run_folder / f"{collection.name}.{split}", result, manifest.name)
         results.append(result)
     if json_output:
-        typer.echo(json.dumps(as_json(results[0]) if len(results) == 1 else {"sets": [as_json(r) for r in results]}, indent=2))
-    else:
-        Console().print(_table(results, depth))
+        typer.echo(json.dumps(as_json(results[0]) if len(results) == 1 else _sets_as_json(results), indent=2))
+        return
+    console = Console()
+    console.print(_table(results, depth))
+    console.print(_sweep_table(results))
+    for note in _notes(results):
+        console.print(note, markup=False)
+
+
+def fitted_weight(fusion: Fusion | None) -> float:
+    """Return the weight that a model was fitted with for the first stage used here, 0 where it has none."""
+    return fusion.weight if fusion is not None and fusion.first_stage == FIRST_STAGE else 0.0
 
 
 def as_json(result: Evaluation) -> dict[str, Any]:
     """Return an evaluation as ``--json`` prints it; ``ci95`` is the interval of nDCG@10's gain."""
-    ndcg = result.gains["nDCG@10"]
     return {
         "name": result.name,
         "before": dict(result.before),
-        "after": dict(result.after),
-        "gain": {name: gain.mean for name, gain in result.gains.items()} | {"ci95": [ndcg.low, ndcg.high]},
+        "after": dict(result.after.measures),
+        "gain": _gain(result.after),
+        "fusion_weight": result.fusion_weight,
+        "after_scores_only": dict(result.scores_only.measures),
+        "gain_scores_only": _gain(result.scores_only),
         "queries": result.queries,
+        "queries_left_out": result.left_out,
+        "documents_shared_with_train": result.shared.documents,
         "pairs": result.pairs,
         "pairs_per_second": _finite(result.pairs_per_second),
         "sweep": {str(depth): value for depth, value in result.sweep.items()},
@@ -114,32 +142,87 @@ def as_json(result: Evaluation) -> dict[str, Any]:
     }
 
 
+def _sets_as_json(results: list[Evaluation]) -> dict[str, Any]:
+    after, scores_only = (mean_gain([outcome.changes for outcome in outcomes]) for outcomes in _outcomes(results))
+    return {
+        "sets": [as_json(result) for result in results],
+        "mean_gain": {"nDCG@10": after.mean, "ci95": [after.low, after.high]},
+        "mean_gain_scores_only": {"nDCG@10": scores_only.mean, "ci95": [scores_only.low, scores_only.high]},
+    }
+
+
+def _gain(outcome: Outcome) -> dict[str, Any]:
+    ndcg = outcome.gains["nDCG@10"]
+    return {name: gain.mean for name, gain in outcome.gains.items()} | {"ci95": [ndcg.low, ndcg.high]}
+
+
+def _write_runs(stem: Path, result: Evaluation, model: str) -> None:
+    """Write BM25's run, ours, and that of the scores alone where it is another."""
+    runs = {"bm25": result.first_stage, "slimrank": result.after.run}
+    if result.fusion_weight:
+        runs["slimrank-scores"] = result.scores_only.run
+    for name, run in runs.items():
+        trec.write_run(stem.with_name(f"{stem.name}.{name}.trec"), run, tag="bm25" if name == "bm25" else model)
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
 def _table(results: list[Evaluation], depth: int) -> Table:
-    table = Table(title=f"BM25's top {depth}, before -> after reranking", title_justify="left")
+    weight = results[0].fusion_weight
+    table = Table(title=f"BM25's top {depth}, before -> after reranking, BM25's order weighing {weight:g}", title_justify="left")
     table.add_column("collection")
-    for name in ("queries", "nDCG@10", "gain [95% interval]", "RR@10", "Judged@10", "pairs/s"):
+    for name in ("queries", "nDCG@10", "gain [95% interval]", "scores only", "RR@10", "Judged@10", "pairs/s"):
         table.add_column(name, justify="right")
     for result in results:
-        gain = result.gains["nDCG@10"]
-        colour = "green" if gain.low > 0 else "red" if gain.high < 0 else ""
         table.add_row(
             result.name,
             str(result.queries),
             _change(result, "nDCG@10"),
-            Text(f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]", style=colour),
+            _interval(result.after.gains["nDCG@10"]),
+            _interval(result.scores_only.gains["nDCG@10"]),
             _change(result, "RR@10"),
             _change(result, "Judged@10"),
             f"{result.pairs_per_second:.1f}",
         )
+    if len(results) > 1:
+        means = (mean_gain([outcome.changes for outcome in outcomes]) for outcomes in _outcomes(results))
+        table.add_row("mean of sets", "", "", *map(_interval, means))
     return table
 
 
+def _sweep_table(results: list[Evaluation]) -> Table:
+    depths = list(results[0].sweep)
+    table = Table(title="nDCG@10 by how many hits are reranked; gap of probability and share of relevant", title_justify="left")
+    table.add_column("collection")
+    for depth in depths:
+        table.add_column(str(depth), justify="right")
+    table.add_column("calibration error", justify="right")
+    for result in results:
+        table.add_row(result.name, *(f"{result.sweep[depth]:.3f}" for depth in depths), f"{result.calibration_error:.3f}")
+    return table
+
+
+def _notes(results: list[Evaluation]) -> Iterator[str]:
+    for result in results:
+        if result.left_out:
+            yield f"{result.name}: {result.left_out} queries left out, which also stand in the train split"
+        if result.shared.documents:
+            yield f"{result.name}: {result.shared.documents} judged documents are judged in the train split too"
+
+
+def _outcomes(results: list[Evaluation]) -> tuple[list[Outcome], list[Outcome]]:
+    return [result.after for result in results], [result.scores_only for result in results]
+
+
+def _interval(gain: Gain) -> Text:
+    colour = "green" if gain.low > 0 else "red" if gain.high < 0 else ""
+    return Text(f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]", style=colour)
+
+
 def _change(result: Evaluation, name: str) -> str:
-    return f"{result.before[name]:.3f} -> {result.after[name]:.3f}"
+    return f"{result.before[name]:.3f} -> {result.after.measures[name]:.3f}"
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slimrank.beir import Collection, Document
+from slimrank.beir import Collection, Document, read_collection, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
-from slimrank.evaluation import ScoreFile, calibration_error, evaluate, paired_gain, sample_queries, window
+from slimrank.evaluation import ScoreFile, calibration_error, evaluate, mean_gain, paired_gain, sample_queries, window
+from slimrank.splits import shared_with_train
 from slimrank.types import Scored
 
 DOCUMENTS = {
@@ -34,8 +35,32 @@ def test_only_the_order_of_first_stage_hits_changes() -> None:
     result = evaluate(COLLECTION, CountingScorer(), depth=10)
     assert list(result.first_stage["q1"]) == ["d1", "d2"]
     assert result.pairs == 2
-    assert (result.before["RR@10"], result.after["RR@10"]) == (0.5, 1.0)
-    assert result.gains["RR@10"].mean == 0.5
+    assert (result.before["RR@10"], result.after.measures["RR@10"]) == (0.5, 1.0)
+    assert result.after.gains["RR@10"].mean == 0.5
+    assert result.after.run == result.scores_only.run
+
+
+def test_after_is_with_the_first_stages_order_and_the_scores_alone_are_measured_beside_it() -> None:
+    result = evaluate(COLLECTION, CountingScorer(), depth=10, fusion_weight=1000.0)
+    assert result.after.measures == result.before
+    assert result.scores_only.gains["RR@10"].mean == 0.5
+    assert list(result.after.run["q1"]) == ["d1", "d2"]
+
+
+def test_a_query_that_the_train_split_asks_too_is_left_out(tmp_path: Path) -> None:
+    queries = {"q1": "fork", "q2": "a spoon", "t1": " Fork "}
+    write_queries(tmp_path, queries)
+    write_documents(tmp_path, DOCUMENTS.values())
+    write_qrels(tmp_path, "train", {"t1": {"d2": 1, "d3": 0}})
+    write_qrels(tmp_path, "test", {"q1": {"d2": 1}, "q2": {"d3": 1}})
+    shared = shared_with_train(tmp_path, "test")
+    assert (shared.query_ids, shared.documents) == ({"q1"}, 2)
+    assert shared_with_train(tmp_path, "train").query_ids == frozenset()
+
+    result = evaluate(read_collection(tmp_path, "test"), CountingScorer(), depth=10, shared=shared)
+    assert (result.queries, result.left_out, list(result.first_stage)) == (1, 1, ["q2"])
+    with pytest.raises(DataError, match="all 1 queries of cutlery also stand in its train split"):
+        evaluate(COLLECTION, CountingScorer(), depth=10, shared=shared)
 
 
 def test_kept_scores_are_not_made_again(tmp_path: Path) -> None:
@@ -43,7 +68,7 @@ def test_kept_scores_are_not_made_again(tmp_path: Path) -> None:
     first = evaluate(COLLECTION, scorer, depth=10, kept=ScoreFile(path, {"model": "m"}))
     again = evaluate(COLLECTION, scorer, depth=10, kept=ScoreFile(path, {"model": "m"}))
     assert scorer.calls == 1
-    assert first.after == again.after
+    assert first.after.measures == again.after.measures
 
 
 def test_a_score_line_cut_short_is_made_again(tmp_path: Path) -> None:
@@ -78,6 +103,11 @@ def test_the_gains_interval_lies_around_its_mean_and_is_a_point_for_equal_differ
     assert (same.low, same.mean, same.high) == pytest.approx((0.2, 0.2, 0.2))
     mixed = paired_gain(dict.fromkeys("abcdef", 0.5), dict(zip("abcdef", [0.1, 0.9, 0.6, 0.5, 0.7, 0.4], strict=True)))
     assert mixed.low < mixed.mean < mixed.high
+
+
+def test_the_mean_gain_weighs_sets_alike_whatever_their_size() -> None:
+    gain = mean_gain([np.array([0.2, 0.2, 0.2, 0.2]), np.array([0.0])])
+    assert (gain.low, gain.mean, gain.high) == pytest.approx((0.1, 0.1, 0.1))
 
 
 def test_calibration_error_is_the_gap_between_probability_and_share() -> None:
