@@ -173,6 +173,7 @@ class PromptEncoder:
         self._head_ids = self._encode(prompt.prefix)
         self._separator_ids = self._encode(prompt.separator)
         self.suffix_ids = self._encode(prompt.suffix)
+        self.fixed_document_tokens = len(self._encode(prompt.document.replace("{document}", "")))
         self.relevant_id = self._answer_id(prompt.relevant)
         self.irrelevant_id = self._answer_id(prompt.irrelevant)
         # From here on only users' texts are encoded.
@@ -222,6 +223,15 @@ class PromptEncoder:
             Piece(encoding.ids[:room], len(encoding.ids) > room or len(text) > bound)
             for encoding, text in zip(encodings, documents, strict=True)
         ]
+
+    def document_room(self, prefix_length: int) -> int:
+        """Return how many tokens of a document's own text a pair holds after such a prefix."""
+        return max(1, self.max_pair_tokens - prefix_length - len(self.suffix_ids) - self.fixed_document_tokens)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each text."""
+        encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        return [len(encoding.ids) for encoding in encodings]
 
     def pair_ids(self, query: str, document: str, instruction: str | None = None) -> Piece:
         """Return the ids of one whole pair, and whether its query or document was cut."""

@@ -5,10 +5,14 @@ score = logit_relevant - logit_irrelevant at the answer slot, in float32: ProRan
 Ties keep the order given, which is the first stage's. The probability is a calibrated sigmoid;
 rankings never use it, since it saturates.
 
+Documents that nobody scored keep their order below all that were scored. Engines drop headers, so
+the numbers themselves mark them: scores from -1000 down, probabilities of at most 1e-11.
+
 Knows nothing of models: whoever has logits, a session or a test double, comes here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +20,11 @@ import numpy.typing as npt
 
 from slimrank.errors import ScoringError
 from slimrank.types import RankedDocument, Scored, Scores
+
+FIRST_STAGE_SCORE = -1000.0
+FIRST_STAGE_STEP = 1e-15
+LEAST_PROBABILITY = 2e-11
+"""Of a scored document beside others that were not: above the band of 10,000 of those."""
 
 
 class Scorer(Protocol):
@@ -47,7 +56,41 @@ def probabilities(scores: npt.ArrayLike, *, scale: float = 1.0, offset: float = 
 
 
 def rank(scored: Scored, *, scale: float = 1.0, offset: float = 0.0) -> list[RankedDocument]:
-    """Return the documents best first; equal scores keep the order given."""
-    order = np.argsort(-scored.scores, kind="stable")
+    """Return the documents best first, those that were not scored last; equal scores keep the order given."""
+    count = len(scored.scores)
+    depth = count if scored.depth is None else scored.depth
+    order = np.argsort(-scored.scores[:depth], kind="stable")
     chances = probabilities(scored.scores, scale=scale, offset=offset)
-    return [RankedDocument(int(i), float(scored.scores[i]), float(chances[i]), bool(scored.truncated[i])) for i in order]
+    if depth < count:
+        chances = np.maximum(chances, LEAST_PROBABILITY)
+    ranked = [RankedDocument(int(i), float(scored.scores[i]), float(chances[i]), bool(scored.truncated[i])) for i in order]
+    lowest = min(FIRST_STAGE_SCORE, ranked[-1].score) if ranked else FIRST_STAGE_SCORE
+    return ranked + not_scored(depth, count, below=lowest)
+
+
+def not_scored(start: int, count: int, *, below: float = FIRST_STAGE_SCORE) -> list[RankedDocument]:
+    """Return the documents from ``start`` in the order given, strictly descending in a band of their own."""
+    return [RankedDocument(i, below - i, (count - i) * FIRST_STAGE_STEP, is_scored=False) for i in range(start, count)]
+
+
+def only_first(scored: Scored, count: int) -> Scored:
+    """Return what was said of the first of ``count`` documents as an answer about all of them."""
+    depth = len(scored.scores)
+    if depth == count:
+        return scored
+    rest = FIRST_STAGE_SCORE - np.arange(depth, count, dtype=np.float32)
+    truncated = np.concatenate([scored.truncated, np.zeros(count - depth, dtype=np.bool_)])
+    return replace(scored, scores=np.concatenate([scored.scores, rest]), truncated=truncated, depth=depth)
+
+
+def joined(parts: Sequence[Scored]) -> Scored:
+    """Return what was said of all documents from what was said of each part, in order."""
+    passages = [part.passages for part in parts if part.passages is not None]
+    return Scored(
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.truncated for part in parts]),
+        parts[0].query_truncated,
+        sum(part.tokens for part in parts),
+        passages=sum(passages) if passages else None,
+        cached=sum(part.cached for part in parts),
+    )

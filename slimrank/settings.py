@@ -33,6 +33,13 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")
     threads: int = Field(0, ge=0, description="Threads of one model session; 0 = one a physical core")
     batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
+    score_cache: str = Field(
+        "memory",
+        pattern="^(off|memory|redis)$",
+        description="Where scores of a query and document are kept: off, memory, or redis beside memory",
+    )
+    score_cache_entries: int = Field(100_000, ge=1, description="Most scores kept, in each place")
+    score_cache_seconds: float = Field(3600.0, gt=0, description="How long a score is kept, seconds")
     max_documents: int = Field(10_000, ge=1, description="Most documents in one request")
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, bytes")
     timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a request that names none, seconds")

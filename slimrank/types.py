@@ -32,6 +32,12 @@ class Scored:
     query_truncated: bool
     tokens: int
     """Tokens that went through the model, padding not counted."""
+    depth: int | None = None
+    """Documents that were scored, counted from the first; None = all. The others keep their order below."""
+    passages: int | None = None
+    """Passages that were scored, where long documents were split into them."""
+    cached: int = 0
+    """Documents whose score was known from an earlier request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class RankedDocument:
     score: float
     probability: float
     truncated: bool = False
+    is_scored: bool = True
+    """False where a deadline or a depth left the document in first-stage order below all that were scored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,15 @@ _CORRECTION_BOUNDS = (1.0, 10.0)
 SAFETY = 0.7
 """Part of a request's time that its estimate may fill; the rest is for the way to the caller and for errors of the estimate."""
 
+ELASTIC_SHARE = 0.35
+"""Part of its time that a request which takes a partial answer is counted with: half of what ``SAFETY`` leaves."""
+
 
 def cost_of(job: Job) -> int:
     """Return the cost of a job, in characters."""
     limit = MAX_DOCUMENT_CHARACTERS
-    return sum(min(len(document), limit) + DOCUMENT_COST for document in job.request.documents)
+    documents = job.request.documents[: job.depth] if isinstance(job.depth, int) else job.request.documents
+    return sum(min(len(document), limit) + DOCUMENT_COST for document in documents)
 
 
 class Speed:
@@ -102,13 +106,18 @@ class Admission:
         work = self.here[model] + self.elsewhere.get(model, 0.0)
         return self._corrections[model] * max(0.0, work) / max(1, self.workers[model])
 
-    def admit(self, model: str, cost: int, *, timeout_seconds: float) -> Ticket:
+    def admit(self, model: str, cost: int, *, timeout_seconds: float, is_elastic: bool = False) -> Ticket:
         """Let a request in; ``release`` must follow.
+
+        Args:
+            is_elastic: The request takes as many scores as there is time for, so it fits into half of any time.
 
         Raises:
             Overloaded: it would wait longer than allowed, or be answered after its deadline.
         """
         work = self._speeds[model].seconds(cost)
+        if is_elastic:
+            work = min(work, ELASTIC_SHARE * timeout_seconds / self._corrections[model])
         backlog, own = self.backlog_seconds(model), self._corrections[model] * work
         limit = min(self.max_backlog_seconds, SAFETY * timeout_seconds - own)
         # Alone, a request is let in whatever its deadline: the estimate may be wrong, and nobody else is harmed.

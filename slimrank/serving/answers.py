@@ -3,7 +3,7 @@
 from typing import Any
 
 from slimrank.fusion import fuse_scored
-from slimrank.scoring import rank
+from slimrank.scoring import not_scored, rank
 from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure
 from slimrank.serving.schemas import RerankCall, Shape
@@ -20,12 +20,10 @@ _TEI_ERRORS = {
     "internal": "Backend",
 }
 DOCUMENTS_OF_A_SEARCH_UNIT = 100
-FIRST_STAGE_SCORE = -1000.0
-FIRST_STAGE_STEP = 1e-15
 
 
 def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
-    """Return the body of a full answer."""
+    """Return the body of an answer, full or partial."""
     scored = answer.scored
     if call.first_stage_ranks is not None and answer.fusion_weight:
         scored = fuse_scored(scored, call.first_stage_ranks, answer.fusion_weight)
@@ -39,8 +37,7 @@ def first_stage_body(call: RerankCall, reason: str, *, request_id: str) -> Any:
     Engines drop our header, so the numbers mark it too: strictly descending in a band of their own,
     scores from -1000 down, probabilities of at most 1e-11.
     """
-    count = len(call.job.request.documents)
-    ranked = [RankedDocument(i, FIRST_STAGE_SCORE - i, (count - i) * FIRST_STAGE_STEP) for i in range(count)]
+    ranked = not_scored(0, len(call.job.request.documents))
     meta = _meta_of(call, model="none") | {"degraded": reason}
     return _body(call, ranked, meta, tokens=0, request_id=request_id)
 
@@ -79,13 +76,18 @@ def _tei_result(call: RerankCall, document: RankedDocument) -> dict[str, Any]:
 
 
 def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
-    return _meta_of(call, model=answer.model) | {
+    scored = answer.scored
+    documents = len(scored.scores)
+    meta = _meta_of(call, model=answer.model) | {
         # probability = sigmoid(scale * score + offset), for callers that ask for raw scores
         "calibration": {"scale": float(answer.scale), "offset": float(answer.offset)},
         "fusion_weight": float(answer.fusion_weight),
-        "query_truncated": answer.scored.query_truncated,
-        "truncated_documents": answer.scored.truncated.nonzero()[0].tolist(),
+        "query_truncated": scored.query_truncated,
+        "truncated_documents": scored.truncated.nonzero()[0].tolist(),
+        "scored_documents": documents if scored.depth is None else scored.depth,
+        "partial": answer.is_partial,
     }
+    return meta if scored.passages is None else meta | {"passages": scored.passages}
 
 
 def _meta_of(call: RerankCall, *, model: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-import numpy as np
-
+from slimrank.scoring import joined, only_first
 from slimrank.types import RerankRequest, Scored
 
 Priority = Literal["query", "audit"]
+Depth = int | Literal["auto"]
+LongDocument = Literal["truncate", "max_passage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,12 @@ class Job:
     """Documents are cut to so many tokens first; None leaves the model's own limit."""
     priority: Priority = "query"
     """Audit work is done while no query waits."""
+    depth: Depth | None = None
+    """Documents to score, counted from the first; "auto" = as many as fit into the time; None = all."""
+    takes_partial: bool = False
+    """At the deadline, what is scored by then is an answer (``slimrank.serving.anytime``)."""
+    long_document: LongDocument = "truncate"
+    """Whether a document beyond the pair length is cut, or split into passages (``slimrank.serving.passages``)."""
 
     def part(self, start: int, size: int) -> "Job":
         """Return the job for ``size`` of the documents."""
@@ -46,16 +53,13 @@ class Answer:
     queue_seconds: float = 0.0
     """From acceptance to the first pair entering the model."""
     infer_seconds: float = 0.0
+    is_partial: bool = False
+    """The deadline came before all documents were scored that were to be."""
 
     @classmethod
-    def joined(cls, parts: "Sequence[Answer]", *, queue_seconds: float, infer_seconds: float) -> "Answer":
-        """Return the answer to a job from those to its parts, in order."""
-        scored = Scored(
-            np.concatenate([part.scored.scores for part in parts]),
-            np.concatenate([part.scored.truncated for part in parts]),
-            parts[0].scored.query_truncated,
-            sum(part.scored.tokens for part in parts),
-        )
+    def joined(cls, parts: "Sequence[Answer]", count: int, *, queue_seconds: float, infer_seconds: float) -> "Answer":
+        """Return the answer to a job of ``count`` documents from those to its first parts, in order."""
+        scored = only_first(joined([part.scored for part in parts]), count)
         return replace(parts[0], scored=scored, queue_seconds=queue_seconds, infer_seconds=infer_seconds)
 
 

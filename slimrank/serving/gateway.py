@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 READY_SECONDS = 1.0
 BODY_SECONDS = 10.0
 DEADLINE_HEADER = "x-slimrank-deadline-ms"
+PARTIAL_HEADER = "x-slimrank-partial"
 RERANK_ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
 
 
@@ -84,8 +86,9 @@ class _Gateway:
             if key is not None:
                 check_grant(key, self._backend.choose_model(call.job.model))
             left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
-            answer = await _unless_gone(request, self._backend.score(call.job, timeout_seconds=max(0.0, left_seconds)))
-            return _json(answers.body_of(call, answer, request_id=request_id), headers=_timings(answer, begin))
+            job = replace(call.job, takes_partial=takes_partial(request.headers, call))
+            answer = await _unless_gone(request, self._backend.score(job, timeout_seconds=max(0.0, left_seconds)))
+            return _json(answers.body_of(call, answer, request_id=request_id), headers=_marks(answer, begin))
         except ClientDisconnect:
             log.info("left id=%s after_seconds=%.3f", request_id, time.monotonic() - begin)
             return Response(status_code=499)
@@ -141,6 +144,12 @@ def deadline_seconds(headers: Mapping[str, str], call: schemas.RerankCall, setti
             )
         limits.append(int(header) / 1000)
     return min(limits)
+
+
+def takes_partial(headers: Mapping[str, str], call: schemas.RerankCall) -> bool:
+    """Whether what is scored by the deadline is an answer: where the caller set one, or would take no scores at all."""
+    has_deadline = call.deadline_ms is not None or DEADLINE_HEADER in headers
+    return call.job.priority == "query" and (has_deadline or call.on_failure == "first_stage")
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
@@ -212,12 +221,16 @@ def _unknown_route(_: Request, error: Exception) -> Response:
     return _json(body, status=status, headers=headers)
 
 
-def _timings(answer: Answer, begin: float) -> dict[str, str]:
-    return {
+def _marks(answer: Answer, begin: float) -> dict[str, str]:
+    """Return the headers of an answer: where its time went, and how many documents were scored if not all were."""
+    marks = {
         "x-queue-time": f"{answer.queue_seconds * 1000:.0f}",
         "x-inference-time": f"{answer.infer_seconds * 1000:.0f}",
         "x-total-time": f"{(time.monotonic() - begin) * 1000:.0f}",
     }
+    if answer.is_partial:
+        marks[PARTIAL_HEADER] = str(answer.scored.depth)
+    return marks
 
 
 def _json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

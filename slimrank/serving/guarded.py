@@ -16,7 +16,6 @@ from slimrank.types import RerankRequest
 
 log = logging.getLogger(__name__)
 
-PROBE = Job(RerankRequest("ready?", ["ready"]))
 PROBE_SECONDS = 5.0
 TELLING_SECONDS = 0.25
 AUDITS = 2
@@ -60,7 +59,8 @@ class GuardedBackend:
         if job.priority == "audit":
             return await self._score_audit(job, timeout_seconds=timeout_seconds)
         model, cost = self._backend.choose_model(job.model), cost_of(job)
-        ticket, begin = self._admission.admit(model, cost, timeout_seconds=timeout_seconds), monotonic()
+        ticket = self._admission.admit(model, cost, timeout_seconds=timeout_seconds, is_elastic=job.takes_partial)
+        begin = monotonic()
         self._show(model)
         try:
             answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
@@ -74,8 +74,9 @@ class GuardedBackend:
             self._admission.release(ticket)
             self._show(model)
         self._breaker.succeeded()
-        self._admission.learn(ticket, answer)
-        self._admission.correct(ticket, monotonic() - begin)
+        if answer.scored.depth is None:  # else the cost that was estimated is not what was done
+            self._admission.learn(ticket, answer)
+            self._admission.correct(ticket, monotonic() - begin)
         self._metrics.count_scored(answer)
         return answer
 
@@ -97,7 +98,9 @@ class GuardedBackend:
     async def probe(self) -> Answer:
         """Score one pair, past admission and breaker, and report to the breaker how it went."""
         try:
-            answer = await self._backend.score(PROBE, timeout_seconds=PROBE_SECONDS)
+            # Another document each time, so that the model answers and not its cache.
+            probe = Job(RerankRequest("ready?", [f"ready {monotonic()}"]))
+            answer = await self._backend.score(probe, timeout_seconds=PROBE_SECONDS)
         except Exception:
             self._breaker.failed()
             raise

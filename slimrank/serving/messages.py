@@ -68,6 +68,9 @@ def encode_job(job: Job) -> bytes:
             "instruction": job.request.instruction,
             "max_document_tokens": job.max_document_tokens,
             "priority": job.priority,
+            "depth": job.depth,
+            "takes_partial": job.takes_partial,
+            "long_document": job.long_document,
         },
         ensure_ascii=False,
     ).encode()
@@ -80,6 +83,10 @@ def decode_job(message: bytes) -> Job:
         RerankRequest(fields["query"], fields["documents"], fields["instruction"]),
         max_document_tokens=fields["max_document_tokens"],
         priority=fields["priority"],
+        # A gateway of an older release sends none of these.
+        depth=fields.get("depth"),
+        takes_partial=fields.get("takes_partial", False),
+        long_document=fields.get("long_document", "truncate"),
     )
 
 
@@ -98,6 +105,10 @@ def encode_answer(request_id: str, answer: Answer) -> bytes:
             "truncated": np.flatnonzero(scored.truncated).tolist(),
             "query_truncated": scored.query_truncated,
             "tokens": scored.tokens,
+            "depth": scored.depth,
+            "passages": scored.passages,
+            "cached": scored.cached,
+            "is_partial": answer.is_partial,
             "model": answer.model,
             "scale": answer.scale,
             "offset": answer.offset,
@@ -140,7 +151,23 @@ def answer_of(reply: dict[str, Any]) -> Answer:
         raise kind(fields["message"])
     truncated = np.zeros(len(reply["scores"]), dtype=np.bool_)
     truncated[reply["truncated"]] = True
-    scored = Scored(np.asarray(reply["scores"], dtype=np.float32), truncated, reply["query_truncated"], reply["tokens"])
-    timings = {"queue_seconds": reply["queue_seconds"], "infer_seconds": reply["infer_seconds"]}
-    weight = reply.get("fusion_weight", 0.0)  # a worker of an older release sends none
-    return Answer(scored, reply["model"], reply["scale"], reply["offset"], weight, **timings)
+    # A worker of an older release sends none of what is read with `get`.
+    scored = Scored(
+        np.asarray(reply["scores"], dtype=np.float32),
+        truncated,
+        reply["query_truncated"],
+        reply["tokens"],
+        depth=reply.get("depth"),
+        passages=reply.get("passages"),
+        cached=reply.get("cached", 0),
+    )
+    return Answer(
+        scored,
+        reply["model"],
+        reply["scale"],
+        reply["offset"],
+        reply.get("fusion_weight", 0.0),
+        queue_seconds=reply["queue_seconds"],
+        infer_seconds=reply["infer_seconds"],
+        is_partial=reply.get("is_partial", False),
+    )

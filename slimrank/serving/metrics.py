@@ -25,6 +25,8 @@ class Metrics:
         self._documents = Counter(telemetry.DOCUMENTS, "Documents scored", **make)
         self._tokens = Counter(telemetry.TOKENS, "Tokens through the model, padding not counted", **make)
         self._truncated = Counter(telemetry.TRUNCATED, "Documents cut to the pair length", **make)
+        self._partial = Counter(telemetry.PARTIAL, "Answers whose deadline came before all documents were scored", **make)
+        self._cached = Counter(telemetry.CACHED, "Documents whose score was known from an earlier request", **make)
         self._degraded = Counter(telemetry.DEGRADED, "Answers left in first-stage order", ["reason"], **make)
         self._info = Gauge(telemetry.MODEL_INFO, "1 for each model that has answered", ["model"], **make)
         self.resent = Counter(telemetry.RESENT, "Jobs sent a second time", **make)
@@ -37,7 +39,10 @@ class Metrics:
         """Count what a model did."""
         self._queue.observe(answer.queue_seconds)
         self._infer.observe(answer.infer_seconds)
-        self._documents.inc(len(answer.scored.scores))
+        scored = answer.scored
+        self._documents.inc(len(scored.scores) if scored.depth is None else scored.depth)
+        self._cached.inc(scored.cached)
+        self._partial.inc(answer.is_partial)
         self._tokens.inc(answer.scored.tokens)
         self._truncated.inc(int(answer.scored.truncated.sum()))
         self._info.labels(answer.model).set(1)

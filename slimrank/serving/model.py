@@ -13,11 +13,19 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from slimrank import manifest
+from slimrank.errors import InvalidRequest
+from slimrank.prompt import PromptEncoder
 from slimrank.scoring import Scorer
+from slimrank.serving import anytime
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.cascade import CascadeScorer
+from slimrank.serving.passages import PassageScorer
+from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id
 from slimrank.settings import Settings
 from slimrank.store import model_folder
+
+PROBES = "probes"
+"""Folder, within the home folder, of what warm-ups have timed."""
 
 
 class DocumentCutter:
@@ -48,6 +56,7 @@ class Model:
 
     Args:
         cutter: Needed only for requests that ask for shorter documents than the model's limit.
+        encoder: Needed only for requests that have long documents split into passages.
     """
 
     def __init__(
@@ -59,17 +68,25 @@ class Model:
         offset: float = 0.0,
         fusion_weight: float = 0.0,
         cutter: DocumentCutter | None = None,
+        encoder: PromptEncoder | None = None,
     ) -> None:
         self.name = name
         self.scale = scale
         self.offset = offset
         self.fusion_weight = fusion_weight
+        self.cost = anytime.cost_of(scorer)
         self._scorer = scorer
         self._cutter = cutter
+        self._passages = PassageScorer(scorer, encoder) if encoder else None
+        self._encoder = encoder
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int, batch_tokens: int) -> "Model":
+    def load(cls, folder: Path, *, threads: int, batch_tokens: int, probe_folder: Path | None = None) -> "Model":
         """Load a model folder that passed its checks.
+
+        Args:
+            batch_tokens: Most padded tokens in a batch; 0 = fitted in warm-up.
+            probe_folder: Where the warm-up's timings are kept for the next start.
 
         Raises:
             ManifestError: the folder may not be served.
@@ -77,7 +94,7 @@ class Model:
         from slimrank.serving.session import OrtScorer  # onnxruntime is not needed by a gateway without a model
 
         scorer = OrtScorer.load(folder, threads=threads, batch_tokens=batch_tokens)
-        scorer.warm_up()
+        scorer.warm_up(probe_folder)
         return cls(
             scorer.manifest.name,
             scorer,
@@ -85,6 +102,7 @@ class Model:
             offset=scorer.manifest.calibration.offset,
             fusion_weight=scorer.manifest.fusion.weight if scorer.manifest.fusion else 0.0,
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
+            encoder=scorer.encoder,
         )
 
     @classmethod
@@ -95,22 +113,65 @@ class Model:
             ManifestError: a folder may not be served.
             ModelSourceError: the default model could not be made.
         """
-        options = {"threads": settings.threads, "batch_tokens": settings.batch_tokens}
-        model = cls.load(model_folder(settings), **options)
-        if settings.cascade_model is not None:
-            first = cls.load(settings.cascade_model, **options)
-            model._scorer = CascadeScorer(first._scorer, model._scorer, keep=settings.cascade_keep)
-        return model
+
+        levels = _cache_levels(settings)
+
+        def load(folder: Path) -> "Model":
+            probes = settings.home_folder / PROBES
+            model = cls.load(folder, threads=settings.threads, batch_tokens=settings.batch_tokens, probe_folder=probes)
+            if not levels:
+                return model
+            return model.over(CachedScorer(model._scorer, model_id(manifest.read(folder)), levels))
+
+        model = load(model_folder(settings))
+        if settings.cascade_model is None:
+            return model
+        first = load(settings.cascade_model)
+        return model.over(CascadeScorer(first._scorer, model._scorer, keep=settings.cascade_keep))
+
+    def over(self, scorer: Scorer) -> "Model":
+        """Return this model, its name, limits and calibration, with scores from another scorer."""
+        return Model(
+            self.name,
+            scorer,
+            scale=self.scale,
+            offset=self.offset,
+            fusion_weight=self.fusion_weight,
+            cutter=self._cutter,
+            encoder=self._encoder,
+        )
+
+    def token_counts(self, job: Job) -> list[int]:
+        """Return the tokens that each document of a job would put through the model, about."""
+        request = job.request
+        return anytime.token_counts(self._scorer_for(job), request.query, request.documents, instruction=request.instruction)
 
     def score(self, job: Job) -> Answer:
         """Return the scores of a job's documents, in the order given."""
         documents, was_cut = job.request.documents, None
         if job.max_document_tokens is not None and self._cutter is not None:
             documents, was_cut = self._cutter.cut(documents, job.max_document_tokens)
-        scored = self._scorer.score(job.request.query, documents, instruction=job.request.instruction)
+        scored = self._scorer_for(job).score(job.request.query, documents, instruction=job.request.instruction)
         if was_cut is not None:
             scored = replace(scored, truncated=scored.truncated | was_cut)
         return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight)
+
+    def _scorer_for(self, job: Job) -> Scorer:
+        if job.long_document == "truncate":
+            return self._scorer
+        if self._passages is None:
+            raise InvalidRequest(f"{self.name} has no tokenizer to split documents with; leave out long_document", status=422)
+        return self._passages
+
+
+def _cache_levels(settings: Settings) -> list[Level]:
+    bounds = {"entries": settings.score_cache_entries, "seconds": settings.score_cache_seconds}
+    levels: list[Level] = [InMemory(**bounds)] if settings.score_cache != "off" else []  # type: ignore[arg-type]
+    if settings.score_cache == "redis":
+        from slimrank.serving.queue import connect  # Celery is not needed otherwise
+
+        levels.append(InRedis(connect(settings), **bounds))  # type: ignore[arg-type]
+    return levels
 
 
 def _clean(text: str) -> str:

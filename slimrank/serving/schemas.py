@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from slimrank.errors import InvalidRequest
 from slimrank.requests import check_request
-from slimrank.serving.backend import Job, Priority
+from slimrank.serving.backend import Job, LongDocument, Priority
 from slimrank.types import RerankRequest
 
 Shape = Literal["cohere", "tei"]
@@ -45,7 +45,19 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     deadline_ms: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Answer within this many milliseconds of arrival, or fail; as header: `x-slimrank-deadline-ms`."
+        None,
+        description="Answer within this many milliseconds of arrival with what is scored by then, marked `partial`;"
+        " documents are scored in the order given. As header: `x-slimrank-deadline-ms`.",
+    )
+    depth: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        None,
+        description="Score only so many documents, from the first, and leave the others in their order below;"
+        " `auto`: as many as fit into the deadline, chosen before scoring begins.",
+    )
+    long_document: LongDocument = Field(
+        "truncate",
+        description="What becomes of a document beyond the pair length: cut, or split by sentences into passages,"
+        " the best of which counts (`max_passage`; costs a pair a passage).",
     )
     on_failure: OnFailure = Field(
         "error", description="`first_stage`: where scoring fails, answer 200 with the documents in the order given."
@@ -116,6 +128,8 @@ class RerankBody(_Wire):
                 model=self.model,
                 max_document_tokens=self.max_tokens_per_doc,
                 priority=self.priority,
+                depth=self.depth,
+                long_document=self.long_document,
             ),
             top_n=self.top_n,
             raw_scores=self.raw_scores,
@@ -152,7 +166,7 @@ class TeiBody(_Wire):
         """Return the request in our words."""
         return RerankCall(
             shape="tei",
-            job=Job(RerankRequest(self.query, self.texts)),
+            job=Job(RerankRequest(self.query, self.texts), depth=self.depth, long_document=self.long_document),
             raw_scores=self.raw_scores,
             return_documents=self.return_text,
             deadline_ms=self.deadline_ms,
@@ -183,6 +197,9 @@ class RerankMeta(BaseModel):
     model: str
     query_truncated: bool
     truncated_documents: list[int] = Field(description="Places in the request of the documents that were cut.")
+    scored_documents: int | None = Field(None, description="Documents that were scored; the others keep their order below.")
+    partial: bool | None = Field(None, description="Whether the deadline came before all was scored that was to be.")
+    passages: int | None = Field(None, description="Passages scored, where `max_passage` was asked for.")
     warnings: list[str] | None = None
     degraded: str | None = Field(None, description="Why the documents are in first-stage order and not scored, if they are.")
 

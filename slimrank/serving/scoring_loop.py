@@ -4,6 +4,8 @@ A session is used by one thread only. Whoever has a job, a Celery task's thread 
 event loop, submits it and waits on its future. Queries are answered in the order they came; audit
 work only while no query waits. A job is scored in slices, so that a query waits for at most one
 slice of an audit, and a job whose deadline passed, or whose caller left, costs at most one more.
+A job that takes a partial answer is scored in chunks that fit into what is left of its time
+(``anytime``), and answered with what there is.
 """
 
 import logging
@@ -12,10 +14,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady
 from slimrank.serving.admission import Speed, cost_of
+from slimrank.serving.anytime import first_depth, next_chunk
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.model import Model
 
@@ -41,6 +44,10 @@ class _Waiting:
     infer_seconds: float = 0.0
     parts: list[Answer] = field(default_factory=list)
     done: int = 0
+    wanted: int = 0
+    """Documents to score, counted from the first."""
+    tokens: list[int] = field(default_factory=list)
+    """Of each document, where chunks are chosen by them."""
 
 
 class ScoringLoop:
@@ -128,23 +135,58 @@ class ScoringLoop:
             if not waiting.is_wanted():
                 raise DeadlineExceeded("nobody waits for this request any more")
             waiting.begin = begin
-        rest = waiting.job.part(waiting.done, len(waiting.job.request.documents))
-        end = begin + self._speed.seconds(cost_of(rest)) + REPLY_SECONDS
-        # What cannot end in time is not begun, unless nobody else waits: the estimate may be wrong.
-        if end >= waiting.deadline and (begin >= waiting.deadline or self._queries):
-            raise DeadlineExceeded(
-                f"the request was dropped after {begin - waiting.arrival:.2f} s, when it could no longer be answered in time"
-            )
-        size = AUDIT_SLICE if waiting.job.priority == "audit" else QUERY_SLICE
+            self._plan(waiting)
+        size = self._slice(waiting, begin)
+        if not size and waiting.parts:
+            self._answer(waiting)
+            return True
         part = waiting.job.part(waiting.done, size)
         waiting.parts.append(self.model.score(part))
         waiting.done += size
         seconds = self._clock() - begin
         self._speed.learn(cost_of(part), seconds)
+        if waiting.tokens:
+            self.model.cost.learn(sum(waiting.tokens[waiting.done - size : waiting.done]), seconds)
         waiting.infer_seconds += seconds
-        if waiting.done < len(waiting.job.request.documents):
+        if waiting.done < waiting.wanted:
             return False
-        waiting.future.set_result(
-            Answer.joined(waiting.parts, queue_seconds=waiting.begin - waiting.arrival, infer_seconds=waiting.infer_seconds)
-        )
+        self._answer(waiting)
         return True
+
+    def _plan(self, waiting: _Waiting) -> None:
+        """Decide how many documents of a job are to be scored."""
+        job = waiting.job
+        waiting.wanted = len(job.request.documents)
+        if job.takes_partial or job.depth is not None:
+            waiting.tokens = self.model.token_counts(job)
+            left = waiting.deadline - REPLY_SECONDS - self._clock()
+            waiting.wanted = first_depth(job.depth, waiting.tokens, left, self.model.cost)
+
+    def _slice(self, waiting: _Waiting, begin: float) -> int:
+        """Return how many documents to score next; 0 = answer with what there is.
+
+        Raises:
+            DeadlineExceeded: there is nothing to answer with, and no time.
+        """
+        rest = waiting.wanted - waiting.done
+        if waiting.job.takes_partial:
+            left = waiting.deadline - REPLY_SECONDS - begin
+            size = next_chunk(waiting.tokens[waiting.done : waiting.wanted], left, self.model.cost)
+            if size or waiting.parts:
+                return size
+            size, ends_late = 1, True
+        else:
+            size = min(AUDIT_SLICE if waiting.job.priority == "audit" else QUERY_SLICE, rest)
+            seconds = self._speed.seconds(cost_of(waiting.job.part(waiting.done, rest)))
+            ends_late = begin + seconds + REPLY_SECONDS >= waiting.deadline
+        # What cannot end in time is not begun, unless nobody else waits: the estimate may be wrong.
+        if ends_late and (begin >= waiting.deadline or self._queries):
+            raise DeadlineExceeded(
+                f"the request was dropped after {begin - waiting.arrival:.2f} s, when it could no longer be answered in time"
+            )
+        return size
+
+    def _answer(self, waiting: _Waiting) -> None:
+        begin, count = waiting.begin or waiting.arrival, len(waiting.job.request.documents)
+        answer = Answer.joined(waiting.parts, count, queue_seconds=begin - waiting.arrival, infer_seconds=waiting.infer_seconds)
+        waiting.future.set_result(replace(answer, is_partial=waiting.done < waiting.wanted))

@@ -25,12 +25,15 @@ from slimrank.errors import ManifestError, ModelNotReady, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
+from slimrank.serving import probe
+from slimrank.serving.admission import Speed
 from slimrank.serving.batching import token_budget_batches
 from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
 
 DEFAULT_BATCH_TOKENS = 4096
+"""Until a warm-up has fitted another, as in a command that scores once."""
 PREFIX_CACHE_BYTES = 64 * 2**20
 """Keys and values of recent queries: 46 kB a token for 135M parameters, so some thirty queries."""
 
@@ -42,7 +45,7 @@ class OrtScorer:
         session: The open graph.
         manifest: The checked manifest of its folder.
         encoder: Renders the folder's prompt.
-        batch_tokens: Most padded tokens in one run of the graph; bounds memory.
+        batch_tokens: Most padded tokens in one run of the graph; bounds memory. 0 = fitted in warm-up.
     """
 
     def __init__(
@@ -51,18 +54,20 @@ class OrtScorer:
         manifest: Manifest,
         encoder: PromptEncoder,
         *,
-        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        batch_tokens: int = 0,
     ) -> None:
         self.manifest = manifest
         self._graph = graph_io.open_graph([given.name for given in session.get_inputs()], manifest.architecture, self._run)
         self._session = session
-        self._encoder = encoder
+        self.encoder = encoder
+        self.cost = Speed()
         self._prefixes: OrderedDict[tuple[int, ...], graph_io.KeysValues] = OrderedDict()
         self._lock = threading.Lock()
-        self._batch_tokens = batch_tokens
+        self._batch_tokens = batch_tokens or DEFAULT_BATCH_TOKENS
+        self._fits_budget = batch_tokens == 0
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 0, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> "OrtScorer":
+    def load(cls, folder: Path, *, threads: int = 0, batch_tokens: int = 0) -> "OrtScorer":
         """Open a model folder.
 
         Args:
@@ -89,9 +94,29 @@ class OrtScorer:
         log.info("load model=%s precision=%s folder=%s", checked.name, checked.precision, folder)
         return cls(session, checked, encoder, batch_tokens=batch_tokens)
 
-    def warm_up(self) -> None:
-        """Score one small request, so that the first real one does not pay for first-time work."""
+    def warm_up(self, probe_folder: Path | None = None) -> None:
+        """Make ready for the first request: pay for first-time work, learn what tokens cost and how many make a batch.
+
+        Args:
+            probe_folder: Where timings are kept, so that only the first start of a model takes them.
+        """
+        threads = self._session.get_session_options().intra_op_num_threads
+        digests = [record.sha256 for record in self.manifest.files.values()]
+        file = probe_folder and probe.probe_file(probe_folder, ort.__version__, threads, *digests)
+        found = probe.kept(file)
+        if found is None:
+            found = probe.timings(self._run_rows, largest=probe.memory_tokens())
+            probe.keep(file, found)
         self.score("warm up", ["a document", ""])
+        for tokens, seconds in found:
+            self.cost.learn(tokens, seconds)
+        if self._fits_budget:
+            self._batch_tokens = min(probe.best_budget(found), probe.memory_tokens())
+        log.info("warm model=%s batch_tokens=%d", self.manifest.name, self._batch_tokens)
+
+    def _run_rows(self, count: int, length: int) -> None:
+        row = (self.encoder.suffix_ids * length)[:length]
+        self._graph.logits([row] * count, self._graph.share([]))
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return the score of each document, in the order given.
@@ -100,10 +125,10 @@ class OrtScorer:
             InvalidRequest: the instruction leaves no room for the query.
             ScoringError: the graph failed or gave a score that is not finite.
         """
-        prefix = self._encoder.prefix_ids(query, instruction)
+        prefix = self.encoder.prefix_ids(query, instruction)
         place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
-        pieces = self._encoder.document_ids(list(place), len(prefix.ids))
-        rows = [piece.ids + self._encoder.suffix_ids for piece in pieces]
+        pieces = self.encoder.document_ids(list(place), len(prefix.ids))
+        rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
         scores = self.score_rows(prefix.ids, rows)
         order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
         return Scored(
@@ -112,6 +137,12 @@ class OrtScorer:
             query_truncated=prefix.truncated,
             tokens=(len(prefix.ids) if rows else 0) + sum(map(len, rows)),
         )
+
+    def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
+        """Return the tokens that each document puts through the model, after the shared prefix."""
+        prefix = self.encoder.prefix_ids(query, instruction)
+        fixed = len(self.encoder.suffix_ids)
+        return [len(piece.ids) + fixed for piece in self.encoder.document_ids(documents, len(prefix.ids))]
 
     def score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
         """Return a score for each row of token ids, run after one shared prefix."""

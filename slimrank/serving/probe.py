@@ -1,0 +1,91 @@
+"""Time a few batches at start-up: what tokens cost on this machine, and how many make a good batch.
+
+More tokens in a batch waste more padding and hold more memory, and beyond some size buy no speed;
+where that is depends on the cores. The probe takes a second or two, once: timings are kept beside
+the models, by machine and model. Speed alone is fitted; a batch's size changes no score.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+Timings = list[tuple[int, float]]
+"""Tokens of a batch, and the seconds it took."""
+
+SIZES = (128, 512, 1024, 2048, 4096, 8192)
+PROBE_SECONDS = 1.0
+"""No larger batch is tried once the last took so long."""
+ROW_TOKENS = 128
+GOOD_ENOUGH = 1.05
+"""The smallest batch is taken whose tokens cost at most so many times the cheapest."""
+BYTES_PER_TOKEN = 100_000
+"""Of the intermediate values of a batch; about what 135M parameters hold at the peak (docs/LOG.md)."""
+MEMORY_SHARE = 0.25
+
+
+def timings(
+    run: Callable[[int, int], None], *, largest: int = SIZES[-1], clock: Callable[[], float] = time.perf_counter
+) -> Timings:
+    """Return what batches of growing size take.
+
+    Args:
+        run: Scores a batch of so many rows of so many tokens.
+        largest: Most tokens of a batch that memory allows.
+    """
+    found: Timings = []
+    run(1, SIZES[0])  # the first run pays for first-time work
+    for size in SIZES:
+        if found and (size > largest or found[-1][1] > PROBE_SECONDS):
+            break
+        begin = clock()
+        run(size // ROW_TOKENS, ROW_TOKENS)
+        found.append((size, clock() - begin))
+    return found
+
+
+def best_budget(found: Sequence[tuple[int, float]]) -> int:
+    """Return the batch size, in tokens, that these timings speak for."""
+    cheapest = min(seconds / tokens for tokens, seconds in found)
+    return next(tokens for tokens, seconds in found if seconds / tokens <= GOOD_ENOUGH * cheapest)
+
+
+def memory_tokens() -> int:
+    """Return the most tokens of a batch that a share of the free memory holds."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not told on this platform
+        return SIZES[-1]
+    return max(SIZES[0], int(MEMORY_SHARE * free / BYTES_PER_TOKEN))
+
+
+def probe_file(folder: Path, *model: object) -> Path:
+    """Return where the timings of this machine and model are kept."""
+    machine = [platform.node(), platform.machine(), os.cpu_count(), *model]
+    return folder / f"{hashlib.sha256(json.dumps(machine, default=str).encode()).hexdigest()[:16]}.json"
+
+
+def kept(file: Path | None) -> Timings | None:
+    """Return timings kept earlier, or None."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8")) if file else None
+        return [(int(tokens), float(seconds)) for tokens, seconds in content] if content else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep(file: Path | None, found: Timings) -> None:
+    """Keep timings for the next start; a folder that cannot be written is no failure."""
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    except OSError as error:
+        log.info("probe not kept file=%s error=%s", file, type(error).__name__)
