@@ -78,6 +78,7 @@ class QueuedBackend:
         self._pending: dict[str, _Pending] = {}
         self._workers = _Workers()
         self._seen = 0.0
+        self._missed = 0
         self._served: dict[str, float] = {}
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -181,16 +182,16 @@ class QueuedBackend:
 
         A reply is moved aside in Redis, handed out and then deleted, so that one whose connection
         is cut on the way here is read again. Read twice, it is nobody's any more the second time.
+        What lies aside is read at the start and whenever no reply has come for a second.
         """
-        taken = self._reply_to + ":taken"
-        for message in await self._reader.lrange(taken, 0, -1):
-            self._dispatch_message(message)
-        await self._reader.delete(taken)
+        taken, message = self._reply_to + ":taken", None
         while True:
-            message = await self._reader.blmove(self._reply_to, taken, 1, "LEFT", "RIGHT")
-            if message is not None:
-                self._dispatch_message(message)
+            left = [message] if message is not None else await self._reader.lrange(taken, 0, -1)
+            for reply in left:
+                self._dispatch_message(reply)
+            if left:
                 await self._reader.delete(taken)
+            message = await self._reader.blmove(self._reply_to, taken, 1, "LEFT", "RIGHT")
 
     def _dispatch_message(self, message: bytes) -> None:
         try:
@@ -227,12 +228,13 @@ class QueuedBackend:
                 await self._watcher.set(messages.gateway_key(self._id), json.dumps(self._admission.here), px=SIGN_MS)
                 await self._watcher.sadd(messages.GATEWAYS_KEY, self._id)
         except redis.RedisError as error:
-            # A connection that was cut is no lost Redis.
-            if self._workers.alive is not None and now - self._seen > LOST_SECONDS:
+            # A connection that was cut is no lost Redis, and a look that comes late on a busy machine says nothing.
+            self._missed += 1
+            if self._workers.alive is not None and self._missed > 1 and now - self._seen > LOST_SECONDS:
                 log.warning("lost redis=%s error=%s", self._where, type(error).__name__)
                 self._workers = _Workers()
             return
-        self._seen = now
+        self._seen, self._missed = now, 0
         alive = {worker: sign["model"] for worker, sign in workers.items()}
         self._workers = _Workers(alive, sorted(set(alive.values())))
         self._served |= dict.fromkeys(self._workers.models, now)

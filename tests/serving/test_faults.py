@@ -218,10 +218,11 @@ def test_a_reply_that_was_cut_off_on_its_way_is_read_again() -> None:
         taken = messages.reply_key(key.decode().rpartition(":")[2]) + ":taken"
         store.set(messages.worker_key("mute"), json.dumps({"model": "mute"}), px=120_000)
         store.sadd(messages.WORKERS_KEY, "mute")
-        time.sleep(1.5)
+        queue = messages.KEY_PREFIX + messages.queue_name("mute")
+        eventually(lambda: 'slimrank_workers{model="mute"} 1.0' in httpx.get(f"{gate}/metrics").text)
         waiting = pool.submit(post, gate, GOOD | {"model": "mute", "deadline_ms": 25_000})
-        eventually(lambda: bool(store.keys(messages.KEY_PREFIX + "job:*")))
-        request_id = store.keys(messages.KEY_PREFIX + "job:*")[0].decode().rpartition(":")[2]
+        eventually(lambda: bool(store.llen(queue)))
+        request_id = re.search(r"\b[0-9a-f]{32}\b", json.loads(store.lindex(queue, 0))["headers"]["argsrepr"])[0]
         scored = Scored(
             np.zeros(len(GOOD["documents"]), dtype=np.float32), np.zeros(len(GOOD["documents"]), dtype=np.bool_), False, 3
         )
