@@ -1,7 +1,7 @@
 """Prove an exported graph: its scores beside those of the checkpoint it was made from.
 
 The reference is the straightforward computation, transformers with the full head, one pair at a
-time. The graph runs the same token ids alone, in one padded batch, and after a shared prefix, and
+time. The graph runs the same token ids alone, in padded batches, and after a shared prefix, and
 the worst difference counts. The figures go into the manifest, which serving reads: a folder that
 fails is refused at load.
 """
@@ -114,10 +114,24 @@ def reference_scores(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, gro
 
 
 def graph_scores(runner: GraphRunner, group: TokenGroup) -> list[Scores]:
-    """Return (N,) scores for each way to run a group: alone, as one batch, after a shared prefix."""
+    """Return (N,) scores for each way to run a group: alone, in padded batches, after a shared prefix."""
     whole = [group.prefix + row for row in group.rows]
     alone = np.concatenate([runner.score([row]) for row in whole])
-    return [alone, runner.score(whole), runner.score(group.rows, prefix=group.prefix)]
+    batched, shared = np.empty_like(alone), np.empty_like(alone)
+    for batch in uneven_batches(group.rows):
+        batched[batch] = runner.score([whole[i] for i in batch])
+        shared[batch] = runner.score([group.rows[i] for i in batch], prefix=group.prefix)
+    return [alone, batched, shared]
+
+
+def uneven_batches(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the indices of a group's rows in two batches: the longest with the shortest, and the others.
+
+    So padding is as wide as it can be, and costs one row only.
+    """
+    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    batches = [[by_length[0], by_length[-1]], by_length[1:-1]] if len(rows) > 1 else [by_length]
+    return [batch for batch in batches if batch]
 
 
 def kendall_tau(first: Sequence[float] | Scores, second: Sequence[float] | Scores) -> float:
