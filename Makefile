@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo conformance lock clean
+.PHONY: help setup check test test-stack demo conformance lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,12 +31,15 @@ test: setup ## Fetch what the tests use and run every test this machine can
 	$(RUN)/python -m tests.assets
 	$(RUN)/python -m pytest -m "not gpu"
 
+test-stack: setup ## Bring the compose file up and test it: index, search, audit, kill, restart, scale
+	SLIMRANK_TEST_STACK=1 $(RUN)/python -m pytest tests/stack
+
 conformance: setup ## Hold every way in, before every engine, to the same cases, a line a case
 	$(RUN)/python -m tests.conformance
 
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra export --extra train --extra serve --extra connect --extra audit \
+		--extra export --extra train --extra serve --extra otel --extra connect --extra audit \
 		--extra haystack --extra langchain --extra llamaindex --extra pyterrier --extra rerankers --extra dev pyproject.toml -o requirements/dev.txt
 	for extra in export serve; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--constraint requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done

@@ -7,12 +7,11 @@
 # Grafana is not to be had this way: neither Debian, Maven, npm nor a Go module carries its server; the overlay leaves it out.
 set -euo pipefail
 cd "$(dirname "$0")"
-export DOCKER_BUILDKIT=1
 
 have() { docker image inspect "$1" >/dev/null 2>&1; }
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap 'umount "$scratch"/root/proc "$scratch"/root/sys 2>/dev/null || true; rm -rf --one-file-system "$scratch"' EXIT
 
 if ! have slimrank-offline/debian:bookworm; then
   debootstrap --variant=minbase --include=ca-certificates bookworm "$scratch/root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$scratch/log" \
