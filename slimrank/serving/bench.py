@@ -66,6 +66,8 @@ class Tally:
     """Requests without an answer, by what happened."""
     degraded: Counter[str] = field(default_factory=Counter)
     wrong: int = 0
+    partial: int = 0
+    """Answers with only some of the documents scored."""
     full_seconds: list[float] = field(default_factory=list)
     refused_seconds: list[float] = field(default_factory=list)
     late: int = 0
@@ -84,6 +86,7 @@ class Tally:
             "goodput_per_second": round((len(self.full_seconds) - self.late) / seconds, 2),
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
             "degraded": dict(self.degraded),
+            "partial": self.partial,
             "full_ms": _percentiles(self.full_seconds),
             "refused_ms": _percentiles(self.refused_seconds),
         }
@@ -212,6 +215,9 @@ async def _ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) ->
     if reason := answer.headers.get("x-slimrank-degraded"):
         tally.degraded[reason] += 1
         tally.refused_seconds.append(taken)
+        return
+    if "x-slimrank-partial" in answer.headers:
+        tally.partial += 1
         return
     tally.full_seconds.append(taken)
     tally.late += taken > body["deadline_ms"] / 1000

@@ -18,16 +18,18 @@ from slimrank import manifest as manifests
 from slimrank import settings, store, trec
 from slimrank.beir import read_collection
 from slimrank.bm25 import FIRST_STAGE
-from slimrank.errors import DataError
+from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
 from slimrank.files import open_text
 from slimrank.manifest import Fusion, Manifest
 from slimrank.prompt import document_text
 from slimrank.scoring import probabilities
+from slimrank.serving.backend import Depth, LongDocument
 from slimrank.serving.reranker import Reranker
 from slimrank.splits import shared_with_train
 
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")]
+LongDocumentOption = Annotated[str, typer.Option(help="truncate, or max_passage: the best passage of a long document counts.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the model; 0 = one a physical core.")]
 
 
@@ -43,6 +45,11 @@ def rank(
     first_stage_order: Annotated[
         bool, typer.Option("--first-stage-order", help="The lines stand in a search engine's order: use it as a prior.")
     ] = False,
+    deadline_ms: Annotated[
+        int | None, typer.Option(min=1, help="Score only what there is time for, from the first line.")
+    ] = None,
+    depth: Annotated[str | None, typer.Option(help="Score so many lines, from the first; auto = what fits the deadline.")] = None,
+    long_document: LongDocumentOption = "truncate",
     text: Annotated[bool, typer.Option("--text", help="Print each document's text as well.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -52,9 +59,19 @@ def rank(
     """
     documents = list(_documents(file))
     reranker, _ = _load(model, threads)
-    hits = reranker.rank(query, documents, top_n=top_n, instruction=instruction, first_stage_order=first_stage_order)
+    hits = reranker.rank(
+        query,
+        documents,
+        top_n=top_n,
+        instruction=instruction,
+        first_stage_order=first_stage_order,
+        deadline_ms=deadline_ms,
+        depth=_depth(depth),
+        long_document=_long_document(long_document),
+    )
     for hit in hits:
         record = {"index": hit.index, "score": hit.score, "probability": hit.probability}
+        record |= {} if hit.is_scored else {"is_scored": False}
         typer.echo(json.dumps(record | ({"text": documents[hit.index]} if text else {}), ensure_ascii=False))
 
 
@@ -72,6 +89,7 @@ def evaluate_collections(
         typer.Option(min=0, help="Weight of BM25's order beside the score; left out, what the model was fitted with; 0, none."),
     ] = None,
     run_folder: Annotated[Path | None, typer.Option(help="Write the runs there as TREC files.")] = None,
+    long_document: LongDocumentOption = "truncate",
     scores_folder: Annotated[Path | None, typer.Option(help="Keep scores there as they are made, and go on from them.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: ThreadsOption = None,
@@ -84,17 +102,19 @@ def evaluate_collections(
     Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
     """
     reranker, manifest = _load(model, threads)
+    scorer = reranker.scorer_for(_long_document(long_document))
     weight = fitted_weight(manifest.fusion) if fusion_weight is None else fusion_weight
     model_id = {name: record.sha256 for name, record in manifest.files.items()}
     results = []
     for folder in data:
         collection = read_collection(folder, split)
         key = {"model": model_id, "collection": collection.name, "split": split, "depth": depth, "queries": queries, "seed": seed}
+        key |= {} if long_document == "truncate" else {"long_document": long_document}
         kept = ScoreFile(scores_folder / f"{collection.name}.{split}.jsonl" if scores_folder else None, key)
         with pairs_progress(collection.name) as progress:
             result = evaluate(
                 collection,
-                reranker.scorer,
+                scorer,
                 depth=depth,
                 queries=queries,
                 seed=seed,
@@ -238,6 +258,20 @@ def _load(model: Path | None, threads: int | None) -> tuple[Reranker, Manifest]:
     current = settings.load(model=model, threads=threads)
     folder = store.model_folder(current)
     return Reranker.load(folder, threads=current.threads), manifests.read(folder)
+
+
+def _depth(given: str | None) -> Depth | None:
+    if given is None or given == "auto":
+        return given  # type: ignore[return-value]  # mypy does not narrow to a literal
+    if not given.isdigit():
+        raise ConfigError(f"--depth is a number of lines or auto, found {given}")
+    return int(given)
+
+
+def _long_document(given: str) -> LongDocument:
+    if given == "truncate" or given == "max_passage":
+        return given  # type: ignore[return-value]  # as above
+    raise ConfigError(f"--long-document is truncate or max_passage, found {given}")
 
 
 def _documents(file: Path) -> Iterator[str]:
