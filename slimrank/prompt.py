@@ -217,7 +217,7 @@ class PromptEncoder:
         """
         room = max(1, self.max_pair_tokens - prefix_length - len(self.suffix_ids))
         bound = room * MAX_CHARACTERS_PER_TOKEN
-        texts = [self.prompt.document.replace("{document}", _encodable(text[:bound])) for text in documents]
+        texts = [self.prompt.document.replace("{document}", encodable(text[:bound])) for text in documents]
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [
             Piece(encoding.ids[:room], len(encoding.ids) > room or len(text) > bound)
@@ -230,7 +230,7 @@ class PromptEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text."""
-        encodings = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [len(encoding.ids) for encoding in encodings]
 
     def pair_ids(self, query: str, document: str, instruction: str | None = None) -> Piece:
@@ -246,7 +246,7 @@ class PromptEncoder:
         return lead + head, tail
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(_encodable(text), add_special_tokens=False).ids) if text else []
+        return list(self._tokenizer.encode(encodable(text), add_special_tokens=False).ids) if text else []
 
     def _answer_id(self, answer: str) -> int:
         ids = self._encode(answer)
@@ -262,7 +262,7 @@ def document_text(title: str, text: str) -> str:
     return "\n".join(part for part in (title.strip(), text.strip()) if part)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Replace lone surrogates, which no tokenizer accepts, by U+FFFD."""
     try:
         text.encode("utf-8")

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from slimrank import manifest
 from slimrank.errors import InvalidRequest
-from slimrank.prompt import PromptEncoder
+from slimrank.prompt import PromptEncoder, encodable
 from slimrank.scoring import Scorer
 from slimrank.serving import anytime
 from slimrank.serving.backend import Answer, Job
@@ -43,7 +43,8 @@ class DocumentCutter:
 
     def cut(self, documents: Sequence[str], max_tokens: int) -> tuple[list[str], npt.NDArray[np.bool_]]:
         """Return the documents, each at most ``max_tokens`` long, and which of them were cut."""
-        encodings = self._tokenizer.encode_batch([_clean(text) for text in documents], add_special_tokens=False)
+        documents = [encodable(text) for text in documents]
+        encodings = self._tokenizer.encode_batch(documents, add_special_tokens=False)
         kept, was_cut = [], np.zeros(len(documents), dtype=np.bool_)
         for place, (text, encoding) in enumerate(zip(documents, encodings, strict=True)):
             was_cut[place] = len(encoding.ids) > max_tokens
@@ -172,8 +173,3 @@ def _cache_levels(settings: Settings) -> list[Level]:
 
         levels.append(InRedis(connect(settings), **bounds))  # type: ignore[arg-type]
     return levels
-
-
-def _clean(text: str) -> str:
-    """Replace lone surrogates, which no tokenizer accepts, by one character each."""
-    return text.encode("utf-8", "replace").decode("utf-8")
