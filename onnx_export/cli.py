@@ -126,14 +126,15 @@ def verify(
 
 def _make_default(folder: Path, home: Path, report: "Report") -> None:
     from onnx_export.export import export as export_folder
-    from onnx_export.source import default_checkpoint
+    from onnx_export.source import default_checkpoint, new_folder
     from onnx_export.verify import verify as verify_folder
 
     adapter = shipped_adapter(folder.name)
     checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
-    export_folder(checkpoint, folder, report)
-    verify_folder(folder, report, checkpoint=checkpoint)
-    manifests.check(folder)
+    with new_folder(folder) as partial:  # in its place only once it is verified: until then the one before serves
+        export_folder(checkpoint, partial, report, name=folder.name)
+        verify_folder(partial, report, checkpoint=checkpoint)
+        manifests.check(partial)
 
 
 def _merged(adapter: Path, base: Path, home: Path, report: "Report") -> Path:
