@@ -43,6 +43,7 @@ def export(
     max_pair_tokens: int = DEFAULT_MAX_PAIR_TOKENS,
     precision: FusedPrecision = "fp32",
     in_float: Sequence[str] = (),
+    in_two: Sequence[str] = (),
     plain: bool = False,
     trained: bool = False,
 ) -> Manifest:
@@ -53,6 +54,7 @@ def export(
         prompt: What the model was, or will be, asked with.
         precision: fp32, or int8 with one activation scale a row; int8 needs the serving graph.
         in_float: Names of products that int8 leaves in float32.
+        in_two: Names of products whose activations int8 takes in two steps.
         plain: Write Optimum's graph even where the serving graph can be had.
         trained: Whether the checkpoint was trained to rerank.
 
@@ -78,7 +80,7 @@ def export(
                 )
             _export_plain(loaded, encoder, partial)
         else:
-            _export_fused(loaded, encoder, partial, precision, in_float)
+            _export_fused(loaded, encoder, partial, precision, in_float, in_two)
         loaded.tokenizer.save(str(partial / TOKENIZER_FILE))
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
@@ -100,6 +102,7 @@ def export(
             made_with={"slimrank": __version__}
             | {package: version(package) for package in MADE_WITH}
             | ({"in_float": ",".join(in_float)} if in_float else {})
+            | ({"in_two": ",".join(in_two)} if in_two else {})
             | ({ADAPTER_HASH_KEY: merged} if (merged := merged_hash(checkpoint_folder)) else {})
             | {CHECKPOINT_KEY: str(checkpoint_folder.resolve()), CHECKPOINT_HASH_KEY: weights_hash(checkpoint_folder)},
             files=file_records(partial, (file.name for file in partial.iterdir())),
@@ -115,13 +118,26 @@ def weights_hash(folder: Path) -> str:
 
 
 def _export_fused(
-    loaded: Checkpoint, encoder: PromptEncoder, target: Path, precision: FusedPrecision, in_float: Sequence[str]
+    loaded: Checkpoint,
+    encoder: PromptEncoder,
+    target: Path,
+    precision: FusedPrecision,
+    in_float: Sequence[str],
+    in_two: Sequence[str],
 ) -> None:
     if precision == "int8":
         smooth(loaded.model, lambda: _calibrate(loaded, encoder))
     answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
     path = target / GRAPH_FILE
-    write_graph(loaded.model, answer_ids, path, precision=precision, in_float=in_float, max_pair_tokens=encoder.max_pair_tokens)
+    write_graph(
+        loaded.model,
+        answer_ids,
+        path,
+        precision=precision,
+        in_float=in_float,
+        in_two=in_two,
+        max_pair_tokens=encoder.max_pair_tokens,
+    )
 
 
 def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:

@@ -56,6 +56,7 @@ def write_graph(
     precision: FusedPrecision,
     max_pair_tokens: int,
     in_float: Sequence[str] = (),
+    in_two: Sequence[str] = (),
 ) -> None:
     """Write the serving graph of a loaded checkpoint.
 
@@ -63,9 +64,10 @@ def write_graph(
         model: A transformers model of one of ``FAMILIES`` with its full head.
         answer_ids: Irrelevant, relevant.
         max_pair_tokens: How many positions the graph can tell apart.
-        in_float: Names of products that int8 leaves in float32, such as "down_proj".
+        in_float: Names of products that int8 leaves in float32, such as "down_proj" or "layers.2.mlp.down_proj".
+        in_two: Names of products whose activations int8 takes in two steps, value and rest: nearly exact, at twice the cost.
     """
-    graph = _Builder(model, precision, in_float).build(list(answer_ids), max_pair_tokens)
+    graph = _Builder(model, precision, in_float, in_two).build(list(answer_ids), max_pair_tokens)
     made = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)], ir_version=IR_VERSION
     )
@@ -79,13 +81,14 @@ class _Builder:
     Values between parts are (T, width) with T = B x L; attention alone looks at (B, L, width).
     """
 
-    def __init__(self, model: Any, precision: FusedPrecision, in_float: Sequence[str]) -> None:
+    def __init__(self, model: Any, precision: FusedPrecision, in_float: Sequence[str], in_two: Sequence[str]) -> None:
         self._config = model.config
         self._weights = {name: tensor.detach().float().numpy() for name, tensor in model.named_parameters()}
         self._head = model.get_output_embeddings()
         self._rotary = model.model.rotary_emb
         self._int8 = precision == "int8"
         self._in_float = in_float
+        self._in_two = in_two
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._names: set[str] = set()
@@ -152,6 +155,7 @@ class _Builder:
         if self._int8:
             self._constant("tiny", np.array(1e-12, dtype=np.float32))
             self._constant("per_127", np.array(1 / 127, dtype=np.float32))
+            self._constant("per_254", np.array(1 / 254, dtype=np.float32))
             self._constant("unit", np.array(1, dtype=np.float32))
             self._constant("middle", np.array(128, dtype=np.uint8))
             self._constant("middle_of_weights", np.array(0, dtype=np.int8))
@@ -230,7 +234,7 @@ class _Builder:
 
     def _linear(self, x: str, name: str) -> str:
         weight = self._weights[f"model.{name}.weight"].T
-        in_float = not self._int8 or name.split(".")[-1] in self._in_float
+        in_float = not self._int8 or _names(name, self._in_float)
         product = self._node("MatMul", [x, self._weight(name, weight)]) if in_float else self._product_int8(x, weight, name)
         bias = self._weights.get(f"model.{name}.bias")
         return product if bias is None else self._node("Add", [product, self._constant(f"{name}.bias", bias)])
@@ -239,9 +243,13 @@ class _Builder:
         columns = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12).astype(np.float32)
         whole = self._weight(name, np.rint(weight / columns).astype(np.int8))
         scale = self._constant(f"{name}.scale", columns)
-        rows, row_scale = self._rows_int8(x)
-        inputs = [rows, whole, "unit", scale, "middle", "middle_of_weights"]
-        return self._node("Mul", [self._node("MatMulIntegerToFloat", inputs, domain=MICROSOFT), row_scale])
+
+        def times(rows: str, row_scale: str) -> str:
+            inputs = [rows, whole, "unit", scale, "middle", "middle_of_weights"]
+            return self._node("Mul", [self._node("MatMulIntegerToFloat", inputs, domain=MICROSOFT), row_scale])
+
+        product = times(*self._rows_int8(x))
+        return self._node("Add", [product, times(*self._rest_int8(x))]) if _names(name, self._in_two) else product
 
     def _rows_int8(self, x: str) -> tuple[str, str]:
         """Return x in 8 bits around 128 and its scales (T, 1), each row by its own largest value."""
@@ -252,6 +260,15 @@ class _Builder:
             middle = self._node("Expand", ["middle", self._node("Shape", [flat])])
             self._quantised[x] = self._node("QuantizeLinear", [x, flat, middle], axis=0), scale
         return self._quantised[x]
+
+    def _rest_int8(self, x: str) -> tuple[str, str]:
+        """Return in 8 bits what ``_rows_int8`` leaves of x, at most half a step, and its scales (T, 1)."""
+        rows, scale = self._rows_int8(x)
+        flat = self._node("Reshape", [scale, "minus_one"])
+        middle = self._node("Expand", ["middle", self._node("Shape", [flat])])
+        rest = self._node("Sub", [x, self._node("DequantizeLinear", [rows, flat, middle], axis=0)])
+        fine = self._node("Mul", [scale, "per_254"])
+        return self._node("QuantizeLinear", [rest, self._node("Reshape", [fine, "minus_one"]), middle], axis=0), fine
 
     def _norm_weight(self, name: str) -> str:
         return self._constant(f"{name}.weight", self._weights[f"model.{name}.weight"])
@@ -269,3 +286,8 @@ class _Builder:
         output = output or f"{kind}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
+
+
+def _names(name: str, chosen: Sequence[str]) -> bool:
+    """Whether a product, such as ``layers.2.mlp.down_proj``, is among those chosen by kind or by full name."""
+    return name in chosen or name.split(".")[-1] in chosen
