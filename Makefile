@@ -3,6 +3,10 @@ VENV := .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+# Byte code is written, whatever the shell says: every start of a process would compile the code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test test-stack demo conformance lock clean
@@ -27,9 +31,9 @@ check: setup ## Lint and type-check
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-test: setup ## Fetch what the tests use and run every test this machine can
+test: setup ## Fetch what the tests use and run every test this machine can, in JOBS=2 processes
 	$(RUN)/python -m tests.assets
-	$(RUN)/python -m pytest -m "not gpu"
+	$(RUN)/python -m pytest -m "not gpu" --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 test-stack: setup ## Bring the compose file up and test it: index, search, audit, kill, restart, scale
 	SLIMRANK_TEST_STACK=1 $(RUN)/python -m pytest tests/stack

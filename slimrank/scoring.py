@@ -93,4 +93,5 @@ def joined(parts: Sequence[Scored]) -> Scored:
         sum(part.tokens for part in parts),
         passages=sum(passages) if passages else None,
         cached=sum(part.cached for part in parts),
+        tokenise_seconds=sum(part.tokenise_seconds for part in parts),
     )

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate")
     tls_client_ca: Path | None = Field(None, description="Demand client certificates signed by these authorities (PEM)")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port on which a worker shows its metrics; 0 = none")
+    traces_url: str | None = Field(
+        None, description="Send OpenTelemetry traces to this OTLP/HTTP address, such as http://collector:4318/v1/traces"
+    )
     worker_requests: int = Field(8, ge=1, le=256, description="Requests that one worker takes at a time")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 

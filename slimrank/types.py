@@ -38,6 +38,7 @@ class Scored:
     """Passages that were scored, where long documents were split into them."""
     cached: int = 0
     """Documents whose score was known from an earlier request."""
+    tokenise_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """The backend of ``slimrank serve --embedded``: the model in the gateway's own process."""
 
 import asyncio
+import time
 
 from slimrank.errors import DeadlineExceeded
+from slimrank.serving import traces
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
@@ -28,11 +30,13 @@ class EmbeddedBackend:
 
     async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
         """Return the answer; see ``Backend``."""
-        future = self._loop.submit(job, timeout_seconds=timeout_seconds)
+        future, arrival_ns = self._loop.submit(job, timeout_seconds=timeout_seconds), time.time_ns()
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await asyncio.wrap_future(future)
+                answer = await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"no answer within {timeout_seconds:.2f} s; send fewer documents, or allow more time"
             ) from error
+        traces.scored(traces.here(), arrival_ns, answer)
+        return answer

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
-from slimrank.serving import answers, schemas
+from slimrank.serving import answers, schemas, traces
 from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure, failure_of
 from slimrank.serving.guarded import GuardedBackend
@@ -46,6 +46,7 @@ def make_gateway(settings: Settings, backend: GuardedBackend, metrics: Metrics) 
         await backend.start()
         yield
         await backend.stop()
+        await asyncio.to_thread(traces.flush)
 
     app = FastAPI(title="slimrank", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     gateway = _Gateway(settings, backend, metrics)
@@ -71,7 +72,9 @@ class _Gateway:
     async def rerank(self, request: Request) -> Response:
         """Answer a rerank request, or say why not, in the caller's own wire format."""
         begin, request_id = time.monotonic(), str(uuid.uuid4())
-        response = await self._answer(request, request_id, begin)
+        with traces.request(request.headers) as attributes:
+            response = await self._answer(request, request_id, begin)
+            attributes["http.response.status_code"] = response.status_code
         self._metrics.count_request(response.status_code, time.monotonic() - begin)
         return response
 

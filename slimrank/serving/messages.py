@@ -108,6 +108,7 @@ def encode_answer(request_id: str, answer: Answer) -> bytes:
             "depth": scored.depth,
             "passages": scored.passages,
             "cached": scored.cached,
+            "tokenise_seconds": scored.tokenise_seconds,
             "is_partial": answer.is_partial,
             "model": answer.model,
             "scale": answer.scale,
@@ -160,6 +161,7 @@ def answer_of(reply: dict[str, Any]) -> Answer:
         depth=reply.get("depth"),
         passages=reply.get("passages"),
         cached=reply.get("cached", 0),
+        tokenise_seconds=reply.get("tokenise_seconds", 0.0),
     )
     return Answer(
         scored,

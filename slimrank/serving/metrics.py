@@ -21,6 +21,7 @@ class Metrics:
         self._requests = Counter(telemetry.REQUESTS, "Requests answered", ["status"], **make)
         self._seconds = Histogram(telemetry.REQUEST_SECONDS, "From arrival to answer", buckets=_SECONDS, **make)
         self._queue = Histogram(telemetry.QUEUE_SECONDS, "Wait before the model began", buckets=_SECONDS, **make)
+        self._tokenise = Histogram(telemetry.TOKENISE_SECONDS, "Part of that spent on tokenising", buckets=_SECONDS, **make)
         self._infer = Histogram(telemetry.INFER_SECONDS, "Time in the model", buckets=_SECONDS, **make)
         self._documents = Counter(telemetry.DOCUMENTS, "Documents scored", **make)
         self._tokens = Counter(telemetry.TOKENS, "Tokens through the model, padding not counted", **make)
@@ -39,6 +40,7 @@ class Metrics:
         """Count what a model did."""
         self._queue.observe(answer.queue_seconds)
         self._infer.observe(answer.infer_seconds)
+        self._tokenise.observe(answer.scored.tokenise_seconds)
         scored = answer.scored
         self._documents.inc(len(scored.scores) if scored.depth is None else scored.depth)
         self._cached.inc(scored.cached)

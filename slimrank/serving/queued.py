@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -25,7 +26,7 @@ import redis.asyncio
 from kombu.exceptions import OperationalError
 
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded
-from slimrank.serving import messages, queue
+from slimrank.serving import messages, queue, traces
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.metrics import Metrics
@@ -48,6 +49,7 @@ class _Pending:
     """A request that waits for its answer."""
 
     model: str
+    traceparent: str | None
     reply: asyncio.Future[dict[str, Any]]
     sent: float
     claimed_by: str | None = None
@@ -122,11 +124,11 @@ class QueuedBackend:
         """Return the answer; see ``Backend``."""
         model = self.choose_model(job.model)
         request_id, loop = uuid.uuid4().hex, asyncio.get_running_loop()
-        pending = _Pending(model, loop.create_future(), loop.time())
+        pending = _Pending(model, traces.here(), loop.create_future(), loop.time())
         self._pending[request_id] = pending
         try:
             async with asyncio.timeout(timeout_seconds):
-                await loop.run_in_executor(self._publishers, self._publish, request_id, model, job, timeout_seconds)
+                await loop.run_in_executor(self._publishers, self._publish, request_id, pending, job, timeout_seconds)
                 return messages.answer_of(await pending.reply)
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -136,21 +138,24 @@ class QueuedBackend:
             del self._pending[request_id]
             self._forget(request_id)
 
-    def _publish(self, request_id: str, model: str, job: Job | None, timeout_seconds: float) -> None:
+    def _publish(self, request_id: str, pending: _Pending, job: Job | None, timeout_seconds: float) -> None:
         """Write the job, unless it is there from the first attempt, and its task; runs in a publisher thread."""
+        begin_ns = time.time_ns()
         try:
             if job is not None:
                 lifetime_ms = max(1, int(timeout_seconds * 1000))
                 self._store.set(messages.job_key(request_id), messages.encode_job(job), px=lifetime_ms)
-            self._send_task(request_id, model)
+            self._send_task(request_id, pending)
+            traces.published(pending.traceparent, begin_ns)
         except redis.exceptions.OutOfMemoryError as error:
             raise Overloaded(f"Redis at {self._where} is full; raise its maxmemory or start more workers") from error
         except (redis.RedisError, OperationalError) as error:
             raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL") from error
 
-    def _send_task(self, request_id: str, model: str) -> None:
+    def _send_task(self, request_id: str, pending: _Pending) -> None:
         """Publish the task; once more if the connection was cut under it. Sent twice, it is scored twice and answered once."""
-        arguments = {"args": [request_id, self._reply_to], "queue": messages.queue_name(model), "ignore_result": True}
+        ids = [request_id, self._reply_to, *filter(None, [pending.traceparent])]
+        arguments = {"args": ids, "queue": messages.queue_name(pending.model), "ignore_result": True}
         try:
             self._app.send_task(messages.TASK_NAME, **arguments)
         except (OperationalError, AttributeError):  # kombu 5.7 retries on a channel that it has closed
@@ -260,9 +265,7 @@ class QueuedBackend:
             self._metrics.resent.inc()
             log.warning("resend id=%s claimed_by=%s", request_id, pending.claimed_by)
             with contextlib.suppress(ModelNotReady, Overloaded):
-                await asyncio.get_running_loop().run_in_executor(
-                    self._publishers, self._publish, request_id, pending.model, None, 0.0
-                )
+                await asyncio.get_running_loop().run_in_executor(self._publishers, self._publish, request_id, pending, None, 0.0)
 
     async def _is_lost(self, pending: _Pending, alive: dict[str, str]) -> bool:
         if pending.claimed_by is not None:

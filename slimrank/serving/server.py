@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from slimrank.errors import ConfigError
+from slimrank.serving import traces
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
 from slimrank.serving.gateway import make_gateway
@@ -35,6 +36,7 @@ def run_gateway(settings: Settings, model: Model | None = None) -> None:
         ConfigError: the address cannot be listened on.
         ManifestError: the model folder may not be served (embedded only).
     """
+    traces.configure("slimrank-gateway", settings.traces_url)
     listener = listen(settings.host, settings.port)
     log.info("listening host=%s port=%d embedded=%s", settings.host, listener.getsockname()[1], settings.embedded)
     config = uvicorn_config(settings, make_app(settings, model))

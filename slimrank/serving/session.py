@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,10 @@ class OrtScorer:
         log.info("load model=%s precision=%s folder=%s", checked.name, checked.precision, folder)
         return cls(session, checked, encoder, batch_tokens=batch_tokens)
 
+    def with_budget(self, batch_tokens: int) -> "OrtScorer":
+        """Return the same open model with another batch size and no cached prefixes."""
+        return OrtScorer(self._session, self.manifest, self.encoder, batch_tokens=batch_tokens)
+
     def warm_up(self, probe_folder: Path | None = None) -> None:
         """Make ready for the first request: pay for first-time work, learn what tokens cost and how many make a batch.
 
@@ -125,10 +130,12 @@ class OrtScorer:
             InvalidRequest: the instruction leaves no room for the query.
             ScoringError: the graph failed or gave a score that is not finite.
         """
+        begin = perf_counter()
         prefix = self.encoder.prefix_ids(query, instruction)
         place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
         pieces = self.encoder.document_ids(list(place), len(prefix.ids))
         rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
+        tokenise_seconds = perf_counter() - begin
         scores = self.score_rows(prefix.ids, rows)
         order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
         return Scored(
@@ -136,6 +143,7 @@ class OrtScorer:
             truncated=np.array([piece.truncated for piece in pieces], dtype=np.bool_)[order],
             query_truncated=prefix.truncated,
             tokens=(len(prefix.ids) if rows else 0) + sum(map(len, rows)),
+            tokenise_seconds=tokenise_seconds,
         )
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:

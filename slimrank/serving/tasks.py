@@ -6,13 +6,13 @@ set. A task never raises: an error is an answer too.
 """
 
 import logging
-from time import monotonic
+from time import monotonic, time_ns
 
 import redis
 from celery import Celery
 
 from slimrank.errors import ScoringError, SlimrankError
-from slimrank.serving import messages
+from slimrank.serving import messages, traces
 from slimrank.serving.backend import Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.scoring_loop import ScoringLoop
@@ -29,13 +29,13 @@ class RerankTask:
         self._store = store
         self._worker_id = worker_id
 
-    def __call__(self, request_id: str, reply_to: str) -> None:
+    def __call__(self, request_id: str, reply_to: str, traceparent: str | None = None) -> None:
         """Score the job ``request_id`` if it is still wanted, and push the answer to the list ``reply_to``."""
         job, timeout_seconds = self._fetch(request_id, reply_to)
         if job is None:
             log.debug("dropped id=%s reason=expired", request_id)
             return
-        self._reply(reply_to, self._answer(request_id, job, timeout_seconds))
+        self._reply(reply_to, self._answer(request_id, job, timeout_seconds, traceparent))
 
     def _fetch(self, request_id: str, reply_to: str) -> tuple[Job | None, float]:
         key = messages.job_key(request_id)
@@ -49,8 +49,8 @@ class RerankTask:
             return None, 0.0
         return messages.decode_job(message), left_ms / 1000
 
-    def _answer(self, request_id: str, job: Job, timeout_seconds: float) -> bytes:
-        arrival = monotonic()
+    def _answer(self, request_id: str, job: Job, timeout_seconds: float, traceparent: str | None) -> bytes:
+        arrival, arrival_ns = monotonic(), time_ns()
         key = messages.job_key(request_id)
         future = self._scoring.submit(
             job, timeout_seconds=timeout_seconds, is_wanted=lambda: monotonic() - arrival < 0.05 or bool(self._store.exists(key))
@@ -58,6 +58,7 @@ class RerankTask:
         try:
             answer = future.result()
             self._metrics.count_scored(answer)
+            traces.scored(traceparent, arrival_ns, answer)
             return messages.encode_answer(request_id, answer)
         except SlimrankError as error:
             return messages.encode_error(request_id, error)

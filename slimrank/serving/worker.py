@@ -18,7 +18,7 @@ from celery.platforms import EX_FAILURE
 from prometheus_client import start_http_server
 
 from slimrank.errors import ModelNotReady
-from slimrank.serving import messages, queue, tasks
+from slimrank.serving import messages, queue, tasks, traces
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
@@ -90,6 +90,7 @@ def run_worker(settings: Settings, model: Model) -> None:
     Raises:
         ModelNotReady: Redis does not answer.
     """
+    traces.configure("slimrank-worker", settings.traces_url)
     store, app, worker_id = queue.connect(settings), queue.make_app(settings), uuid.uuid4().hex
     scoring, metrics = ScoringLoop(model), Metrics()
     tasks.install(app, tasks.RerankTask(scoring, store, metrics, worker_id=worker_id))
@@ -109,6 +110,7 @@ def run_worker(settings: Settings, model: Model) -> None:
     finally:
         scoring.stop()
         life.stop()
+        traces.flush()
 
 
 def _consume(app: Celery, settings: Settings, worker_id: str, model: str) -> int:
