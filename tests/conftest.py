@@ -6,13 +6,33 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.nodes.require import require
+from tests.processes import (
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_deselected,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from tests.tiny import model_copy, tiny_checkpoint, tiny_model, tiny_qwen_checkpoint
 
 if TYPE_CHECKING:
     from tests.nodes.engine import Engine
     from tests.nodes.ml_commons import MlCommons
 
-__all__ = ["model_copy", "require", "tiny_checkpoint", "tiny_model", "tiny_qwen_checkpoint"]
+__all__ = [
+    "model_copy",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_deselected",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "require",
+    "tiny_checkpoint",
+    "tiny_model",
+    "tiny_qwen_checkpoint",
+]
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ def urls() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def stage(request: pytest.FixtureRequest, urls: dict[str, str], ml_commons: MlCommons) -> Iterator[tuple[str, dict[str, Place]]]:
+def stage(request: pytest.FixtureRequest, urls: dict[str, str]) -> Iterator[tuple[str, dict[str, Place]]]:
     engine: str = request.param
+    ml_commons: MlCommons | None = request.getfixturevalue("ml_commons") if has(engine, "search pipeline") else None
     with places(engine, request.getfixturevalue(engine), urls, ml_commons) as ready:
         yield engine, ready
 

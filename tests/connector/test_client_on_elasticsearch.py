@@ -72,9 +72,9 @@ def test_an_async_client_gives_the_same_answer(client: elasticsearch.Elasticsear
     assert _ids(asyncio.run(search())) == _ids(rerank_search(client, INDEX, RINGS, scorer=ReverseScorer(), rank_window_size=20))
 
 
-def test_a_retriever_body_is_read_and_reranked(engine: Engine, elasticsearch_8: Engine) -> None:
-    if engine != elasticsearch_8:
-        return  # 7.17 has no retrievers
+@pytest.mark.parametrize("engine", ["elasticsearch_8"], indirect=True)  # 7.17 has no retrievers
+@pytest.mark.usefixtures("client")
+def test_a_retriever_body_is_read_and_reranked(engine: Engine) -> None:
     with elasticsearch.Elasticsearch(engine.url) as client:
         body = {"retriever": {"standard": RINGS}}
         answer = rerank_search(client, INDEX, body, scorer=ReverseScorer(), rank_window_size=5)
