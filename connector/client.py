@@ -65,7 +65,8 @@ def rerank_search(
         fields: what a document is made of; left out, the fields searched in.
         template: words around fields instead, such as "{title}: {body}".
         rank_window_size: how many first-stage hits are reranked.
-        highlight: judge the engine's best fragments of the fields, for long ones.
+        highlight: judge the engine's best fragments of the fields, for long ones; all of a field that the body itself
+            highlights.
         explain: put on each hit, under `_slimrank`, its ranks, probability and document.
         instruction: how to judge, such as "prefer recent manuals".
         on_failure: "raise" lets the reranker's error through.

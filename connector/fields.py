@@ -1,6 +1,6 @@
 """The text of a hit: which of its fields a reranker reads, and how they are joined.
 
-Values are read from `_source`, or from `fields` and `highlight` where those were asked for. Missing fields are empty,
+Values are read from `_source`, or from `fields` and `highlight` where the plan asked for those. Missing fields are empty,
 lists are joined with a space, fields with a line break, and a template puts words around them.
 """
 
@@ -27,10 +27,12 @@ class Template:
     Attributes:
         fields: dotted names; without any, all strings of the hit's top level.
         text: words with `{field}` placeholders; lines left blank by missing fields are dropped.
+        fragments: those of the fields that are read from the hit's `highlight`, where it found something.
     """
 
     fields: tuple[str, ...] = ()
     text: str | None = None
+    fragments: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, fields: Sequence[str] = (), text: str | None = None) -> "Template":
@@ -55,7 +57,7 @@ class Template:
     def _render(self, hit: Json) -> str:
         if not self.fields:
             return "\n".join(_all_strings(hit.get("_source") or {}))
-        values = {name: field_text(hit, name) for name in self.fields}
+        values = {name: self._value(hit, name) for name in self.fields}
         if self.text is None:
             return "\n".join(value for value in values.values() if value)
         filled = [(_PLACEHOLDER.sub(lambda found: values[found[1]], line), line) for line in self.text.split("\n")]
@@ -64,6 +66,10 @@ class Template:
             for text, line in filled
             if not _PLACEHOLDER.search(line) or any(values[name] for name in _PLACEHOLDER.findall(line))
         )
+
+    def _value(self, hit: Json, name: str) -> str:
+        found = (hit.get("highlight") or {}).get(name) if name in self.fragments else None
+        return FRAGMENT_JOINT.join(found) if found else field_text(hit, name)
 
 
 def _all_strings(source: Json) -> Iterator[str]:
@@ -74,9 +80,6 @@ def _all_strings(source: Json) -> Iterator[str]:
 
 def field_text(hit: Json, name: str) -> str:
     """Return one field of a hit as text; a sub-field such as title.english is read from its parent."""
-    fragments = (hit.get("highlight") or {}).get(name)
-    if fragments:
-        return FRAGMENT_JOINT.join(fragments)
     for source in (hit.get("fields") or {}, hit.get("_source") or {}):
         path = name
         while path:

@@ -83,7 +83,13 @@ def find_query_text(body: Json) -> QueryText:
 
 def _root(body: Json) -> list[Any]:
     knn = body.get("knn")
-    return [body.get("query"), body.get("retriever"), *({"knn": entry} for entry in (knn if isinstance(knn, list) else [knn]))]
+    searches = [each.get("query") for each in body.get("sub_searches") or [] if isinstance(each, dict)]
+    return [
+        body.get("query"),
+        body.get("retriever"),
+        *searches,
+        *({"knn": entry} for entry in (knn if isinstance(knn, list) else [knn])),
+    ]
 
 
 def _fields(found: list[_Found]) -> tuple[str, ...]:

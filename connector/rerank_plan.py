@@ -7,7 +7,7 @@ plan and finish here. A search that cannot be reranked is passed on as it came, 
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connector.fields import Template, matches
@@ -21,8 +21,8 @@ Json = dict[str, Any]
 DEFAULT_WINDOW = 100
 _NO_TEMPLATE = Template()
 _DEFAULT_SIZE = 10  # the engines' own
-_MOST_HITS = 10_000  # index.max_result_window, unless it was changed
-_FRAGMENTS = {"number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}
+_FRAGMENTS = {"type": "unified", "number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}
+_COMPOUND_RETRIEVERS = ("rrf", "linear", "rule", "pinned", "diversify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Options:
         query: the text to judge by; left out, found in the body.
         fields: what a document is made of; left out, the fields searched in.
         template: words around the fields, instead of `fields`.
-        highlight: judge the engine's best fragments of each field instead of all of it.
+        highlight: judge the engine's best fragments of each field instead of all of it, where the search does not
+            itself highlight that field.
         explain: put the document and its places on each hit.
     """
 
@@ -61,6 +62,8 @@ class RerankPlan:
     added_fields: tuple[str, ...] = ()
     added_highlights: tuple[str, ...] = ()
     drop_source: bool = False
+    depends_on_size: bool = False
+    """The engine's own order changes with the number of hits asked for, as in hybrid search and fusion."""
 
 
 def plan_search(body: Json, options: Options) -> RerankPlan:
@@ -75,29 +78,79 @@ def plan_search(body: Json, options: Options) -> RerankPlan:
     start, size = body.get("from") or 0, body.get("size", _DEFAULT_SIZE)
     if not (isinstance(start, int) and isinstance(size, int)):
         return RerankPlan(body, reason="size or from is not a whole number")
-    window = min(options.rank_window_size, _fused_window(body.get("retriever")))
+    fused = _fused_window(body)
+    window = options.rank_window_size if fused is None else min(options.rank_window_size, fused)
     found = find_query_text(body)
     query = options.query or found.text or ""
-    if reason := _reason_to_pass(body, start, size, window) or ("" if query.strip() else found.reason):
+    last = start + size if fused is None else min(start + size, fused)
+    depends = _depends_on_size(body)
+    if (
+        reason := _reason_to_pass(body, start, size, window)
+        or _reason_of_fusion(depends, start, last, window)
+        or ("" if query.strip() else found.reason)
+    ):
         return RerankPlan(body, reason=reason)
     if not template.fields:
         template = Template(found.fields)
     wanted = dict(body)
-    wanted["from"], wanted["size"] = 0, max(window, start + size)
+    wanted["from"], wanted["size"] = 0, max(window, last)
     added_fields = _ask_for_fields(wanted, template)
-    added_highlights = _ask_for_fragments(wanted, template) if options.highlight else ()
+    added_highlights = _ask_for_fragments(wanted, template) if options.highlight and template.fields else ()
+    template = replace(template, fragments=added_highlights)
     return RerankPlan(
-        wanted, query=query, template=template, start=start, size=size, window=window, explain=options.explain,
+        wanted, query=query, template=template, depends_on_size=depends, start=start, size=size, window=window, explain=options.explain,
         added_fields=added_fields, added_highlights=added_highlights, drop_source=wanted.get("_source") != body.get("_source"),
     )  # fmt: skip
 
 
-def _fused_window(retriever: Any) -> int:
-    """Return how many hits a fusion of retrievers ranks: Elasticsearch refuses a `size` beyond that."""
-    fusions = [
-        retriever[name] for name in ("rrf", "linear") if isinstance(retriever, dict) and isinstance(retriever.get(name), dict)
+def _fused_window(body: Json) -> int | None:
+    """Return how many hits a fusion or a compound retriever ranks, beyond which Elasticsearch refuses a `size`; or None."""
+    retriever, fusion = body.get("retriever"), body.get("rank")
+    found = [
+        _window_of(options)
+        for name, options in (retriever.items() if isinstance(retriever, dict) else ())
+        if name in _COMPOUND_RETRIEVERS
     ]
-    return min((int(fusion.get("rank_window_size") or _DEFAULT_SIZE) for fusion in fusions), default=_MOST_HITS)
+    if isinstance(retriever, dict) and isinstance(retriever.get("rescorer"), dict):
+        rescore = retriever["rescorer"].get("rescore")
+        found.append(
+            max((_window_of(each) for each in (rescore if isinstance(rescore, list) else [rescore])), default=_DEFAULT_SIZE)
+        )
+    if isinstance(fusion, dict):  # before retrievers
+        found += [_window_of(options) for options in fusion.values()]
+    return min(found, default=None)
+
+
+def _window_of(options: Any) -> int:
+    sizes = [options.get(name) for name in ("rank_window_size", "window_size")] if isinstance(options, dict) else []
+    return next((size for size in sizes if isinstance(size, int) and size > 0), _DEFAULT_SIZE)
+
+
+def _depends_on_size(body: Json) -> bool:
+    retriever = body.get("retriever") or {}
+    if body.get("rank") is not None or body.get("knn") is not None or set(retriever) - {"standard"}:
+        return True
+    return holds_key(body.get("query"), "hybrid") or holds_key([body.get("query"), retriever], "knn")
+
+
+def holds_key(value: Any, key: str) -> bool:
+    """Tell whether a key stands anywhere in a value."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if key in found:
+                return True
+            waiting.extend(found.values())
+        elif isinstance(found, list):
+            waiting.extend(found)
+    return False
+
+
+def _reason_of_fusion(depends_on_size: bool, start: int, last: int, window: int) -> str:
+    if depends_on_size and start > 0 and last > window:
+        return f"a page of a hybrid search goes beyond the window: more than {window} hits would be ordered otherwise"
+    return ""
 
 
 def _reason_to_pass(body: Json, start: int, size: int, window: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connector.fields import matches
-from connector.rerank_plan import RerankPlan
+from connector.rerank_plan import RerankPlan, holds_key
 
 Json = dict[str, Any]
 
@@ -70,28 +70,14 @@ def check_body(search: Json) -> None:
     size, start = search.get("size", 10), search.get("from", 0)
     if any(not isinstance(value, int) or isinstance(value, bool) or value < 0 for value in (size, start)):
         raise Obstacle("size or from is not a whole number")
-    if holds_key(search.get("query"), "hybrid") and start > 0:
-        raise Obstacle("a page of a hybrid search")
-
-
-def holds_key(value: Any, key: str) -> bool:
-    """Tell whether a key stands anywhere in a value."""
-    waiting = [value]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if key in found:
-                return True
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
-    return False
 
 
 def check_fields(search: Json, plan: RerankPlan, params: Mapping[str, str]) -> None:
     """Refuse where the fields that would be added could not be told from the caller's own."""
     if plan.drop_source:
         raise Obstacle("_source is filtered and the rule names no fields")
+    if plan.added_highlights and "filter_path" in params and not _shows(params["filter_path"], ("hits", "hits", "highlight")):
+        raise Obstacle("filter_path hides the fragments")
     if not plan.added_fields:
         return
     if "filter_path" in params and not _shows(params["filter_path"], ("hits", "hits", "fields")):

@@ -43,6 +43,9 @@ class Reranking(_Strict):
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
         default=1000, description="Longest wait for the scores, milliseconds"
     )
+    highlight: bool = Field(
+        default=False, description="Judge the engine's best fragments of the fields, for long ones, instead of all of them"
+    )
     instruction: str | None = Field(default=None, description="How to judge, such as `prefer recent manuals`")
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from connector.proxy.obstacles import Obstacle, check_body, check_fields, check_params, holds_key, short
+from connector.proxy.obstacles import Obstacle, check_body, check_fields, check_params, short
 from connector.proxy.rules import Extension, Reranking, Rule, Rules, read_extension
 from connector.proxy.splice import without_extension
 from connector.rerank_plan import Options, RerankPlan, plan_search
@@ -37,7 +37,7 @@ class Decision:
         reason: why it is passed; empty where it is reranked.
         rule: the rule's name, or "ext".
         how: depth, deadline and instruction.
-        depends_on_size: the engine's own order changes with the number of hits asked for, as in hybrid search and fusion.
+        shows_first_stage: whether reranked hits get their first-stage score and rank; not where filter_path picks fields.
         body: the body without `ext.slimrank`, or None where it had none.
     """
 
@@ -46,7 +46,7 @@ class Decision:
     how: Reranking = _NOTHING
     plan: RerankPlan = _NO_PLAN
     shadow: bool = False
-    depends_on_size: bool = False
+    shows_first_stage: bool = True
     body: bytes | None = None
 
 
@@ -101,7 +101,7 @@ def _decide(
     folded = _fold(search, params)
     check_body(folded)
     query = query or (_text_at(folded, path) if path else None)
-    options = Options(query, how.fields, how.template, how.rank_window_size, instruction=how.instruction)
+    options = Options(query, how.fields, how.template, how.rank_window_size, how.highlight, instruction=how.instruction)
     plan = plan_search(folded, options)
     if plan.reason:
         raise Obstacle(short(plan.reason))
@@ -110,8 +110,7 @@ def _decide(
         raise Obstacle(f"outside the {rule.percent:g} percent of rule {rule.name}")
     name = rule.name if rule is not None else "ext"
     shadow = rule is not None and rule.shadow and extension is None
-    depends = "retriever" in folded or holds_key(folded.get("query"), "hybrid")
-    return Decision(rule=name, how=how, plan=plan, shadow=shadow, depends_on_size=depends, body=own)
+    return Decision(rule=name, how=how, plan=plan, shadow=shadow, shows_first_stage="filter_path" not in params, body=own)
 
 
 def _choose(rule: Rule | None, extension: Extension | None) -> tuple[Reranking, str | None, str | None]:
@@ -205,20 +204,26 @@ def _text_at(search: Json, path: str) -> str:
 def widened_params(params: Params, plan: RerankPlan) -> str:
     """Return the URL's parameters for the whole window."""
     kept = [(name, value) for name, value in params if name not in ("from", "size")]
-    return urlencode([*kept, ("from", "0"), ("size", str(max(plan.window, plan.start + plan.size)))])
+    return urlencode([*kept, *((name, str(plan.body[name])) for name in ("from", "size"))])
 
 
 def widened_body(body: bytes, decision: Decision) -> bytes:
     """Return the body to send with `widened_params`: the caller's own bytes, unless fields have to be added."""
     own = body if decision.body is None else decision.body
-    if not decision.plan.added_fields:
+    added = _added(decision.plan)
+    if not added:
         return own
     search = json.loads(own) if own.strip() else {}
-    return json.dumps({**search, "fields": decision.plan.body["fields"]}).encode()
+    return json.dumps({**search, **added}).encode()
 
 
 def widened_line(body: bytes, decision: Decision) -> bytes:
     """Return the line of an `_msearch`, without its `ext.slimrank`, for the whole window."""
     search = json.loads(body)
-    asked = {name: decision.plan.body[name] for name in ("from", "size", "fields") if name in decision.plan.body}
-    return json.dumps({**search, **asked}).encode()
+    asked = {name: decision.plan.body[name] for name in ("from", "size")}
+    return json.dumps({**search, **asked, **_added(decision.plan)}).encode()
+
+
+def _added(plan: RerankPlan) -> Json:
+    parts = [("fields", plan.added_fields), ("highlight", plan.added_highlights)]
+    return {name: plan.body[name] for name, added in parts if added}

@@ -7,7 +7,7 @@ their new order. Knows nothing of rules or scores' origin.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,16 +148,26 @@ def apply(text: str, edits: Sequence[Edit], start: int = 0, end: int | None = No
 
 
 def reordered(
-    text: str, found: FoundHits, places: Sequence[int], scores: Sequence[float] | None, added_fields: Sequence[str] = ()
+    text: str,
+    found: FoundHits,
+    places: Sequence[int],
+    scores: Sequence[float] | None,
+    added: Mapping[str, Sequence[str]] = {},
+    *,
+    shows_first_stage: bool = False,
 ) -> list[Edit]:
     """Return the edits that leave the hits at `places`, in that order.
 
     Args:
         places: 0-based, of the hits to answer, best first.
         scores: of the first hits; they become `_score` and their best one `max_score`. None leaves the engine's.
-        added_fields: members of a hit's `fields` to take out again.
+        added: what to take out again of a hit's `fields` and `highlight`.
+        shows_first_stage: write the engine's own score and rank beside the new score.
     """
-    pieces = [_hit(text, found.hits[place], _score(scores, place), added_fields) for place in places]
+    ranks = [place + 1 if shows_first_stage and scores is not None else None for place in places]
+    pieces = [
+        _hit(text, found.hits[place], _score(scores, place), added, rank) for place, rank in zip(places, ranks, strict=True)
+    ]
     gap = text[found.hits[0].end : found.hits[1].start] if len(found.hits) > 1 else ","
     before, behind = text[found.list_start : found.hits[0].start], text[found.hits[-1].end : found.list_end]
     edits = [Edit(found.list_start, found.list_end, before + gap.join(pieces) + behind if pieces else "")]
@@ -170,34 +180,58 @@ def _score(scores: Sequence[float] | None, place: int) -> float | None:
     return scores[place] if scores is not None and place < len(scores) else None
 
 
-def _hit(text: str, hit: HitSpan, score: float | None, added_fields: Sequence[str]) -> str:
+def _hit(text: str, hit: HitSpan, score: float | None, added: Mapping[str, Sequence[str]], rank: int | None) -> str:
     edits = []
-    own = list(members(text, hit.start)) if score is not None or added_fields else []
+    taken = {name for name, names in added.items() if names}
+    own = list(members(text, hit.start)) if score is not None or rank is not None or taken else []
     for place, member in enumerate(own):
-        if member.key == "_score" and score is not None:
-            edits.append(Edit(member.start, member.end, fixed(score)))
-        elif member.key == "fields" and added_fields:
-            inner = list(members(text, member.start))
-            kept = [entry for entry in inner if not _is_added(entry.key, added_fields)]
-            if not kept:
-                edits.append(_without(own, place))
-            elif len(kept) < len(inner):
-                body = ",".join(text[entry.key_start : entry.end] for entry in kept)
-                edits.append(Edit(member.start, member.end, "{" + body + "}"))
+        if member.key == "_score":
+            scored = text[member.start : member.end] if score is None else fixed(score)
+            edits.append(Edit(member.start, member.end, scored + _first_stage(text, own, place, rank)))
+    left = [member for member in own if member.key not in taken or _kept(text, member, added[member.key])]
+    if len(left) < len(own):
+        edits += _without(own, left)
+    for member in left:
+        if member.key in taken and (kept := _kept(text, member, added[member.key])) != text[member.start : member.end]:
+            edits.append(Edit(member.start, member.end, kept))
     return apply(text, edits, hit.start, hit.end)
 
 
-def _is_added(key: str, added_fields: Sequence[str]) -> bool:
+def _first_stage(text: str, own: Sequence[Member], place: int, rank: int | None) -> str:
+    """Return two more members behind the score, set as the hit's members are."""
+    if rank is None:
+        return ""
+    score = own[place]
+    gap = text[own[place - 1].end : score.key_start] if place else ","
+    colon = text[score.key_start + len('"_score"') : score.start]
+    return f'{gap}"_first_stage_score"{colon}{text[score.start : score.end]}{gap}"_first_stage_rank"{colon}{rank}'
+
+
+def _kept(text: str, part: Member, added: Sequence[str]) -> str:
+    """Return an object without its added members; empty where none is left."""
+    inner = list(members(text, part.start))
+    kept = [entry for entry in inner if not _is_added(entry.key, added)]
+    if len(kept) == len(inner):
+        return text[part.start : part.end]
+    return "{" + ",".join(text[entry.key_start : entry.end] for entry in kept) + "}" if kept else ""
+
+
+def _is_added(key: str, added: Sequence[str]) -> bool:
     # engines put a nested field below the object that holds it
-    return any(name == key or name.startswith(key + ".") for name in added_fields)
+    return any(name == key or name.startswith(key + ".") for name in added)
 
 
-def _without(own: Sequence[Member], place: int) -> Edit:
-    """Return the edit that takes out one member of an object, with its comma."""
-    if place > 0:
-        return Edit(own[place - 1].end, own[place].end, "")
-    following = own[1].key_start if len(own) > 1 else own[0].end
-    return Edit(own[0].key_start, following, "")
+def _without(own: Sequence[Member], left: Sequence[Member]) -> list[Edit]:
+    """Return the edits that leave these members of an object, without the commas of the others."""
+    if not left:
+        return [Edit(own[0].key_start, own[-1].end, "")]
+    edits = [Edit(own[0].key_start, left[0].key_start, "")] if left[0] is not own[0] else []
+    before = own[own.index(left[0])]
+    for member in own[own.index(left[0]) + 1 :]:
+        if member not in left:
+            edits.append(Edit(before.end, member.end, ""))
+        before = member
+    return edits
 
 
 def without_extension(text: str) -> str:
@@ -210,4 +244,5 @@ def without_extension(text: str) -> str:
     found = next((place for place, member in enumerate(inner) if member.key == "slimrank"), None)
     if found is None:
         return text
-    return apply(text, [_without(own, place) if len(inner) == 1 else _without(inner, found)])
+    outer, gone = (own, place) if len(inner) == 1 else (inner, found)
+    return apply(text, _without(outer, [*outer[:gone], *outer[gone + 1 :]]))

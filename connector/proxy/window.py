@@ -133,17 +133,19 @@ async def judge(scorer: AsyncScorer, decision: Decision, text: str, start: int =
     found = _hits(text, start)
     plan = decision.plan
     first_stage = range(len(found.hits))[plan.start : plan.start + plan.size]
+    added = {"fields": plan.added_fields, "highlight": plan.added_highlights}
     if not found.hits:
         return Outcome("passed", "no hits")
     try:
         scores = await _score(scorer, decision, found)
     except SlimrankError as error:
         reason = f"{_NAMES.get(type(error), 'the scorer failed')}: {error}"
-        if decision.depends_on_size:
+        if plan.depends_on_size:
             raise Unusable(reason, mark="degraded") from error
-        return Outcome("degraded", reason, reordered(text, found, first_stage, None, plan.added_fields))
+        return Outcome("degraded", reason, reordered(text, found, first_stage, None, added))
     page = _order(scores, len(found.hits))[plan.start : plan.start + plan.size]
-    return Outcome("reranked", f"rule {decision.rule}", reordered(text, found, page, scores, plan.added_fields))
+    edits = reordered(text, found, page, scores, added, shows_first_stage=decision.shows_first_stage)
+    return Outcome("reranked", f"rule {decision.rule}", edits)
 
 
 def _hits(text: str, start: int) -> FoundHits:

@@ -161,7 +161,6 @@ def places(engine: str, found: Engine, urls: Mapping[str, str], ml_commons: MlCo
                 ProxyWay(trusting, auth=(USER, PASSWORD)),
                 ProxyWay(trusting, auth=(USER, "wrong")),
                 ProxyWay(untrusting, auth=(USER, PASSWORD)),
-                {"first stage score": "the proxy adds no field to a hit"},
             ),
         }
         if engine == "opensearch" and ml_commons is not None:

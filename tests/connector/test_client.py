@@ -161,3 +161,30 @@ def test_without_fields_a_source_is_judged_as_seen_or_whole_where_hidden(source:
 def test_a_page_that_is_no_number_is_left_to_the_engine_to_refuse(extra: dict[str, Any]) -> None:
     plan = plan_search({**BODY, **extra}, Options())
     assert (plan.body, plan.reason) == ({**BODY, **extra}, "size or from is not a whole number")
+
+
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ({"rrf": {"retrievers": [], "rank_window_size": 30}}, 30),
+        ({"linear": {"retrievers": []}}, 10),
+        ({"rule": {"retriever": {}, "rank_window_size": "x"}}, 10),
+        ({"rescorer": {"retriever": {}, "rescore": [{"window_size": 25}, {"window_size": 15}]}}, 25),
+        ({"standard": {"query": {"match": {"title": "item"}}}}, 100),
+    ],
+)
+def test_no_more_hits_are_asked_of_a_compound_retriever_than_it_ranks(more: dict[str, Any], size: int) -> None:
+    plan = plan_search({"retriever": more, "from": 5}, Options(query="item"))
+    assert (plan.body["size"], plan.depends_on_size) == (size, "standard" not in more)
+
+
+def test_the_older_form_of_a_fusion_is_read_too() -> None:
+    searches = [{"query": {"match": {"title": "item"}}}, {"query": {"match": {"body": "item"}}}]
+    plan = plan_search({"sub_searches": searches, "rank": {"rrf": {"window_size": 40}}}, Options())
+    assert (plan.query, plan.template.fields, plan.body["size"]) == ("item", ("title", "body"), 40)
+
+
+def test_a_page_that_goes_beyond_the_window_of_a_hybrid_search_is_passed() -> None:
+    body = {"query": {"hybrid": {"queries": [{"match": {"title": "item"}}]}}, "from": 15}
+    assert plan_search(body, Options(rank_window_size=20)).reason.startswith("a page of a hybrid search goes beyond the window")
+    assert plan_search(body, Options(rank_window_size=25)).body["size"] == 25

@@ -39,11 +39,14 @@ def test_a_field_is_read_from_the_source(name: str, text: str) -> None:
     assert field_text({"_source": SOURCE}, name) == text
 
 
-def test_requested_fields_and_fragments_come_before_the_source() -> None:
+def test_requested_fields_come_before_the_source_and_fragments_where_they_were_asked_for() -> None:
     hit = {"_source": SOURCE, "fields": {"title": ["Asked"], "reviews": [{"text": ["nested"]}]}}
     assert field_text(hit, "title") == "Asked"
     assert field_text(hit, "reviews.text") == "nested"
-    assert field_text({**hit, "highlight": {"title": ["one", "two"]}}, "title") == "one ... two"
+    highlighted = {**hit, "highlight": {"title": ["<em>one</em>", "two"]}}
+    assert Template(("title",)).render(highlighted) == "Asked"
+    assert Template(("title",), fragments=("title",)).render(highlighted) == "<em>one</em> ... two"
+    assert Template(("title",), fragments=("title",)).render(hit) == "Asked"
 
 
 def test_without_fields_all_top_level_strings_are_read() -> None:

@@ -135,7 +135,9 @@ class Engine:
             names = asked.split(",") if isinstance(asked, str) else asked
             hit["_source"] = {name: value for name, value in document.items() if name in names}
         fields = {name: [document[name]] for name in body.get("fields", []) if name in document}
-        return {**hit, "fields": fields} if fields else hit
+        named = body.get("highlight", {}).get("fields", {})
+        fragments = {name: [f"fragment {place} of {name}"] for name in named if document.get(name)}
+        return hit | ({"fields": fields} if fields else {}) | ({"highlight": fragments} if fragments else {})
 
 
 def _read(reader: Any) -> Received | None:

@@ -21,6 +21,7 @@ from connector.proxy.upstream import Upstream
 from tests.connector.proxy.conftest import CountingScorer, RunningProxy
 from tests.connector.proxy.engine import Engine as Recorder
 from tests.connector.proxy.engine import Received, Reply
+from tests.connector.proxy.searches import as_the_engine_gave
 from tests.nodes.engine import Engine
 
 pytestmark = pytest.mark.engine
@@ -180,7 +181,8 @@ def test_all_but_order_and_score_is_as_the_engine_answers_it(line: Line, more: d
     assert ids(answer) == expected(line)[:10]
     own = {hit["_id"]: hit for hit in direct["hits"]["hits"]}
     for hit in answer["hits"]["hits"]:
-        assert {**hit, "_score": 0} == {**own[hit["_id"]], "_score": 0}
+        assert as_the_engine_gave(hit) == as_the_engine_gave(own[hit["_id"]])
+        assert hit["_first_stage_score"] == own[hit["_id"]]["_score"]
     assert {**answer, "hits": answer["hits"]["total"], "took": 0} == {**direct, "hits": direct["hits"]["total"], "took": 0}
 
 

@@ -32,9 +32,12 @@ def test_any_answer_is_reordered_as_parsing_and_writing_it_anew_would(
     random.shuffle(places)  # type: ignore[attr-defined]
     scores = [place / 8 for place in range(len(hits))]
     expected = json.loads(text)
-    expected["hits"]["hits"] = [{**hits[place], "_score": scores[place]} for place in places]
+    expected["hits"]["hits"] = [
+        {**hits[place], "_score": scores[place], "_first_stage_score": hits[place]["_score"], "_first_stage_rank": place + 1}
+        for place in places
+    ]
     expected["hits"]["max_score"] = max(scores)
-    assert json.loads(apply(text, reordered(text, found, places, scores))) == expected
+    assert json.loads(apply(text, reordered(text, found, places, scores, shows_first_stage=True))) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,10 @@ def test_any_answer_is_reordered_as_parsing_and_writing_it_anew_would(
         ('{"fields":{"a":[1]}}', "{}"),
         ('{"fields":{"b":[1.10],"a":[1],"c":[2]}}', '{"fields":{"b":[1.10],"c":[2]}}'),
         ('{"fields":{"b":[1.10]}}', '{"fields":{"b":[1.10]}}'),
+        ('{"fields":{"a":[1]},"highlight":{"a":["x"]},"z":1}', '{"z":1}'),
+        ('{"_id":"1","fields":{"a":[1]},"highlight":{"a":["x"]}}', '{"_id":"1"}'),
+        ('{"fields":{"a":[1]},"y":1,"highlight":{"a":["x"],"b":["y"]}}', '{"y":1,"highlight":{"b":["y"]}}'),
+        ('{"a":1,"fields":{"a":[1]},"highlight":{"a":["x"]},"z":1.10}', '{"a":1,"z":1.10}'),
         ('{"fields":{"seller":[{"name":["x"]}],"sell":[1]}}', '{"fields":{"sell":[1]}}'),
     ],
 )
@@ -53,7 +60,10 @@ def test_added_fields_are_taken_out_and_nothing_else(hit: str, left: str) -> Non
     text = '{"hits":{"hits":[' + hit + "]}}"
     found = find_hits(text)
     assert found is not None
-    assert apply(text, reordered(text, found, [0], None, ["a", "seller.name"])) == '{"hits":{"hits":[' + left + "]}}"
+    assert (
+        apply(text, reordered(text, found, [0], None, {"fields": ["a", "seller.name"], "highlight": ["a"]}))
+        == '{"hits":{"hits":[' + left + "]}}"
+    )
 
 
 @pytest.mark.parametrize(
