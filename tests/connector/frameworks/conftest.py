@@ -32,6 +32,14 @@ def calm() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tidy() -> Iterator[None]:
+    """Collect what the frameworks left open, once a file: with all that they import it takes half a second."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         gc.collect()
 
 
