@@ -23,7 +23,7 @@ TOP = 10
 
 
 class FirstStage(Protocol):
-    """What finds hits: the embedded BM25, or a recorded run of a search engine."""
+    """What finds hits: the embedded BM25, a live index, or a recorded run of a search engine."""
 
     def search(self, query: str, depth: int) -> Mapping[str, float]:
         """Return up to ``depth`` doc_ids, best first."""
@@ -74,7 +74,7 @@ def labelled_groups(
         best = max(judged[doc_id] for doc_id in positives)
         rng.shuffle(positives)
         chosen = sorted(positives, key=lambda doc_id: judged[doc_id] < best)[: mining.max_positives]
-        hits = list(first_stage.search(collection.queries[query_id], mining.depth))
+        hits = [d for d in first_stage.search(collection.queries[query_id], mining.depth) if d in collection.documents]
         negatives = _negatives([d for d in hits if judged.get(d, 0) == 0], judged, mining.group_size - len(chosen), rng)
         doc_ids = tuple(chosen + negatives)
         if len(doc_ids) < 3:
@@ -94,7 +94,8 @@ def made_groups(
 ) -> Iterator[Group]:
     """Yield a group for each made query; its source document takes part in every second one."""
     for query in made:
-        hits = [doc_id for doc_id in first_stage.search(query.text, mining.depth) if doc_id != query.source_id]
+        found = first_stage.search(query.text, mining.depth)
+        hits = [doc_id for doc_id in found if doc_id != query.source_id and doc_id in collection.documents]
         with_source = rng.random() < 0.5
         negatives = _negatives(hits, {}, mining.group_size - with_source, rng)
         if len(negatives) < 3:

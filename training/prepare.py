@@ -20,7 +20,8 @@ from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from slimrank.splits import query_key
 from training import docstrings, synthetic
-from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
+from training.data import FirstStage, Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
+from training.live import MAX_DOCUMENTS, open_index
 from training.sources import RecordedFirstStage, read_csv, unlabelled
 from training.teacher import Teacher
 
@@ -62,9 +63,12 @@ def score(groups: Sequence[Group], teacher: Teacher) -> Iterator[Group]:
 def _of_collection(
     entry: dict[str, Any], data: Path, out: Path, mining: Mining, seed: int, rng: random.Random
 ) -> Iterator[Group]:
-    collection = _read(entry, data)
-    bm25 = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
-    first_stage = RecordedFirstStage(Path(entry["run"]), collection.queries) if "run" in entry else bm25
+    live = open_index(entry) if "engine" in entry or "index" in entry else None
+    collection = (
+        live.collection(most=entry.get("documents", MAX_DOCUMENTS)) if live and "folder" not in entry else _read(entry, data)
+    )
+    search: FirstStage = live or BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    first_stage = RecordedFirstStage(Path(entry["run"]), collection.queries) if "run" in entry else search
     held = hold_out(collection.queries, entry.get("hold_out", 0), seed)
     if held:
         out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ def _of_collection(
     seen = len(collection.queries) - len(held) - len(usable)
     log.info("collection name=%s queries=%d seen_in_other_splits=%d", collection.name, len(chosen), seen)
     yield from labelled_groups(collection, chosen, first_stage, mining, rng)
-    yield from made_groups(collection, _made(entry, collection, rng), bm25, mining, rng)
+    yield from made_groups(collection, _made(entry, collection, rng), search, mining, rng)
 
 
 def _read(entry: dict[str, Any], data: Path) -> Collection:
