@@ -61,7 +61,7 @@ class Trial:
 
     def figures(self) -> dict[str, object]:
         """Return what the manifest keeps."""
-        timed = {} if self.seconds == float("inf") else {"seconds": round(self.seconds, 4)}
+        timed: dict[str, object] = {} if self.seconds == float("inf") else {"seconds": round(self.seconds, 4)}
         return timed | {
             "rank_agreement": round(self.ranks.rank_agreement, 4),
             "nDCG@10": round(self.ranks.ndcg_at_10, 4),

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the gateway listens on")
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")
     threads: int = Field(0, ge=0, description="Threads of one model session; 0 = one a physical core")
+    provider: str = Field(
+        "cpu", pattern="^(cpu|cuda|tensorrt)$", description="Where the model runs: cpu, cuda or tensorrt (extra `gpu`)"
+    )
     batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
     score_cache: str = Field(
         "memory",

@@ -54,6 +54,8 @@ WORDS = [
     "ask",
 ]
 START_SECONDS = 60.0
+QUICK_SECONDS = 240.0
+"""With export, start and warm-up of all contenders it stays under ten minutes on two shared cores."""
 
 
 @dataclass(slots=True)
@@ -106,19 +108,37 @@ def bench(
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Compare the engine with its peers instead, on few requests.")] = False,
     engine: Annotated[bool, typer.Option("--engine", help="The same at length: 30 requests of 100 documents.")] = False,
-    model: Annotated[Path | None, typer.Option(help="Model folder of the engine's comparison.")] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Measure the engine's memory over many mixed requests.")] = False,
+    determinism: Annotated[
+        bool, typer.Option("--determinism", help="Measure how far scores move between random batches.")
+    ] = False,
+    requests: Annotated[int, typer.Option(min=1, help="Requests of --memory, rounds of --determinism.")] = 100,
+    most_documents: Annotated[int, typer.Option(min=1, help="Most documents of a request of --memory.")] = 4,
+    model: Annotated[Path | None, typer.Option(help="Model folder of the engine's measurements.")] = None,
     plain: Annotated[Path | None, typer.Option(help="The same weights exported with --plain, a peer.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The same weights as a checkpoint, for torch peers.")] = None,
     data: Annotated[Path | None, typer.Option(help="BEIR folder to take pairs from; default Python's documentation.")] = None,
+    pair_tokens: Annotated[int | None, typer.Option(min=64, help="Fill or cut every pair to so many tokens.")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Documents a request of the engine's comparison.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of each contender; 0 = its own choice.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Load a gateway at a stated rate, measure what the queue costs, or compare the engine with its peers.
+    """Load a gateway at a stated rate, measure the queue or the engine, or compare the engine with its peers.
 
     Example: slimrank bench --rate 5 --seconds 600 --deadline-ms 2000 --json
     """
+    from slimrank.serving.bench_bounds import measure_determinism, measure_memory  # onnxruntime
+
     if quick or engine:
-        report = compare_engine(model, plain, checkpoint, data, threads=threads, seed=seed, quick=not engine)
+        report = compare_engine(
+            model, plain, checkpoint, data, threads=threads, seed=seed, quick=not engine, depth=depth, pair_tokens=pair_tokens
+        )
+    elif memory:
+        folder = store.model_folder(process_settings.load(model=model))
+        report = measure_memory(folder, requests=requests, most_documents=most_documents, threads=threads, seed=seed)
+    elif determinism:
+        folder = store.model_folder(process_settings.load(model=model))
+        report = measure_determinism(folder, rounds=requests, threads=threads, seed=seed)
     elif serving:
         report = compare_ways(characters=characters)
     else:
@@ -134,22 +154,33 @@ def bench(
 
 
 def compare_engine(
-    model: Path | None, plain: Path | None, checkpoint: Path | None, data: Path | None, *, threads: int, seed: int, quick: bool
+    model: Path | None,
+    plain: Path | None,
+    checkpoint: Path | None,
+    data: Path | None,
+    *,
+    threads: int,
+    seed: int,
+    quick: bool,
+    depth: int | None,
+    pair_tokens: int | None,
 ) -> dict[str, Any]:
     """Compare the scoring engine with other ways to run the same weights."""
-    from slimrank.serving.bench_engine import compare
+    from slimrank.serving.bench_engine import compare, made_plain
 
-    folder = store.model_folder(process_settings.load(model=model))
-    queries, depth = (3, 20) if quick else (30, 100)
+    settings = process_settings.load(model=model)
+    folder = store.model_folder(settings)
     return compare(
         folder,
-        plain=plain,
+        plain=plain or made_plain(folder, checkpoint, settings.home_folder),
         checkpoint=checkpoint,
         data=data,
-        queries=queries,
-        depth=depth,
+        queries=3 if quick else 30,
+        depth=depth or (20 if quick else 100),
         threads=threads,
         seed=seed,
+        seconds=QUICK_SECONDS if quick else float("inf"),
+        pair_tokens=pair_tokens,
     )
 
 

@@ -16,8 +16,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,13 @@ from slimrank.prompt import Prompt, PromptEncoder, document_text
 
 OURS = "fused"
 TORCH_PEERS = ("torch-fp32", "torch-bf16")
+INSTALLED_PEERS = {
+    "sentence-transformers-fp32": "sentence_transformers",
+    "sentence-transformers-bf16": "sentence_transformers",
+    "mxbai-rerank-fp32": "mxbai_rerank",
+}
+"""Peers that take part where their package is installed (the extra ``bench``)."""
+WARM_UP_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,8 @@ def compare(
     depth: int,
     threads: int,
     seed: int,
+    seconds: float = float("inf"),
+    pair_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Measure our engine and its peers.
 
@@ -99,6 +110,8 @@ def compare(
         plain: The same weights exported with ``--plain``.
         checkpoint: The checkpoint, for torch; default where it lay at export.
         data: BEIR folder; default the interpreter's own documentation.
+        seconds: No request is begun after so long; one is always measured.
+        pair_tokens: Fill or cut every pair to so many tokens; default natural lengths.
 
     Raises:
         ConfigError: there is no peer to compare with.
@@ -109,19 +122,45 @@ def compare(
     if plain is not None:
         places["plain"] = plain
     if (checkpoint / "config.json").is_file():
-        places |= dict.fromkeys(TORCH_PEERS, checkpoint)
+        installed = [name for name, package in INSTALLED_PEERS.items() if find_spec(package)]
+        places |= dict.fromkeys([*TORCH_PEERS, *installed], checkpoint)
     if len(places) == 2:
         raise ConfigError(f"there is nothing to compare with: no checkpoint at {checkpoint}; give --checkpoint or --plain")
     encoder = _encoder(folder, manifest)
     requests = list(_token_requests(encoder, data, queries, depth, seed))
+    if pair_tokens is not None:
+        requests = [_filled(request, pair_tokens) for request in requests]
     with ExitStack() as stack:
         contenders = [stack.enter_context(_started(name, place, manifest, threads)) for name, place in places.items()]
         for contender in contenders:
-            contender.ask(requests[0], keep=False)
+            contender.ask(TokenRequest(requests[0].prefix, requests[0].rows[:WARM_UP_ROWS]), keep=False)
+        begin = monotonic()
         for turn, request in enumerate(track(requests, description="requests", console=_stderr())):
+            if turn and monotonic() - begin > seconds:
+                break
             for step in range(len(contenders)):  # another one begins each time
                 contenders[(turn + step) % len(contenders)].ask(request, keep=True)
-    return _report(contenders, requests, folder, manifest)
+    return _report(contenders, requests[: len(contenders[0].seconds)], folder, manifest)
+
+
+def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None:
+    """Return the same weights as Optimum's graph, exported on first use; None where there is no checkpoint.
+
+    Exported by a process of its own, as the default model is: making a graph needs torch, and the parts meet on disk.
+    """
+    manifest = manifests.read(folder)
+    source = checkpoint or Path(manifest.made_with.get("checkpoint", ""))
+    if not (source / "config.json").is_file():
+        return None
+    target = home / "bench" / f"plain-{manifest.made_with.get('checkpoint_sha256', 'unknown')[:16]}"
+    if not (target / manifests.MANIFEST_FILE).is_file():
+        prompt = str(folder / PROMPT_FILE)
+        limit = str(manifest.max_pair_tokens)
+        command = [sys.executable, "-m", "slimrank", "export", str(source), "--out", str(target), "--plain", "--no-verify"]
+        done = subprocess.run([*command, "--prompt", prompt, "--max-pair-tokens", limit], check=False, stdout=sys.stderr)
+        if done.returncode != 0:
+            return None
+    return target
 
 
 def _report(contenders: list[Contender], requests: list[TokenRequest], folder: Path, manifest: Manifest) -> dict[str, Any]:
@@ -159,14 +198,14 @@ def _ratios(contenders: list[Contender], spent: Callable[[Contender], list[float
     """Return how many times as long as ours each peer took."""
     ours = spent(contenders[0])
     found = {peer.name: median(theirs / mine for theirs, mine in zip(spent(peer), ours, strict=True)) for peer in contenders[1:]}
-    torch = [found[name] for name in TORCH_PEERS if name in found]
+    torch = [found[name] for name in (*TORCH_PEERS, *INSTALLED_PEERS) if name in found]
     return {
         "best_torch_peer": min(torch) if torch else None,
         "plain_optimum": found.get("plain"),
         "torch_fp32": found.get("torch-fp32"),
         "torch_bf16": found.get("torch-bf16"),
         "without_sharing": found["fused-alone"],
-    }
+    } | {name.replace("-", "_"): found[name] for name in INSTALLED_PEERS if name in found}
 
 
 def _encoder(folder: Path, manifest: Manifest) -> PromptEncoder:
@@ -180,6 +219,12 @@ def _token_requests(encoder: PromptEncoder, data: Path | None, queries: int, dep
     for query, documents in _collection(data, queries, depth, seed) if data else _python_documentation(queries, depth, seed):
         prefix = encoder.prefix_ids(query).ids
         yield TokenRequest(prefix, [piece.ids + encoder.suffix_ids for piece in encoder.document_ids(documents, len(prefix))])
+
+
+def _filled(request: TokenRequest, pair_tokens: int) -> TokenRequest:
+    """Return the request with every pair filled, by repeating its document, or cut to one length."""
+    room = max(1, pair_tokens - len(request.prefix))
+    return TokenRequest(request.prefix, [(row * -(-room // len(row)))[:room] for row in request.rows])
 
 
 def _collection(folder: Path, queries: int, depth: int, seed: int) -> Iterator[tuple[str, list[str]]]:

@@ -12,6 +12,12 @@ peer's own engine.
     torch-fp32, torch-bf16
                    transformers as sentence-transformers' CrossEncoder runs a causal LM: pairs
                    sorted by length, batches of 32, left padding, the head at the last slot only
+    sentence-transformers-fp32, sentence-transformers-bf16
+                   that CrossEncoder itself, with its LogitScore module; only where it is installed
+    mxbai-rerank-fp32
+                   mxbai-rerank's own class, whose head runs at every slot; only where it is installed
+
+The last two get our token ids by standing in for their tokenization; all else is theirs.
 """
 
 import json
@@ -67,9 +73,7 @@ def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, 
     irrelevant, relevant = answer_ids
 
     def run(rows: list[list[int]]) -> list[float]:
-        longest = max(map(len, rows))
-        ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+        ids, mask = _left_padded(rows)
         with torch.inference_mode():
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
             out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=False)
@@ -77,6 +81,72 @@ def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, 
         return [float(score) for score in logits[:, relevant] - logits[:, irrelevant]]
 
     return _batched(run)
+
+
+def sentence_transformers_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, int]) -> Score:
+    """sentence-transformers' CrossEncoder over a causal language model."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.cross_encoder.modules import LogitScore
+
+    class OurTokens(CrossEncoder):  # type: ignore[misc]  # untyped
+        def preprocess(self, inputs: list[Any], **kwargs: Any) -> dict[str, Any]:
+            ids, mask = _left_padded([row.ids for _, row in inputs])
+            return {"input_ids": ids, "attention_mask": mask}
+
+    if threads:
+        torch.set_num_threads(threads)
+    options = {"dtype": torch.bfloat16 if half else torch.float32}
+    irrelevant, relevant = answer_ids
+    head = LogitScore(true_token_id=relevant, false_token_id=irrelevant)
+    model = OurTokens(
+        modules=[Transformer(folder, transformer_task="text-generation", model_kwargs=options), head],
+        device="cpu",
+        activation_fn=torch.nn.Identity(),
+    )
+
+    def score(prefix: list[int], rows: list[list[int]]) -> list[float]:
+        found = model.predict([("", _TokenText(prefix + row)) for row in rows], batch_size=PEER_BATCH, show_progress_bar=False)
+        return [float(value) for value in found]
+
+    return score
+
+
+def mxbai_peer(folder: str, threads: int) -> Score:
+    """mxbai-rerank's class for causal language models."""
+    import torch
+    from mxbai_rerank.mxbai_rerank_v2 import MxbaiRerankV2
+
+    if threads:
+        torch.set_num_threads(threads)
+    model = MxbaiRerankV2(folder, device="cpu", torch_dtype=torch.float32)
+
+    def run(rows: list[list[int]]) -> list[float]:
+        ids, mask = _left_padded(rows, multiple=8)
+        with torch.inference_mode():
+            return [float(value) for value in model.forward(input_ids=ids, attention_mask=mask).logits.float()]
+
+    return _batched(run)
+
+
+class _TokenText(str):
+    """A text of a length that stands for token ids, which it carries."""
+
+    ids: list[int]
+
+    def __new__(cls, ids: list[int]) -> "_TokenText":
+        text = super().__new__(cls, "x" * len(ids))
+        text.ids = ids
+        return text
+
+
+def _left_padded(rows: list[list[int]], *, multiple: int = 1) -> tuple[Any, Any]:
+    import torch
+
+    longest = -(-max(map(len, rows)) // multiple) * multiple
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+    return ids, torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
 
 
 def _batched(run: Callable[[list[list[int]]], list[float]]) -> Score:
@@ -101,6 +171,9 @@ def main(kind: str, folder: str, threads: int, answer_ids: tuple[int, int]) -> N
         "plain": lambda: plain(folder, threads),
         "torch-fp32": lambda: torch_peer(folder, threads, half=False, answer_ids=answer_ids),
         "torch-bf16": lambda: torch_peer(folder, threads, half=True, answer_ids=answer_ids),
+        "sentence-transformers-fp32": lambda: sentence_transformers_peer(folder, threads, half=False, answer_ids=answer_ids),
+        "sentence-transformers-bf16": lambda: sentence_transformers_peer(folder, threads, half=True, answer_ids=answer_ids),
+        "mxbai-rerank-fp32": lambda: mxbai_peer(folder, threads),
     }
     score = peers[kind]()
     print(json.dumps({"start_seconds": time.perf_counter() - started}), flush=True)

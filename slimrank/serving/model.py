@@ -82,19 +82,22 @@ class Model:
         self._encoder = encoder
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int, batch_tokens: int, probe_folder: Path | None = None) -> "Model":
+    def load(
+        cls, folder: Path, *, threads: int, batch_tokens: int, probe_folder: Path | None = None, provider: str = "cpu"
+    ) -> "Model":
         """Load a model folder that passed its checks.
 
         Args:
             batch_tokens: Most padded tokens in a batch; 0 = fitted in warm-up.
             probe_folder: Where the warm-up's timings are kept for the next start.
+            provider: Where the graph runs.
 
         Raises:
             ManifestError: the folder may not be served.
         """
         from slimrank.serving.session import OrtScorer  # onnxruntime is not needed by a gateway without a model
 
-        scorer = OrtScorer.load(folder, threads=threads, batch_tokens=batch_tokens)
+        scorer = OrtScorer.load(folder, threads=threads, batch_tokens=batch_tokens, provider=provider)
         scorer.warm_up(probe_folder)
         return cls(
             scorer.manifest.name,
@@ -119,7 +122,13 @@ class Model:
 
         def load(folder: Path) -> "Model":
             probes = settings.home_folder / PROBES
-            model = cls.load(folder, threads=settings.threads, batch_tokens=settings.batch_tokens, probe_folder=probes)
+            model = cls.load(
+                folder,
+                threads=settings.threads,
+                batch_tokens=settings.batch_tokens,
+                probe_folder=probes,
+                provider=settings.provider,
+            )
             if not levels:
                 return model
             return model.over(CachedScorer(model._scorer, model_id(manifest.read(folder)), levels))

@@ -61,7 +61,12 @@ class Reranker:
         from slimrank.serving.session import OrtScorer
 
         settings = process_settings.load(model=None if folder is None else Path(folder), threads=threads)
-        scorer = OrtScorer.load(store.model_folder(settings), threads=settings.threads, batch_tokens=settings.batch_tokens)
+        scorer = OrtScorer.load(
+            store.model_folder(settings),
+            threads=settings.threads,
+            batch_tokens=settings.batch_tokens,
+            provider=settings.provider,
+        )
         made = scorer.manifest
         return cls(scorer, calibration=made.calibration, fusion=made.fusion, max_documents=settings.max_documents)
 

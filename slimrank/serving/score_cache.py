@@ -108,7 +108,7 @@ class InRedis:
         """Return the entry of each key, or None; all None where Redis does not answer."""
         with self._client.pipeline(transaction=False) as pipe:
             for key in keys:
-                pipe.hget(_slot(key), key)  # type: ignore[arg-type]  # redis takes bytes, its types do not
+                pipe.hget(_slot(key), key)
             try:
                 return list(pipe.execute())
             except redis.RedisError as error:
@@ -121,7 +121,7 @@ class InRedis:
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for key, entry in entries.items():
-                    pipe.hset(_slot(key), key, entry)  # type: ignore[arg-type]
+                    pipe.hset(_slot(key), key, entry)
                 for slot in slots:
                     pipe.pexpire(slot, self._lifetime_ms, nx=True)
                     pipe.hlen(slot)
@@ -177,7 +177,8 @@ class CachedScorer:
         for depth, level in enumerate(self._levels):
             if not (missing := [key for key in dict.fromkeys(keys) if key not in known]):
                 break
-            found = {key: entry for key, entry in zip(missing, level.get(missing), strict=True) if _is_entry(entry)}
+            entries = zip(missing, level.get(missing), strict=True)
+            found = {key: entry for key, entry in entries if entry is not None and len(entry) == ENTRY.size}
             for nearer in self._levels[:depth]:
                 nearer.put(found)
             known |= found
@@ -204,10 +205,6 @@ def model_id(manifest: Manifest) -> str:
 
 def _slot(key: bytes) -> str:
     return f"{KEY_PREFIX}scores:{key[0] % SLOTS}"
-
-
-def _is_entry(entry: bytes | None) -> bool:
-    return entry is not None and len(entry) == ENTRY.size
 
 
 def _entries(scored: Scored) -> list[bytes]:

@@ -26,7 +26,7 @@ from slimrank.errors import ManifestError, ModelNotReady, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
-from slimrank.serving import probe
+from slimrank.serving import probe, providers
 from slimrank.serving.admission import Speed
 from slimrank.serving.batching import token_budget_batches
 from slimrank.types import Scored
@@ -68,13 +68,15 @@ class OrtScorer:
         self._fits_budget = batch_tokens == 0
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 0, batch_tokens: int = 0) -> "OrtScorer":
+    def load(cls, folder: Path, *, threads: int = 0, batch_tokens: int = 0, provider: str = "cpu") -> "OrtScorer":
         """Open a model folder.
 
         Args:
             threads: Threads of the session; 0 = one a physical core.
+            provider: cpu, cuda or tensorrt (``slimrank.serving.providers``).
 
         Raises:
+            ConfigError: this ONNX Runtime lacks the provider.
             PromptMismatch, ManifestError: the folder may not be served; the message says why.
             ModelNotReady: ONNX Runtime cannot run its graph.
         """
@@ -91,7 +93,7 @@ class OrtScorer:
                 f"{folder} was exported for answer tokens {checked.irrelevant_id} and {checked.relevant_id}, but its tokenizer has"
                 f" {encoder.irrelevant_id} and {encoder.relevant_id}; export the model again"
             )
-        session = open_session(folder / GRAPH_FILE, threads=threads)
+        session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider)
         log.info("load model=%s precision=%s folder=%s", checked.name, checked.precision, folder)
         return cls(session, checked, encoder, batch_tokens=batch_tokens)
 
@@ -186,12 +188,15 @@ class OrtScorer:
         return results
 
 
-def open_session(graph: Path, *, threads: int = 0) -> ort.InferenceSession:
-    """Open a graph for inference on the CPU.
+def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu") -> ort.InferenceSession:
+    """Open a graph for inference.
 
     Raises:
-        ModelNotReady: ONNX Runtime cannot load it.
+        ConfigError: this ONNX Runtime lacks the provider.
+        ModelNotReady: ONNX Runtime cannot load the graph, or not on the provider that was asked for.
     """
+    wanted = providers.chosen(provider, ort.get_available_providers())
+    providers.preload(provider, getattr(ort, "preload_dlls", None))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -200,6 +205,8 @@ def open_session(graph: Path, *, threads: int = 0) -> ort.InferenceSession:
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = False
     try:
-        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(graph), options, providers=wanted)
     except Exception as error:  # as above: no common base class
         raise ModelNotReady(f"ONNX Runtime cannot load {graph}: {error}; export the model again") from error
+    providers.check_in_use(provider, session.get_providers())
+    return session

@@ -1,0 +1,83 @@
+"""Where a graph runs: ONNX Runtime's execution providers, by one setting.
+
+``cpu`` needs the CPU wheel; ``cuda`` and ``tensorrt`` need the extra ``gpu``, whose wheel must not lie
+beside the CPU wheel: both install the same files. A GPU that was asked for and is not in use is an
+error at start, never a slow service. Written against ONNX Runtime's documentation; no machine with a
+GPU was at hand, so the choice is tested and the kernels are not.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from slimrank.errors import ConfigError, ModelNotReady
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+NAMES: dict[str, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+WHEELS = ("onnxruntime", "onnxruntime-gpu")
+CUDA_OPTIONS = {
+    # Shapes change with every batch: grow by what is asked for, and search no convolutions.
+    "arena_extend_strategy": "kSameAsRequested",
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
+
+
+def chosen(provider: str, available: Collection[str]) -> list[Any]:
+    """Return the providers to open a session with, best first.
+
+    Args:
+        available: What this build of ONNX Runtime offers.
+
+    Raises:
+        ConfigError: the setting names none, this build lacks it, or both wheels are installed.
+    """
+    if provider not in NAMES:
+        raise ConfigError(f"there is no provider {provider}; choose {', '.join(NAMES)}")
+    if provider == "cpu":
+        return [NAMES["cpu"]]
+    if NAMES[provider] not in available:
+        raise ConfigError(
+            f"SLIMRANK_PROVIDER={provider} was asked for, and this ONNX Runtime offers {', '.join(sorted(available))};"
+            " install the extra `gpu` in place of `serve`"
+        )
+    both = [wheel for wheel in WHEELS if _is_installed(wheel)]
+    if len(both) > 1:
+        raise ConfigError(f"{' and '.join(both)} are both installed and overwrite each other; remove both, then install `gpu`")
+    on_cuda = (NAMES["cuda"], CUDA_OPTIONS)
+    # TensorRT leaves to CUDA what it cannot run; shapes are worked out on the CPU in either case.
+    return ([NAMES["tensorrt"]] if provider == "tensorrt" else []) + [on_cuda, NAMES["cpu"]]
+
+
+def check_in_use(provider: str, in_use: Sequence[str]) -> None:
+    """Refuse a session that fell back to another device.
+
+    Raises:
+        ModelNotReady: the provider asked for is not the session's first.
+    """
+    if not in_use or in_use[0] != NAMES[provider]:
+        raise ModelNotReady(
+            f"SLIMRANK_PROVIDER={provider} was asked for, and the model runs on {', '.join(in_use) or 'nothing'};"
+            " check the driver with `nvidia-smi`, and that the CUDA and cuDNN wheels of the extra `gpu` are installed"
+        )
+
+
+def preload(provider: str, load: Callable[[], None] | None) -> None:
+    """Load CUDA's and cuDNN's libraries from their wheels, before a session looks for them.
+
+    Args:
+        load: ``onnxruntime.preload_dlls``, where this build has it.
+    """
+    if provider != "cpu" and load is not None:
+        load()
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True

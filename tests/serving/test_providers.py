@@ -1,0 +1,61 @@
+"""A GPU that was asked for is in use, or the start fails; which it is, needs no GPU to test."""
+
+from pathlib import Path
+
+import onnxruntime as ort
+import pytest
+
+from slimrank.errors import ConfigError, ModelNotReady
+from slimrank.serving import providers
+from slimrank.serving.session import OrtScorer
+from slimrank.settings import Settings
+
+GPU_BUILD = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.fixture
+def gpu_wheel_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "_is_installed", lambda package: package == "onnxruntime-gpu")
+
+
+def test_the_cpu_is_never_more_than_the_cpu() -> None:
+    assert providers.chosen("cpu", GPU_BUILD) == ["CPUExecutionProvider"]
+
+
+@pytest.mark.usefixtures("gpu_wheel_alone")
+def test_what_was_asked_for_comes_first() -> None:
+    assert [one if isinstance(one, str) else one[0] for one in providers.chosen("cuda", GPU_BUILD)] == GPU_BUILD[1:]
+    assert [one if isinstance(one, str) else one[0] for one in providers.chosen("tensorrt", GPU_BUILD)] == GPU_BUILD
+
+
+def test_a_build_without_it_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="install the extra `gpu` in place of `serve`"):
+        providers.chosen("cuda", ["CPUExecutionProvider"])
+    with pytest.raises(ConfigError, match="choose cpu, cuda, tensorrt"):
+        providers.chosen("rocm", GPU_BUILD)
+
+
+def test_both_wheels_beside_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "_is_installed", lambda package: True)
+    with pytest.raises(ConfigError, match="both installed"):
+        providers.chosen("cuda", GPU_BUILD)
+
+
+def test_a_session_that_fell_back_is_refused() -> None:
+    providers.check_in_use("cuda", ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(ModelNotReady, match="runs on CPUExecutionProvider"):
+        providers.check_in_use("cuda", ["CPUExecutionProvider"])
+
+
+def test_libraries_are_loaded_for_a_gpu_only() -> None:
+    loaded: list[str] = []
+    providers.preload("cpu", lambda: loaded.append("cpu"))
+    providers.preload("cuda", lambda: loaded.append("cuda"))
+    providers.preload("cuda", None)
+    assert loaded == ["cuda"]
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this build has a GPU's provider")
+def test_the_setting_reaches_the_session(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="SLIMRANK_PROVIDER=cuda"):
+        OrtScorer.load(tiny_model, provider=Settings(provider="cuda").provider)
