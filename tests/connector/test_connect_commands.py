@@ -1,8 +1,6 @@
 """`slimrank connect opensearch`, as a person types it, against a served fake cluster."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from slimrank.errors import EngineRefused, EngineUnavailable, SlimrankError
+from tests.command import slimrank
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.served import serving
 
@@ -91,8 +90,6 @@ def test_https_to_a_plain_port_says_so(url: str) -> None:
 
 
 def test_an_error_is_one_line_without_a_traceback() -> None:
-    command = [sys.executable, "-m", "slimrank", "connect", "opensearch", "check", "--url", "http://127.0.0.1:9"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert done.stderr.startswith("slimrank: nothing answers at http://127.0.0.1:9")
-    assert "Traceback" not in done.stderr
+    done = slimrank("connect", "opensearch", "check", "--url", "http://127.0.0.1:9")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith("slimrank: nothing answers at http://127.0.0.1:9")

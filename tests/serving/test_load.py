@@ -11,6 +11,7 @@ import pytest
 from slimrank.errors import ConfigError
 from slimrank.serving.bench import Plan, _sizes, load
 from slimrank.serving.breaker import Breaker
+from tests.command import slimrank
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
 
@@ -54,10 +55,9 @@ def test_the_command_reports_as_json() -> None:
 
 
 def test_nothing_to_load_is_said_in_one_line() -> None:
-    command = [sys.executable, "-m", "slimrank", "bench", "--url", "http://127.0.0.1:9", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "nothing answers at http://127.0.0.1:9" in done.stderr
+    done = slimrank("bench", "--url", "http://127.0.0.1:9", "--json")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "nothing answers at http://127.0.0.1:9" in done.err
 
 
 @pytest.mark.parametrize("text", ["", "a", "10,,20", "0", "-1"])

@@ -10,6 +10,7 @@ import pytest
 
 from slimrank.serving.cli import serve, worker
 from slimrank.settings import Settings
+from tests.command import slimrank
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / ".env.example"
@@ -32,17 +33,16 @@ def test_the_example_lists_every_setting_with_its_default_and_its_meaning() -> N
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_the_commands_explain_their_flags(command: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "slimrank", command, "--help"], capture_output=True, text=True, check=True)
-    assert "--redis-url" in done.stdout
-    assert "SLIMRANK_REDIS_URL" in done.stdout
+    done = slimrank(command, "--help")
+    assert done.code == 0
+    assert "--redis-url" in done.out
+    assert "SLIMRANK_REDIS_URL" in done.out
 
 
 def test_a_wrong_flag_is_answered_with_one_line() -> None:
-    command = [sys.executable, "-m", "slimrank", "serve", "--port", "70000"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "setting port (SLIMRANK_PORT)" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = slimrank("serve", "--port", 70000)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "setting port (SLIMRANK_PORT)" in done.err
 
 
 def test_a_port_in_use_is_answered_with_one_line() -> None:
