@@ -76,6 +76,25 @@ def values_of(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def recorded_precision(folder: Path) -> dict[str, Any]:
+    """Return how this model is exported where nobody says: as ``record_precision`` noted, else in fp32.
+
+    Returns:
+        ``precision``, ``in_float`` and ``in_two`` as ``onnx_export.export.export`` takes them.
+    """
+    path = folder / VALUES_FILE
+    noted = json.loads(path.read_text(encoding="utf-8")).get("precision", {}) if path.is_file() else {}
+    chosen = {name: tuple(noted.get(name, ())) for name in ("in_float", "in_two")}
+    return {"precision": noted.get("precision", "fp32")} | chosen
+
+
+def record_precision(adapter: Path, choice: dict[str, Any]) -> None:
+    """Note in an adapter's ``slimrank.json`` how its model is to be exported, and the figures that speak for it."""
+    path = adapter / VALUES_FILE
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps(content | {"precision": choice}, indent=2) + "\n", encoding="utf-8")
+
+
 def _read(adapter: Path) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:
     try:
         config = json.loads((adapter / CONFIG_FILE).read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ Progress goes to standard error, so that ``--json`` leaves one JSON object on st
 The heavy imports wait until a command runs.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,9 @@ def export(
     data: Annotated[
         list[Path] | None, typer.Option(help="With auto: BEIR folder whose judged queries decide; may be given several times.")
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="With auto and an adapter: note the choice there, and `model pull` exports so.")
+    ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
     adapter: Annotated[Path | None, typer.Option(help="LoRA adapter to merge into the checkpoint first.")] = None,
     compare: Annotated[
@@ -95,7 +99,7 @@ def export(
         if precision == "auto":
             from onnx_export.choose import export_fastest
 
-            export_fastest(
+            made = export_fastest(
                 source,
                 out,
                 report,
@@ -105,6 +109,8 @@ def export(
                 trained=trained,
                 collections=data or [],
             )
+            if record and adapter is not None:
+                _record(adapter, made)
             _finish(out, as_json)
             return
         from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
@@ -142,16 +148,32 @@ def verify(
 
 
 def _make_default(folder: Path, home: Path, report: "Report") -> None:
+    from onnx_export.adapter import recorded_precision
     from onnx_export.export import export as export_folder
+    from onnx_export.gate import LEAST_AGREEMENT
     from onnx_export.source import default_checkpoint, new_folder
     from onnx_export.verify import verify as verify_folder
 
     adapter = shipped_adapter(folder.name)
     checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
+    choice = recorded_precision(checkpoint)
     with new_folder(folder) as partial:  # in its place only once it is verified: until then the one before serves
-        export_folder(checkpoint, partial, report, name=folder.name)
-        verify_folder(partial, report, checkpoint=checkpoint)
+        export_folder(checkpoint, partial, report, name=folder.name, **choice)
+        found = verify_folder(partial, report, checkpoint=checkpoint)
+        if choice["precision"] != "fp32" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
+            # Some processors saturate where others do not; what ranked alike elsewhere is asked again here.
+            report(f"{choice['precision']} does not rank alike on this machine; take fp32")
+            export_folder(checkpoint, partial, report, name=folder.name)
+            verify_folder(partial, report, checkpoint=checkpoint)
         manifests.check(partial)
+
+
+def _record(adapter: Path, made: manifests.Manifest) -> None:
+    from onnx_export.adapter import record_precision
+
+    kept = {name: made.made_with[name].split(",") for name in ("in_float", "in_two") if name in made.made_with}
+    figures = {"gate": made.made_with["gate"], "candidates": json.loads(made.made_with["candidates"])}
+    record_precision(adapter, {"precision": made.precision} | kept | figures)
 
 
 def _merged(adapter: Path, base: Path, home: Path, report: "Report") -> Path:

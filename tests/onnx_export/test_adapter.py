@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from onnx_export import shipped
-from onnx_export.adapter import merge, values_of
+from onnx_export.adapter import merge, record_precision, recorded_precision, values_of
 from onnx_export.cli import pull
 from onnx_export.shipped import is_adapter, shipped_adapter
 from onnx_export.source import BASE_MODEL_NAME, SOURCE_FILE
 from slimrank import manifest
 from slimrank.errors import ModelSourceError
 from slimrank.settings import DEFAULT_MODEL_NAME
-from tests.training.conftest import make_base
+from tests.tiny import make_adapter, make_checkpoint
 
 
 def adapter_of(base: Path, folder: Path) -> torch.Tensor:
@@ -36,7 +36,7 @@ def adapter_of(base: Path, folder: Path) -> torch.Tensor:
 def test_a_merged_checkpoint_scores_as_peft_does(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    base = make_base(tmp_path / "base")
+    base = make_checkpoint(tmp_path / "base")
     wanted = adapter_of(base, tmp_path / "adapter")
     values = {"fusion": {"weight": 0.3, "first_stage": "bm25"}, "calibration": {"scale": 2.0, "offset": -1.0}, "other": 1}
     (tmp_path / "adapter" / "slimrank.json").write_text(json.dumps(values))
@@ -54,7 +54,7 @@ def test_a_merged_checkpoint_scores_as_peft_does(tmp_path: Path) -> None:
 def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    base = make_base(tmp_path / "base")
+    base = make_checkpoint(tmp_path / "base")
     adapter_of(base, tmp_path / "adapter")
     save_file({"base_model.model.other.lora_A.weight": torch.zeros(2, 4)}, tmp_path / "adapter" / "adapter_model.safetensors")
     with pytest.raises(ModelSourceError, match="does not fit the base model"):
@@ -64,7 +64,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="holds no LoRA adapter"):
-        merge(tmp_path, make_base(tmp_path / "base"), tmp_path / "merged")
+        merge(tmp_path, make_checkpoint(tmp_path / "base"), tmp_path / "merged")
 
 
 def test_an_adapter_that_is_not_there_is_said_to_be_missing() -> None:
@@ -80,11 +80,9 @@ def test_the_default_model_is_made_once_and_anew_only_for_another_adapter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, adapter = tmp_path / "home", tmp_path / "shipped" / DEFAULT_MODEL_NAME
-    base = make_base(home / "base" / BASE_MODEL_NAME)
+    base = make_checkpoint(home / "base" / BASE_MODEL_NAME)
     (base / SOURCE_FILE).write_text("{}")
-    adapter_of(base, adapter)
-    values = {"fusion": {"weight": 0.3, "first_stage": "bm25"}, "calibration": {"scale": 2.0, "offset": -1.0}}
-    (adapter / "slimrank.json").write_text(json.dumps(values))
+    make_adapter(base, adapter)
     monkeypatch.setattr(shipped, "SHIPPED", (adapter.parent,))
     graph = home / "models" / DEFAULT_MODEL_NAME / manifest.GRAPH_FILE
 
@@ -96,7 +94,17 @@ def test_the_default_model_is_made_once_and_anew_only_for_another_adapter(
     pull(home=home)
     assert graph.stat().st_mtime_ns == made
 
-    (adapter / "slimrank.json").write_text(json.dumps(values | {"calibration": {"scale": 3.0}}))
+    (adapter / "slimrank.json").write_text(json.dumps({"calibration": {"scale": 3.0}}))
     pull(home=home)
     assert manifest.check(graph.parent).calibration.scale == 3.0
     assert "passed" in capsys.readouterr().out
+
+
+def test_a_recorded_precision_is_how_the_model_is_exported(tmp_path: Path) -> None:
+    exact = {"precision": "fp32", "in_float": (), "in_two": ()}
+    assert recorded_precision(tmp_path) == exact
+    (tmp_path / "slimrank.json").write_text(json.dumps({"fusion": {"weight": 1.0, "first_stage": "bm25"}}))
+    assert recorded_precision(tmp_path) == exact
+    record_precision(tmp_path, {"precision": "int8", "in_two": ["down_proj"], "gate": "committed pairs"})
+    assert recorded_precision(tmp_path) == exact | {"precision": "int8", "in_two": ("down_proj",)}
+    assert values_of(tmp_path)["fusion"]["weight"] == 1.0
