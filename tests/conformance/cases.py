@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from connector.fields import Template
-from tests.conformance.ways import HTTP, INDEX, Ask, EngineSaysNo, Outcome, Way
+from slimrank.fusion import fuse
+from tests.conformance.ways import FUSION, HTTP, INDEX, Ask, EngineSaysNo, Outcome, Way
 from tests.doubles import FakeScorer
 
 Json = dict[str, Any]
@@ -104,6 +105,19 @@ def _order(place: Place) -> None:
     body = _match("red lamp")
     outcome = _check(place, Ask(body, window=50), "red lamp")
     assert outcome.ids != [hit["_id"] for hit in place.first_stage(body, 10)]
+
+
+@case("the first stage's order is a prior where the model knows its worth")
+def _fusion(place: Place) -> None:
+    body = _match("red lamp")
+    hits = place.first_stage(body, 50)
+    scores = FakeScorer().score("red lamp", [hit["_source"].get("text", "") for hit in hits]).scores
+    fused = fuse(scores, range(1, len(hits) + 1), FUSION.weight)
+    order = sorted(range(len(hits)), key=lambda index: -fused[index])[:10]
+    outcome = place.way(Ask(body, window=50, gateway="fused"))
+    assert outcome.ids == [hits[index]["_id"] for index in order]
+    assert [hit["_score"] for hit in outcome.hits] == pytest.approx([fused[index] for index in order], rel=1e-5)
+    assert outcome.ids != place.way(Ask(body, window=50)).ids
 
 
 @case("a narrow window reorders itself alone")

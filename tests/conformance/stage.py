@@ -21,7 +21,7 @@ from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
 from tests.conformance import catalogue
 from tests.conformance.cases import Place
-from tests.conformance.ways import INDEX, AsyncWay, ClientWay, LoadedWay, PipelineWay, ProxyWay
+from tests.conformance.ways import FUSION, INDEX, AsyncWay, ClientWay, LoadedWay, PipelineWay, ProxyWay
 from tests.connector.proxy.conftest import RunningProxy
 from tests.connector.served import serving
 from tests.doubles import FakeScorer
@@ -58,12 +58,16 @@ def has(engine: str, way: str) -> bool:
 
 @contextlib.contextmanager
 def gateways() -> Iterator[dict[str, str]]:
-    """Yield the URLs of a gateway that works, and of four that do not."""
+    """Yield the URLs of a gateway that works, of one whose model knows what the first stage's order is worth, and of four
+    that do not work.
+    """
     with contextlib.ExitStack() as stack:
         good = stack.enter_context(over(EmbeddedBackend(Model("words", FakeScorer()))))
+        fused = stack.enter_context(over(EmbeddedBackend(Model("fused", FakeScorer(), fusion_weight=FUSION.weight))))
         slow = stack.enter_context(over(EmbeddedBackend(Model("slow", FakeScorer(seconds=1.5))), max_backlog_seconds=60))
         yield {
             "good": str(good.base_url).rstrip("/"),
+            "fused": str(fused.base_url).rstrip("/"),
             "slow": str(slow.base_url).rstrip("/"),
             "broken": stack.enter_context(serving(lambda request: httpx.Response(500, text="out of memory"))),
             "nonsense": stack.enter_context(serving(lambda request: httpx.Response(200, text="<html>welcome</html>"))),

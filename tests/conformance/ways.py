@@ -1,7 +1,7 @@
 """The ways into slimrank, each as one function from a search to its hits.
 
-A way is asked for a search body, the fields to judge, a window, and which gateway to use: a good one, one that is down,
-one that is too slow, one that answers errors, one that answers nonsense.
+A way is asked for a search body, the fields to judge, a window, and which gateway to use: a good one, one whose model
+uses the first stage's order, one that is down, one that is too slow, one that answers errors, one that answers nonsense.
 """
 
 import asyncio
@@ -17,12 +17,15 @@ from connector import bodies
 from connector.client import rerank_search
 from connector.gateway import GatewayScorer
 from connector.rerank_plan import DEFAULT_WINDOW
+from slimrank.manifest import Fusion
+from slimrank.serving.reranker import Reranker
 from tests.doubles import FakeScorer
 from tests.nodes.ml_commons import MlCommons
 
 Json = dict[str, Any]
 INDEX = "slimrank-conformance"
 DEADLINE_SECONDS = 0.4
+FUSION = Fusion(weight=2.0, first_stage="the engine")
 
 # Shared, since making a client takes longer than a search; all is plain HTTP on this machine.
 HTTP = httpx.Client(timeout=30, trust_env=False, verify=False)
@@ -101,10 +104,10 @@ class ClientWay:
 
 
 class LoadedWay(ClientWay):
-    """The same with a scorer in this process, as a loaded Reranker is."""
+    """The same with a loaded Reranker, in this process."""
 
     def _scorer(self, ask: Ask) -> Any:
-        return FakeScorer()
+        return Reranker(FakeScorer(), fusion=FUSION if ask.gateway == "fused" else None)
 
 
 class AsyncWay:
