@@ -28,6 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slimrank import settings as process_settings
+
 PEER_BATCH = 32
 """sentence-transformers' default."""
 
@@ -38,7 +40,7 @@ def fused(folder: str, threads: int) -> Score:
     """Our engine, prefix shared."""
     from slimrank.serving.session import OrtScorer
 
-    scorer = OrtScorer.load(Path(folder), threads=threads)
+    scorer = OrtScorer.load(Path(folder), threads=threads, provider=process_settings.load().provider)
     return lambda prefix, rows: [float(score) for score in scorer.score_rows(prefix, rows)]
 
 
@@ -56,7 +58,7 @@ def plain(folder: str, threads: int) -> Score:
     from slimrank.serving.session import open_session
 
     checked = manifest.check(Path(folder), unverified=True)
-    session = open_session(Path(folder) / GRAPH_FILE, threads=threads)
+    session = open_session(Path(folder) / GRAPH_FILE, threads=threads, provider=process_settings.load().provider)
     graph = graph_io.open_graph([given.name for given in session.get_inputs()], checked.architecture, session.run)
     nothing = graph.share([])
     return _batched(lambda rows: [float(score) for score in scores_from_logits(graph.logits(rows, nothing))])
