@@ -149,6 +149,8 @@ class QueuedBackend:
             traces.published(pending.traceparent, begin_ns)
         except redis.exceptions.OutOfMemoryError as error:
             raise Overloaded(f"Redis at {self._where} is full; raise its maxmemory or start more workers") from error
+        except redis.exceptions.ResponseError as error:
+            raise ModelNotReady(f"Redis at {self._where} refuses to write; see its log, its disk may be full") from error
         except (redis.RedisError, OperationalError) as error:
             raise ModelNotReady(f"Redis at {self._where} does not answer; start it, or set SLIMRANK_REDIS_URL") from error
 

@@ -11,13 +11,15 @@ from time import monotonic, time_ns
 import redis
 from celery import Celery
 
-from slimrank.errors import ScoringError, SlimrankError
+from slimrank.errors import ModelNotReady, ScoringError, SlimrankError
 from slimrank.serving import messages, traces
 from slimrank.serving.backend import Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.scoring_loop import ScoringLoop
 
 log = logging.getLogger(__name__)
+
+GONE = ModelNotReady("the request was gone from Redis before its deadline, as when Redis' clock is set; send it again")
 
 
 class RerankTask:
@@ -34,6 +36,8 @@ class RerankTask:
         job, timeout_seconds = self._fetch(request_id, reply_to)
         if job is None:
             log.debug("dropped id=%s reason=expired", request_id)
+            # Whoever still waits by his own clock learns it at once; mostly nobody does.
+            self._reply(reply_to, messages.encode_error(request_id, GONE))
             return
         self._reply(reply_to, self._answer(request_id, job, timeout_seconds, traceparent))
 

@@ -5,6 +5,8 @@ import json
 import socket
 import threading
 
+import pytest
+
 from slimrank.serving.backend import Answer, Job
 from tests.serving.conftest import over
 
@@ -33,11 +35,17 @@ class Endless:
         raise AssertionError("nobody waits so long")
 
 
-def test_a_caller_who_hangs_up_takes_the_request_back() -> None:
+@pytest.mark.parametrize("leave", ["close", "half-close"])
+def test_a_caller_who_hangs_up_takes_the_request_back(leave: str) -> None:
     backend = Endless()
     body = json.dumps({"query": "q", "documents": ["a"]}).encode()
     with over(backend) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
             connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
             assert backend.asked.wait(5)
+            if leave == "half-close":
+                connection.shutdown(socket.SHUT_WR)
+                assert backend.left.wait(5)
+                connection.settimeout(5)
+                assert connection.recv(100) == b""
         assert backend.left.wait(5)

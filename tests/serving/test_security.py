@@ -3,7 +3,6 @@
 import json
 import os
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,20 +110,6 @@ def test_a_wrong_key_file_stops_the_start(tmp_path: Path, text: str) -> None:
 def test_the_file_holds_no_key(ring: tuple[httpx.Client, Path, str]) -> None:
     _, path, key = ring
     assert key not in path.read_text()
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an authority and a certificate of it, for server and client alike."""
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
-    for command in (
-        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
-        "req -newkey rsa:2048 -nodes -subj /CN=gateway -keyout key.pem -out request.pem",
-        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-    return folder
 
 
 def test_https_and_client_certificates(certificates: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
+from huggingface_hub.utils import HfHubHTTPError, hf_raise_for_status
 
 from tests.assets import CLIENTS_PYTHON
 from tests.nodes.require import require
@@ -50,6 +52,20 @@ def test_a_jina_client_reads_answers_and_errors(answers: dict[str, Any]) -> None
 @pytest.mark.slow
 def test_a_client_of_text_embeddings_inference_reads_answers(answers: dict[str, Any]) -> None:
     assert (answers["tei"]["order"], answers["tei"]["scores"]) == (ORDER, SCORES)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [({"query": "", "texts": ["a"]}, 400, "query is empty"), ({"query": "fail", "texts": ["a"]}, 500, "asked to fail")],
+)
+def test_hugging_faces_library_reads_the_errors_of_text_embeddings_inference(
+    client: httpx.Client, body: dict[str, Any], status: int, words: str
+) -> None:
+    answer = requests.post(str(client.base_url.join("/rerank")), json=body, timeout=30)
+    with pytest.raises(HfHubHTTPError) as refused:
+        hf_raise_for_status(answer)
+    assert refused.value.response.status_code == status
+    assert words in (refused.value.server_message or "")
 
 
 @pytest.mark.parametrize("raw_scores", [False, True])
