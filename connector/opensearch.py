@@ -8,10 +8,8 @@ Everything made carries a mark in its description, by which it is found again: t
 Does not index, does not set a default pipeline (a search without `ext.rerank` would fail), and knows nothing of scores.
 """
 
-import base64
 import hashlib
 import json
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +17,13 @@ from typing import Any
 from connector import bodies
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts, require_reranking
+from connector.record import MARK, Record, key_check, read_record
 from connector.trust import Undo, distrust, trust
 from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable, PipelineNotInstalled
 
 Json = dict[str, Any]
 
-MARK = "Made by slimrank connect."
+_NO_KEY = "none"
 _TASK_SECONDS = 60.0
 
 
@@ -46,7 +45,7 @@ class Plan:
     name: str = "slimrank"
     pipeline: str = ""
     model: str = ""
-    api_key: str = "none"
+    api_key: str = _NO_KEY
     oversample: float = 5.0
     read_timeout_seconds: int = bodies.READ_TIMEOUT_SECONDS
     replace: bool = False
@@ -64,23 +63,10 @@ class Installation:
 
     connector_id: str
     url: str
-    spec: str
-    undo: Undo
+    record: Record
     models: dict[str, str] = field(default_factory=dict)
     """model_id -> name."""
     deployed: bool = False
-
-
-def _describe(spec: str, undo: Undo) -> str:
-    """Note fingerprint and undo record in a description; OpenSearch 3 allows letters, digits and .,!?():@-_'/\" there."""
-    return f"{MARK} spec {spec} undo {base64.urlsafe_b64encode(json.dumps(undo.as_json()).encode()).decode().rstrip('=')}"
-
-
-def _parse_description(text: str) -> tuple[str, Undo]:
-    noted = re.fullmatch(re.escape(MARK) + r" spec (\w+) undo ([\w-]+)", text)
-    if not noted:
-        return "", Undo()
-    return noted[1], Undo(**json.loads(base64.urlsafe_b64decode(noted[2] + "=" * (-len(noted[2]) % 4))))
 
 
 def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: str) -> Json:
@@ -96,7 +82,7 @@ def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: st
 
 
 def _spec(plan: Plan, url: str) -> str:
-    """Fingerprint what the connector does; the key is left out, since a hash of a short secret gives it away."""
+    """Fingerprint what the connector does, but for the key."""
     body = _connector(plan, url, name="", api_key="", description="")
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -117,14 +103,12 @@ def find_installation(cluster: Cluster, name: str) -> Installation | None:
     if hit is None:
         return None
     source = hit["_source"]
-    spec, undo = _parse_description(source["description"])
     query = {"query": {"term": {"connector_id": hit["_id"]}}, "size": 100}
     models = _hits(cluster.find("/_plugins/_ml/models/_search", query))
     return Installation(
         hit["_id"],
         source["actions"][0]["url"],
-        spec,
-        undo,
+        read_record(source["description"]),
         {model["_id"]: model["_source"].get("name", "") for model in models},
         any(model["_source"].get("model_state") == "DEPLOYED" for model in models),
     )
@@ -163,13 +147,13 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
     old = find_installation(cluster, plan.name)
     change = trust(cluster, found, url)
     done = [f"settings: appended to {name}" for name in change.added] or ["settings: the gateway is trusted already"]
-    undo = old.undo.merged(change) if old else change
-    spec = _spec(plan, url)
-    if old and old.deployed and old.spec == spec and old.undo == undo and not plan.replace:
+    others = _undos_beside(cluster, old.connector_id if old else "")
+    record = _record(plan, url, [*([old.record.undo] if old else []), *others], change)
+    if old and old.deployed and _is_as_wanted(old.record, record) and not plan.replace:
         done.append(f"connector and model: as wanted ({next(iter(old.models))})")
         return done + _put_pipeline(cluster, found, plan, present, next(iter(old.models)))
     try:
-        done += _make(cluster, found, plan, url, _describe(spec, undo), present, old)
+        done += _make(cluster, found, plan, url, record.as_description(), present, old)
     except EngineError:
         distrust(cluster, change)
         raise
@@ -177,9 +161,25 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
         _delete_model_and_connector(cluster, old)
         done.append(f"removed the earlier connector {old.connector_id} and its model")
         if old.url != url:
-            stale = bodies.trusted_regex(old.url)
-            distrust(cluster, Undo({name: [stale] for name, patterns in old.undo.added.items() if stale in patterns}))
+            distrust(cluster, old.record.undo.without([record.undo, *others]))
     return done
+
+
+def _record(plan: Plan, url: str, earlier: list[Undo], change: Undo) -> Record:
+    """Note what earlier installations changed and this one rests on too, so that the last one to go undoes it."""
+    spec, undo = _spec(plan, url), Undo()
+    for each in earlier:
+        undo = undo.merged(each.needed_for(url))
+    return Record(spec, key_check(spec, plan.api_key) if plan.api_key != _NO_KEY else "", undo.merged(change))
+
+
+def _is_as_wanted(old: Record, new: Record) -> bool:
+    """Compare records; a key that is not given again counts as unchanged."""
+    return (old.spec, old.undo) == (new.spec, new.undo) and new.key in ("", old.key)
+
+
+def _undos_beside(cluster: Cluster, connector_id: str) -> list[Undo]:
+    return [read_record(hit["_source"]["description"]).undo for hit in _connectors(cluster) if hit["_id"] != connector_id]
 
 
 def _make(
@@ -188,7 +188,7 @@ def _make(
     """Make connector, model and pipeline; on an error take back what was made and pass the error on."""
     body = _connector(plan, url, name=plan.name, api_key=plan.api_key, description=description)
     connector_id = cluster.write("POST", "/_plugins/_ml/connectors/_create", body)["connector_id"]
-    made = Installation(connector_id, url, "", Undo())
+    made = Installation(connector_id, url, Record())
     try:
         # ML Commons refuses a second model of the same name
         name = _next_name(plan.name, list(old.models.values()) if old else [])
@@ -297,12 +297,10 @@ def remove(cluster: Cluster, *, name: str = "slimrank", pipeline: str = "") -> l
         return done or [f"nothing named {name!r} was made by slimrank here"]
     _delete_model_and_connector(cluster, installation)
     done.append(f"removed the model and the connector {installation.connector_id}")
-    others = [hit["_source"]["name"] for hit in _connectors(cluster) if hit["_id"] != installation.connector_id]
-    if others:
-        done.append(f"kept the trusted-endpoint settings, which {', '.join(others)} may need")
-    else:
-        distrust(cluster, installation.undo)
-        done.append("restored the settings")
+    undo = installation.record.undo
+    now = undo.without(_undos_beside(cluster, installation.connector_id))
+    distrust(cluster, now)
+    done.append("restored the settings" if now == undo else "kept those settings that other installations need")
     return done
 
 

@@ -8,6 +8,7 @@ installer stores with the connector.
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,19 @@ class Undo:
             known = added.setdefault(name, [])
             known.extend(value for value in values if value not in known)
         return Undo(added, {**later.unset, **self.unset}, self.private_ip or later.private_ip)
+
+    def needed_for(self, url: str) -> "Undo":
+        """Return the part of this record that a connector to `url` rests on."""
+        needed = {name: [each for each in patterns if allows([each], url)] for name, patterns in self.added.items()}
+        kept = {name: patterns for name, patterns in needed.items() if patterns}
+        return Undo(kept, self.unset, self.private_ip if is_private(url) else None)
+
+    def without(self, others: Sequence["Undo"]) -> "Undo":
+        """Return what may be undone while those who made other records stay."""
+        needed = {(name, each) for other in others for name, patterns in other.added.items() for each in patterns}
+        left = {name: [each for each in patterns if (name, each) not in needed] for name, patterns in self.added.items()}
+        is_needed = any(other.private_ip for other in others)
+        return Undo({name: each for name, each in left.items() if each}, self.unset, None if is_needed else self.private_ip)
 
     def as_json(self) -> dict[str, Any]:
         """Return a plain dictionary without the empty parts."""

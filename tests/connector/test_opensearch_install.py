@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -116,9 +117,42 @@ def test_two_installations_live_side_by_side() -> None:
     install(Cluster(fake.client()), PLAN)
     install(Cluster(fake.client()), replace(PLAN, name="second"))
     lines = remove(Cluster(fake.client()))
-    assert "kept the trusted-endpoint settings, which second may need" in lines
+    assert "kept those settings that other installations need" in lines
     assert find_installation(Cluster(fake.client()), "second") is not None
     assert list(fake.pipelines) == ["second"]
+
+
+@pytest.mark.parametrize("order", [("slimrank", "second"), ("second", "slimrank")])
+@pytest.mark.parametrize("second_url", ["http://127.0.0.1:8080", "http://127.0.0.1:9090", "http://93.184.215.14:8080"])
+@pytest.mark.parametrize("version", ["3.5.0", "3.7.0"])
+def test_the_last_of_several_installations_to_go_leaves_the_cluster_as_it_was(
+    version: str, second_url: str, order: tuple[str, str]
+) -> None:
+    fake = FakeOpenSearch(version)
+    before = _state(fake)
+    install(Cluster(fake.client()), PLAN)
+    install(Cluster(fake.client()), replace(PLAN, name="second", gateway=second_url))
+    again = Cluster(fake.client())
+    install(again, PLAN)
+    assert again.calls == []
+    remove(Cluster(fake.client()), name=order[0])
+    left = fake.setting("trusted_connector_endpoints_regex")
+    assert (r"^http://127\.0\.0\.1:8080/.*$" in left) is (order[1] == "slimrank" or second_url == PLAN.gateway)
+    remove(Cluster(fake.client()), name=order[1])
+    assert _state(fake) == before
+
+
+def test_an_installation_that_moves_away_leaves_the_address_trusted_that_another_calls() -> None:
+    fake = FakeOpenSearch()
+    before = _state(fake)
+    install(Cluster(fake.client()), PLAN)
+    install(Cluster(fake.client()), replace(PLAN, name="second"))
+    install(Cluster(fake.client()), replace(PLAN, gateway="http://127.0.0.1:9090"))
+    assert r"^http://127\.0\.0\.1:8080/.*$" in fake.setting("trusted_connector_endpoints_regex")
+    remove(Cluster(fake.client()), name="second")
+    assert fake.setting("trusted_connector_endpoints_regex")[2:] == [r"^http://127\.0\.0\.1:9090/.*$"]
+    remove(Cluster(fake.client()))
+    assert _state(fake) == before
 
 
 def test_a_cluster_without_oversample_gets_a_pipeline_without_it() -> None:
@@ -198,14 +232,16 @@ def test_a_gateway_that_the_engine_cannot_call_is_refused_at_once(gateway: str) 
         install(Cluster(FakeOpenSearch().client()), replace(PLAN, gateway=gateway))
 
 
-def test_the_key_is_in_no_description_and_no_fingerprint() -> None:
+def test_a_changed_key_is_seen_though_neither_it_nor_its_hash_is_kept() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), replace(PLAN, api_key="hunter2"))
-    first = fake.connectors["connector1"]
-    assert first["credential"] == {"api_key": "hunter2"}
-    install(again := Cluster(fake.client()), replace(PLAN, api_key="other"))
-    assert again.calls == []  # a changed key needs --replace
-    install(Cluster(fake.client()), replace(PLAN, api_key="other", replace=True))
+    assert fake.connectors["connector1"]["credential"] == {"api_key": "hunter2"}
+    for plan in (replace(PLAN, api_key="hunter2"), PLAN):  # the same, and none given again
+        install(again := Cluster(fake.client()), plan)
+        assert again.calls == []
+    install(Cluster(fake.client()), replace(PLAN, api_key="other"))
     (connector,) = fake.connectors.values()
     assert connector["credential"] == {"api_key": "other"}
-    assert connector["description"] == first["description"]
+    noted = re.search(r" key (\w+) ", connector["description"])
+    assert noted is not None
+    assert len(noted[1]) == 3
