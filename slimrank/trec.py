@@ -4,6 +4,7 @@ Run lines: ``query_id Q0 doc_id rank score tag``; qrels lines: ``query_id 0 doc_
 (trec_eval's formats). A run is written best first, and read back with the scores it states.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from slimrank.errors import DataError
@@ -49,18 +50,24 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
         DataError: a line is not four columns, or its relevance is not an integer.
     """
     qrels: dict[str, dict[str, int]] = {}
+    for query_id, doc_id, relevance in iterate_qrels(path):
+        qrels.setdefault(query_id, {})[doc_id] = relevance
+    return qrels
+
+
+def iterate_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield query id, document id and relevance, a line at a time."""
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 query_id, _, doc_id, relevance = line.split()
-                qrels.setdefault(query_id, {})[doc_id] = int(relevance)
+                yield query_id, doc_id, int(relevance)
             except ValueError as error:
                 raise DataError(
                     f"{path}:{number}: expected `query_id 0 doc_id relevance`; found {line.strip()[:80]!r}"
                 ) from error
-    return qrels
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:

@@ -1,7 +1,7 @@
 """How far judges agree, and which judge is partial.
 
 Cohen's kappa on the documents that two judges graded, plain and with quadratic weights (a near miss costs less), each with
-a bootstrap interval. A model that judges the rankings of its own family favours them (arXiv 2503.19092): it is flagged.
+a bootstrap interval. Only the table of their grades is held, so memory does not grow with the documents. A model that judges the rankings of its own family favours them (arXiv 2503.19092): it is flagged.
 """
 
 import re
@@ -11,17 +11,20 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from connector.audit.judgments import Grades
-from connector.audit.spec import Json, Judge, Spec
+from connector.audit.folder import Folder
+from connector.audit.judgments import grades_file, in_step, read_grades
+from connector.audit.spec import Json, Judge
 
 _ROUNDS = 2_000
 _FAMILIES = ("slimrank", "smollm", "qwen", "llama", "mistral", "mixtral", "gemma", "gemini", "phi", "gpt", "claude", "deepseek",
              "command", "mxbai", "prorank", "bge", "jina", "falcon", "olmo", "granite", "yi", "glm", "kimi")  # fmt: skip
 Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
-def describe(judged: Sequence[tuple[Judge, Grades]], spec: Spec) -> Json:
+def describe(folder: Folder) -> Json:
     """Return the judges, their grades' counts, their partiality, and the agreement of each two that share documents."""
+    spec = folder.spec
     rankers = [side.rerank.model or "slimrank" for side in (spec.before, spec.after) if side.rerank]
     return {
         "judges": [
@@ -29,17 +32,28 @@ def describe(judged: Sequence[tuple[Judge, Grades]], spec: Spec) -> Json:
                 "name": judge.name,
                 "kind": judge.kind,
                 "human": is_human(judge),
-                "grades": sum(map(len, grades.values())),
+                "grades": sum(len(grades) for _, grades in read_grades(grades_file(folder, judge))),
                 "partial": partiality(judge, rankers),
             }
-            for judge, grades in judged
+            for judge in spec.judges
         ],
         "agreement": [
-            {"judges": [a.name, b.name], "human": is_human(a) or is_human(b), **found}
-            for (a, first), (b, second) in combinations(judged, 2)
-            if (found := agree(first, second, spec.max_grade, seed=spec.sample.seed))
+            {"judges": [first.name, second.name], "human": is_human(first) or is_human(second), **found}
+            for first, second in combinations(spec.judges, 2)
+            if (found := agree(tabulate(folder, first, second), seed=spec.sample.seed))
         ],
     }
+
+
+def tabulate(folder: Folder, first: Judge, second: Judge) -> Integers:
+    """Return how many documents each pair of grades was given to, (grades, grades)."""
+    table = np.zeros((folder.spec.max_grade + 1,) * 2, dtype=np.int64)
+    of_second = in_step(grades_file(folder, second))
+    for query_id, grades in read_grades(grades_file(folder, first)):
+        others = of_second(query_id)
+        for doc_id in grades.keys() & others.keys():
+            table[grades[doc_id], others[doc_id]] += 1
+    return table
 
 
 def is_human(judge: Judge) -> bool:
@@ -66,35 +80,34 @@ def family(model: str) -> str:
     return next((name for name in _FAMILIES if any(word.startswith(name) for word in words)), model.lower())
 
 
-def agree(first: Grades, second: Grades, max_grade: int, *, seed: int) -> Json | None:
-    """Return kappa, weighted kappa and their 95% intervals over the documents that both graded; None where there are none."""
-    pairs = [
-        (grade, second[query_id][doc_id])
-        for query_id, judged in sorted(first.items())
-        for doc_id, grade in sorted(judged.items())
-        if doc_id in second.get(query_id, {})
-    ]
-    if not pairs:
+def agree(table: Integers, *, seed: int) -> Json | None:
+    """Return kappa, weighted kappa and their 95% intervals from a table of grades; None where no document has both.
+
+    Drawing documents with replacement and counting their grades is drawing tables from a multinomial.
+    """
+    documents = int(table.sum())
+    if not documents:
         return None
-    grades = np.array(pairs)
-    picks = np.random.default_rng(seed).integers(0, len(grades), (_ROUNDS, len(grades)))
-    found: Json = {"documents": len(grades), "equal": float((grades[:, 0] == grades[:, 1]).mean())}
+    shape = (_ROUNDS, *table.shape)
+    tables = np.random.default_rng(seed).multinomial(documents, table.ravel() / documents, _ROUNDS).reshape(shape)
+    found: Json = {"documents": documents, "equal": float(np.trace(table) / documents)}
     for name, is_weighted in (("kappa", False), ("weighted_kappa", True)):
-        values = [kappa(grades[pick], max_grade, weighted=is_weighted) for pick in picks]
+        values = kappa(tables, weighted=is_weighted)
         low, high = np.nanpercentile(values, [2.5, 97.5]) if not np.isnan(values).all() else (np.nan, np.nan)
-        found[name] = {"value": kappa(grades, max_grade, weighted=is_weighted), "low": float(low), "high": float(high)}
+        found[name] = {"value": float(kappa(table, weighted=is_weighted)), "low": float(low), "high": float(high)}
     return found
 
 
-def kappa(grades: Integers, max_grade: int, *, weighted: bool) -> float:
-    """Return Cohen's kappa, 1 - observed / expected disagreement (Cohen, 1960, 1968), of (n, 2) grades.
+def kappa(tables: Integers, *, weighted: bool) -> Floats:
+    """Return Cohen's kappa, 1 - observed / expected disagreement (Cohen, 1960, 1968), of each (..., grades, grades) table.
 
     Disagreement is 1 for any two different grades, or with `weighted` the square of their distance. nan where both
     judges gave everything one and the same grade, as chance then agrees too.
     """
-    levels = np.arange(max_grade + 1)
+    levels = np.arange(tables.shape[-1])
     cost = (levels[:, None] - levels[None, :]) ** 2.0 if weighted else (levels[:, None] != levels[None, :]).astype(float)
-    table = np.zeros((max_grade + 1, max_grade + 1))
-    np.add.at(table, (grades[:, 0], grades[:, 1]), 1 / len(grades))
-    expected = float((np.outer(table.sum(axis=1), table.sum(axis=0)) * cost).sum())
-    return 1 - float((table * cost).sum()) / expected if expected else float("nan")
+    shares = tables / tables.sum(axis=(-2, -1), keepdims=True)
+    by_chance = shares.sum(axis=-1)[..., :, None] * shares.sum(axis=-2)[..., None, :]
+    observed, expected = (shares * cost).sum(axis=(-2, -1)), (by_chance * cost).sum(axis=(-2, -1))
+    found: Floats = 1 - np.divide(observed, expected, out=np.full_like(expected, np.nan), where=expected > 0)
+    return found

@@ -6,15 +6,25 @@ Power: centre the differences, flip, subtract the stated minimum detectable effe
 Both run the very function that the verdict runs, `statistics.randomisation`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from connector.audit.statistics import LEVEL, minimum_detectable, randomisation
+from connector.audit.spill import Floats
+from connector.audit.statistics import (
+    LEVEL,
+    ROUNDS,
+    Blocks,
+    add_up,
+    centred,
+    flip,
+    minimum_detectable,
+    randomisation,
+)
 
-Floats = npt.NDArray[np.float64]
-_AT_A_TIME = 250
+_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +37,35 @@ class Calibration:
     """For each measure, at its minimum detectable effect."""
 
 
-def calibrate(differences: Floats, weights: Floats, *, trials: int, seed: int, rounds: int = 1_999) -> Calibration:
-    """Simulate `trials` audits from (M, N) differences of M measures on N queries."""
-    random = np.random.default_rng(seed)
-    effects = minimum_detectable(differences, weights, seed=seed)
-    centred = differences - (differences @ weights / weights.sum())[:, None]
-    alarms, calls = 0, np.zeros(len(differences))
+def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) -> Calibration:
+    """Simulate `trials` audits of the differences of M measures on N queries."""
+    totals = add_up(blocks)
+    scales = np.where(totals.centred_scales > 0, totals.centred_scales, 1.0)[:, None]
+    flipped = flip(lambda: (centred(block, totals) / scales for block in blocks()), rounds=ROUNDS, seed=seed)
+    effects = minimum_detectable(totals, flipped)
+    alarms = 0
+    calls: npt.NDArray[np.int64] = np.zeros(len(effects), dtype=np.int64)
     for start in range(0, trials, _AT_A_TIME):
         size = min(_AT_A_TIME, trials - start)
-        signs = random.integers(0, 2, (size, 1, differences.shape[1])) * 2.0 - 1.0
-        seed_here = int(random.integers(2**31))
-        alarms += int((_adjusted(signs * differences * weights, rounds, seed_here) <= LEVEL).any(axis=1).sum())
-        dropped = (signs * centred - effects[:, None]) * weights
-        calls += (_adjusted(-dropped, rounds, seed_here) <= LEVEL).sum(axis=0)
+
+        def unchanged(start: int = start, size: int = size) -> Iterator[Floats]:
+            """Yield (size, M, n): differences of audits in which nothing is truly worse."""
+            for place, block in enumerate(blocks()):
+                yield _signs([seed, start, place], size, len(block.weights)) * (block.differences * block.weights)
+
+        def dropped(start: int = start, size: int = size) -> Iterator[Floats]:
+            """Yield (size, M, n): the drops of audits in which each measure truly fell by its effect."""
+            for place, block in enumerate(blocks()):
+                signs = _signs([seed, start, place], size, len(block.weights))
+                yield effects[:, None] * block.weights - signs * centred(block, totals)
+
+        alarms += int((randomisation(unchanged, rounds=rounds, seed=seed + start)[1] <= LEVEL).any(axis=1).sum())
+        calls += (randomisation(dropped, rounds=rounds, seed=seed + start)[1] <= LEVEL).sum(axis=0)
     return Calibration(trials, alarms / trials, tuple(float(share) for share in calls / trials))
 
 
-def _adjusted(weighted: Floats, rounds: int, seed: int) -> Floats:
-    return randomisation(weighted, rounds=rounds, seed=seed)[1]
+def _signs(seed: list[int], trials: int, queries: int) -> Floats:
+    """Return -1 or 1 for each trial and query, (trials, 1, queries), the same for the same seed."""
+    random = np.random.default_rng(seed)
+    signs: Floats = random.choice(np.array([-1.0, 1.0]), (trials, 1, queries))
+    return signs

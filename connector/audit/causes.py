@@ -8,6 +8,7 @@ changed query, and where nothing else explains one, term statistics do: counts a
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from heapq import nsmallest
 
 from connector.audit.access import Sides
 from connector.audit.compare import Row
@@ -55,12 +56,12 @@ class Cause:
     examples: list[str] = field(default_factory=list)
 
 
-def find_causes(folder: Folder, rows: Sequence[Row], content: Json, states: Mapping[str, Json], sides: Sides) -> Json:
+def find_causes(folder: Folder, rows: Iterable[Row], content: Json, states: Mapping[str, Json], sides: Sides) -> Json:
     """Return differences, causes (the most explaining first), and tokens and explanations of the most changed queries."""
     spec = folder.spec
     differences = find_differences(spec, states["before"], states["after"])
     differing = (row for row in rows if row.changed or row.failed)
-    changed = sorted(differing, key=lambda row: (row.rbo, row.query.query_id))[:_INSPECTED]
+    changed = nsmallest(_INSPECTED, differing, key=lambda row: (row.rbo, row.query.query_id))
     reasons: dict[str, dict[str, str]] = {row.query.query_id: {} for row in changed}
     _from_documents(folder, reasons, changed)
     tokens = _from_tokens(spec, changed, reasons, folder, states, sides, differences)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,11 +15,11 @@ from rich.text import Text
 
 from connector.audit.access import Access
 from connector.audit.calibration import calibrate
-from connector.audit.compare import compare_queries, judged_of
+from connector.audit.compare import JUDGED, compare_queries
 from connector.audit.flow import Steps, audit, conclude, write_report
 from connector.audit.folder import Folder
-from connector.audit.judgments import all_grades, merge
-from connector.audit.plan import estimate, make_plan
+from connector.audit.judgments import judgments
+from connector.audit.plan import Cost, estimate, make_plan
 from connector.audit.reindex import reindex as copy_documents
 from connector.audit.run import run_audit
 from connector.audit.sheet import write_sheet
@@ -28,6 +27,7 @@ from connector.audit.spec import Json, load_spec
 from connector.audit.swap import perform, prepare
 from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
+from connector.audit.tally import tallied
 from connector.audit.verdict import EXIT_CODES
 from slimrank.errors import DataError
 from slimrank.files import open_text
@@ -64,22 +64,35 @@ def example() -> None:
 
 
 @app.command()
-def plan(spec_file: SpecFile, folder: Out = Path("audit")) -> None:
+def plan(
+    spec_file: SpecFile,
+    folder: Out = Path("audit"),
+    sample: Annotated[int | None, typer.Option(min=1, help="Queries to draw, in place of sample.size.")] = None,
+) -> None:
     """Draw the queries, and say what asking them will cost."""
-    spec, access = load_spec(spec_file), Access()
+    spec, access, made = load_spec(spec_file), Access(), Folder(folder)
+    if sample:
+        spec = spec.model_copy(update={"sample": spec.sample.model_copy(update={"size": sample})})
     with access.reach(spec) as sides:
-        queries = make_plan(spec, Folder(folder), sides)
-        cost = estimate(spec, queries, sides)
-    made = Folder(folder).plan
-    dropped = f", {made['dropped_as_personal']} held back as personal data" if made["dropped_as_personal"] else ""
-    out.print(f"{cost.queries} queries of {made['population']} distinct ones{dropped}, seed {spec.sample.seed}")
-    out.print(f"{cost.searches} searches, {cost.pairs} pairs to rerank, about {_hours(cost.hours)}")
-    if cost.hours > _LONG_HOURS:
-        fewer = max(1, int(cost.queries * _LONG_HOURS / cost.hours))
-        out.print(
-            f"for one hour, set sample.size to {fewer}; the sampling error grows by a factor of {(cost.queries / fewer) ** 0.5:.1f}"
-        )
+        make_plan(spec, made, sides)
+        cost = estimate(spec, made, sides)
+    _print_cost(cost, spec_file, folder)
+    dropped = f", {made.plan['dropped_as_personal']} held back as personal data" if made.plan["dropped_as_personal"] else ""
+    out.print(f"{cost.queries} queries of {made.plan['population']} distinct ones{dropped}, seed {spec.sample.seed}")
     out.print(f"written to {folder}; next: slimrank audit run {folder}")
+
+
+def _print_cost(cost: Cost, spec_file: Path, folder: Path) -> None:
+    """Print what the run takes, pairs and hours first where a reranker is on, and offer a sample where that is long."""
+    searches = f"{cost.searches} searches"
+    out.print(f"{cost.pairs} pairs to rerank, " * bool(cost.pairs) + f"about {_hours(cost.hours)}, {searches}")
+    patience = _LONG_HOURS / 6 if cost.pairs else _LONG_HOURS
+    if cost.hours > patience and cost.queries > 1:
+        fewer = max(1, int(cost.queries * patience / cost.hours))
+        out.print(
+            f"{_hours(patience)} would do for {fewer} queries, with a sampling error {(cost.queries / fewer) ** 0.5:.1f} times as large: "
+            f"slimrank audit plan {spec_file} --out {folder} --sample {fewer}"
+        )
 
 
 def _hours(hours: float) -> str:
@@ -223,15 +236,15 @@ def calibrate_verdict(
 ) -> None:
     """Measure the verdict's false alarms and power on this audit's own differences."""
     made = Folder(folder)
-    judged = judged_of(list(compare_queries(made, merge(all_grades(made)))))
-    differences = np.nan_to_num(judged.after - judged.before)
-    if not len(judged.weights) or not differences.any():
-        raise DataError(f"{folder} has no judged differences to simulate from; nothing changed, or nothing is judged")
     start = time.monotonic()
-    found = calibrate(differences, judged.weights, trials=trials, seed=seed)
-    out.print(f"{trials} simulated audits of {len(judged.weights)} queries in {time.monotonic() - start:.0f} s, seed {seed}")
-    out.print(f"false alarms, any of {len(judged.measures)} measures: {found.false_alarms:.2%} (5% promised)")
-    for name, power in zip(judged.measures, found.power, strict=True):
+    with tallied(compare_queries(made, judgments(made))) as tally:
+        if not any(block.differences.any() for block in tally.blocks()):
+            raise DataError(f"{folder} has no judged differences to simulate from; nothing changed, or nothing is judged")
+        queries = sum(len(block.weights) for block in tally.blocks())
+        found = calibrate(tally.blocks, trials=trials, seed=seed)
+    out.print(f"{trials} simulated audits of {queries} queries in {time.monotonic() - start:.0f} s, seed {seed}")
+    out.print(f"false alarms, any of {len(JUDGED)} measures: {found.false_alarms:.2%} (5% promised)")
+    for name, power in zip(JUDGED, found.power, strict=True):
         out.print(f"power at the minimum detectable effect of {name}: {power:.1%} (80% promised)")
 
 

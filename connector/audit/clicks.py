@@ -4,14 +4,14 @@ What a rank earns on average is taken over all events. COEC 1 means clicked as o
 the grade is COEC rounded, at most `max_grade`. Documents shown fewer than ten times to a query have none.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from connector.audit.folder import read_lines
-from connector.audit.judgments import Grades
+from connector.audit.sample import Query
 from connector.audit.search import value_at
 from connector.audit.spec import Json, Judge
+from connector.audit.spill import Grade, in_order, scratch
 from connector.cluster import Cluster
 
 LEAST_IMPRESSIONS = 10
@@ -27,38 +27,42 @@ class Event(NamedTuple):
     clicked: bool
 
 
-def grade_clicks(judge: Judge, cluster: Cluster, queries: Mapping[str, str], max_grade: int) -> Grades:
-    """Grade from a file of events or a UBI index; `queries` maps texts to query ids."""
+def grade_clicks(judge: Judge, cluster: Cluster, queries: Iterable[Query], max_grade: int) -> Iterator[Grade]:
+    """Grade the audit's queries from a file of events or a UBI index."""
     events = _from_file(judge) if judge.file else _from_index(cluster, judge.index or "ubi_events")
-    grades: Grades = defaultdict(dict)
-    for (query, doc_id), value in coec(events).items():
-        if query in queries:
-            grades[queries[query]][doc_id] = min(int(value + 0.5), max_grade)
-    return dict(grades)
+    with scratch() as database:
+        database.execute("CREATE TABLE asked (query PRIMARY KEY, query_id) WITHOUT ROWID")
+        database.executemany("INSERT INTO asked VALUES (?, ?)", ((query.query, query.query_id) for query in queries))
+
+        def graded() -> Iterator[Grade]:
+            for query, doc_id, value in coec(events):
+                known = database.execute("SELECT query_id FROM asked WHERE query = ?", (query,)).fetchone()
+                if known:
+                    yield known[0], doc_id, min(int(value + 0.5), max_grade)
+
+        yield from in_order(graded())
 
 
-def coec(events: Iterable[Event]) -> dict[tuple[str, str], float]:
-    """Return (query, doc_id) -> clicks over expected clicks."""
-    shown: Counter[tuple[str, str, int]] = Counter()
-    clicked: Counter[tuple[str, str]] = Counter()
-    by_rank: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
-    for query, doc_id, rank, is_click in events:
-        by_rank[is_click][rank] += 1
-        if is_click:
-            clicked[query, doc_id] += 1
-        else:
-            shown[query, doc_id, rank] += 1
-    rates = {rank: by_rank[True][rank] / count for rank, count in by_rank[False].items()}
-    expected: defaultdict[tuple[str, str], float] = defaultdict(float)
-    impressions: Counter[tuple[str, str]] = Counter()
-    for (query, doc_id, rank), count in shown.items():
-        expected[query, doc_id] += count * rates[rank]
-        impressions[query, doc_id] += count
-    return {
-        pair: clicked[pair] / expected[pair]
-        for pair in sorted(expected)
-        if impressions[pair] >= LEAST_IMPRESSIONS and expected[pair] > 0
-    }
+_SHOWN = """
+CREATE TABLE shown (query, doc_id, rank INTEGER, shown INTEGER, clicked INTEGER, PRIMARY KEY (query, doc_id, rank)) WITHOUT ROWID
+"""
+_COUNT = """
+INSERT INTO shown VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (query, doc_id, rank) DO UPDATE SET shown = shown + excluded.shown, clicked = clicked + excluded.clicked
+"""
+_COEC = """
+WITH rates AS (SELECT rank, CAST(SUM(clicked) AS REAL) / SUM(shown) AS rate FROM shown GROUP BY rank HAVING SUM(shown) > 0)
+SELECT query, doc_id, SUM(clicked) / SUM(shown * rate) FROM shown LEFT JOIN rates USING (rank)
+GROUP BY query, doc_id HAVING SUM(shown) >= ? AND SUM(shown * rate) > 0 ORDER BY query, doc_id
+"""
+
+
+def coec(events: Iterable[Event]) -> Iterator[tuple[str, str, float]]:
+    """Yield query, document id and clicks over expected clicks, in order."""
+    with scratch() as database:
+        database.execute(_SHOWN)
+        database.executemany(_COUNT, ((*event[:3], not event.clicked, event.clicked) for event in events))
+        yield from database.execute(_COEC, (LEAST_IMPRESSIONS,))
 
 
 def _from_file(judge: Judge) -> Iterator[Event]:

@@ -1,24 +1,15 @@
-"""Compare the two sides query by query, from the answers on disk and the judgments; aggregate over the traffic.
+"""Compare the two sides query by query, from the answers on disk and the judgments; `tally` aggregates."""
 
-Which queries the judged measures are over: those with judgments, and, where every changed query has judgments, the unchanged
-ones too, whose difference is 0 whatever the grades. Their own level stays unknown and is left out of the means of each side.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan, nan
-
-import numpy as np
-import numpy.typing as npt
+from math import nan
 
 from connector.audit import bounds, measures
 from connector.audit.bounds import Bounds
 from connector.audit.folder import Folder
 from connector.audit.sample import Query
 from connector.audit.spec import Json, Spec
-from slimrank.types import Qrels
 
-Floats = npt.NDArray[np.float64]
 JUDGED = ("nDCG", "RR", "AP", "P")
 _FUNCTIONS = {"nDCG": measures.ndcg, "RR": measures.reciprocal_rank, "AP": measures.average_precision, "P": measures.precision}
 
@@ -79,11 +70,11 @@ class Row:
         return list(self.before[:1]) != list(self.after[:1])
 
 
-def compare_queries(folder: Folder, qrels: Qrels) -> Iterator[Row]:
-    """Yield every query compared, by query id; `qrels` are by query id and business id."""
+def compare_queries(folder: Folder, judged: Callable[[str], Mapping[str, int]] = lambda query_id: {}) -> Iterator[Row]:
+    """Yield every query compared, by query id; `judged` gives its grades by business id."""
     spec = folder.spec
     for query, answer in zip(folder.queries(), folder.answers(), strict=True):
-        yield compare_query(query, answer["before"], answer["after"], qrels.get(query.query_id, {}), spec)
+        yield compare_query(query, answer["before"], answer["after"], judged(query.query_id), spec)
 
 
 def compare_query(query: Query, before: Json, after: Json, judged: Mapping[str, int], spec: Spec) -> Row:
@@ -130,36 +121,3 @@ def _limits(a: Sequence[str], b: Sequence[str], judged: Mapping[str, int], spec:
             Bounds(0.0, 0.0) if list(a) == list(b) else Bounds(second.low - first.high, second.high - first.low)
         )
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The judged measures of the queries that they are over, ready for the statistics."""
-
-    rows: Sequence[Row]
-    measures: Sequence[str]
-    before: Floats
-    after: Floats
-    weights: Floats
-    """(M, N), (M, N) and (N,); nan on both sides where a query is unchanged and unjudged."""
-    unjudged_changed: int
-    """Changed queries without any judgment: the judged measures cannot speak for them."""
-
-
-def judged_of(rows: Sequence[Row]) -> Judged:
-    """Gather the judged measures of all rows that count for the traffic."""
-    unjudged_changed = sum(row.changed and not row.values for row in rows)
-    any_judged = any(row.values for row in rows)
-    kept = [
-        row for row in rows if row.query.weight > 0 and any_judged and (row.values or (not unjudged_changed and not row.changed))
-    ]
-    before = np.array([[row.values.get(name, (nan, nan))[0] for row in kept] for name in JUDGED]).reshape(len(JUDGED), len(kept))
-    after = np.array([[row.values.get(name, (nan, nan))[1] for row in kept] for name in JUDGED]).reshape(len(JUDGED), len(kept))
-    return Judged(kept, JUDGED, before, after, np.array([row.query.weight for row in kept]), unjudged_changed)
-
-
-def weighted_mean(rows: Sequence[Row], values: Sequence[float]) -> float:
-    """Return the mean over the traffic of one value a row; nan values are left out; nan where none is left."""
-    pairs = [(row.query.weight, value) for row, value in zip(rows, values, strict=True) if not isnan(value)]
-    total = sum(weight for weight, _ in pairs)
-    return sum(weight * value for weight, value in pairs) / total if total else nan

@@ -5,8 +5,9 @@ queries.jsonl            the queries to ask, by query id
 answers/0000.jsonl ...   both sides' hits for a chunk of queries, written whole or not at all
 timings/0000.jsonl ...   what may differ between two runs of one audit, and nothing else does
 before.json, after.json  what each side was when the run began
-judgments.jsonl          grades, cached by query, document and rubric
-documents.jsonl          texts of the documents that changed place
+documents/0000.jsonl ... the documents of the changed queries of a chunk, as each side holds them
+judgments/               a file of grades for each judge, by query id, and the cache of what models said
+content.json, causes.json  documents compared, and why rankings changed
 report.json, junit.xml, report.html
 """
 
@@ -58,6 +59,21 @@ class Folder:
     def queries(self) -> Iterator[Query]:
         """Yield all queries by id."""
         return (Query(**record) for record in read_lines(self.path / "queries.jsonl"))
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Write the plan, and forget the one that was read."""
+        self.write("plan.json", plan)
+        self.__dict__.pop("plan", None)
+        self.__dict__.pop("spec", None)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a side was looked at or asked."""
+        return self.has("before.json") or any((self.path / "answers").glob("*.jsonl"))
 
     def chunk(self, number: int) -> list[Query]:
         """Return the queries of a chunk."""

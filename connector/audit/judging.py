@@ -7,69 +7,70 @@ keyed by judge, rubric, query and text, so a second audit, or one that was stopp
 import hashlib
 import json
 import random
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from connector.audit.access import Access
 from connector.audit.clicks import grade_clicks
-from connector.audit.folder import Folder, read_lines
+from connector.audit.folder import Folder
 from connector.audit.graders import RUBRIC, Grader, open_grader
-from connector.audit.judgments import Grades, changed_documents, from_qrels, grades_file, write_grades
+from connector.audit.judgments import changed_documents, from_qrels, grades_file, write_grades
 from connector.audit.run import Progress
 from connector.audit.sheet import read_sheet
 from connector.audit.spec import Judge
+from connector.audit.spill import Grade
 from connector.cluster import Cluster
+from slimrank.errors import DataError
 
-CACHE = "judgments.cache.jsonl"
+CACHE = "judgments.cache.sqlite"
 
 
 def judge_all(folder: Folder, access: Access, cluster: Cluster, progress: Callable[[str], Progress]) -> None:
     """Let each judge grade; a model that has is not asked again, a file is read anew, a sheet not there yet passed over."""
     for judge in folder.spec.judges:
         path = grades_file(folder, judge)
+        if judge.kind == "person" and not (judge.file and judge.file.is_file()):
+            continue
         if judge.file or not path.is_file():
-            grades = _grade(folder, judge, access, cluster, progress(f"judge: {judge.name}"))
-            if grades is not None:
-                write_grades(path, grades)
+            write_grades(path, _grade(folder, judge, access, cluster, progress(f"judge: {judge.name}")))
 
 
-def _grade(folder: Folder, judge: Judge, access: Access, cluster: Cluster, progress: Progress) -> Grades | None:
-    query_ids = {query.query_id for query in folder.queries()}
-    match judge.kind:
-        case "qrels" if judge.file:
-            return from_qrels(judge.file, query_ids, folder.spec.max_grade)
-        case "clicks":
-            queries = {query.query: query.query_id for query in folder.queries()}
-            return grade_clicks(judge, cluster, queries, folder.spec.max_grade)
-        case "person":
-            return read_sheet(folder, judge.file) if judge.file and judge.file.is_file() else None
-        case _:
-            with open_grader(judge, access, folder.spec.max_grade) as grader:
-                return _grade_with(folder, judge, grader, progress)
+def _grade(folder: Folder, judge: Judge, access: Access, cluster: Cluster, progress: Progress) -> Iterator[Grade]:
+    most = folder.spec.max_grade
+    if judge.kind == "clicks":
+        yield from grade_clicks(judge, cluster, folder.queries(), most)
+    elif judge.file and judge.kind == "qrels":
+        yield from from_qrels(judge.file, (query.query_id for query in folder.queries()), most)
+    elif judge.file and judge.kind == "person":
+        yield from read_sheet(folder, judge.file)
+    else:
+        with open_grader(judge, access, most) as grader:
+            yield from _grade_with(folder, judge, grader, progress)
 
 
-def _grade_with(folder: Folder, judge: Judge, grader: Grader, progress: Progress) -> Grades:
+def _grade_with(folder: Folder, judge: Judge, grader: Grader, progress: Progress) -> Iterator[Grade]:
     """Ask a model, a query at a time, for what the cache does not hold."""
-    cache = Cache(folder.spec.cache or folder.path / "judgments" / CACHE)
     chance = random.Random(folder.spec.sample.seed)
-    grades: Grades = {}
     total = sum(len(documents) for _, documents in changed_documents(folder))
     done = 0
-    for row, documents in changed_documents(folder):
-        chance.shuffle(documents)
-        query = row.query.query
-        keys = [cache_key(judge.name, folder.spec.max_grade, query, text) for _, text in documents]
-        unknown = [place for place, key in enumerate(keys) if key not in cache.grades]
-        answers = grader(query, [documents[place][1] for place in unknown]) if unknown else []
-        for place, grade in zip(unknown, answers, strict=True):
-            if grade is not None:
-                cache.add(keys[place], grade)
-        known = {doc_id: cache.grades[key] for (doc_id, _), key in zip(documents, keys, strict=True) if key in cache.grades}
-        if known:
-            grades[row.query.query_id] = known
-        done += len(documents)
-        progress(done, total)
-    return grades
+    with open_cache(folder.spec.cache or folder.path / "judgments" / CACHE) as cache:
+        for row, documents in changed_documents(folder):
+            chance.shuffle(documents)
+            query = row.query.query
+            keys = [cache_key(judge.name, folder.spec.max_grade, query, text) for _, text in documents]
+            grades = [cache.get(key) for key in keys]
+            unknown = [place for place, grade in enumerate(grades) if grade is None]
+            answers = grader(query, [documents[place][1] for place in unknown]) if unknown else []
+            for place, grade in zip(unknown, answers, strict=True):
+                if grade is not None:
+                    cache.add(keys[place], grade)
+                grades[place] = grade
+            named = sorted((doc_id, grade) for (doc_id, _), grade in zip(documents, grades, strict=True) if grade is not None)
+            yield from ((row.query.query_id, doc_id, grade) for doc_id, grade in named)
+            done += len(documents)
+            progress(done, total)
 
 
 def cache_key(judge: str, max_grade: int, query: str, text: str) -> str:
@@ -78,19 +79,35 @@ def cache_key(judge: str, max_grade: int, query: str, text: str) -> str:
 
 
 class Cache:
-    """Grades kept as they come, one line each; a line cut short by a kill is asked for again."""
+    """Grades kept on disk as they come; a process that is killed loses none."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.grades: dict[str, int] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            whole = path.read_text(encoding="utf-8")
-            path.write_text(whole[: whole.rfind("\n") + 1], encoding="utf-8")
-            self.grades = {record["key"]: record["grade"] for record in read_lines(path)}
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def get(self, key: str) -> int | None:
+        """Return the grade, None where it is not known."""
+        found = self._database.execute("SELECT grade FROM grades WHERE key = ?", (key,)).fetchone()
+        return int(found[0]) if found else None
 
     def add(self, key: str, grade: int) -> None:
         """Keep one grade."""
-        self.grades[key] = grade
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "grade": grade}) + "\n")
+        self._database.execute("INSERT OR REPLACE INTO grades VALUES (?, ?)", (key, grade))
+
+
+@contextmanager
+def open_cache(path: Path) -> Iterator[Cache]:
+    """Yield the cache in a file, made if it is not there.
+
+    Raises:
+        DataError: the file is something else.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA synchronous = OFF")  # survives a kill, which is all that is asked
+        database.execute("CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade INTEGER) WITHOUT ROWID")
+        yield Cache(database)
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is no cache of grades ({error}); name another file with `cache`, or remove it") from error
+    finally:
+        database.close()

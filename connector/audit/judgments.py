@@ -4,16 +4,15 @@ Keyed by query id and business id, never by index name: judgments live on when a
 Where several judges graded a document, the one listed first in the specification counts; their agreement is reported.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from connector.audit.compare import Row, compare_query
 from connector.audit.folder import Folder, digest, read_lines, write_lines
 from connector.audit.spec import Json, Judge, Spec
+from connector.audit.spill import Grade, in_order
 from slimrank import beir, trec
-
-Grades = dict[str, dict[str, int]]
-"""query_id -> doc_id -> grade."""
 
 
 def grades_file(folder: Folder, judge: Judge) -> Path:
@@ -22,48 +21,50 @@ def grades_file(folder: Folder, judge: Judge) -> Path:
     return folder.path / "judgments" / f"{judge.kind}-{key[:8]}.jsonl"
 
 
-def write_grades(path: Path, grades: Grades) -> None:
-    """Write grades, sorted."""
-    write_lines(
-        path,
-        (
-            {"query_id": query_id, "doc_id": doc_id, "grade": grade}
-            for query_id, judged in sorted(grades.items())
-            for doc_id, grade in sorted(judged.items())
-        ),
-    )
+def write_grades(path: Path, grades: Iterable[Grade]) -> None:
+    """Write grades, which come by query id and document id."""
+    write_lines(path, ({"query_id": query_id, "doc_id": doc_id, "grade": grade} for query_id, doc_id, grade in grades))
 
 
-def read_grades(path: Path) -> Grades:
-    """Read grades; none where the judge has not graded yet."""
-    grades: Grades = {}
-    for record in read_lines(path) if path.is_file() else ():
-        grades.setdefault(record["query_id"], {})[record["doc_id"]] = record["grade"]
-    return grades
+def read_grades(path: Path) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield each query id with its grades by document id, in order; nothing where the judge has not graded yet."""
+    records = read_lines(path) if path.is_file() else iter(())
+    for query_id, some in groupby(records, key=lambda record: str(record["query_id"])):
+        yield query_id, {record["doc_id"]: record["grade"] for record in some}
 
 
-def all_grades(folder: Folder) -> list[tuple[Judge, Grades]]:
-    """Return each judge of the specification with its grades."""
-    return [(judge, read_grades(grades_file(folder, judge))) for judge in folder.spec.judges]
+def in_step(path: Path) -> Callable[[str], Mapping[str, int]]:
+    """Return what gives a query's grades, asked for one query after another, by id: the file is read once, alongside."""
+    groups = read_grades(path)
+    query_id, grades = next(groups, (None, {}))
+
+    def of(wanted: str) -> Mapping[str, int]:
+        nonlocal query_id, grades
+        while query_id is not None and query_id < wanted:
+            query_id, grades = next(groups, (None, {}))
+        return grades if query_id == wanted else {}
+
+    return of
 
 
-def merge(judged: Sequence[tuple[Judge, Grades]]) -> Grades:
-    """Return one grade a document: that of the first judge."""
-    merged: Grades = {}
-    for _, grades in reversed(judged):
-        for query_id, some in grades.items():
-            merged.setdefault(query_id, {}).update(some)
-    return merged
+def judgments(folder: Folder) -> Callable[[str], Mapping[str, int]]:
+    """Return what gives one grade a document, that of the first judge, asked for one query after another, by id."""
+    readers = [in_step(grades_file(folder, judge)) for judge in folder.spec.judges]
+
+    def of(query_id: str) -> Mapping[str, int]:
+        merged: dict[str, int] = {}
+        for reader in reversed(readers):
+            merged.update(reader(query_id))
+        return merged
+
+    return of
 
 
-def from_qrels(path: Path, query_ids: set[str], max_grade: int) -> Grades:
-    """Read the audit's queries' judgments from BEIR's .tsv or TREC's qrels; grades below 0 count as 0, above the most as that."""
-    qrels = beir.read_qrels(path) if path.name.removesuffix(".gz").endswith(".tsv") else trec.read_qrels(path)
-    return {
-        query_id: {doc_id: min(max(grade, 0), max_grade) for doc_id, grade in judged.items()}
-        for query_id, judged in qrels.items()
-        if query_id in query_ids
-    }
+def from_qrels(path: Path, query_ids: Iterable[str], max_grade: int) -> Iterator[Grade]:
+    """Yield the audit's queries' judgments from BEIR's .tsv or TREC's qrels; grades below 0 count as 0, above the most as that."""
+    is_beir = path.name.removesuffix(".gz").endswith(".tsv")
+    qrels = beir.iterate_qrels(path) if is_beir else trec.iterate_qrels(path)
+    return in_order(((query_id, doc_id, min(max(grade, 0), max_grade)) for query_id, doc_id, grade in qrels), query_ids)
 
 
 def to_judge(row: Row, moved: bool) -> list[str]:

@@ -1,12 +1,13 @@
 """Make an audit's plan: which queries, on what, and what it will cost. Asks the engines, changes nothing."""
 
+import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 
 from connector.audit.access import Sides
-from connector.audit.folder import Folder, digest
-from connector.audit.sample import Query, count, draw
+from connector.audit.folder import Folder
+from connector.audit.sample import Query, count
 from connector.audit.scrub import Scrub, scrubber
 from connector.audit.search import Searcher
 from connector.audit.sources import read_file, read_queries
@@ -27,11 +28,12 @@ class Cost:
     hours: float
 
 
-def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None = None) -> list[Query]:
-    """Draw the queries and write the plan; return them.
+def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None = None) -> None:
+    """Draw the queries and write the plan.
 
     The same specification and the same source of queries give the same plan, byte for byte. A plan that is there keeps
-    its queries, even if the log has grown since, and takes over other judges and rules.
+    its queries, even if the log has grown since, and takes over other judges and rules; until the first query is asked
+    it gives way to a plan of other settings.
 
     Args:
         scrub: a function of one's own against personal data, in place of the specification's patterns.
@@ -39,45 +41,64 @@ def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None =
     Raises:
         DataError: the folder holds an audit with other settings, or no query is found.
     """
-    if folder.has("plan.json"):
-        return _keep_plan(spec, folder)
+    if folder.has("plan.json") and _keep_plan(spec, folder):
+        return
     clean = scrub or scrubber(spec.sample.personal, spec.sample.patterns)
-    population = count(read_queries(spec.queries, sides.before.cluster, spec.before.index, spec.sample.seed), clean)
-    golden = list(read_file(spec.queries.golden)) if spec.queries.golden else []
-    queries = draw(population, golden, size=spec.sample.size, seed=spec.sample.seed, strata=spec.sample.strata)
-    wanted = {
-        "spec": spec.model_dump(mode="json"),
-        "queries": len(queries),
-        "population": len(population.asked),
-        "traffic": sum(asked.frequency for asked in population.asked.values()),
-        "dropped_as_personal": population.dropped,
-        "queries_hash": digest([[query.query_id, query.query, query.weight] for query in queries]),
-        "slimrank": __version__,
-    }
-    folder.write_queries(queries)
-    folder.write("plan.json", wanted)
-    return queries
+    source = read_queries(spec.queries, sides.before.cluster, spec.before.index, spec.sample.seed)
+    golden = read_file(spec.queries.golden) if spec.queries.golden else iter(())
+    with count(source, clean) as population:
+        seen = _Seen()
+        folder.write_queries(
+            seen.pass_on(population.draw(golden, size=spec.sample.size, seed=spec.sample.seed, strata=spec.sample.strata))
+        )
+        plan = {
+            "spec": spec.model_dump(mode="json"),
+            "queries": seen.count,
+            "population": population.size,
+            "traffic": population.traffic,
+            "dropped_as_personal": population.dropped,
+            "queries_hash": seen.hash.hexdigest()[:16],
+            "slimrank": __version__,
+        }
+    folder.write_plan(plan)
 
 
-def _keep_plan(spec: Spec, folder: Folder) -> list[Query]:
-    """Return the queries of the plan that is there, and take over other judges and rules."""
-    plan = folder.read("plan.json")
-    if parse_spec(plan["spec"], str(folder.path)).identity() != spec.identity():
+class _Seen:
+    """Counts and hashes the queries that pass."""
+
+    def __init__(self) -> None:
+        self.count, self.hash = 0, hashlib.sha256()
+
+    def pass_on(self, queries: Iterator[Query]) -> Iterator[Query]:
+        for query in queries:
+            self.count += 1
+            self.hash.update(repr(astuple(query)).encode())
+            yield query
+
+
+def _keep_plan(spec: Spec, folder: Folder) -> bool:
+    """Take over other judges and rules, and tell whether the plan that is there holds."""
+    plan = folder.plan
+    if parse_spec(plan["spec"], str(folder.path)).identity() == spec.identity():
+        folder.write_plan({**plan, "spec": spec.model_dump(mode="json")})
+        return True
+    if folder.has_begun:
         raise DataError(f"{folder.path} holds an audit with other settings; name another folder, or remove it")
-    folder.write("plan.json", {**plan, "spec": spec.model_dump(mode="json")})
-    return list(folder.queries())
+    folder.remove("plan.json")  # first: a plan must never stand beside the queries of another
+    return False
 
 
-def estimate(spec: Spec, queries: Sequence[Query], sides: Sides) -> Cost:
+def estimate(spec: Spec, folder: Folder, sides: Sides) -> Cost:
     """Ask a few queries of both sides and extend their time to all; it is throttled as the run is."""
-    pairs = sum(side.rerank.rank_window_size for side in (spec.before, spec.after) if side.rerank) * len(queries)
+    queries, probes = int(folder.plan["queries"]), folder.chunk(0)[:_PROBES]
+    pairs = sum(side.rerank.rank_window_size for side in (spec.before, spec.after) if side.rerank) * queries
     seconds = 0.0
     for _, reached in sides.items():
         searcher = Searcher(reached, spec)
         start = time.perf_counter()
-        for query in queries[:_PROBES]:
+        for query in probes:
             searcher.ask(query.query)
-        each = (time.perf_counter() - start) / max(1, len(queries[:_PROBES]))
+        each = (time.perf_counter() - start) / max(1, len(probes))
         share = each if reached.scorer else each / spec.threads
-        seconds += max(share, 1 / spec.requests_per_second) * len(queries)
-    return Cost(len(queries), 2 * len(queries), pairs, seconds / 3600)
+        seconds += max(share, 1 / spec.requests_per_second) * queries
+    return Cost(queries, 2 * queries, pairs, seconds / 3600)

@@ -29,14 +29,11 @@ def _rect(x: float, y: float, width: float, height: float, kind: str) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.6):.2f}" height="{max(height, 0):.1f}" class="{kind}"/>'
 
 
-def histogram(values: Sequence[float], *, bins: int = 20, title: str, axis: str) -> str:
-    """Draw how many queries have a value in each of `bins` equal parts of 0 to 1; the height is a square root, so single ones show."""
-    counts = [0] * bins
-    for value in values:
-        counts[min(max(int(value * bins), 0), bins - 1)] += 1
+def histogram(counts: Sequence[int], *, title: str, axis: str) -> str:
+    """Draw how many queries have a value in each of equal parts of 0 to 1; the height is a square root, so single ones show."""
     most = max(counts) or 1
     span, floor = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _BOTTOM
-    step = span / bins
+    step = span / len(counts)
     drawn = [_line(_LEFT, floor, _WIDTH - _RIGHT, floor, "axis")]
     for place, count in enumerate(counts):
         height = (count / most) ** 0.5 * (floor - _TOP - 10)
@@ -49,32 +46,26 @@ def histogram(values: Sequence[float], *, bins: int = 20, title: str, axis: str)
     return _svg(title, "".join(drawn))
 
 
-def waterfall(values: Sequence[float], *, title: str, axis: str) -> str:
-    """Draw every query's change as a bar, the worst first; unchanged ones are left out of the middle."""
-    changed = sorted(value for value in values if value != 0)
+def waterfall(changes: Sequence[tuple[float, int]], *, title: str, axis: str) -> str:
+    """Draw [change, queries] by change, the worst first, each query as wide as any other; unchanged ones are left out."""
+    changed = [(value, count) for value, count in changes if value]
     if not changed:
         return ""
-    largest = max(abs(changed[0]), abs(changed[-1]))
+    largest = max(abs(value) for value, _ in changed)
+    lost, gained = (sum(count for value, count in changed if value * sign > 0) for sign in (-1, 1))
     span, middle = _WIDTH - _LEFT - _RIGHT, (_HEIGHT - _BOTTOM + _TOP) / 2
-    scale, step = (middle - _TOP) / largest, span / len(changed)
+    scale, step = (middle - _TOP) / largest, span / (lost + gained)
     gap = 0.2 * step if step > 3 else 0
-    drawn = []
-    for place, value in enumerate(changed):
+    drawn, x = [], float(_LEFT)
+    for value, count in changed:
         height = abs(value) * scale
-        drawn.append(
-            _rect(
-                _LEFT + place * step,
-                middle - height if value > 0 else middle,
-                step - gap,
-                height,
-                "gain" if value > 0 else "loss",
-            )
-        )
+        top = middle - height if value > 0 else middle
+        drawn.append(_rect(x, top, count * step - gap, height, "gain" if value > 0 else "loss"))
+        x += count * step
     drawn += [_line(_LEFT, middle, _WIDTH - _RIGHT, middle, "axis")]
     drawn += [_text(_LEFT - 6, middle - side * largest * scale + 4, f"{side * largest:+.2f}", anchor="end") for side in (1, -1)]
     drawn.append(_text(_LEFT - 6, middle + 4, "0", anchor="end"))
-    lost = sum(value < 0 for value in changed)
-    words = f"{lost} lost, {len(changed) - lost} gained, {len(values) - len(changed)} unchanged. {axis}"
+    words = f"{lost} lost, {gained} gained, {sum(count for _, count in changes) - lost - gained} unchanged. {axis}"
     drawn.append(_text(_LEFT + span / 2, _HEIGHT - 4, words, kind="label"))
     return _svg(title, "".join(drawn))
 

@@ -3,7 +3,6 @@
 The same answers, judgments and seed give the same `report.json`, byte for byte: latencies and dates are in `timings.json`.
 """
 
-import statistics as std
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isnan
@@ -12,17 +11,15 @@ from typing import Any
 from connector.audit import agreement, statistics
 from connector.audit.access import Sides
 from connector.audit.causes import find_causes
-from connector.audit.compare import Row, compare_queries, judged_of, weighted_mean
+from connector.audit.compare import JUDGED, Row, compare_queries
 from connector.audit.content import compare_content
 from connector.audit.folder import Folder
-from connector.audit.judgments import all_grades, merge
+from connector.audit.judgments import judgments
 from connector.audit.spec import Json
+from connector.audit.spill import quantiles
+from connector.audit.tally import Tally, tallied
 from connector.audit.verdict import judge_rules, outcome_of
 from slimrank import __version__
-
-_SHOWN = 25
-"""Worst and best queries that the report shows with both lists."""
-_UNJUDGED = ("overlap", "jaccard", "rbo", "tau", "distance")
 
 
 def examine(folder: Folder, sides: Sides) -> None:
@@ -32,25 +29,22 @@ def examine(folder: Folder, sides: Sides) -> None:
         content: Json = compare_content(spec, sides) if spec.content == "full" else {}
         folder.write("content.json", content)
     if not folder.has("causes.json"):
-        rows = list(compare_queries(folder, {}))
         states = {which: folder.read(f"{which}.json") for which, _ in sides.items()}
-        folder.write("causes.json", find_causes(folder, rows, folder.read("content.json"), states, sides))
+        folder.write("causes.json", find_causes(folder, compare_queries(folder), folder.read("content.json"), states, sides))
 
 
 def build(folder: Folder) -> Json:
     """Return the report, from the folder alone; `examine` and the judges came before."""
+    with tallied(compare_queries(folder, judgments(folder))) as tally:
+        return _describe(folder, tally)
+
+
+def _describe(folder: Folder, tally: Tally) -> Json:
     spec = folder.spec
-    judged_by = all_grades(folder)
-    rows = list(compare_queries(folder, merge(judged_by)))
-    judged = judged_of(rows)
-    paired = (
-        statistics.compare(judged.measures, judged.before, judged.after, judged.weights, seed=spec.sample.seed)
-        if len(judged.weights)
-        else []
-    )
+    paired = statistics.compare(JUDGED, tally.blocks, seed=spec.sample.seed) if tally.has_judged else []
     content = folder.read("content.json")
-    scalars = _scalars(rows, content, paired) | _latency(folder)
-    findings = judge_rules(spec.rules, paired, scalars, judged_share=_judged_share(rows))
+    scalars = _scalars(tally, content, paired) | _latency(folder)
+    findings = judge_rules(spec.rules, paired, scalars, judged_share=_judged_share(tally))
     used = {rule.measure for rule in spec.rules}
     report: Json = clean(
         {
@@ -61,23 +55,19 @@ def build(folder: Folder) -> Json:
             "k": spec.k,
             "persistence": spec.persistence,
             "plan": folder.plan,
-            "queries": _counts(rows),
+            "queries": _counts(tally),
             "scalars": {name: value for name, value in scalars.items() if "latency" not in name or name in used},
             "paired": [asdict(pair) for pair in paired],
-            "bounds": _bounds(judged.rows),
-            "judged_queries": sum(bool(row.values) for row in rows),
-            "unjudged_changed": judged.unjudged_changed,
-            "strata": _strata(rows),
-            "golden": [
-                {"query_id": row.query.query_id, "query": row.query.query, "broken": row.broken}
-                for row in rows
-                if row.query.golden
-            ],
-            "judges": agreement.describe(judged_by, spec),
+            "bounds": _bounds(tally),
+            "judged_queries": tally.counts["judged"],
+            "unjudged_changed": tally.counts["unjudged_changed"],
+            "strata": _strata(tally),
+            "golden": tally.golden,
+            "judges": agreement.describe(folder),
             "content": content,
             "causes": folder.read("causes.json"),
-            "changes": _changes(rows),
-            "shown": _shown(rows, folder),
+            "changes": tally.changes,
+            "shown": _shown(tally, folder),
             "before": folder.read("before.json"),
             "after": folder.read("after.json"),
         }
@@ -85,41 +75,27 @@ def build(folder: Folder) -> Json:
     return report
 
 
-def _counts(rows: Sequence[Row]) -> Json:
-    return {
-        "asked": len(rows),
-        "changed": sum(row.changed for row in rows),
-        "reordered_only": sum(row.changed and set(row.before) == set(row.after) for row in rows),
-        "newly_empty": sum(row.newly_empty for row in rows),
-        "newly_found": sum(row.newly_found for row in rows),
-        "failed": sum(row.failed for row in rows),
-        "open_ties": sum(row.open_tie for row in rows),
-        "duplicates": sum(row.duplicates for row in rows),
-        "effective": _effective(rows),
-    }
+def _counts(tally: Tally) -> Json:
+    names = ("asked", "changed", "reordered_only", "newly_empty", "newly_found", "failed", "open_ties", "duplicates")
+    effective = tally.weight**2 / tally.squared_weight if tally.squared_weight else 0.0
+    return {name: tally.counts[name] for name in names} | {"effective": effective}
 
 
-def _effective(rows: Sequence[Row]) -> float:
-    weights = [row.query.weight for row in rows if row.query.weight > 0]
-    return sum(weights) ** 2 / sum(weight**2 for weight in weights) if weights else 0.0
-
-
-def _scalars(rows: Sequence[Row], content: Json, paired: Sequence[statistics.Paired]) -> dict[str, float]:
+def _scalars(tally: Tally, content: Json, paired: Sequence[statistics.Paired]) -> dict[str, float]:
     nan = float("nan")
-    means = {name: weighted_mean(rows, [getattr(row, name) for row in rows]) for name in _UNJUDGED}
     ndcg = next((pair for pair in paired if pair.measure == "nDCG"), None)
     return {
-        "overlap": means["overlap"],
-        "Jaccard": means["jaccard"],
-        "RBO": means["rbo"],
-        "Kendall tau": means["tau"],
-        "rank-biased distance": means["distance"],
-        "changed": weighted_mean(rows, [float(row.changed) for row in rows]),
-        "newly empty": weighted_mean(rows, [float(row.newly_empty) for row in rows]),
-        "newly found": weighted_mean(rows, [float(row.newly_found) for row in rows]),
-        "hits ratio": _hits_ratio(rows),
-        "failed queries": float(sum(row.failed for row in rows)),
-        "golden broken": float(sum(row.broken for row in rows)),
+        "overlap": tally.means.of("overlap"),
+        "Jaccard": tally.means.of("jaccard"),
+        "RBO": tally.means.of("rbo"),
+        "Kendall tau": tally.means.of("tau"),
+        "rank-biased distance": tally.means.of("distance"),
+        "changed": tally.means.of("changed"),
+        "newly empty": tally.means.of("newly_empty"),
+        "newly found": tally.means.of("newly_found"),
+        "hits ratio": tally.total_after / tally.total_before if tally.total_before else nan,
+        "failed queries": float(tally.counts["failed"]),
+        "golden broken": float(tally.counts["broken"]),
         "documents lost": float(content.get("lost", nan)),
         "documents new": float(content.get("new", nan)),
         "documents changed": float(content.get("changed", nan)),
@@ -127,98 +103,46 @@ def _scalars(rows: Sequence[Row], content: Json, paired: Sequence[statistics.Pai
     }
 
 
-def _hits_ratio(rows: Sequence[Row]) -> float:
-    """Return all hits after over all hits before, over the traffic."""
-    before = sum(row.query.weight * row.total_before for row in rows)
-    return sum(row.query.weight * row.total_after for row in rows) / before if before else float("nan")
-
-
 def _latency(folder: Folder) -> dict[str, float]:
-    times = [(timing["before"]["seconds"], timing["after"]["seconds"]) for timing in folder.timings()]
-    before, after = ([pair[side] for pair in times] for side in (0, 1))
-    found = {"latency before": _quantiles(before), "latency after": _quantiles(after)}
+    found: Json = {}
+    for side in ("before", "after"):
+        cuts = quantiles((timing[side]["seconds"] for timing in folder.timings()), (0.5, 0.95, 0.99))
+        found[f"latency {side}"] = {name: round(cut, 6) for name, cut in zip(("p50", "p95", "p99"), cuts, strict=True)}
     folder.write("timings.json", found)
     return {"latency ratio": found["latency after"]["p50"] / found["latency before"]["p50"]}
 
 
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    cuts = std.quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else [seconds[0]] * 99
-    return {"p50": round(cuts[49], 6), "p95": round(cuts[94], 6), "p99": round(cuts[98], 6)}
-
-
-def _judged_share(rows: Sequence[Row]) -> float:
+def _judged_share(tally: Tally) -> float:
     """Return the share of the changed traffic whose queries have judgments; 1 where nothing changed."""
-    changed = [row for row in rows if row.changed]
-    total = sum(row.query.weight for row in changed)
-    return sum(row.query.weight for row in changed if row.values) / total if total else 1.0
+    return tally.changed_judged_weight / tally.changed_weight if tally.changed_weight else 1.0
 
 
-def _bounds(rows: Sequence[Row]) -> Json:
+def _bounds(tally: Tally) -> Json:
     """Return the mean bounds of each judged measure, and the mean coverage."""
-    known = [row for row in rows if row.bounds]
-    found: Json = {
-        name: [
-            weighted_mean(known, [row.bounds[name].low for row in known]),
-            weighted_mean(known, [row.bounds[name].high for row in known]),
-        ]
-        for name in (known[0].bounds if known else ())
-    }
-    sides = {which: weighted_mean(known, [row.coverage[side] for row in known]) for side, which in enumerate(("before", "after"))}
-    return found | ({"coverage": sides} if known else {})
+    found: Json = {name: [tally.means.of(f"{name} low"), tally.means.of(f"{name} high")] for name in tally.bound_names}
+    sides = {which: tally.means.of(f"coverage {which}") for which in ("before", "after")}
+    return found | ({"coverage": sides} if tally.bound_names else {})
 
 
-def _strata(rows: Sequence[Row]) -> list[Json]:
-    strata = list(dict.fromkeys([*("head", "torso", "tail"), *sorted({row.query.stratum for row in rows})]))
-    groups = {name: [row for row in rows if row.query.stratum == name and row.query.weight > 0] for name in strata}
-    groups["golden"] = [row for row in rows if row.query.golden]
-    return [_stratum(name, group) for name, group in groups.items() if group]
+def _strata(tally: Tally) -> list[Json]:
+    names = dict.fromkeys(["head", "torso", "tail", *sorted(tally.strata.keys() - {"golden"}), "golden"])
+    return [_stratum(name, tally) for name in names if name in tally.strata]
 
 
-def _stratum(name: str, rows: Sequence[Row]) -> Json:
+def _stratum(name: str, tally: Tally) -> Json:
     """Describe one stratum; golden queries count alike."""
-    alike = name == "golden"
-    mean = (lambda some, values: _plain_mean(values)) if alike else weighted_mean
-    known = [row for row in rows if row.values]
-    return {
-        "stratum": name,
-        "queries": len(rows),
-        "share": None if alike else sum(row.query.weight for row in rows),
-        "changed": mean(rows, [float(row.changed) for row in rows]),
-        "rbo": mean(rows, [row.rbo for row in rows]),
-        "overlap": mean(rows, [row.overlap for row in rows]),
-        "ndcg_before": mean(known, [row.values["nDCG"][0] for row in known]),
-        "ndcg_after": mean(known, [row.values["nDCG"][1] for row in known]),
-    }
+    means, size = tally.strata[name], tally.sizes[name]
+    figures = ("changed", "rbo", "overlap", "ndcg_before", "ndcg_after")
+    share = None if name == "golden" else means.of("share") * size
+    return {"stratum": name, "queries": size, "share": share, **{figure: means.of(figure) for figure in figures}}
 
 
-def _plain_mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _changes(rows: Sequence[Row]) -> Json:
-    """Return the values behind the plots: one number a query, in the order of query ids."""
-    return {
-        "rbo": [round(row.rbo, 6) for row in rows],
-        "ndcg": [round(row.values["nDCG"][1] - row.values["nDCG"][0], 6) for row in rows if row.values],
-    }
-
-
-def severity(row: Row) -> tuple[float, float, str]:
-    """Return the sort key of the worst queries: broken first, then by nDCG lost, then by how much changed."""
-    lost = row.values["nDCG"][0] - row.values["nDCG"][1] if row.values else 0.0
-    return (-float(row.failed or row.newly_empty or row.broken), -lost, f"{row.rbo:.6f} {row.query.query_id}")
-
-
-def _shown(rows: Sequence[Row], folder: Folder) -> list[Json]:
+def _shown(tally: Tally, folder: Folder) -> list[Json]:
     """Return the worst, the best and the most changed queries with both lists."""
-    changed = [row for row in rows if row.changed or row.failed]
-    worst = sorted(changed, key=severity)[:_SHOWN]
-    gained = [row for row in changed if row.values and row.values["nDCG"][1] > row.values["nDCG"][0]]
-    best = sorted(gained, key=lambda row: (row.values["nDCG"][0] - row.values["nDCG"][1], row.query.query_id))[:_SHOWN]
-    wanted = {row.query.query_id: row for row in (*worst, *best)}
-    grades = merge(all_grades(folder))
+    wanted = {row.query.query_id: row for row in (*tally.worst.rows, *tally.best.rows)}
+    grades = judgments(folder)
     found = [
-        _show(wanted[answer["query_id"]], documents, grades.get(answer["query_id"], {}))
+        _show(wanted[answer["query_id"]], documents, grades(answer["query_id"]))
         for answer, documents in folder.documents()
         if answer["query_id"] in wanted
     ]

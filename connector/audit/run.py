@@ -119,21 +119,26 @@ def run_audit(folder: Folder, sides: Sides, progress: Progress = lambda done, to
     progress(done, total)
     asker = Asker(folder.spec, sides)
     lock = threading.Lock()
+    numbers, stop = iter(missing), threading.Event()
 
-    def work(number: int) -> None:
+    def work() -> None:
         nonlocal done
-        count = run_chunk(folder, number, asker)
-        with lock:
-            done += count
-            progress(done, total)
+        while not stop.is_set():
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            count = run_chunk(folder, number, asker)
+            with lock:
+                done += count
+                progress(done, total)
 
     with ThreadPoolExecutor(folder.spec.threads) as pool:
-        futures = [pool.submit(work, number) for number in missing]
+        futures = [pool.submit(work) for _ in range(folder.spec.threads)]
         try:
             finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in finished:
                 future.result()
         finally:
-            for future in futures:
-                future.cancel()
+            stop.set()
     keep_states(folder, sides)

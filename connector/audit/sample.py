@@ -6,18 +6,31 @@ than the sampling step being taken for certain. Each drawn query then stands for
 (Horvitz, Thompson, 1952): its weight. So nothing that a few users ask is left out, and nothing is blown up.
 
 Golden queries, which must not break, are asked in any case; one that was not drawn has weight 0.
+
+A log may hold more distinct queries than memory does: they are counted, ordered and drawn in a temporary database.
 """
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from connector.audit.scrub import Scrub
 from connector.audit.sources import Asked
+from connector.audit.spill import scratch
 from slimrank.errors import DataError
 
 STRATA = ("head", "torso", "tail")
+_TABLES = """
+CREATE TABLE asked (query PRIMARY KEY, frequency REAL, query_id) WITHOUT ROWID;
+CREATE TABLE dropped (query PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE layered (stratum, frequency REAL, query, query_id, chance REAL);
+CREATE INDEX by_frequency ON layered (stratum, frequency DESC, query);
+CREATE INDEX by_chance ON layered (stratum, chance);
+CREATE TABLE drawn (query PRIMARY KEY, query_id, frequency REAL, weight REAL, stratum, golden) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,98 +46,148 @@ class Query:
     golden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Population:
-    """Distinct queries before sampling."""
+    """Distinct queries before sampling, in a database."""
 
-    asked: dict[str, Asked]
-    """query text -> the query with its whole frequency."""
-    dropped: int
-    """Distinct queries held back as personal data."""
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def asked(self) -> Iterator[Asked]:
+        """Yield the distinct queries with their whole frequencies, the most frequent first."""
+        found = self._database.execute("SELECT query, frequency, query_id FROM asked ORDER BY frequency DESC, query")
+        return (Asked(*row) for row in found)
+
+    @property
+    def size(self) -> int:
+        """Distinct queries."""
+        return int(self._one("SELECT COUNT(*) FROM asked"))
+
+    @property
+    def traffic(self) -> float:
+        """Searches that they stand for."""
+        return float(self._one("SELECT TOTAL(frequency) FROM asked"))
+
+    @property
+    def dropped(self) -> int:
+        """Distinct queries held back as personal data."""
+        return int(self._one("SELECT COUNT(*) FROM dropped"))
+
+    def draw(self, golden: Iterable[Asked], *, size: int, seed: int, strata: bool) -> Iterator[Query]:
+        """Draw `size` queries, add the golden ones, and yield them by query id.
+
+        Raises:
+            DataError: two queries have one id.
+        """
+        self._database.execute("DELETE FROM drawn")
+        layers = self._cut(seed, strata)
+        for place, stratum in enumerate(layers):
+            left = size - int(self._one("SELECT COUNT(*) FROM drawn"))
+            rows = (
+                (asked.query, identify(asked), asked.frequency, weight, stratum)
+                for asked, weight in self._systematic(stratum, left // (len(layers) - place), random.Random(f"{seed} {stratum}"))
+            )
+            self._database.executemany("INSERT INTO drawn VALUES (?, ?, ?, ?, ?, 0)", rows)
+        self._add_golden(golden)
+        if self._one("SELECT COUNT(*) > COUNT(DISTINCT query_id) FROM drawn"):
+            raise DataError("two different queries have one query_id; leave the ids out, or make them unique")
+        found = self._database.execute("SELECT query_id, query, frequency, weight, stratum, golden FROM drawn ORDER BY query_id")
+        return (
+            Query(query_id, query, frequency, weight, stratum, bool(is_golden))
+            for query_id, query, frequency, weight, stratum, is_golden in found
+        )
+
+    def _cut(self, seed: int, strata: bool) -> list[str]:
+        """Cut by cumulative traffic; the query that crosses a border belongs to the part where it begins."""
+        even = self._one("SELECT MIN(frequency) = MAX(frequency) FROM asked")
+        total, before, chance = self.traffic, 0.0, random.Random(f"{seed} order")
+        self._database.execute("DELETE FROM layered")
+
+        def rows() -> Iterator[tuple[str, float, str, str | None, float]]:
+            nonlocal before
+            for query, frequency, query_id in self.asked():
+                stratum = "all" if even or not strata else STRATA[min(int(3 * before / total), 2)]
+                before += frequency
+                yield stratum, frequency, query, query_id, chance.random()
+
+        self._database.executemany("INSERT INTO layered VALUES (?, ?, ?, ?, ?)", rows())
+        there = {row[0] for row in self._database.execute("SELECT DISTINCT stratum FROM layered")}
+        return [name for name in ("all", *STRATA) if name in there]
+
+    def _systematic(self, stratum: str, size: int, chance: random.Random) -> Iterator[tuple[Asked, float]]:
+        """Draw `size` of a stratum with chance proportional to frequency; yield each with its weight frequency / chance."""
+        select = "SELECT query, frequency, query_id FROM layered WHERE stratum = ?"
+        count, total = self._database.execute(
+            "SELECT COUNT(*), TOTAL(frequency) FROM layered WHERE stratum = ?", (stratum,)
+        ).fetchone()
+        largest = (Asked(*row) for row in self._database.execute(f"{select} ORDER BY frequency DESC, query", (stratum,)))
+        if size >= count:
+            yield from ((asked, asked.frequency) for asked in largest)
+            return
+        certain, border = 0, ("", float("inf"))
+        for asked in largest:
+            if certain >= size or asked.frequency * (size - certain) < total:
+                break
+            yield asked, asked.frequency
+            certain, total, border = certain + 1, total - asked.frequency, (asked.query, asked.frequency)
+        if certain == size:
+            return
+        step = total / (size - certain)
+        next_stop, reached = chance.random() * step, 0.0
+        # what is not taken for certain, in random order
+        rest = f"{select} AND (frequency < ? OR (frequency = ? AND query > ?)) ORDER BY chance"
+        for row in self._database.execute(rest, (stratum, border[1], border[1], border[0])):
+            asked = Asked(*row)
+            reached += asked.frequency
+            if next_stop < reached and certain < size:
+                yield asked, step
+                certain, next_stop = certain + 1, next_stop + step
+
+    def _add_golden(self, golden: Iterable[Asked]) -> None:
+        for asked in golden:
+            text = tidy(asked.query)
+            row = (text, identify(asked._replace(query=text)), asked.frequency)
+            self._database.execute(
+                "INSERT INTO drawn VALUES (?, ?, ?, 0.0, 'golden', 1) ON CONFLICT (query) DO UPDATE SET golden = 1", row
+            )
+
+    def _one(self, select: str) -> float:
+        (found,) = self._database.execute(select).fetchone()
+        return float(found)
 
 
-def count(source: Iterable[Asked], scrub: Scrub) -> Population:
-    """Add up the frequencies of equal queries, spaces normalised, and drop or mask what `scrub` says.
+@contextmanager
+def count(source: Iterable[Asked], scrub: Scrub) -> Iterator[Population]:
+    """Add up the frequencies of equal queries, spaces normalised, and drop or mask what `scrub` says; yield the population.
 
     Raises:
         DataError: no query is left.
     """
-    asked: dict[str, Asked] = {}
-    dropped: set[str] = set()
-    for query, frequency, query_id in source:
-        text = " ".join(query.split())
-        kept = scrub(text) if text else None
-        if kept:
-            known = asked.get(kept)
-            asked[kept] = Asked(kept, frequency + (known.frequency if known else 0), known.query_id if known else query_id)
-        elif text:
-            dropped.add(text)
-    if not asked:
-        raise DataError(f"no query is left to ask: {len(dropped)} were dropped as personal data, and no other was found")
-    return Population(asked, len(dropped))
+    with scratch() as database:
+        database.executescript(_TABLES)
+        writer = database.cursor()
+        for query, frequency, query_id in source:
+            text = tidy(query)
+            kept = scrub(text) if text else None
+            if kept:
+                writer.execute(
+                    "INSERT INTO asked VALUES (?, ?, ?) ON CONFLICT (query) DO UPDATE SET frequency = frequency + excluded.frequency",
+                    (kept, frequency, query_id),
+                )
+            elif text:
+                writer.execute("INSERT OR IGNORE INTO dropped VALUES (?)", (text,))
+        population = Population(database)
+        if not population.size:
+            raise DataError(
+                f"no query is left to ask: {population.dropped} were dropped as personal data, and no other was found"
+            )
+        yield population
 
 
-def draw(population: Population, golden: Sequence[Asked], *, size: int, seed: int, strata: bool) -> list[Query]:
-    """Draw `size` queries, add the golden ones, and return them by query id."""
-    ranked = sorted(population.asked.values(), key=lambda asked: (-asked.frequency, asked.query))
-    even = ranked[0].frequency == ranked[-1].frequency
-    layers = [("all", ranked)] if even or not strata else _thirds(ranked)
-    drawn: dict[str, Query] = {}
-    left = size
-    for place, (stratum, asked) in enumerate(layers):
-        share = left // (len(layers) - place)
-        for query, weight in _systematic(asked, share, random.Random(f"{seed} {stratum}")):
-            drawn[query.query] = Query(identify(query), query.query, query.frequency, weight, stratum)
-        left = size - len(drawn)
-    return _with_golden(drawn, golden)
-
-
-def _with_golden(drawn: dict[str, Query], golden: Sequence[Asked]) -> list[Query]:
-    for asked in golden:
-        text = " ".join(asked.query.split())
-        known = drawn.get(text) or Query(identify(asked._replace(query=text)), text, asked.frequency, 0.0, "golden")
-        drawn[text] = Query(known.query_id, text, known.frequency, known.weight, known.stratum, golden=True)
-    queries = sorted(drawn.values(), key=lambda query: query.query_id)
-    if len({query.query_id for query in queries}) < len(queries):
-        raise DataError("two different queries have one query_id; leave the ids out, or make them unique")
-    return queries
+def tidy(query: str) -> str:
+    """Return a query with single spaces, and without halves of surrogate pairs, which no encoding takes."""
+    return " ".join(query.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 def identify(asked: Asked) -> str:
     """Return the query's own id, or one made of its text."""
     return asked.query_id or "q" + hashlib.sha256(asked.query.encode()).hexdigest()[:12]
-
-
-def _thirds(ranked: Sequence[Asked]) -> list[tuple[str, list[Asked]]]:
-    """Cut by cumulative traffic; the query that crosses a border belongs to the part where it begins."""
-    total = sum(asked.frequency for asked in ranked)
-    layers: dict[str, list[Asked]] = {name: [] for name in STRATA}
-    before = 0.0
-    for asked in ranked:
-        layers[STRATA[min(int(3 * before / total), 2)]].append(asked)
-        before += asked.frequency
-    return [(name, asked) for name, asked in layers.items() if asked]
-
-
-def _systematic(asked: Sequence[Asked], size: int, chance: random.Random) -> list[tuple[Asked, float]]:
-    """Draw `size` with chance proportional to frequency; return each with its weight frequency / chance."""
-    if size >= len(asked):
-        return [(query, query.frequency) for query in asked]
-    certain: list[Asked] = []
-    rest = sorted(asked, key=lambda query: -query.frequency)
-    total = sum(query.frequency for query in rest)
-    while rest and len(certain) < size and rest[0].frequency * (size - len(certain)) >= total:
-        certain.append(rest.pop(0))
-        total -= certain[-1].frequency
-    drawn = [(query, query.frequency) for query in certain]
-    wanted = size - len(certain)
-    if wanted:
-        chance.shuffle(rest)
-        step = total / wanted
-        border, reached = chance.random() * step, 0.0
-        for query in rest:
-            reached += query.frequency
-            if border < reached and len(drawn) < size:
-                drawn.append((query, step))
-                border += step
-    return drawn

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from connector.audit.access import Reached
 from connector.audit.spec import Json, Side, Spec
 from connector.cluster import Refusal
+from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 
 _MOST_HITS = 5_000  # below the engines' default max_result_window of 10,000
@@ -96,7 +97,7 @@ class Searcher:
         if self._side.rerank and self._scorer and pairs:
             window = pairs[: self._side.rerank.rank_window_size]
             texts = [text_of(hit["_source"], self._side.rerank.fields) for _, hit in window]
-            scores = self._scorer.score(query, texts).scores.tolist()
+            scores = score_hits(self._scorer, query, texts).scores.tolist()
             reranked = [(document, score) for (document, _), score in zip(window, scores, strict=True)]
             return sorted(reranked, key=lambda pair: -pair[1])  # equal scores keep the first stage's order, as in serving
         return [(document, rounded(hit["_score"])) for document, hit in pairs]

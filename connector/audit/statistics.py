@@ -8,23 +8,25 @@
 - Intervals by the paired bootstrap over queries, percentiles.
 - The minimum detectable effect: the true drop that the verdict would have called with 80% power, on these queries.
 
-Weights (`sample`) carry each query's share of the traffic: every mean here is a weighted one.
+Weights (`sample`) carry each query's share of the traffic: every mean here is a weighted one. Queries come in blocks, read
+as often as needed, so memory does not grow with their number.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from connector.audit.spill import BLOCK, Floats
 
 LEVEL = 0.05
 """Family-wise chance of calling a drop where nothing changed."""
 POWER = 0.8
 ROUNDS = 9_999
-_BATCH_CELLS = 4_000_000  # numbers held at a time, 32 MB
+_BATCH_CELLS = 500_000  # numbers held at a time, 4 MB
 _SAME = 1e-12  # sums of the same numbers in another order differ in the last bits
 
 
@@ -51,71 +53,184 @@ class Paired:
     ties: int
 
 
-def compare(measures: Sequence[str], before: Floats, after: Floats, weights: Floats, *, seed: int) -> list[Paired]:
-    """Compare (M, N) values of M measures on N queries, weighted by (N,) weights.
+class Block(NamedTuple):
+    """Some of the queries: (M, n) values of M measures before and after, and (n,) weights."""
+
+    before: Floats
+    after: Floats
+    weights: Floats
+
+    @property
+    def differences(self) -> Floats:
+        """(M, n), 0 where a query's values are unknown on both sides."""
+        found: Floats = np.nan_to_num(self.after - self.before)
+        return found
+
+
+Blocks = Callable[[], Iterable[Block]]
+"""All queries, in blocks, the same each time: no more than a block is in memory, however many queries there are."""
+
+
+def in_blocks(before: Floats, after: Floats, weights: Floats) -> Blocks:
+    """Return the blocks of (M, N) values that are in memory."""
+    starts = range(0, len(weights), BLOCK)
+    cuts = [slice(start, start + BLOCK) for start in starts]
+    return lambda: (Block(before[:, cut], after[:, cut], weights[cut]) for cut in cuts)
+
+
+def compare(measures: Sequence[str], blocks: Blocks, *, seed: int) -> list[Paired]:
+    """Compare M measures on N queries.
 
     A query whose values are nan on both sides counts as unchanged, and not for the means of the two sides.
     """
-    differences = np.nan_to_num(after - before)
-    total = weights.sum()
-    weighted = differences * weights
-    raw, worse = randomisation(-weighted, rounds=ROUNDS, seed=seed)
-    better = randomisation(weighted, rounds=ROUNDS, seed=seed)[1]
-    low, high = bootstrap(differences, weights, seed=seed)
-    smallest = minimum_detectable(differences, weights, seed=seed)
+    totals = add_up(blocks)
+    flipped = flip(lambda: _units(blocks, totals), rounds=ROUNDS, seed=seed)
+    plain, centred = flipped[:, : len(measures)], flipped[:, len(measures) :]
+    observed = totals.sums / _not_zero(totals.scales)
+    raw, worse = p_values(-observed, -plain)
+    better = p_values(observed, plain)[1]
+    low, high = bootstrap(blocks, totals, seed=seed)
+    smallest = minimum_detectable(totals, centred)
     corrected = holm(raw)
-    means = weighted.sum(axis=1) / total
     return [
         Paired(
             measure=name,
-            before=_mean(before[m], weights),
-            after=_mean(after[m], weights),
-            difference=float(means[m]),
+            before=float(totals.sides[0, m]),
+            after=float(totals.sides[1, m]),
+            difference=float(totals.means[m]),
             low=float(low[m]),
             high=float(high[m]),
-            effect_size=_effect_size(differences[m], weights),
+            effect_size=float(totals.means[m] / totals.spreads[m]) if totals.spreads[m] > _SAME else 0.0,
             p_worse=float(worse[m]),
             p_better=float(better[m]),
             holm_worse=float(corrected[m]),
             minimum_detectable=float(smallest[m]),
-            wins=int((differences[m] > 0).sum()),
-            losses=int((differences[m] < 0).sum()),
-            ties=int((differences[m] == 0).sum()),
+            wins=int(totals.wins[m]),
+            losses=int(totals.losses[m]),
+            ties=totals.queries - int(totals.wins[m]) - int(totals.losses[m]),
         )
         for m, name in enumerate(measures)
     ]
 
 
-def randomisation(weighted: Floats, *, rounds: int, seed: int) -> tuple[Floats, Floats]:
-    """Return one-sided p-values, raw and adjusted, that the sums of (..., M, N) weighted differences are above zero.
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over all queries; arrays of M measures."""
+
+    queries: int
+    weight: float
+    counted: int
+    """Queries of weight above 0."""
+    effective: float
+    sides: Floats
+    """(2, M): the means before and after, of the queries whose values are known."""
+    sums: Floats
+    """Of the weighted differences."""
+    scales: Floats
+    """Their root of squares, and of the centred ones."""
+    centred_scales: Floats
+    spreads: Floats
+    """Weighted standard deviations of the differences."""
+    wins: Floats
+    losses: Floats
+
+    @property
+    def means(self) -> Floats:
+        """Weighted mean differences."""
+        found: Floats = self.sums / self.weight
+        return found
+
+
+def add_up(blocks: Blocks) -> Totals:
+    """Add up what every other number here is made of, in two passes: the second is around the means of the first."""
+    queries = counted = 0
+    weight = squared_weights = 0.0
+    nothing: Floats = np.zeros(1)
+    sums = scales = wins = losses = nothing
+    known = sides = np.zeros((2, 1))
+    for block in blocks():
+        differences, weights = block.differences, block.weights
+        queries, counted = queries + len(weights), counted + int(np.count_nonzero(weights))
+        weight, squared_weights = weight + float(weights.sum()), squared_weights + float((weights**2).sum())
+        sums = sums + differences @ weights
+        scales = scales + ((differences * weights) ** 2).sum(axis=1)
+        wins, losses = wins + (differences > 0).sum(axis=1), losses + (differences < 0).sum(axis=1)
+        values = np.stack([block.before, block.after])
+        known = known + ~np.isnan(values) @ weights
+        sides = sides + np.nan_to_num(values) @ weights
+    centred_scales = spreads = nothing
+    for block in blocks():
+        centred = block.differences - (sums / weight)[:, None]
+        centred_scales = centred_scales + ((centred * block.weights) ** 2).sum(axis=1)
+        spreads = spreads + (centred**2) @ block.weights
+    means = np.divide(sides, known, out=np.full_like(sides, np.nan), where=known > 0)
+    return Totals(
+        queries, weight, counted, weight**2 / squared_weights, means, sums, np.sqrt(scales), np.sqrt(centred_scales),
+        np.sqrt(spreads / weight), wins, losses,
+    )  # fmt: skip
+
+
+def _not_zero(scales: Floats) -> Floats:
+    return np.where(scales > 0, scales, 1.0)
+
+
+def _units(blocks: Blocks, totals: Totals) -> Iterator[Floats]:
+    """Yield (2M, n): weighted differences, then the centred ones, each measure's squares adding up to 1 over all blocks."""
+    for block in blocks():
+        plain = block.differences * block.weights / _not_zero(totals.scales)[:, None]
+        yield np.vstack([plain, centred(block, totals) / _not_zero(totals.centred_scales)[:, None]])
+
+
+def centred(block: Block, totals: Totals) -> Floats:
+    """Return the (M, n) weighted differences of a block around their mean over all blocks."""
+    found: Floats = (block.differences - totals.means[:, None]) * block.weights
+    return found
+
+
+def flip(units: Callable[[], Iterable[Floats]], *, rounds: int, seed: int) -> Floats:
+    """Return the sums, (rounds, ..., M), of (..., M, n) blocks whose queries' signs are flipped at random, round by round."""
+    random = np.random.default_rng(seed)
+    sums: Floats | None = None
+    for block in units():
+        if sums is None:
+            sums = np.zeros((rounds, *block.shape[:-1]))
+        step = max(1, _BATCH_CELLS // max(block.shape[-1], block[..., 0].size))
+        for start in range(0, rounds, step):
+            part = sums[start : start + step]
+            signs = random.integers(0, 2, (len(part), block.shape[-1]), dtype=np.int8) * 2.0 - 1.0
+            part += np.tensordot(signs, block, axes=(1, -1))
+    if sums is None:
+        raise ValueError("there is no query to flip")
+    return sums
+
+
+def randomisation(weighted: Callable[[], Iterable[Floats]], *, rounds: int, seed: int) -> tuple[Floats, Floats]:
+    """Return one-sided p-values, raw and adjusted, that the sums over all (..., M, n) weighted differences are above zero."""
+    sums: Floats | float = 0.0
+    squares: Floats | float = 0.0
+    for block in weighted():
+        sums, squares = sums + block.sum(axis=-1), squares + (block**2).sum(axis=-1)
+    scales = _not_zero(np.sqrt(squares))
+    flipped = flip(lambda: (block / scales[..., None] for block in weighted()), rounds=rounds, seed=seed)
+    return p_values(sums / scales, flipped)
+
+
+def p_values(observed: Floats, flipped: Floats) -> tuple[Floats, Floats]:
+    """Return raw and adjusted p-values of (..., M) statistics against (rounds, ..., M) of flips.
 
     The statistic is the sum over its root of squares, which no flip changes. A p-value counts the observed case
     among the flips, (1 + exceeding) / (1 + rounds), so it is never 0 and the test is exact.
     """
-    scale = np.sqrt((weighted**2).sum(axis=-1))
-    unit = weighted / np.where(scale > 0, scale, 1.0)[..., None]
-    observed = unit.sum(axis=-1)
+    rounds = len(flipped)
     order = np.argsort(-observed, axis=-1, kind="stable")
     ranked = np.take_along_axis(observed, order, axis=-1)
-    exceeded, exceeded_stepwise = np.zeros(observed.shape), np.zeros(observed.shape)
-    for signs in _signs(weighted.shape[-1], rounds, seed, unit.size // weighted.shape[-1] if weighted.shape[-1] else 1):
-        flipped = np.tensordot(signs, unit, axes=(1, -1))
-        exceeded += (flipped >= observed - _SAME).sum(axis=0)
-        flipped = np.take_along_axis(flipped, order[None], axis=-1)
-        rest = np.maximum.accumulate(flipped[..., ::-1], axis=-1)[..., ::-1]
-        exceeded_stepwise += (rest >= ranked - _SAME).sum(axis=0)
+    exceeded = (flipped >= observed - _SAME).sum(axis=0)
+    rest = np.maximum.accumulate(np.take_along_axis(flipped, order[None], axis=-1)[..., ::-1], axis=-1)[..., ::-1]
+    exceeded_stepwise = (rest >= ranked - _SAME).sum(axis=0)
     stepwise = np.maximum.accumulate((1 + exceeded_stepwise) / (1 + rounds), axis=-1)
     adjusted = np.empty_like(stepwise)
     np.put_along_axis(adjusted, order, stepwise, axis=-1)
     return (1 + exceeded) / (1 + rounds), adjusted
-
-
-def _signs(queries: int, rounds: int, seed: int, width: int) -> Iterator[Floats]:
-    """Yield batches of -1 and 1, (b, queries), `rounds` rows in all."""
-    random = np.random.default_rng(seed)
-    size = max(1, _BATCH_CELLS // max(queries, width, 1))
-    for start in range(0, rounds, size):
-        yield random.choice(np.array([-1.0, 1.0]), (min(size, rounds - start), queries))
 
 
 def holm(p_values: Floats) -> Floats:
@@ -127,44 +242,55 @@ def holm(p_values: Floats) -> Floats:
     return adjusted
 
 
-def bootstrap(differences: Floats, weights: Floats, *, seed: int, rounds: int = ROUNDS) -> tuple[Floats, Floats]:
-    """Return the 95% interval of each weighted mean, (M,) and (M,), resampling queries."""
+def bootstrap(blocks: Blocks, totals: Totals, *, seed: int, rounds: int = ROUNDS) -> tuple[Floats, Floats]:
+    """Return the 95% interval of each weighted mean, (M,) and (M,), resampling queries.
+
+    How many of a round's picks fall into a block is drawn first (binomial, block by block, so multinomial over all), then which.
+    """
     random = np.random.default_rng(seed)
-    queries = len(weights)
-    columns = np.vstack([differences * weights, weights]).T
-    size = max(1, _BATCH_CELLS // queries)
-    means: list[Floats] = []
-    for start in range(0, rounds, size):
-        picks = random.integers(0, queries, (min(size, rounds - start), queries))
-        counts = np.apply_along_axis(np.bincount, 1, picks, minlength=queries).astype(float)
-        sums = counts @ columns
-        means.append(sums[:, :-1] / np.where(sums[:, -1:] > 0, sums[:, -1:], 1.0))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0)
+    left, rest = np.full(rounds, totals.queries), totals.queries
+    sums = np.zeros((rounds, len(totals.sums) + 1))
+    for block in blocks():
+        size = len(block.weights)
+        picked = random.binomial(left, size / rest)
+        left, rest = left - picked, rest - size
+        columns = np.vstack([block.differences * block.weights, block.weights]).T
+        step = max(1, _BATCH_CELLS // size)
+        for start in range(0, rounds, step):
+            counts = _pick(random, picked[start : start + step], size)
+            sums[start : start + step] += counts @ columns
+    low, high = np.percentile(sums[:, :-1] / _not_zero(sums[:, -1:]), [2.5, 97.5], axis=0)
     return low, high
 
 
-def minimum_detectable(differences: Floats, weights: Floats, *, seed: int, rounds: int = ROUNDS) -> Floats:
+def _pick(random: np.random.Generator, picked: npt.NDArray[np.int64], size: int) -> Floats:
+    """Return how often each of `size` queries is picked in rounds of `picked` picks, (rounds, size)."""
+    rounds = np.repeat(np.arange(len(picked)) * size, picked)
+    places = random.integers(0, size, len(rounds))
+    counts: Floats = np.bincount(rounds + places, minlength=len(picked) * size).reshape(-1, size).astype(float)
+    return counts
+
+
+def minimum_detectable(totals: Totals, flipped: Floats) -> Floats:
     """Return, for each of M measures, the true drop that the adjusted test finds with 80% power at 5%; (M,), >= 0.
 
     The test calls a drop when its statistic passes c, the 95th percentile of the largest statistic under flips. A true drop
     of x standard errors moves the statistic to x / sqrt(1 + x²/n), as it also swells the root of squares, so 80% need
     x = c·sqrt(1 + x²/n) + z, with z = 0.84 and n the effective number of queries, (Σw)² / Σw². Infinite where
     n <= c², or where even flips that all fall one way are too likely: so few queries can never show it.
+
+    Args:
+        flipped: (rounds, M) statistics of the centred differences under flips.
     """
-    total = weights.sum()
-    centred = (differences - (differences @ weights / total)[:, None]) * weights
-    squares = np.sqrt((centred**2).sum(axis=1))
-    varying = squares > 0
+    varying = totals.centred_scales > 0
     if not varying.any():
-        return np.zeros(len(differences))
-    if 0.5 ** np.count_nonzero(weights) > LEVEL:
+        return np.zeros(len(varying))
+    if 0.5**totals.counted > LEVEL:
         return np.where(varying, np.inf, 0.0)
-    unit = centred[varying] / squares[varying, None]
-    largest = np.concatenate([(signs @ unit.T).max(axis=1) for signs in _signs(len(weights), rounds, seed, len(unit))])
-    critical = float(np.quantile(largest, 1 - LEVEL, method="higher"))
-    effects: Floats = np.zeros(len(differences))
-    effects[varying] = squares[varying] / total * _standard_errors(critical, effective_queries(weights))
-    return effects
+    critical = float(np.quantile(flipped[:, varying].max(axis=1), 1 - LEVEL, method="higher"))
+    errors: Floats = np.where(varying, totals.centred_scales / totals.weight, 0.0)
+    errors[varying] *= _standard_errors(critical, totals.effective)
+    return errors
 
 
 def _standard_errors(critical: float, queries: float) -> float:
@@ -172,19 +298,3 @@ def _standard_errors(critical: float, queries: float) -> float:
     z = NormalDist().inv_cdf(POWER)
     a = 1 - critical**2 / queries
     return float("inf") if a <= 0 else (z + (z**2 - a * (z**2 - critical**2)) ** 0.5) / a
-
-
-def effective_queries(weights: Floats) -> float:
-    """Return Kish's effective sample size: the equally weighted queries that would say as much."""
-    return float(weights.sum() ** 2 / (weights**2).sum())
-
-
-def _mean(values: Floats, weights: Floats) -> float:
-    known = ~np.isnan(values)
-    return float(values[known] @ weights[known] / weights[known].sum()) if known.any() else float("nan")
-
-
-def _effect_size(differences: Floats, weights: Floats) -> float:
-    mean = float(differences @ weights / weights.sum())
-    spread = float(((differences - mean) ** 2) @ weights / weights.sum()) ** 0.5
-    return mean / spread if spread > _SAME else 0.0

@@ -7,16 +7,18 @@ furthest above the straight line from the first depth to the last (Satopää and
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from connector.audit import measures
 from connector.audit.access import Reached
 from connector.audit.folder import Folder
-from connector.audit.judgments import all_grades, merge
+from connector.audit.judgments import judgments
 from connector.audit.run import Progress
+from connector.audit.sample import Query
 from connector.audit.search import business_id, fill, template_of, text_of
 from connector.audit.spec import Json, Spec
+from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 from slimrank.scoring import Scorer
 
@@ -46,33 +48,40 @@ def sweep(
     spec, rerank, scorer = folder.spec, reached.side.rerank, reached.scorer
     if rerank is None or scorer is None:
         raise ConfigError(f"{reached.side.index} is not reranked; name the gateway with `rerank` on that side")
-    grades = merge(all_grades(folder))
-    queries = [query for query in folder.queries() if grades.get(query.query_id) and query.weight > 0]
-    if not queries:
+    count = sum(1 for _ in _judged(folder))
+    if not count:
         raise DataError(
             f"no query of {folder.path} is judged, so no depth can be better; name `judges`, and run the report first"
         )
     totals = dict.fromkeys(depths, 0.0)
     seconds: dict[int, list[float]] = {depth: [] for depth in depths}
-    for place, query in enumerate(queries):
+    weight = 0.0
+    for place, (query, grades) in enumerate(_judged(folder)):
+        weight += query.weight
         ids, texts = _first_stage(reached, spec, query.query, max(depths))
-        scores = scorer.score(query.query, texts).scores.tolist() if texts else []
+        scores = score_hits(scorer, query.query, texts).scores.tolist() if texts else []
         for depth in depths:
             ranking = window(ids, scores, depth)
-            totals[depth] += query.weight * measures.ndcg(ranking, grades[query.query_id], spec.k)
+            totals[depth] += query.weight * measures.ndcg(ranking, grades, spec.k)
             if place < _TIMED_QUERIES:
                 seconds[depth].append(_time(scorer, query.query, texts[:depth]))
-        progress(place + 1, len(queries))
-    weight = sum(query.weight for query in queries)
+        progress(place + 1, count)
     points = [Point(depth, totals[depth] / weight, 1000 * statistics.median(seconds[depth])) for depth in depths]
     found: Json = {
         "side": reached.side.index,
-        "queries": len(queries),
+        "queries": count,
         "points": [{"depth": point.depth, "ndcg": point.ndcg, "milliseconds": round(point.milliseconds, 3)} for point in points],
         "knee": knee(points),
     }
     folder.write("sweep.json", found)
     return found
+
+
+def _judged(folder: Folder) -> Iterator[tuple[Query, Mapping[str, int]]]:
+    """Yield the queries of the traffic that are judged, with their grades."""
+    judged = judgments(folder)
+    pairs = ((query, judged(query.query_id)) for query in folder.queries())
+    return ((query, grades) for query, grades in pairs if grades and query.weight > 0)
 
 
 def window(ids: Sequence[str], scores: Sequence[float], depth: int) -> list[str]:
@@ -106,5 +115,5 @@ def _time(scorer: Scorer, query: str, texts: Sequence[str]) -> float:
     """Return the seconds that scoring takes; no hits take none."""
     start = time.perf_counter()
     if texts:
-        scorer.score(query, texts)
+        score_hits(scorer, query, texts)
     return time.perf_counter() - start

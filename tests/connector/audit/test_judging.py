@@ -12,14 +12,15 @@ import pytest
 from connector.audit import agreement
 from connector.audit.access import Access
 from connector.audit.clicks import Event, coec
-from connector.audit.compare import compare_query, judged_of
+from connector.audit.compare import compare_query
 from connector.audit.folder import Folder, write_lines
 from connector.audit.graders import ChatGrader, GatewayGrader, grade_of, open_grader, parse_grade
-from connector.audit.judging import Cache, _grade_with
-from connector.audit.judgments import merge, to_judge
+from connector.audit.judging import _grade_with, open_cache
+from connector.audit.judgments import grades_file, judgments, to_judge, write_grades
 from connector.audit.sample import Query
 from connector.audit.sheet import read_sheet, write_sheet
 from connector.audit.spec import Judge, parse_spec
+from connector.audit.tally import tallied
 from slimrank.errors import DataError, EngineRefused
 
 PLAN: dict[str, Any] = {
@@ -78,20 +79,28 @@ def test_a_model_is_asked_once_and_never_of_sides(folder: Folder) -> None:
         return [2 if text.endswith("b") else None if text.endswith("c") else 1 for text in documents]
 
     judge = Judge(kind="chat", url="http://x/v1", model="m")
-    grades = _grade_with(folder, judge, grader, lambda done, total: None)
-    assert grades == {"q1": {"b": 2, "=d": 1}}
+    grades = list(_grade_with(folder, judge, grader, lambda done, total: None))
+    assert grades == [("q1", "=d", 1), ("q1", "b", 2)]
     assert [(query, sorted(texts)) for query, texts in asked] == [("red shoes", ["text of =d", "text of b", "text of c"])]
     asked.clear()
-    assert _grade_with(folder, judge, grader, lambda done, total: None) == grades
+    assert list(_grade_with(folder, judge, grader, lambda done, total: None)) == grades
     assert asked == [("red shoes", ["text of c"])]
 
 
-def test_a_cache_line_cut_short_is_asked_for_again(tmp_path: Path) -> None:
-    path = tmp_path / "cache.jsonl"
-    path.write_text('{"key": "a", "grade": 1}\n{"key": "b", "gr')
-    cache = Cache(path)
-    cache.add("b", 3)
-    assert Cache(path).grades == {"a": 1, "b": 3}
+def test_the_cache_outlives_a_process_that_stops_half_way(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt), open_cache(path) as cache:
+        cache.add("a", 1)
+        raise KeyboardInterrupt
+    with open_cache(path) as cache:
+        assert (cache.get("a"), cache.get("b")) == (1, None)
+
+
+def test_a_cache_that_is_another_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    path.write_text("something else, and long enough to be looked at")
+    with pytest.raises(DataError, match="no cache of grades"), open_cache(path):
+        pass
 
 
 def test_a_sheet_is_blind_and_comes_back(folder: Folder, tmp_path: Path) -> None:
@@ -107,17 +116,17 @@ def test_a_sheet_is_blind_and_comes_back(folder: Folder, tmp_path: Path) -> None
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    assert read_sheet(folder, path) == {"q1": {"=d": 3}}
+    assert list(read_sheet(folder, path)) == [("q1", "=d", 3)]
 
 
 def test_a_wrong_grade_and_a_foreign_item_are_named(folder: Folder, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     path.write_text("item,query,document,grade\nx,q,d,7\n")
     with pytest.raises(DataError, match=r"sheet\.csv:2: a grade is a whole number from 0 to 3; found '7'"):
-        read_sheet(folder, path)
+        list(read_sheet(folder, path))
     path.write_text("item,query,document,grade\nx,q,d,1\n")
     with pytest.raises(DataError, match="made for another"):
-        read_sheet(folder, path)
+        list(read_sheet(folder, path))
 
 
 @pytest.mark.parametrize(
@@ -171,31 +180,30 @@ def test_clicks_are_set_against_what_the_rank_earns() -> None:
     events = [Event("q", "a", 1, False)] * 20 + [Event("q", "a", 1, True)] * 10
     events += [Event("q", "b", 2, False)] * 20 + [Event("q", "b", 2, True)] * 2
     events += [Event("r", "c", 2, False)] * 20 + [Event("r", "c", 2, True)] * 6 + [Event("q", "rare", 1, False)] * 3
-    found = coec(events)
+    found = {(query, doc_id): value for query, doc_id, value in coec(events)}
     # rank 1 earns 10/23, rank 2 earns 8/40
     assert found == pytest.approx({("q", "a"): 10 / (20 * 10 / 23), ("q", "b"): 2 / (20 * 0.2), ("r", "c"): 6 / (20 * 0.2)})
 
 
 def test_kappa_of_a_hand_worked_table() -> None:
     # Cohen's example of two judges: 20 and 15 agreements, 5 and 10 disagreements; observed .7, expected .5
-    grades = np.array([[1, 1]] * 20 + [[1, 0]] * 5 + [[0, 1]] * 10 + [[0, 0]] * 15)
-    assert agreement.kappa(grades, 1, weighted=False) == pytest.approx(0.4)
-    assert agreement.kappa(grades, 1, weighted=True) == pytest.approx(0.4)
+    table = np.array([[15, 10], [5, 20]])
+    assert agreement.kappa(table, weighted=False) == pytest.approx(0.4)
+    assert agreement.kappa(table, weighted=True) == pytest.approx(0.4)
 
 
 def test_a_near_miss_costs_less_in_weighted_kappa() -> None:
-    near, far = (np.array([[0, 0], [1, 1], [2, 2], [3, 3], [3, wrong]] * 10) for wrong in (2, 0))
-    assert agreement.kappa(near, 3, weighted=True) > agreement.kappa(far, 3, weighted=True)
-    assert agreement.kappa(near, 3, weighted=False) > 0.7
+    near, far = np.diag([10] * 4), np.diag([10] * 4)
+    near[3, 2] = far[3, 0] = 10
+    assert agreement.kappa(near, weighted=True) > agreement.kappa(far, weighted=True)
+    assert agreement.kappa(near, weighted=False) > 0.7
 
 
 def test_agreement_has_an_interval_and_needs_shared_documents() -> None:
-    first = {"q": {str(n): n % 4 for n in range(60)}}
-    second = {"q": {str(n): (n + (n % 5 == 0)) % 4 for n in range(60)}}
-    found = agreement.agree(first, second, 3, seed=0)
+    found = agreement.agree(np.diag([12] * 4) + np.diag([3] * 3, 1), seed=0)
     assert found is not None
     assert found["kappa"]["low"] < found["kappa"]["value"] < found["kappa"]["high"]
-    assert agreement.agree(first, {"other": {"1": 1}}, 3, seed=0) is None
+    assert agreement.agree(np.zeros((4, 4), dtype=np.int64), seed=0) is None
 
 
 @pytest.mark.parametrize(
@@ -217,18 +225,27 @@ def test_the_model_that_ranks_is_partial_when_it_judges_too() -> None:
     assert agreement.partiality(Judge(kind="qrels", file=Path("q")), ["slimrank"]) is None
 
 
-def test_the_first_judge_counts() -> None:
+def test_the_first_judge_counts_and_agreement_is_over_what_both_graded(folder: Folder) -> None:
     human, model = Judge(kind="person"), Judge(kind="reranker", url="http://x")
-    assert merge([(human, {"q": {"a": 0}}), (model, {"q": {"a": 3, "b": 1}})]) == {"q": {"a": 0, "b": 1}}
+    judges = [judge.model_dump(mode="json") for judge in (human, model)]
+    folder.write_plan({**folder.plan, "spec": {**folder.plan["spec"], "judges": judges}})
+    write_grades(grades_file(folder, human), [("q0", "z", 2), ("q1", "a", 0)])
+    write_grades(grades_file(folder, model), [("q1", "a", 3), ("q1", "b", 1), ("q2", "c", 2)])
+    grades = judgments(folder)
+    assert [grades(query_id) for query_id in ("q1", "q2", "q3")] == [{"a": 0, "b": 1}, {"c": 2}, {}]
+    assert agreement.tabulate(folder, human, model).tolist() == [[0, 0, 0, 1], [0] * 4, [0] * 4, [0] * 4]
+    assert [judge["grades"] for judge in agreement.describe(folder)["judges"]] == [2, 3]
 
 
 def test_unchanged_queries_count_as_no_difference_only_where_all_changes_are_judged() -> None:
     same = compare_query(Query("s", "x", 1, 1, "all"), answer("a"), answer("a"), {}, SPEC)
     judged = compare_query(Query("j", "x", 1, 1, "all"), answer("a"), answer("b"), {"a": 1}, SPEC)
     unjudged = compare_query(Query("u", "x", 1, 1, "all"), answer("a"), answer("b"), {}, SPEC)
-    assert [row.query.query_id for row in judged_of([same, judged]).rows] == ["s", "j"]
-    both = judged_of([same, judged, unjudged])
-    assert ([row.query.query_id for row in both.rows], both.unjudged_changed) == (["j"], 1)
+    with tallied([same, judged]) as tally:
+        assert [block.differences[0].tolist() for block in tally.blocks()] == [[0.0, -1.0]]
+    with tallied([same, judged, unjudged]) as tally:
+        assert [block.differences[0].tolist() for block in tally.blocks()] == [[-1.0]]
+        assert tally.counts["unjudged_changed"] == 1
 
 
 def test_an_audit_is_judged_anew_without_being_asked_anew(tmp_path: Path) -> None:

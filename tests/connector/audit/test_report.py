@@ -78,7 +78,7 @@ def make_report(**others: Any) -> dict[str, Any]:
                 }
             },
         },
-        "changes": {"rbo": [0.5, 1.0, 0.2], "ndcg": [-0.3, 0.1, 0.0]},
+        "changes": {"rbo": [0] * 9 + [1, 2], "ndcg": [[-0.3, 1], [0.0, 1], [0.1, 2]]},
         "shown": [query_shown(1, text=EVIL), query_shown(2), query_shown(3, golden=True), query_shown(4)],
         "before": side, "after": {**side, "asked": "v2"},
     }  # fmt: skip
@@ -225,7 +225,7 @@ def test_the_depth_sweep_marks_the_knee(page: Page) -> None:
 def test_a_pass_without_judgments_is_a_page_too(folder: Folder) -> None:
     report = make_report(
         verdict="pass", findings=[{"rule": "r", "outcome": "pass", "message": "m"}], paired=[], bounds={}, shown=[], golden=[], content={},
-        causes={"inspected": 0, "differences": [], "causes": [], "reasons": {}, "tokens": {}, "explanations": {}}, changes={"rbo": [1.0], "ndcg": []},
+        causes={"inspected": 0, "differences": [], "causes": [], "reasons": {}, "tokens": {}, "explanations": {}}, changes={"rbo": [0, 1], "ndcg": []},
         judges={"judges": [], "agreement": []}, queries={**make_report()["queries"], "changed": 0},
     )  # fmt: skip
     html = to_html(report, folder)

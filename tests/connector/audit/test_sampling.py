@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.audit.sample import Query, count, draw
+from connector.audit.sample import Query, count
 from connector.audit.scrub import scrubber
 from connector.audit.sources import Asked, read_file, read_log
 from connector.audit.spec import Log
@@ -16,11 +16,13 @@ ZIPF = [Asked(f"query {rank}", 1000 / rank) for rank in range(1, 301)]
 
 
 def population(asked: list[Asked] = ZIPF, personal: str = "drop") -> dict[str, Asked]:
-    return count(asked, scrubber(personal)).asked
+    with count(asked, scrubber(personal)) as found:
+        return {one.query: one for one in found.asked()}
 
 
 def drawn(size: int, seed: int = 0, golden: tuple[Asked, ...] = ()) -> list[Query]:
-    return draw(count(ZIPF, scrubber("keep")), golden, size=size, seed=seed, strata=True)
+    with count(ZIPF, scrubber("keep")) as population:
+        return list(population.draw(golden, size=size, seed=seed, strata=True))
 
 
 def test_equal_queries_are_one_whatever_their_spaces() -> None:
@@ -53,8 +55,8 @@ def test_an_own_pattern_is_used_and_a_broken_one_is_named() -> None:
 
 
 def test_nothing_left_to_ask_says_why() -> None:
-    with pytest.raises(DataError, match="1 were dropped"):
-        count([Asked("ann@example.org")], scrubber("drop"))
+    with pytest.raises(DataError, match="1 were dropped"), count([Asked("ann@example.org")], scrubber("drop")):
+        pass
 
 
 def test_a_sample_has_head_torso_and_tail_in_equal_numbers() -> None:
@@ -63,6 +65,10 @@ def test_a_sample_has_head_torso_and_tail_in_equal_numbers() -> None:
     # the head is a third of the traffic and holds five queries, all taken; the others share what it leaves
     assert strata.count("head") == 5
     assert abs(strata.count("torso") - strata.count("tail")) <= 1
+
+
+def test_half_a_surrogate_pair_is_replaced_as_no_engine_takes_it() -> None:
+    assert list(population([Asked("red \ud83d shoes")])) == ["red ? shoes"]
 
 
 def test_the_same_seed_draws_the_same_queries() -> None:
@@ -98,7 +104,8 @@ def test_golden_queries_are_asked_in_any_case_and_weigh_nothing_unless_drawn() -
 @given(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=60), st.integers(1, 80), st.integers(0, 5))
 def test_any_traffic_can_be_sampled(frequencies: list[float], size: int, seed: int) -> None:
     asked = [Asked(f"q{number}", frequency) for number, frequency in enumerate(frequencies)]
-    sample = draw(count(asked, scrubber("keep")), (), size=size, seed=seed, strata=True)
+    with count(asked, scrubber("keep")) as population:
+        sample = list(population.draw((), size=size, seed=seed, strata=True))
     assert len(sample) <= min(size, len(asked))
     assert all(query.weight >= query.frequency - 1e-6 for query in sample)
 

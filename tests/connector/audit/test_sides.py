@@ -79,7 +79,8 @@ def test_first_stage_against_reranked(index: Index, shop: Shop, gateway: str, tm
 def test_planning_a_reranked_audit_prints_its_pairs(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
     spec = shop_spec(tmp_path, shop, index.url, reranked(gateway), sample={"size": 10})
     with Access().reach(spec) as sides:
-        cost = estimate(spec, make_plan(spec, Folder(tmp_path / "audit"), sides), sides)
+        make_plan(spec, folder := Folder(tmp_path / "audit"), sides)
+        cost = estimate(spec, folder, sides)
     assert (cost.queries, cost.searches, cost.pairs) == (10, 20, 400)
     assert cost.hours > 0
 
@@ -111,11 +112,11 @@ def test_queries_come_from_ubi_with_their_counts(index: Index, shop: Shop, tmp_p
             tmp_path, shop, index.url, {}, queries={"ubi": {"index": "ubi_test", "since": "2026-01-01", "application": "web"}}
         )
         with Access().reach(spec) as sides:
-            queries = make_plan(spec, Folder(tmp_path / "audit"), sides)
+            make_plan(spec, folder := Folder(tmp_path / "audit"), sides)
     finally:
         ubi.drop()
-    assert {query.query: query.weight for query in queries} == {"folding chair": 5, "wood table": 2}
-    assert Folder(tmp_path / "audit").plan["dropped_as_personal"] == 1
+    assert {query.query: query.weight for query in folder.queries()} == {"folding chair": 5, "wood table": 2}
+    assert folder.plan["dropped_as_personal"] == 1
 
 
 def test_queries_can_be_made_of_documents(index: Index, shop: Shop, tmp_path: Path) -> None:
@@ -123,7 +124,8 @@ def test_queries_can_be_made_of_documents(index: Index, shop: Shop, tmp_path: Pa
     for name in ("a", "b"):
         spec = shop_spec(tmp_path, shop, index.url, {}, queries={"derived": {"field": "title", "count": 30, "words": 2}})
         with Access().reach(spec) as sides:
-            plans.append([query.query for query in make_plan(spec, Folder(tmp_path / name), sides)])
+            make_plan(spec, folder := Folder(tmp_path / name), sides)
+        plans.append([query.query for query in folder.queries()])
     assert plans[0] == plans[1]
     assert plans[0]
     assert all(len(query.split()) == 2 for query in plans[0])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from connector.audit import measures, statistics
 from connector.audit.calibration import calibrate
+from connector.audit.statistics import in_blocks
 
 ONES = np.ones
 
@@ -34,14 +35,14 @@ def test_the_p_value_is_the_share_of_all_flips() -> None:
     differences = np.array([[0.5, 0.25, -0.125, 0.375, 0.0625, 0.3]])
     sums = [float(np.dot(signs, differences[0])) for signs in product((-1, 1), repeat=6)]
     exact = np.mean([value >= differences.sum() - 1e-12 for value in sums])
-    raw, adjusted = statistics.randomisation(differences, rounds=40_000, seed=1)
+    raw, adjusted = statistics.randomisation(lambda: [differences], rounds=40_000, seed=1)
     assert raw[0] == pytest.approx(exact, abs=0.005)
     assert adjusted[0] == raw[0]
 
 
 def test_nothing_changed_is_never_significant() -> None:
     same = np.full((2, 30), 0.4)
-    for paired in statistics.compare(["nDCG@10", "P@10"], same, same, ONES(30), seed=0):
+    for paired in statistics.compare(["nDCG@10", "P@10"], in_blocks(same, same, ONES(30)), seed=0):
         assert (paired.difference, paired.low, paired.high, paired.p_worse, paired.p_better) == (0, 0, 0, 1, 1)
         assert (paired.effect_size, paired.minimum_detectable, paired.ties) == (0, 0, 30)
 
@@ -50,8 +51,8 @@ def test_a_clear_drop_is_called_and_a_clear_gain_is_not_a_drop() -> None:
     random = np.random.default_rng(3)
     before = random.uniform(0.4, 0.8, (1, 100))
     after = before - 0.1 + random.normal(0, 0.05, (1, 100))
-    worse = statistics.compare(["nDCG@10"], before, after, ONES(100), seed=0)[0]
-    better = statistics.compare(["nDCG@10"], after, before, ONES(100), seed=0)[0]
+    worse = statistics.compare(["nDCG@10"], in_blocks(before, after, ONES(100)), seed=0)[0]
+    better = statistics.compare(["nDCG@10"], in_blocks(after, before, ONES(100)), seed=0)[0]
     assert worse.p_worse < 0.001 < 0.9 < worse.p_better
     assert better.p_better < 0.001 < 0.9 < better.p_worse
     assert worse.low < worse.difference < worse.high < 0
@@ -61,7 +62,7 @@ def test_measures_that_agree_cost_less_than_holm_says() -> None:
     random = np.random.default_rng(5)
     shared = random.normal(0.2, 1, 60)
     weighted = np.array([shared, shared, shared, shared])
-    raw, adjusted = statistics.randomisation(weighted, rounds=4_999, seed=0)
+    raw, adjusted = statistics.randomisation(lambda: [weighted], rounds=4_999, seed=0)
     assert adjusted == pytest.approx(raw)
     assert statistics.holm(raw)[0] == pytest.approx(min(1.0, 4 * raw[0]))
 
@@ -74,21 +75,35 @@ def test_holm_of_hand_worked_p_values() -> None:
 def test_adjusted_p_values_are_never_below_the_raw_ones(values: list[float], seed: int) -> None:
     random = np.random.default_rng(seed)
     weighted = np.array([values, random.permutation(values)])
-    raw, adjusted = statistics.randomisation(weighted, rounds=199, seed=seed)
+    raw, adjusted = statistics.randomisation(lambda: [weighted], rounds=199, seed=seed)
     assert (adjusted >= raw - 1e-12).all()
     assert ((raw > 0) & (adjusted <= 1)).all()
 
 
 def test_weights_make_the_mean_that_of_the_traffic() -> None:
     before, after = np.zeros((1, 3)), np.array([[0.0, 0.0, 0.9]])
-    paired = statistics.compare(["RR@10"], before, after, np.array([5.0, 4.0, 1.0]), seed=0)[0]
-    assert paired.after == pytest.approx(0.09)
-    assert statistics.effective_queries(np.array([5.0, 4.0, 1.0])) == pytest.approx(100 / 42)
+    blocks = in_blocks(before, after, np.array([5.0, 4.0, 1.0]))
+    assert statistics.compare(["RR@10"], blocks, seed=0)[0].after == pytest.approx(0.09)
+    assert statistics.add_up(blocks).effective == pytest.approx(100 / 42)
 
 
 def test_four_queries_can_show_nothing() -> None:
-    differences = np.array([[0.1, -0.1, 0.2, 0.0]])
-    assert statistics.minimum_detectable(differences, ONES(4), seed=0)[0] == np.inf
+    after = np.array([[0.1, -0.1, 0.2, 0.0]])
+    assert statistics.compare(["P@10"], in_blocks(np.zeros((1, 4)), after, ONES(4)), seed=0)[0].minimum_detectable == np.inf
+
+
+def test_blocks_change_no_figure_that_chance_has_no_part_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    before, weights = random.uniform(0, 1, (2, 500)), random.uniform(1, 9, 500)
+    after = np.clip(before + random.normal(-0.02, 0.2, (2, 500)), 0, 1)
+    whole = statistics.compare(["a", "b"], in_blocks(before, after, weights), seed=0)
+    monkeypatch.setattr(statistics, "BLOCK", 64)
+    parts = statistics.compare(["a", "b"], in_blocks(before, after, weights), seed=0)
+    for one, other in zip(whole, parts, strict=True):
+        exact = ("before", "after", "difference", "effect_size", "wins", "losses", "ties")
+        assert [getattr(one, name) for name in exact] == pytest.approx([getattr(other, name) for name in exact])
+        near = ("low", "high", "p_worse", "p_better", "minimum_detectable")
+        assert [getattr(one, name) for name in near] == pytest.approx([getattr(other, name) for name in near], abs=0.01)
 
 
 @pytest.mark.slow
@@ -96,6 +111,6 @@ def test_four_queries_can_show_nothing() -> None:
 def test_false_alarms_are_five_percent_and_power_is_eighty(weights: str) -> None:
     differences = judged_differences(300, seed=7)
     weight = ONES(300) if weights == "equal" else np.random.default_rng(1).uniform(0.5, 2.0, 300)
-    found = calibrate(differences, weight, trials=5_000, seed=11)
+    found = calibrate(in_blocks(np.zeros_like(differences), differences, weight), trials=5_000, seed=11)
     assert found.false_alarms == pytest.approx(0.05, abs=0.006)
     assert min(found.power) >= 0.8
