@@ -1,8 +1,9 @@
 """Install slimrank into Elasticsearch as an inference endpoint, for the `text_similarity_reranker` retriever.
 
-Makes one `custom` rerank endpoint that calls the gateway, and removes it again. Both the endpoint and the retriever are
-Elastic's licensed features (Enterprise, or the 30-day trial): on any other licence this stops and names the ways that
-need none, `connector.client.rerank_search` and `slimrank proxy`.
+Makes one `custom` rerank endpoint that calls the gateway, and removes it again; a `hugging_face` one where a build has no
+`custom`, which was behind a feature flag at first. Both the endpoint and the retriever are Elastic's licensed features
+(Enterprise, or the 30-day trial): on any other licence this stops and names the ways that need none,
+`connector.client.rerank_search` and `slimrank proxy`.
 
 Endpoint ids are the only names here, so an endpoint that calls another address than a reranker's is never touched.
 """
@@ -16,14 +17,20 @@ from connector.bodies import require_name, rerank_url
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts
 from connector.findings import Finding
+from connector.record import key_check
 from slimrank.errors import EngineRefused, PipelineNotInstalled
 
 Json = dict[str, Any]
 
 CUSTOM_SINCE = {8: (8, 19), 9: (9, 1)}
 """Release line -> the first version with the `custom` service."""
+_KEY_HEADER = "X-Slimrank-Key-Check"
+"""Elasticsearch shows no secret, so a changed key is seen by three digits in a header that means nothing to the gateway."""
+_NO_KEY = "none"
 _LICENSED = {"enterprise", "trial"}
 _ELSEWHERE = "rerank without a licence: connector.client.rerank_search in Python, or `slimrank proxy` in front of the cluster"
+_OUR_PATHS = {"custom": "/rerank", "hugging_face": "/v1/rerank"}
+"""Service -> how the address of an endpoint of ours ends; other people's servers behind hugging_face have /rerank."""
 _QUERY = "which metal does not rust"
 _DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
 
@@ -41,7 +48,7 @@ class Plan:
     gateway: str
     name: str = "slimrank"
     model: str = ""
-    api_key: str = "none"
+    api_key: str = _NO_KEY
     deadline_ms: int = 5000
     first_stage_order: bool | None = None
 
@@ -59,18 +66,29 @@ def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
     order = '"first_stage_order": true, ' if plan.first_stage_order else ""
     options = f'{model}"raw_scores": true, {order}"deadline_ms": {plan.deadline_ms}'
     request = '{"documents": ${input}, "query": ${query}, ' + options + "}"
+    url = rerank_url(plan.gateway)
+    check = {} if plan.api_key == _NO_KEY else {_KEY_HEADER: key_check(url, plan.api_key)}
     return {
         "service": "custom",
         "service_settings": {
             "secret_parameters": {"api_key": plan.api_key},
-            "url": rerank_url(plan.gateway),
-            "headers": {"Authorization": "Bearer ${api_key}", "Content-Type": "application/json"},
+            "url": url,
+            "headers": {"Authorization": "Bearer ${api_key}", "Content-Type": "application/json", **check},
             "request": {"content": request} if request_as_object else request,
             "response": {
                 "json_parser": {"reranked_index": "$.results[*].index", "relevance_score": "$.results[*].relevance_score"}
             },
         },
     }
+
+
+def plain_endpoint(plan: Plan) -> Json:
+    """Return the body for a cluster without `custom`: the `hugging_face` service, which calls any URL.
+
+    It sends query and texts alone, so probabilities come back, no deadline is kept but Elasticsearch's own, the gateway's
+    default model answers, and the order of the hits is not said.
+    """
+    return {"service": "hugging_face", "service_settings": {"api_key": plan.api_key, "url": rerank_url(plan.gateway)}}
 
 
 def search(query: str, field: str, *, name: str = "slimrank", size: int = 10, rank_window_size: int = 100) -> Json:
@@ -130,7 +148,7 @@ def find_endpoint(cluster: Cluster, name: str) -> Json | None:
 def _endpoint_of_ours(cluster: Cluster, name: str) -> Json | None:
     found = find_endpoint(cluster, name)
     url = str((found or {}).get("service_settings", {}).get("url", ""))
-    if found is not None and (found.get("service") != "custom" or not url.endswith("/rerank")):
+    if found is not None and not url.endswith(_OUR_PATHS.get(str(found.get("service")), "nowhere")):
         raise EngineRefused(f"the inference endpoint {name!r} exists and was not made by slimrank; choose another --name")
     return found
 
@@ -138,9 +156,8 @@ def _endpoint_of_ours(cluster: Cluster, name: str) -> Json | None:
 def _same(found: Json, wanted: Json) -> bool:
     """Compare what the cluster shows of its settings; it adds defaults, and hides secrets."""
     shown = found.get("service_settings", {})
-    return all(
-        _plain(shown.get(key)) == _plain(value) for key, value in wanted["service_settings"].items() if key != "secret_parameters"
-    )
+    compared = [item for item in wanted["service_settings"].items() if item[0] not in ("secret_parameters", "api_key")]
+    return found.get("service") == wanted["service"] and all(_plain(shown.get(key)) == _plain(value) for key, value in compared)
 
 
 def _plain(value: Any) -> Any:
@@ -159,21 +176,54 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
     require_inference(cluster)
     if plan.first_stage_order is None:
         plan = _with(plan, first_stage_order=not _indices_of_several_shards(cluster))
-    wanted = endpoint(plan)
     found = _endpoint_of_ours(cluster, plan.name)
-    if found is not None and _same(found, wanted) and not replace:
-        return [f"inference endpoint {plan.name}: as wanted"]
-    if found is not None:
+    if found is not None and not replace:
+        if found["service"] == "hugging_face" and _same(found, plain_endpoint(plan)):
+            return [f"inference endpoint {plan.name}: as wanted (a hugging_face one; --replace after a change of key)"]
+        if _same(_with_key_of(found, plan), endpoint(plan)):
+            return [f"inference endpoint {plan.name}: as wanted"]
+    if found is not None:  # the old one goes only when a new one was seen to work
+        _put(cluster, f"{plan.name}-trial", plan)
+        cluster.write("DELETE", f"/_inference/rerank/{plan.name}-trial")
         cluster.write("DELETE", f"/_inference/rerank/{plan.name}")
-    path = f"/_inference/rerank/{plan.name}"
-    try:
-        cluster.write("PUT", path, wanted)
-    except Refusal as refusal:
-        if refusal.status != 400 or "request" not in refusal.reason:
-            raise
-        cluster.write("PUT", path, endpoint(plan, request_as_object=True))
+    if _put(cluster, plan.name, plan) == "hugging_face":
+        return [
+            f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)} as hugging_face, since there is no custom here"
+        ]
     order = "with" if plan.first_stage_order else "without (hits of several shards do not come in it)"
     return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}, {order} the first stage's order"]
+
+
+def _with_key_of(found: Json, plan: Plan) -> Json:
+    """Return an endpoint as it is compared: a key that is not given again counts as unchanged."""
+    settings = found["service_settings"]
+    if plan.api_key != _NO_KEY or not isinstance(settings.get("headers"), dict):
+        return found
+    headers = {name: value for name, value in settings["headers"].items() if name != _KEY_HEADER}
+    return {**found, "service_settings": {**settings, "headers": headers}}
+
+
+def _put(cluster: Cluster, name: str, plan: Plan) -> str:
+    """Make an endpoint in the first form that this version takes; return its service.
+
+    Raises:
+        Refusal: it takes none, or the gateway did not answer its first call.
+    """
+    path = f"/_inference/rerank/{name}"
+    body = endpoint(plan)
+    try:
+        cluster.write("PUT", path, body)
+    except Refusal as refusal:
+        if refusal.status != 400:
+            raise
+        if "service [custom]" in refusal.reason:
+            body = plain_endpoint(plan)
+        elif "request" in refusal.reason:
+            body = endpoint(plan, request_as_object=True)
+        else:
+            raise
+        cluster.write("PUT", path, body)
+    return str(body["service"])
 
 
 def _indices_of_several_shards(cluster: Cluster) -> bool:

@@ -23,6 +23,7 @@ class FakeElasticsearch:
     licence: str = "trial"
     gateway: Gateway = overlap_gateway
     wants_request_object: bool = False
+    has_custom: bool = True
     shards: int = 1
     endpoints: dict[str, Json] = field(default_factory=dict)
     documents: dict[str, Json] = field(default_factory=dict)
@@ -68,9 +69,8 @@ class FakeElasticsearch:
             del self.endpoints[name]
             return {"acknowledged": True}
         if method == "GET":
-            settings = {
-                key: value for key, value in self.endpoints[name]["service_settings"].items() if key != "secret_parameters"
-            }
+            secrets = ("secret_parameters", "api_key")
+            settings = {key: value for key, value in self.endpoints[name]["service_settings"].items() if key not in secrets}
             shown = {**settings, "rate_limit": {"requests_per_minute": 10000}}
             return {
                 "endpoints": [
@@ -87,8 +87,10 @@ class FakeElasticsearch:
     def _put_endpoint(self, name: str, body: Json) -> Json:
         if name in self.endpoints:
             raise Refused(400, f"Inference endpoint [{name}] already exists", "resource_already_exists_exception")
-        is_object = isinstance(body["service_settings"]["request"], dict)
-        if is_object is not self.wants_request_object:
+        if body["service"] == "custom" and not self.has_custom:
+            raise Refused(400, "Unknown service [custom]", "status_exception")
+        is_object = isinstance(body["service_settings"].get("request"), dict)
+        if body["service"] == "custom" and is_object is not self.wants_request_object:
             raise Refused(400, "field [request] is not of the expected type", "status_exception")
         self.endpoints[name] = body
         try:
@@ -100,6 +102,8 @@ class FakeElasticsearch:
 
     def _rerank(self, name: str, query: str, documents: list[str]) -> list[Json]:
         settings = self.endpoints[name]["service_settings"]
+        if self.endpoints[name]["service"] == "hugging_face":
+            return self._rerank_as_hugging_face(query, documents)
         template = settings["request"]["content"] if isinstance(settings["request"], dict) else settings["request"]
         values = {"input": json.dumps(documents), "query": json.dumps(query)}
         payload = json.loads(re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], template))
@@ -108,6 +112,13 @@ class FakeElasticsearch:
             raise Refused(status, f"Received an unsuccessful status code for request: {text}", "status_exception")
         results = json.loads(text)["results"]
         return [{"index": result["index"], "relevance_score": result["relevance_score"]} for result in results]
+
+    def _rerank_as_hugging_face(self, query: str, documents: list[str]) -> list[Json]:
+        """Send and read Text Embeddings Inference's shape."""
+        status, text = self.gateway({"texts": documents, "query": query})
+        if status >= 400:
+            raise Refused(status, f"Received an unsuccessful status code for request: {text}", "status_exception")
+        return [{"index": result["index"], "relevance_score": result["score"]} for result in json.loads(text)]
 
     def _search(self, body: Json) -> Json:
         options = body["retriever"]["text_similarity_reranker"]

@@ -1,8 +1,10 @@
 """Installing into Elasticsearch: the calls, the licence, the fall-backs, and that removal leaves nothing."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,10 +13,14 @@ from connector.cli import app
 from connector.cluster import Cluster, open_cluster
 from connector.elasticsearch import Plan, check, install, remove, search
 from slimrank.errors import EngineRefused, PipelineNotInstalled
+from slimrank.serving.answers import body_of
+from slimrank.serving.backend import Answer
+from slimrank.serving.schemas import parse
 from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_elasticsearch import FakeElasticsearch
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.served import serving
+from tests.doubles import FakeScorer
 from tests.nodes.engine import Engine
 
 PLAN = Plan("http://slimrank:8080")
@@ -38,8 +44,12 @@ def test_a_second_install_changes_nothing_and_another_plan_replaces() -> None:
     assert again.calls == []
     install(again, replace(PLAN, deadline_ms=900))
     assert [f"{call.method} {call.path}" for call in again.calls] == [
-        f"{verb} /_inference/rerank/slimrank" for verb in ("DELETE", "PUT")
+        "PUT /_inference/rerank/slimrank-trial",
+        "DELETE /_inference/rerank/slimrank-trial",
+        "DELETE /_inference/rerank/slimrank",
+        "PUT /_inference/rerank/slimrank",
     ]
+    assert list(fake.endpoints) == ["slimrank"]
     assert '"deadline_ms": 900' in fake.endpoints["slimrank"]["service_settings"]["request"]
 
 
@@ -52,6 +62,51 @@ def test_the_order_of_the_hits_counts_where_it_is_the_first_stages(shards: int, 
     assert ('"first_stage_order": true' in fake.endpoints["slimrank"]["service_settings"]["request"]) is sends
     assert ("without (hits of several shards" in line) is not sends
     assert "as wanted" in install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))[0]
+
+
+def test_an_endpoint_is_kept_where_its_successor_does_not_work() -> None:
+    fake = FakeElasticsearch()
+    install(Cluster(fake.client()), PLAN)
+    before = copy.deepcopy(fake.endpoints)
+    fake.gateway = lambda payload: (503, "no worker")
+    with pytest.raises(EngineRefused, match="validation call failed"):
+        install(Cluster(fake.client()), replace(PLAN, deadline_ms=900))
+    assert fake.endpoints == before
+
+
+def test_a_changed_key_is_seen_and_one_that_is_not_given_again_is_kept() -> None:
+    fake = FakeElasticsearch()
+    install(Cluster(fake.client()), replace(PLAN, api_key="hunter2"))
+    for plan in (PLAN, replace(PLAN, api_key="hunter2")):
+        install(again := Cluster(fake.client()), plan)
+        assert again.calls == []
+    install(Cluster(fake.client()), replace(PLAN, api_key="other"))
+    assert fake.endpoints["slimrank"]["service_settings"]["secret_parameters"] == {"api_key": "other"}
+
+
+def _as_tei(payload: dict[str, Any]) -> tuple[int, str]:
+    """Answer as the gateway does, in the shape of its tests and models."""
+    call = parse(json.dumps(payload).encode(), max_documents=10)
+    answer = Answer(FakeScorer().score(call.job.request.query, call.job.request.documents), "m")
+    return 200, json.dumps(body_of(call, answer, request_id="1"))
+
+
+def test_a_build_without_the_custom_service_gets_a_hugging_face_endpoint() -> None:
+    fake = FakeElasticsearch(has_custom=False, gateway=_as_tei)
+    cluster = Cluster(fake.client())
+    (line,) = install(cluster, replace(PLAN, api_key="k"))
+    assert line.endswith("as hugging_face, since there is no custom here")
+    assert as_contract(cluster.calls)[-1:] == contract("elasticsearch-hugging-face-install")
+    assert "as wanted" in install(Cluster(fake.client()), PLAN)[0]
+    assert [finding.state for finding in check(Cluster(fake.client()))] == ["ok", "ok"]
+    remove(Cluster(fake.client()))
+    assert fake.endpoints == {}
+
+
+def test_somebody_elses_reranker_behind_hugging_face_is_never_touched() -> None:
+    own = {"service": "hugging_face", "service_settings": {"url": "http://tei:80/rerank"}}
+    with pytest.raises(EngineRefused, match="was not made by slimrank"):
+        install(Cluster(FakeElasticsearch(endpoints={"slimrank": own}).client()), PLAN)
 
 
 def test_a_version_that_wants_the_request_as_an_object_gets_it_so() -> None:
