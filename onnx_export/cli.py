@@ -80,6 +80,9 @@ def export(
     ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
     adapter: Annotated[Path | None, typer.Option(help="LoRA adapter to merge into the checkpoint first.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Keep only the first so many, as for the first model of a cascade.")
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Without, the folder is made and may not be served.")
     ] = True,
@@ -96,6 +99,8 @@ def export(
         source = base_checkpoint(checkpoint, settings.home_folder, report)
         if adapter is not None:
             source = _merged(adapter, source, settings.home_folder, report)
+        if layers is not None:
+            source = _pruned(source, layers, settings.home_folder, report)
         if precision == "auto":
             from onnx_export.choose import export_fastest
 
@@ -181,6 +186,13 @@ def _merged(adapter: Path, base: Path, home: Path, report: "Report") -> Path:
 
     report(f"merge the adapter {adapter.name} into the base model")
     return merge(adapter, base, home / "merged" / adapter.resolve().name)
+
+
+def _pruned(checkpoint: Path, layers: int, home: Path, report: "Report") -> Path:
+    from onnx_export.prune import keep_layers
+
+    report(f"keep the first {layers} layers")
+    return keep_layers(checkpoint, layers, home / "merged" / f"{checkpoint.resolve().name}-{layers}-layers")
 
 
 def _prompt(name: str) -> Prompt:
