@@ -25,7 +25,7 @@ from slimrank.types import Scores
 
 LEAST_AGREEMENT = 0.9
 LARGEST_NDCG_LOSS = 0.005
-QUERIES, DEPTH, SEED = 12, 10, 3
+QUERIES, DEPTH, SEED = 8, 8, 3
 """Of each collection: enough queries to see a loss, few enough to be scored in a minute or two."""
 BATCH_ROWS = 4
 

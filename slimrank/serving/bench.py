@@ -112,6 +112,8 @@ def bench(
     determinism: Annotated[
         bool, typer.Option("--determinism", help="Measure how far scores move between random batches.")
     ] = False,
+    curves: Annotated[bool, typer.Option("--curves", help="Measure time against documents, length and threads.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the engine's comparison there: a .png or .svg file.")] = None,
     requests: Annotated[int, typer.Option(min=1, help="Requests of --memory, rounds of --determinism.")] = 100,
     most_documents: Annotated[int, typer.Option(min=1, help="Most documents of a request of --memory.")] = 4,
     model: Annotated[Path | None, typer.Option(help="Model folder of the engine's measurements.")] = None,
@@ -128,11 +130,18 @@ def bench(
     Example: slimrank bench --rate 5 --seconds 600 --deadline-ms 2000 --json
     """
     from slimrank.serving.bench_bounds import measure_determinism, measure_memory  # onnxruntime
+    from slimrank.serving.bench_curves import draw, measure_curves
 
     if quick or engine:
         report = compare_engine(
             model, plain, checkpoint, data, threads=threads, seed=seed, quick=not engine, depth=depth, pair_tokens=pair_tokens
         )
+        if plot is not None:
+            draw(report, plot)
+    elif curves:
+        folder = store.model_folder(process_settings.load(model=model))
+        tried = [threads or os.cpu_count() or 1, 1]
+        report = measure_curves(folder, threads=tried, most_documents=depth or 100, seed=seed)
     elif memory:
         folder = store.model_folder(process_settings.load(model=model))
         report = measure_memory(folder, requests=requests, most_documents=most_documents, threads=threads, seed=seed)

@@ -20,12 +20,10 @@ from slimrank.serving import anytime
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.passages import PassageScorer
+from slimrank.serving.probe import PROBES
 from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id
 from slimrank.settings import Settings
 from slimrank.store import model_folder
-
-PROBES = "probes"
-"""Folder, within the home folder, of what warm-ups have timed."""
 
 
 class DocumentCutter:

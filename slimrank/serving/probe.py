@@ -16,6 +16,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+PROBES = "probes"
+"""Folder, within the home folder, of what warm-ups have timed."""
 Timings = list[tuple[int, float]]
 """Tokens of a batch, and the seconds it took."""
 

@@ -19,9 +19,10 @@ from slimrank.fusion import fuse_scored
 from slimrank.manifest import Calibration, Fusion
 from slimrank.requests import DEFAULT_MAX_DOCUMENTS, check_request
 from slimrank.scoring import Scorer, rank
-from slimrank.serving.anytime import check_depth, score_until
+from slimrank.serving.anytime import check_depth, cost_of, score_until
 from slimrank.serving.backend import Depth, LongDocument
 from slimrank.serving.passages import PassageScorer
+from slimrank.serving.probe import PROBES
 from slimrank.types import RankedDocument, Scored
 
 NO_CALIBRATION = Calibration()
@@ -100,6 +101,8 @@ class Reranker:
             DeadlineExceeded: there was no time for a single document.
             ScoringError: the model could not score.
         """
+        if depth == "auto":
+            self._learn_cost()
         begin = time.monotonic()
         check_request(query, documents, max_documents=self._max_documents)
         if top_n is not None and top_n < 1:
@@ -128,6 +131,12 @@ class Reranker:
             ScoringError: the model could not score.
         """
         return self._fused(self.scorer.score(query, documents, instruction=instruction), offset)
+
+    def _learn_cost(self) -> None:
+        """Let a model of ours time itself once, so that a depth can be chosen beforehand."""
+        warm_up = getattr(self.scorer, "warm_up", None)
+        if warm_up is not None and not cost_of(self.scorer).is_known:
+            warm_up(process_settings.load().home_folder / PROBES)
 
     def scorer_for(self, long_document: LongDocument) -> Scorer:
         """Return what scores documents in this way.

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -197,3 +198,10 @@ def test_the_gateway_scores_to_the_depth_that_was_asked_for() -> None:
         assert (body["meta"]["scored_documents"], body["meta"]["partial"]) == (3, False)
         assert ask(client, depth="auto", deadline_ms=20_000).json()["meta"]["scored_documents"] == 100
         assert ask(client, depth="some").status_code == 422
+
+
+def test_auto_lets_a_model_time_itself_first(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIMRANK_HOME", str(tmp_path))
+    reranker = Reranker.load(tiny_model, threads=1)
+    assert len(reranker.rank("q", ["a", "b"], depth="auto", deadline_ms=60_000)) == 2
+    assert list((tmp_path / "probes").iterdir())
