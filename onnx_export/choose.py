@@ -45,6 +45,7 @@ REFERENCE = Candidate("fp32", "fp32")
 CANDIDATES = (
     Candidate("int8", "int8"),
     Candidate("int8-down-two", "int8", in_two=DOWN_PROJECTION),
+    Candidate("int8-down-o-two", "int8", in_two=(*DOWN_PROJECTION, "o_proj")),
     Candidate("int8-down-float", "int8", in_float=DOWN_PROJECTION),
 )
 
