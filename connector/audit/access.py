@@ -14,6 +14,7 @@ from connector.gateway import GatewayScorer
 from slimrank.scoring import Scorer
 
 _GATEWAY_SECONDS = 300.0
+_DEFAULT_PIPELINE = "index.search.default_pipeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Reached:
     cluster: Cluster
     scorer: Scorer | None
     """Reranks its hits outside the engine, where the side says so."""
+    default_pipeline: str | None = None
+    """The search pipeline that its index runs unless a search names another."""
+
+    @property
+    def pipeline(self) -> str | None:
+        """The search pipeline by name that its searches go through, None for none."""
+        name = self.side.pipeline or self.default_pipeline
+        return None if name == "_none" else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +72,9 @@ class Access(BaseSettings):
     def _reach(self, side: Side, which: str, stack: ExitStack) -> Reached:
         cluster = self._open(side, which)
         stack.enter_context(cluster.http)
+        default = _default_pipeline(side, cluster)
         if side.rerank is None:
-            return Reached(side, cluster, None)
+            return Reached(side, cluster, None, default)
         client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS))
         return Reached(
             side,
@@ -72,6 +82,7 @@ class Access(BaseSettings):
             GatewayScorer(
                 side.rerank.url, api_key=self.judge_api_key, timeout_seconds=_GATEWAY_SECONDS, priority="audit", http=client
             ),
+            default,
         )
 
     def _open(self, side: Side, which: str) -> Cluster:
@@ -85,3 +96,10 @@ class Access(BaseSettings):
             side.url, user=user, password=password, api_key=key, ca_cert=self.ca_cert, insecure=self.insecure,
             timeout_seconds=self.timeout_seconds,
         )  # fmt: skip
+
+
+def _default_pipeline(side: Side, cluster: Cluster) -> str | None:
+    """Return the default search pipeline of an index; None where it has none, or is not there yet."""
+    found = cluster.find(f"/{side.index}/_settings/{_DEFAULT_PIPELINE}?flat_settings=true") or {}
+    names = {index.get("settings", {}).get(_DEFAULT_PIPELINE) for index in found.values()} - {None}
+    return str(min(names)) if names else None

@@ -10,6 +10,7 @@ Knows one side only; comparing is not its affair.
 import copy
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,8 @@ class Searcher:
         self._template = template_of(side)
         self._path = _path(side)
         self._size = _size(side, spec.depth)
+        # A pipeline or a retriever may rerank as many hits as are asked for, and needs their text
+        self._reranks_inside = bool(reached.pipeline) or bool({"search_pipeline", "retriever", "rescore"} & self._template.keys())
 
     def ask(self, query: str) -> tuple[Json, Json]:
         """Return the answer (what is compared) and the timing (what may differ from run to run).
@@ -56,7 +59,7 @@ class Searcher:
         while True:
             found = self._cluster.read(self._path, self._body(query, size))
             hits: list[Json] = found["hits"]["hits"]
-            can_grow = size < _MOST_HITS and not self._has_pipeline and "size" not in self._template
+            can_grow = size < _MOST_HITS and not self._reranks_inside and "size" not in self._template
             if not (can_grow and self._tie_is_open(hits, size)):
                 break
             size = min(size * 4, _MOST_HITS)
@@ -71,27 +74,22 @@ class Searcher:
         kept = list(distinct)[: self._spec.depth]
         return answer | {"ids": kept, "scores": [scores[document] for document in kept]}, int(found.get("took", 0))
 
-    @property
-    def _has_pipeline(self) -> bool:
-        """Whether a search pipeline may rerank as many hits as are asked for."""
-        return self._side.pipeline not in (None, "_none")
-
     def _body(self, query: str, size: int) -> Json:
         body = {"track_total_hits": True, "size": size, **fill(self._template, query)}
-        if "_source" not in body and not (self._has_pipeline or self._scorer):  # rerankers need the text
+        if "_source" not in body and not (self._reranks_inside or self._scorer):  # rerankers need the text
             body["_source"] = False if self._spec.id_field == "_id" else [self._spec.id_field]
         return body
 
     def _tie_is_open(self, hits: Sequence[Json], size: int) -> bool:
         """Tell whether the score of the last rank that counts goes on past the hits that were returned."""
         k = self._side.rerank.rank_window_size if self._side.rerank else self._spec.k
-        if len(hits) < size or len(hits) < k or "sort" in self._template:
+        if len(hits) < size or len(hits) < k or not is_by_score(hits):
             return False
         return same_score(hits[k - 1]["_score"], hits[-1]["_score"])
 
     def _rank(self, query: str, hits: Sequence[Json]) -> list[tuple[str, float]]:
         pairs = [(business_id(hit, self._spec.id_field), hit) for hit in hits]
-        if "sort" in self._template:
+        if not is_by_score(hits):  # a sort, here or in a pipeline: what the engine says is the order
             return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
         pairs.sort(key=lambda pair: (-rounded(pair[1]["_score"]), pair[0]))
         if self._side.rerank and self._scorer and pairs:
@@ -143,6 +141,12 @@ def rounded(score: float) -> float:
 def same_score(a: float | None, b: float | None) -> bool:
     """Tell whether two scores are one and the same tie."""
     return a is not None and b is not None and rounded(a) == rounded(b)
+
+
+def is_by_score(hits: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether hits stand by falling score, as they do unless something sorts them by another value."""
+    scores = [hit.get("_score") for hit in hits]
+    return all(a is not None and b is not None and a >= b for a, b in pairwise(scores)) and None not in scores
 
 
 def total_of(found: Mapping[str, Any]) -> int:

@@ -179,6 +179,7 @@ DEFAULT_RULES = (
     Rule(measure="documents changed", above=0, then="warn"),
     Rule(measure="RBO", below=0.95, unless_better=True, then="warn"),
     Rule(measure="RBO", below=0.7, unless_judged=True, then="fail"),
+    Rule(measure="RBO", below=0.5, then="warn"),
     Rule(measure="detectable nDCG", above=0.02, unless_better=True, then="warn"),
 )
 

@@ -4,12 +4,9 @@
 write to an index, and any move of its alias, changes it; refreshes and merges do not.
 """
 
-from typing import Any
-
 from connector.audit.access import Reached
 from connector.audit.folder import digest
-from connector.audit.spec import Json, Side
-from connector.cluster import Cluster
+from connector.audit.spec import Json
 
 
 def read_state(reached: Reached) -> Json:
@@ -29,7 +26,7 @@ def read_state(reached: Reached) -> Json:
         "distribution": root.get("version", {}).get("distribution", "elasticsearch"),
         "version": root.get("version", {}).get("number"),
         "indices": described,
-        "pipeline": _pipeline(side, cluster),
+        "pipeline": cluster.find(f"/_search/pipeline/{reached.pipeline}") if reached.pipeline else None,
     }
     return state | {"fingerprint": fingerprint(state)}
 
@@ -50,12 +47,6 @@ def _index(index: Json, stats: Json) -> Json:
         "shards": len(copies),
         "max_seq_no": copies,
     }
-
-
-def _pipeline(side: Side, cluster: Cluster) -> Any:
-    if side.pipeline in (None, "_none"):
-        return None
-    return cluster.find(f"/_search/pipeline/{side.pipeline}")
 
 
 def fingerprint(state: Json) -> str:

@@ -44,7 +44,7 @@ def over(hits: Hits) -> Callable[[dict[str, Any]], httpx.Response]:
 
 
 def test_ties_are_ordered_by_business_id() -> None:
-    answer, _ = searcher(over([("c", 2.0), ("b", 2.0), ("a", 2.0), ("z", 3.0)]), make_spec()).ask("red")
+    answer, _ = searcher(over([("z", 3.0), ("c", 2.0), ("b", 2.0), ("a", 2.0)]), make_spec()).ask("red")
     assert answer["ids"] == ["z", "a", "b", "c"]
 
 
@@ -63,6 +63,32 @@ def test_a_tie_beyond_the_hits_asked_for_is_followed_to_its_end() -> None:
 def test_an_endless_tie_is_flagged() -> None:
     answer, _ = searcher(over([(f"t{number:05}", 1.0) for number in range(6000)]), make_spec()).ask("red")
     assert answer["open_tie"]
+
+
+def test_an_order_that_is_not_by_score_stands_as_a_pipeline_or_a_sort_made_it() -> None:
+    answer, _ = searcher(over([("c", 1.0), ("b", 3.0), ("a", 1.0)]), make_spec()).ask("red")
+    assert answer["ids"] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("side", "default", "expected"),
+    [({}, None, False), ({}, "p", True), ({"pipeline": "_none"}, "p", False), ({"pipeline": "q"}, None, True),
+     ({"body": {"retriever": {"x": "{{query}}"}}}, None, True)],
+)  # fmt: skip
+def test_what_reranks_inside_the_engine_gets_the_text_and_the_size_it_was_given(
+    side: dict[str, Any], default: str | None, expected: bool
+) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return over([(f"t{number:02}", 1.0) for number in range(15)])(bodies[-1])
+
+    spec = make_spec(after={"index": "v2", **side})
+    http = httpx.Client(base_url="http://engine", transport=httpx.MockTransport(keep))
+    Searcher(Reached(spec.after, Cluster(http), None, default), spec).ask("red")
+    assert ("_source" not in bodies[0]) == expected
+    assert (len(bodies) == 1) == expected  # a tie is followed, but never into a reranker's window
 
 
 def test_a_business_id_seen_twice_counts_once() -> None:

@@ -17,13 +17,14 @@ from connector.audit.folder import Folder
 from connector.audit.plan import estimate, make_plan
 from connector.audit.run import run_audit
 from connector.audit.spec import Queries
+from connector.audit.state import read_state
 from connector.audit.sweep import sweep
 from connector.tasks import audit_chunk, enqueue
 from slimrank.errors import ConfigError
 from slimrank.serving.queue import make_app
 from slimrank.settings import Settings
 from tests.connector.audit.auditing import audit_shop, shop_spec
-from tests.connector.audit.shop import PROPERTIES, THINGS, Index, Shop, make_shop
+from tests.connector.audit.shop import PROPERTIES, SETTINGS, THINGS, Index, Shop, make_shop
 from tests.connector.served import serving
 from tests.nodes.engine import Engine
 
@@ -168,18 +169,78 @@ def _wait_until(done: Any, process: subprocess.Popen[bytes], seconds: float = 90
         time.sleep(0.2)
 
 
-def test_opensearch_against_elasticsearch(index: Index, shop: Shop, elasticsearch_7: Engine, tmp_path: Path) -> None:
+@pytest.fixture
+def reranking_engine(index: Index) -> Iterator[str]:
+    """The engine behind a front that knows a rerank pipeline, which the published artifacts of OpenSearch lack.
+
+    It does as the rerank processor does: scores the `_source` of all hits that were asked for, and sorts them by that.
+    """
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/_search/pipeline/by_meaning":
+            return httpx.Response(200, json={"by_meaning": {"response_processors": [{"rerank": {"ml_opensearch": {}}}]}})
+        parameters = dict(request.url.params)
+        is_reranked = parameters.pop("search_pipeline", None) == "by_meaning"
+        found = index.http.request(request.method, request.url.path, params=parameters, content=request.content,
+                                   headers={"content-type": "application/json"})  # fmt: skip
+        answered = found.json()
+        if is_reranked:
+            wanted = {LEMMAS.get(word, word) for word in json.loads(request.content)["query"]["multi_match"]["query"].split()}
+            for hit in answered["hits"]["hits"]:
+                words = f"{hit['_source']['title']} {hit['_source']['text']}".lower().split()
+                hit["_score"] = len(wanted & {LEMMAS.get(word, word) for word in words}) + hit["_score"] / 1000
+            answered["hits"]["hits"].sort(key=lambda hit: -hit["_score"])
+        return httpx.Response(found.status_code, json=answered)
+
+    with serving(answer) as url:
+        yield url
+
+
+def test_a_rerank_pipeline_inside_the_engine_is_audited_and_named(
+    index: Index, shop: Shop, reranking_engine: str, tmp_path: Path
+) -> None:
+    report = audit_shop(tmp_path, shop, index.url, {"url": reranking_engine, "index": "shop_v1", "pipeline": "by_meaning"})
+    assert report["queries"]["changed"] > 0
+    assert report["causes"]["causes"][0]["kind"] in ("query", "pipeline")
+    assert {"query", "pipeline"} <= {cause["kind"] for cause in report["causes"]["causes"]}
+    assert "rerank" in json.dumps(report["after"]["pipeline"])
+
+
+def test_the_default_pipeline_of_an_index_is_part_of_its_state(index: Index, shop: Shop, tmp_path: Path) -> None:
+    index.http.put("/_search/pipeline/audit_default", json={"request_processors": []}).raise_for_status()
+    after = Index(index.url, "shop_v2").make(shop.products, {**SETTINGS, "search.default_pipeline": "audit_default"})
+    spec = shop_spec(tmp_path, shop, index.url, {"index": "shop_v2"})
+    try:
+        with Access().reach(spec) as sides:
+            assert sides.before.pipeline is None
+            assert sides.after.pipeline == "audit_default"
+            was = read_state(sides.after)
+            index.http.put("/_search/pipeline/audit_default", json={"description": "another", "request_processors": []})
+            assert read_state(sides.after)["fingerprint"] != was["fingerprint"]
+    finally:
+        after.drop()
+        index.http.delete("/_search/pipeline/audit_default")
+
+
+@pytest.mark.parametrize("version", ["7", "8"])
+def test_opensearch_against_elasticsearch(
+    index: Index, shop: Shop, tmp_path: Path, version: str, request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue(f"elasticsearch_{version}")
     plain = {"properties": {"title": {"type": "text"}, "text": {"type": "text"}}}
     here = Index(index.url, "plain_v1").make(shop.products, {"number_of_replicas": 0}, plain)
-    there = Index(elasticsearch_7.url, "plain_v1").make(shop.products, {"number_of_replicas": 0}, plain)
+    there = Index(engine.url, "plain_v1").make(shop.products, {"number_of_replicas": 0}, plain)
+    worse = Index(engine.url, "plain_v2").make(shop.products[::2], {"number_of_replicas": 0}, plain)
     try:
         before = {"url": here.url, "index": "plain_v1", "fields": ["title^2", "text"]}
-        report = audit_shop(tmp_path, shop, here.url, {"url": there.url, "index": "plain_v1"}, before=before)
+        report = audit_shop(tmp_path / "across", shop, here.url, {"url": engine.url}, before=before)
+        alone = audit_shop(tmp_path / "alone", shop, engine.url, {"index": "plain_v2"}, before={**before, "url": engine.url})
     finally:
-        here.drop()
-        there.drop()
+        for made in (here, there, worse):
+            made.drop()
     assert report["content"]["same"]
     assert report["before"]["distribution"] == "opensearch"
-    assert report["after"]["distribution"] == "elasticsearch"
+    assert (report["after"]["distribution"], report["after"]["version"][0]) == ("elasticsearch", version)
     # the same Lucene formula but another version: whatever changes must be put down to the engine
     assert [cause["kind"] for cause in report["causes"]["causes"]] in ([], ["engine"])
+    assert (alone["verdict"], alone["causes"]["causes"][0]["kind"]) == ("fail", "documents lost")

@@ -59,6 +59,13 @@ def test_much_churn_is_a_warning_unless_it_is_for_the_better() -> None:
     assert outcome(rule, None, RBO=0.96) == "pass"
 
 
+def test_a_page_that_is_nearly_new_is_a_warning_even_where_it_is_better() -> None:
+    better = pair(0.06, p_better=0.0001)
+    for rbo, expected in ((0.45, "warn"), (0.6, "pass")):
+        findings = judge_rules(list(DEFAULT_RULES), [better], {"RBO": rbo, "detectable nDCG": 0.01}, judged_share=1.0)
+        assert outcome_of(findings) == expected
+
+
 def test_where_judgments_speak_churn_alone_is_no_failure() -> None:
     rule = Rule(measure="RBO", below=0.7, unless_judged=True)
     assert outcome(rule, pair(0.0), RBO=0.3) == "pass"
