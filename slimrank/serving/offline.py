@@ -23,8 +23,9 @@ from slimrank.evaluation import Evaluation, Gain, Outcome, ScoreFile, evaluate, 
 from slimrank.files import open_text
 from slimrank.manifest import Fusion, Manifest
 from slimrank.prompt import document_text
-from slimrank.scoring import probabilities
+from slimrank.scoring import Scorer, probabilities
 from slimrank.serving.backend import Depth, LongDocument
+from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.reranker import Reranker
 from slimrank.splits import shared_with_train
 
@@ -91,6 +92,10 @@ def evaluate_collections(
     run_folder: Annotated[Path | None, typer.Option(help="Write the runs there as TREC files.")] = None,
     long_document: LongDocumentOption = "truncate",
     scores_folder: Annotated[Path | None, typer.Option(help="Keep scores there as they are made, and go on from them.")] = None,
+    cascade_model: Annotated[
+        Path | None, typer.Option(help="Cheaper model folder that narrows the hits first, as in serving; left out, none.")
+    ] = None,
+    cascade_keep: Annotated[int, typer.Option(min=1, help="Hits that it lets through to the full model.")] = 30,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -102,9 +107,13 @@ def evaluate_collections(
     Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
     """
     reranker, manifest = _load(model, threads)
-    scorer = reranker.scorer_for(_long_document(long_document))
+    scorer: Scorer = reranker.scorer_for(_long_document(long_document))
     weight = fitted_weight(manifest.fusion) if fusion_weight is None else fusion_weight
     model_id = {name: record.sha256 for name, record in manifest.files.items()}
+    if cascade_model is not None:
+        first, first_manifest = _load(cascade_model, threads)
+        scorer = CascadeScorer(first.scorer, scorer, keep=cascade_keep)
+        model_id |= {f"cascade {name} {cascade_keep}": record.sha256 for name, record in first_manifest.files.items()}
     results = []
     for folder in data:
         collection = read_collection(folder, split)
