@@ -107,9 +107,6 @@ def evaluate(
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reordered.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
     fusion: Annotated[float, typer.Option(min=0, help="Weight of the first-stage rank.")] = 0.0,
-    fit: Annotated[
-        bool, typer.Option("--fit", help="Fit fusion and calibration on these dev sets into the adapter's folder.")
-    ] = False,
 ) -> None:
     """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again."""
     from slimrank.manifest import sha256_of
@@ -136,10 +133,6 @@ def evaluate(
         if groups is not None:
             evaluation.refuse_seen(drawn, read_groups(groups))
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
-    if fit:
-        values = evaluation.fit_values(measured, first_stage=FIRST_STAGE)
-        evaluation.write_values(adapter or Path(), values)
-        typer.echo(json.dumps(values))
     table = Table(title=f"BM25's top {depth} -> reordered, nDCG@10, fusion {fusion}, {queries} queries a set, seed {seed}")
     for name in ("set", "queries", "before", "after", "gain [95% interval]"):
         table.add_column(name)
@@ -148,6 +141,32 @@ def evaluate(
         table.add_row(row.name, str(row.queries), f"{row.before:.3f}", f"{row.after:.3f}", _interval(row.gain))
     table.add_row("mean of sets", "", "", "", _interval(evaluation.mean_gain(measured, fusion_weight=fusion)))
     Console().print(table)
+
+
+@app.command()
+def fit(
+    adapter: Annotated[Path, typer.Option(help="Adapter whose slimrank.json is written.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
+    sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT; dev sets only.")],
+    scores: Annotated[Path, typer.Option(help="Scores that `slimrank evaluate --scores-folder` or `train evaluate` kept.")],
+    queries: Annotated[int, typer.Option(min=1, help="As when the scores were made.")] = 40,
+    depth: Annotated[int, typer.Option(min=1, help="As when the scores were made.")] = 20,
+    seed: Annotated[int, typer.Option(help="As when the scores were made.")] = 7,
+) -> None:
+    """Fit an adapter's fusion weight and calibration on dev sets that were scored before.
+
+    Example: slimrank train fit --adapter models/mine --data collections --set cosqa:dev --set movies:dev --scores scores
+    """
+    from training import evaluate as evaluation
+
+    measured = []
+    for place in sets:
+        folder, split = place.split(":")
+        drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed)
+        measured.append((drawn, evaluation.kept_scores(drawn, scores, queries=queries, depth=depth, seed=seed)))
+    values = evaluation.fit_values(measured, first_stage=FIRST_STAGE)
+    evaluation.write_values(adapter, values)
+    typer.echo(json.dumps(values))
 
 
 def _interval(gain: Gain) -> str:

@@ -82,6 +82,28 @@ def score(
     return {query_id: kept.scores.get(query_id, {}) for query_id in drawn.first_stage}
 
 
+def kept_scores(drawn: Sample, folder: Path, *, queries: int, depth: int, seed: int) -> dict[str, dict[str, float]]:
+    """Return the scores of a sample's hits that an evaluation kept before, of whatever model.
+
+    Raises:
+        DataError: they are missing, not of this sample, or not complete.
+    """
+    path = folder / f"{drawn.collection.name}.{drawn.split}.jsonl"
+    if not path.is_file():
+        raise DataError(f"no scores in {path}; make them with `slimrank evaluate --scores-folder {folder}`")
+    with path.open(encoding="utf-8") as file:
+        key = json.loads(file.readline())["key"]
+    wanted = {"collection": drawn.collection.name, "split": drawn.split, "queries": queries, "depth": depth, "seed": seed}
+    found = {name: key.get(name) for name in wanted}
+    if found != wanted:
+        raise DataError(f"{path} holds scores of {found}, and {wanted} was asked for; say it as it was said then")
+    scores = evaluation.ScoreFile(path, key).scores
+    missing = sum(doc_id not in scores.get(query_id, {}) for query_id, hits in drawn.first_stage.items() for doc_id in hits)
+    if missing:
+        raise DataError(f"{path} lacks the scores of {missing} hits; run the same `slimrank evaluate` again, it goes on")
+    return {query_id: scores.get(query_id, {}) for query_id in drawn.first_stage}
+
+
 def torch_scorer(base: Path, adapter: Path | None, *, dtype: str = "bfloat16") -> TorchScorer:
     """Return a scorer of the base model with an adapter, or of the base model alone."""
     config = ModelConfig.model_validate(

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from typer.main import get_command
 
@@ -18,6 +17,7 @@ from slimrank.__main__ import app
 from slimrank.settings import DEFAULT_MODEL_NAME
 from tests.docs.pages import ROOT, blocks, commands
 from tests.nodes import process
+from tests.tiny import make_adapter
 
 NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the same calls against its contract"
 NEEDS_LICENCE = "needs a licensed Elasticsearch; tests/connector runs the same calls against its contract"
@@ -45,9 +45,14 @@ NOT_RUN = {
     "slimrank audit gate audit.yaml --out audit": NEEDS_ENGINE,
     "slimrank audit gate audit.yaml --out audit --then swap --alias products": NEEDS_ENGINE,
     "slimrank audit calibrate audit": NEEDS_ENGINE,
-    "slimrank train prepare training/configs/prepare.yaml --data collections --out runs/groups.jsonl": TRAINS,
-    "slimrank train warmup training/configs/warmup.yaml --base BASE --groups runs/groups.jsonl --out runs/warmup": TRAINS,
-    "slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups runs/groups.jsonl --out runs/finegrained": TRAINS,
+    "slimrank train prepare training/configs/prepare.yaml --data collections --out runs/groups": TRAINS,
+    "slimrank train warmup training/configs/warmup.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/warmup": TRAINS,
+    "slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/finegrained": TRAINS,
+    "slimrank train average runs/finegrained/step-000560 runs/finegrained/step-000640 --out runs/adapter": TRAINS,
+    "slimrank train evaluate --base BASE --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TRAINS,
+    "slimrank train fit --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TRAINS,
+    "slimrank train prepare training/configs/prepare-index.yaml --data . --out runs/index": NEEDS_ENGINE,
+    "slimrank train finegrained training/configs/adapt.yaml --base BASE --groups runs/index/groups.jsonl --teacher teacher --out runs/adapted": TRAINS,
     "docker compose up --build": NEEDS_IMAGES,
     "docker compose up --detach --scale worker=3": NEEDS_IMAGES,
     "helm install slimrank deploy/helm/slimrank --set autoscaling.enabled=true": "needs a cluster; tests/deploy renders and checks the chart",
@@ -77,7 +82,7 @@ ENDS = {
     "slimrank evaluate --data collections/shop --split test --depth 50": "nDCG@10",
     "slimrank evaluate --data collections/shop --split test --depth 50 --queries 100 --seed 7 --json": "pairs_per_second",
     "printf 'Red running shoes\\nRed shoe polish\\n' | slimrank rank --query \"shoes for jogging\" --text -": "Red shoe polish",
-    "slimrank export runs/finegrained --out models/shop --trained": "models/shop",
+    "slimrank export BASE --adapter runs/adapter --out models/shop --trained": "models/shop",
     "slimrank verify models/shop": "",
     "slimrank evaluate --model models/shop --data collections/shop --split test --depth 50": "nDCG@10",
 }
@@ -133,7 +138,8 @@ def place(tiny_model: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.Temp
     """Return a folder as the guides have it: a collection, click logs, a checkpoint, and a tiny default model."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(tiny_model, folder / "home" / "models" / DEFAULT_MODEL_NAME)
-    shutil.copytree(tiny_checkpoint, folder / "runs" / "finegrained")
+    shutil.copytree(tiny_checkpoint, folder / "BASE")
+    make_adapter(tiny_checkpoint, folder / "runs" / "adapter")
     shop = folder / "collections" / "shop"
     documents = [
         beir.Document(f"p{i}", f"{colour} {thing}", f"A {colour} {thing}.")
@@ -215,14 +221,9 @@ def serve(command: str, place: Path, path: str, port: int) -> Any:
     ]
     logs = place / f"logs-{port}"
     logs.mkdir()
-    return process.running(whole, folder=logs, is_up=lambda: answers(f"http://127.0.0.1:{port}{path}"), timeout_seconds=90)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=10).status_code == 200
-    except httpx.TransportError:
-        return False
+    return process.running(
+        whole, folder=logs, is_up=lambda: process.answers(f"http://127.0.0.1:{port}{path}"), timeout_seconds=90
+    )
 
 
 @pytest.mark.slow

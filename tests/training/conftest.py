@@ -5,37 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.vocabularies import small_tokenizer
+from tests.tiny import make_checkpoint
 from training.data import Group, write_groups
 
 WORDS = ["spoon", "fork", "knife", "plate", "river", "stone", "cloud", "rain", "piano", "drum", "violin", "flute"]
 
 
 def make_base(folder: Path, architecture: str = "llama") -> Path:
-    """Write a random model of two layers and its tokenizer."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
-
-    tokenizer = small_tokenizer()
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        initializer_range=0.2,  # enough for two random layers to tell words apart
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    fast.save_pretrained(folder)
-    return folder
+    """Write a random model of two narrow layers and its tokenizer."""
+    return make_checkpoint(folder, architecture, hidden_size=32)
 
 
 def make_groups(count: int, *, teacher: bool = True) -> list[Group]:

@@ -8,9 +8,21 @@ import torch
 
 from slimrank.beir import Collection, Document, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
+from slimrank.evaluation import ScoreFile
 from slimrank.types import Scored
 from tests.training.conftest import make_groups
-from training.evaluate import Sample, compare, fit_calibration, fit_values, mean_gain, refuse_seen, sample, score, torch_scorer
+from training.evaluate import (
+    Sample,
+    compare,
+    fit_calibration,
+    fit_values,
+    kept_scores,
+    mean_gain,
+    refuse_seen,
+    sample,
+    score,
+    torch_scorer,
+)
 
 
 def drawn(name: str = "set") -> tuple[Sample, dict[str, dict[str, float]]]:
@@ -79,3 +91,27 @@ def test_scores_are_made_once_and_kept(base: Path, tmp_path: Path) -> None:
             raise AssertionError("scored twice")
 
     assert score(taken, Refuses(), tmp_path / "scores", {"model": "tiny"}, lambda done, total: None) == made  # type: ignore[arg-type]
+
+
+def keep(folder: Path, run: dict[str, dict[str, float]], depth: int = 2) -> None:
+    key = {"model": {"model.onnx": "hash"}, "collection": "set", "split": "test", "depth": depth, "queries": 10, "seed": 7}
+    kept = ScoreFile(folder / "set.test.jsonl", key)
+    for query_id, hits in run.items():
+        kept.add(query_id, hits)
+
+
+def test_scores_of_a_served_model_are_read_for_the_fit(tmp_path: Path) -> None:
+    taken, run = drawn()
+    keep(tmp_path, run)
+    assert kept_scores(taken, tmp_path, queries=10, depth=2, seed=7) == run
+
+
+def test_scores_of_another_sample_are_refused(tmp_path: Path) -> None:
+    taken, run = drawn()
+    with pytest.raises(DataError, match=r"no scores in .*make them with `slimrank evaluate"):
+        kept_scores(taken, tmp_path, queries=10, depth=2, seed=7)
+    keep(tmp_path, {query_id: hits for query_id, hits in run.items() if query_id != "q3"})
+    with pytest.raises(DataError, match="'seed': 8"):
+        kept_scores(taken, tmp_path, queries=10, depth=2, seed=8)
+    with pytest.raises(DataError, match="lacks the scores of 2 hits"):
+        kept_scores(taken, tmp_path, queries=10, depth=2, seed=7)
