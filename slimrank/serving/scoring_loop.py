@@ -29,6 +29,8 @@ AUDIT_SLICE = 16
 """Documents scored between two looks at the clock and at who else waits."""
 REPLY_SECONDS = 0.02
 """Kept of a job's time for the answer's way back."""
+REPLY_SHARE = 0.05
+"""The same for a partial answer, as a part of its time: it is sent at the last moment, and one that comes late is none."""
 STUCK_SECONDS = 5.0
 """A slice that still runs so long after its job's deadline will not come back."""
 
@@ -48,6 +50,10 @@ class _Waiting:
     """Documents to score, counted from the first."""
     tokens: list[int] = field(default_factory=list)
     """Of each document, where chunks are chosen by them."""
+
+    def left_seconds(self, now: float) -> float:
+        """Return the time for scoring: what is left, less the answer's way back."""
+        return self.deadline - max(REPLY_SECONDS, REPLY_SHARE * (self.deadline - self.arrival)) - now
 
 
 class ScoringLoop:
@@ -159,8 +165,7 @@ class ScoringLoop:
         waiting.wanted = len(job.request.documents)
         if job.takes_partial or job.depth is not None:
             waiting.tokens = self.model.token_counts(job)
-            left = waiting.deadline - REPLY_SECONDS - self._clock()
-            waiting.wanted = first_depth(job.depth, waiting.tokens, left, self.model.cost)
+            waiting.wanted = first_depth(job.depth, waiting.tokens, waiting.left_seconds(self._clock()), self.model.cost)
 
     def _slice(self, waiting: _Waiting, begin: float) -> int:
         """Return how many documents to score next; 0 = answer with what there is.
@@ -170,8 +175,7 @@ class ScoringLoop:
         """
         rest = waiting.wanted - waiting.done
         if waiting.job.takes_partial:
-            left = waiting.deadline - REPLY_SECONDS - begin
-            size = next_chunk(waiting.tokens[waiting.done : waiting.wanted], left, self.model.cost)
+            size = next_chunk(waiting.tokens[waiting.done : waiting.wanted], waiting.left_seconds(begin), self.model.cost)
             if size or waiting.parts:
                 return size
             size, ends_late = 1, True
