@@ -4,12 +4,14 @@ The fixtures are offered to every test by ``tests/conftest.py``. The tokenizer i
 byte-level BPE whose digits are single tokens and which knows the chat tokens.
 """
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
+from onnx_export.shipped import CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE
 from tests.vocabularies import small_tokenizer
 
 MAX_PAIR_TOKENS = 512
@@ -23,7 +25,7 @@ DOCUMENTS = [
 ]
 
 
-def make_checkpoint(folder: Path, kind: str) -> Path:
+def make_checkpoint(folder: Path, kind: str = "llama", *, hidden_size: int = 64) -> Path:
     """Write a random checkpoint of kind "llama", "qwen2" or "qwen3" with two layers and grouped heads."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
@@ -38,15 +40,15 @@ def make_checkpoint(folder: Path, kind: str) -> Path:
     torch.manual_seed(17)
     config = config_class(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=64,
-        intermediate_size=96,
+        hidden_size=hidden_size,
+        intermediate_size=hidden_size * 3 // 2,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=16,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
-        initializer_range=0.2,
+        initializer_range=0.2,  # enough for two random layers to tell words apart
     )
     model = model_class(config)
     # Biases and norms start at 0 and 1, which would hide that one is left out.
@@ -65,6 +67,25 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.save_pretrained(folder)
+
+
+def make_adapter(checkpoint: Path, folder: Path) -> Path:
+    """Write a random adapter of a checkpoint, with fitted values."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    name = "model.layers.0.self_attn.q_proj"
+    rows, columns = load_file(checkpoint / "model.safetensors")[f"{name}.weight"].shape
+    torch.manual_seed(3)
+    sides = {"A": torch.randn(2, columns), "B": torch.randn(rows, 2)}
+    folder.mkdir(parents=True)
+    save_file(
+        {f"base_model.model.{name}.lora_{side}.weight": 0.3 * weight for side, weight in sides.items()}, folder / WEIGHTS_FILE
+    )
+    (folder / CONFIG_FILE).write_text(json.dumps({"r": 2, "lora_alpha": 2}))
+    values = {"fusion": {"weight": 0.3, "first_stage": "bm25"}, "calibration": {"scale": 2.0, "offset": -1.0}}
+    (folder / VALUES_FILE).write_text(json.dumps(values))
+    return folder
 
 
 def make_model(checkpoint: Path, folder: Path, *, plain: bool = False) -> Path:
