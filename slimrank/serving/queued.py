@@ -196,9 +196,10 @@ class QueuedBackend:
             left = [message] if message is not None else await self._reader.lrange(taken, 0, -1)
             for reply in left:
                 self._dispatch_message(reply)
-            if left:
-                await self._reader.delete(taken)
-            message = await self._reader.blmove(self._reply_to, taken, 1, "LEFT", "RIGHT")
+            async with self._reader.pipeline(transaction=False) as pipe:  # both on one way there and back
+                pipe.delete(taken)
+                pipe.blmove(self._reply_to, taken, 1, "LEFT", "RIGHT")
+                _, message = await pipe.execute()
 
     def _dispatch_message(self, message: bytes) -> None:
         try:
