@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.connector.fake_opensearch import Gateway, Refused, overlap_gateway
+from tests.connector.fake_gateway import Gateway, Refused, overlap_gateway
 
 Json = dict[str, Any]
 

@@ -8,7 +8,8 @@ from connector.check import Finding, check
 from connector.cluster import Cluster
 from connector.opensearch import Plan, install
 from slimrank.errors import EngineUnavailable
-from tests.connector.fake_opensearch import FakeOpenSearch, Gateway, overlap_gateway
+from tests.connector.fake_gateway import Gateway, overlap_gateway
+from tests.connector.fake_opensearch import FakeOpenSearch
 
 PLAN = Plan("http://127.0.0.1:8080", ["text"])
 

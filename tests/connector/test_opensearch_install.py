@@ -11,7 +11,8 @@ from connector.cluster import Cluster
 from connector.opensearch import Plan, find_installation, install, remove
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 from tests.connector.contracts import as_contract, contract
-from tests.connector.fake_opensearch import FakeOpenSearch, Refused
+from tests.connector.fake_gateway import Refused
+from tests.connector.fake_opensearch import FakeOpenSearch
 
 PLAN = Plan("http://127.0.0.1:8080", ["title", "body"])
 PUBLIC = replace(PLAN, gateway="http://93.184.215.14:8080")

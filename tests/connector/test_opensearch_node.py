@@ -11,7 +11,7 @@ from connector.cluster import Cluster, open_cluster
 from connector.facts import read_facts
 from connector.opensearch import Plan, install, remove
 from slimrank.errors import EngineRefused, PipelineNotInstalled
-from tests.connector.fake_opensearch import overlap_gateway
+from tests.connector.fake_gateway import overlap_gateway
 from tests.connector.served import serving
 from tests.nodes.engine import Engine
 
