@@ -189,8 +189,17 @@ class RerankResult(BaseModel):
     document: ResultDocument | None = None
 
 
+class Calibration(BaseModel):
+    """From raw score to probability: sigmoid(scale * score + offset)."""
+
+    scale: float
+    offset: float
+
+
 class RerankMeta(BaseModel):
     """About the answer."""
+
+    model_config = ConfigDict(extra="forbid")
 
     api_version: dict[str, str]
     billed_units: dict[str, int]
@@ -200,6 +209,8 @@ class RerankMeta(BaseModel):
     scored_documents: int | None = Field(None, description="Documents that were scored; the others keep their order below.")
     partial: bool | None = Field(None, description="Whether the deadline came before all was scored that was to be.")
     passages: int | None = Field(None, description="Passages scored, where `max_passage` was asked for.")
+    calibration: Calibration | None = Field(None, description="For callers that ask for raw scores.")
+    fusion_weight: float | None = Field(None, description="How much first-stage ranks weigh, where a request gives them.")
     warnings: list[str] | None = None
     degraded: str | None = Field(None, description="Why the documents are in first-stage order and not scored, if they are.")
 

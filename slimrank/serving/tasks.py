@@ -19,6 +19,8 @@ from slimrank.serving.scoring_loop import ScoringLoop
 
 log = logging.getLogger(__name__)
 
+POISON = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+"""What reading a job raises that no gateway of ours wrote."""
 GONE = ModelNotReady("the request was gone from Redis before its deadline, as when Redis' clock is set; send it again")
 
 
@@ -33,7 +35,12 @@ class RerankTask:
 
     def __call__(self, request_id: str, reply_to: str, traceparent: str | None = None) -> None:
         """Score the job ``request_id`` if it is still wanted, and push the answer to the list ``reply_to``."""
-        job, timeout_seconds = self._fetch(request_id, reply_to)
+        try:
+            job, timeout_seconds = self._fetch(request_id, reply_to)
+        except POISON as error:
+            log.error("ignore job id=%s error=%s: it is not one of ours", request_id, type(error).__name__)
+            self._reply(reply_to, messages.encode_error(request_id, ScoringError("the job in Redis cannot be read")))
+            return
         if job is None:
             log.debug("dropped id=%s reason=expired", request_id)
             # Whoever still waits by his own clock learns it at once; mostly nobody does.

@@ -3,9 +3,12 @@
 import json
 import re
 import socket
+from typing import Any
 
 import pytest
 from httpx import Client
+
+from slimrank.serving import schemas
 
 GOOD = {"query": "lead pipe", "documents": ["gold ring", "a lead pipe", "pipe"]}
 
@@ -215,3 +218,14 @@ def test_the_description_names_every_route_and_its_errors(client: Client) -> Non
 
 def test_a_wrong_method_is_told_the_right_one(client: Client) -> None:
     assert client.get("/v1/rerank").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"documents": ["a", ""]}, {"deadline_ms": 1, "on_failure": "first_stage"}],
+    ids=["plain", "warned", "degraded"],
+)
+def test_the_description_lists_all_that_an_answer_carries(client: Client, fields: dict[str, Any]) -> None:
+    answer = client.post("/v1/rerank", json={"query": "q", "documents": ["a", "b"]} | fields)
+    assert answer.status_code == 200
+    schemas.RerankAnswer.model_validate_json(answer.content, strict=True)
