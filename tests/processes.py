@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
-# Engine fixture to the process that runs all of its tests. 7.17 is beside OpenSearch since an audit compares the two.
-_PROCESS_OF = {"opensearch": "opensearch", "elasticsearch_7": "opensearch", "elasticsearch_8": "elasticsearch"}
+# Dear fixture to the process that runs all of its tests; the first that a test asks for decides. Elasticsearch 7.17 is
+# beside OpenSearch since an audit compares the two.
+_ENGINES = {"opensearch": "opensearch", "elasticsearch_7": "opensearch", "elasticsearch_8": "elasticsearch"}
+_PROCESS_OF = _ENGINES | {"built": "the demo's corpus"}
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
 def _process_of(item: pytest.Item) -> str:
     """Name the tests that this one must share a process with."""
     parameters = getattr(item, "callspec", None)
-    asked = [*getattr(item, "fixturenames", ()), *(parameters.params.values() if parameters else ())]
-    engines = {_PROCESS_OF[name] for name in asked if isinstance(name, str) and name in _PROCESS_OF}
-    return min(engines, default=item.nodeid.partition("::")[0])
+    values = parameters.params.values() if parameters else ()
+    asked = {*getattr(item, "fixturenames", ()), *(value for value in values if isinstance(value, str))}
+    return next((process for name, process in _PROCESS_OF.items() if name in asked), item.nodeid.partition("::")[0])
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -33,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = {process for item, process in zip(items, processes, strict=True) if item.get_closest_marker("slow")}
     for item, process in zip(items, processes, strict=True):
         item.add_marker(pytest.mark.xdist_group(process))
-    order = {process: (process not in _PROCESS_OF.values(), process not in slow) for process in processes}
+    order = {process: (process not in _ENGINES.values(), process not in slow) for process in processes}
     items[:] = [item for _, item in sorted(zip(processes, items, strict=True), key=lambda pair: order[pair[0]])]
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.nodes import process
+
 _LOGGING = """status = error
 appender.console.type = Console
 appender.console.name = console
@@ -39,7 +41,7 @@ cluster.routing.allocation.disk.threshold_enabled: false
 def is_green(url: str) -> bool:
     """Tell whether the cluster at `url` answers and has every shard it can place."""
     try:
-        health = httpx.get(f"{url}/_cluster/health", timeout=5).json()
+        health = process.HTTP.get(f"{url}/_cluster/health", timeout=5).json()
     except (httpx.HTTPError, ValueError):
         return False
     return health.get("status") in {"green", "yellow"} and not health.get("initializing_shards")

@@ -14,6 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+
+# Made once: a client loads all authorities that it might have to trust, which takes longer than most requests here.
+HTTP = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
 # Search engines refuse to run as root; this user exists on every Linux.
 _UNPRIVILEGED_UID = 65534
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +45,14 @@ def is_reachable(path: Path) -> bool:
     """Tell whether the user that servers run as can read below `path`; a private folder of root's is out of its reach."""
     folders = [path, *path.parents]
     return os.geteuid() != 0 or all(folder.stat().st_mode & stat.S_IXOTH for folder in folders if folder.exists())
+
+
+def answers(url: str) -> bool:
+    """Tell whether a GET is answered with 200."""
+    try:
+        return HTTP.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @contextlib.contextmanager
@@ -89,7 +102,7 @@ def running(
             if process.poll() is not None or time.monotonic() > deadline:
                 state = f"ended with status {process.returncode}" if process.poll() is not None else "gave no answer"
                 raise ServerFailed(f"{command[0]} {state}:\n" + log.read_text(errors="replace")[-3000:])
-            time.sleep(0.2)
+            time.sleep(0.05)
         yield process
     finally:
         process.terminate()

@@ -2,7 +2,8 @@
 
     python -m tests.serving.process gateway|worker      with SLIMRANK_* set; scores with FakeScorer
 
-SLIMRANK_FAKE_MODEL names the fake model, SLIMRANK_FAKE_SECONDS is how long it takes.
+SLIMRANK_FAKE_MODEL names the fake model, SLIMRANK_FAKE_SECONDS is how long it takes. With SLIMRANK_FAKE_JUMP_SECONDS
+the process' clock goes wrong by so much and right again, every second.
 """
 
 import contextlib
@@ -10,10 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import httpx
 
 from tests.nodes import process
 
@@ -30,7 +30,7 @@ def gateway(
     url = f"http://127.0.0.1:{port}"
     path = "/readyz" if wait_ready else "/healthz"
     role = "gateway" if fake else "serve"
-    with _running(role, settings | {"port": port}, fake=fake, is_up=is_up or (lambda: answers(url + path))):
+    with _running(role, settings | {"port": port}, fake=fake, is_up=is_up or (lambda: process.answers(url + path))):
         yield url
 
 
@@ -39,14 +39,6 @@ def worker(*, fake: bool = True, **settings: object) -> Iterator[subprocess.Pope
     """Run a worker with these settings; it may not serve yet."""
     with _running("worker", settings, fake=fake, is_up=lambda: True) as running:
         yield running
-
-
-def answers(url: str) -> bool:
-    """Tell whether a GET is answered with 200."""
-    try:
-        return httpx.get(url, timeout=10).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @contextlib.contextmanager
@@ -67,6 +59,12 @@ def _running(
                     sys.stderr.write((Path(folder) / "node.log").read_text(errors="replace"))
 
 
+def jumping_clock(seconds: float) -> None:
+    """Let the wall clock jump ahead and back every second, as far as Python code can tell."""
+    right = time.time
+    time.time = lambda: right() + seconds * (int(time.monotonic()) % 2)
+
+
 def main(role: str) -> None:
     """Run one process over a fake scorer."""
     from slimrank import settings as process_settings
@@ -76,6 +74,8 @@ def main(role: str) -> None:
     from slimrank.telemetry import configure_logging
     from tests.doubles import FakeScorer
 
+    if jump := float(os.environ.get("SLIMRANK_FAKE_JUMP_SECONDS", "0")):
+        jumping_clock(jump)
     settings = process_settings.load()
     scorer = FakeScorer(seconds=float(os.environ.get("SLIMRANK_FAKE_SECONDS", "0")))
     model = Model(os.environ.get("SLIMRANK_FAKE_MODEL", "fake"), scorer)

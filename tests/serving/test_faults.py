@@ -25,7 +25,7 @@ from tests.nodes import process
 from tests.nodes.redis import answers, running_redis
 from tests.serving.process import gateway, worker
 from tests.serving.slow_proxy import SlowProxy, slow_proxy
-from tests.serving.test_queue import GOOD, eventually, post
+from tests.serving.test_queue import GOOD, are_taken, eventually, post
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
@@ -76,6 +76,11 @@ class Load:
             if answer.status_code == 200:
                 self.wrong += answer.json()["results"][0]["index"] != 1
 
+    def wait_for(self, more: int) -> None:
+        """Wait until this many more answers have come."""
+        wanted = len(self.statuses) + more
+        eventually(lambda: len(self.statuses) >= wanted, seconds=60)
+
     def __enter__(self) -> "Load":
         for thread in self._threads:
             thread.start()
@@ -102,7 +107,7 @@ def test_redis_restarted_is_found_again_by_gateway_and_worker(tmp_path: Path) ->
         degraded = post(gate, GOOD | {"on_failure": "first_stage"})
         assert (degraded.status_code, degraded.headers["x-slimrank-degraded"]) == (200, "unavailable")
         with redis_at(port, tmp_path / "second"):
-            eventually(lambda: post(gate).status_code == 200, seconds=30)
+            eventually(lambda: post(gate).status_code == 200, seconds=60)
 
 
 def test_a_full_redis_is_an_overload_and_passes() -> None:
@@ -133,7 +138,7 @@ def test_cut_connections_lose_nothing_for_long() -> None:
     with behind_proxy() as (gate, proxy):
         with Load(gate, callers=2) as load:
             for _ in range(5):
-                time.sleep(0.5)
+                load.wait_for(5)
                 proxy.cut()
         eventually(lambda: post(gate).status_code == 200)
     assert set(load.statuses) <= {200, 503}
@@ -157,11 +162,12 @@ def test_a_gateway_told_to_end_answers_what_it_has(redis_url: str) -> None:
 def test_a_stopped_worker_is_noticed_and_its_work_done_by_another() -> None:
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(running_redis())
-        first = stack.enter_context(worker(redis_url=url, fake_seconds=0.3))
+        first = stack.enter_context(worker(redis_url=url, fake_seconds=1))
         gate = stack.enter_context(gateway(redis_url=url))
         pool = stack.enter_context(ThreadPoolExecutor(2))
+        store = stack.enter_context(redis.Redis.from_url(url))
         waiting = [pool.submit(post, gate) for _ in range(2)]
-        time.sleep(0.2)
+        eventually(lambda: are_taken(store, 2))
         first.send_signal(signal.SIGSTOP)
         stack.callback(first.send_signal, signal.SIGCONT)
         stack.enter_context(worker(redis_url=url))
@@ -196,7 +202,7 @@ def test_a_lone_hung_worker_makes_nobody_wait_past_the_deadline() -> None:
 def test_a_poisoned_message_stops_nothing(poison: bytes) -> None:
     with running_redis() as url, worker(redis_url=url), gateway(redis_url=url) as gate, redis.Redis.from_url(url) as store:
         store.lpush(messages.KEY_PREFIX + messages.queue_name("fake"), poison)
-        eventually(lambda: post(gate, GOOD | {"deadline_ms": 3000}).status_code == 200, seconds=30)
+        eventually(lambda: post(gate, GOOD | {"deadline_ms": 3000}).status_code == 200, seconds=60)
         assert all(post(gate).status_code == 200 for _ in range(5))
 
 
@@ -261,10 +267,10 @@ def test_a_rolling_update_fails_no_request() -> None:
         with Load(gate) as load:
             stack.enter_context(worker(redis_url=url, fake_seconds=0.05))
             eventually(lambda: store.scard(messages.WORKERS_KEY) == 2)
-            time.sleep(1)
+            load.wait_for(40)
             old.send_signal(signal.SIGTERM)
             assert old.wait(timeout=30) == 0
-            time.sleep(1)
+            load.wait_for(40)
     assert set(load.statuses) == {200}
     assert load.wrong == 0
 

@@ -37,10 +37,16 @@ def url(redis_url: str) -> Iterator[str]:
 
 
 def post(url: str, body: Any = GOOD, **options: Any) -> httpx.Response:
-    return httpx.post(f"{url}/v1/rerank", json=body, timeout=30, **options)
+    return process.HTTP.post(f"{url}/v1/rerank", json=body, **options)
 
 
-def eventually(claim: Callable[[], bool], *, seconds: float = 15) -> None:
+def are_taken(store: redis.Redis, count: int) -> bool:
+    """Tell whether a worker of the model "fake" has taken this many requests, none of them answered yet."""
+    waiting = store.llen(messages.KEY_PREFIX + messages.queue_name("fake"))
+    return waiting == 0 and len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) == count
+
+
+def eventually(claim: Callable[[], bool], *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < deadline, "this did not become true in time"
@@ -100,10 +106,12 @@ def test_no_text_and_no_pickle_is_in_the_message(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as store:
         store.set(messages.worker_key("silent"), json.dumps({"model": "silent"}), px=60_000)
         store.sadd(messages.WORKERS_KEY, "silent")
+        queue = messages.KEY_PREFIX + messages.queue_name("silent")
         with gateway(redis_url=redis_url, timeout_seconds=1, wait_ready=False) as silent:
-            eventually(lambda: post(silent, GOOD | {"model": "silent"}).status_code == 504)
-            raw = store.lindex(messages.KEY_PREFIX + messages.queue_name("silent"), 0)
-        store.delete(messages.worker_key("silent"), messages.KEY_PREFIX + messages.queue_name("silent"))
+            # the deadline of the first may pass before it is sent
+            eventually(lambda: post(silent, GOOD | {"model": "silent"}).status_code == 504 and store.llen(queue) > 0)
+            raw = store.lindex(queue, 0)
+        store.delete(messages.worker_key("silent"), queue)
     message = json.loads(raw)
     assert message["content-type"] == "application/json"
     assert b"pipe" not in raw
@@ -158,9 +166,7 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_has() -> None:
     ):
         with ThreadPoolExecutor(3) as pool, redis.Redis.from_url(redis_url) as store:
             answers = [pool.submit(post, url) for _ in range(3)]
-            queue = messages.KEY_PREFIX + messages.queue_name("fake")
-            eventually(lambda: len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) == 3 and store.llen(queue) == 0)
-            time.sleep(0.3)
+            eventually(lambda: are_taken(store, 3))
             running.send_signal(signal.SIGTERM)
             assert [answer.result().status_code for answer in answers] == [200] * 3
         assert running.wait(timeout=20) == 0
@@ -168,9 +174,9 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_has() -> None:
 
 def test_what_waits_when_the_last_worker_dies_is_failed_before_its_deadline() -> None:
     with running_redis() as redis_url, worker(redis_url=redis_url, fake_seconds=3) as last, gateway(redis_url=redis_url) as url:
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, redis.Redis.from_url(redis_url) as store:
             answer = pool.submit(post, url)
-            time.sleep(1)
+            eventually(lambda: are_taken(store, 1))
             last.send_signal(signal.SIGKILL)
             assert answer.result().status_code == 503
         assert "the last worker of fake is gone" in answer.result().json()["message"]
@@ -182,9 +188,10 @@ def test_a_job_of_a_killed_worker_is_sent_again_and_answered_once() -> None:
         worker(redis_url=redis_url, fake_seconds=1) as first,
         gateway(redis_url=redis_url) as url,
         ThreadPoolExecutor(4) as pool,
+        redis.Redis.from_url(redis_url) as store,
     ):
         answers = [pool.submit(post, url) for _ in range(3)]
-        time.sleep(0.5)
+        eventually(lambda: are_taken(store, 3))
         with worker(redis_url=redis_url):
             first.send_signal(signal.SIGKILL)
             assert [answer.result().status_code for answer in answers] == [200] * 3
