@@ -175,7 +175,7 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
     rerank_url(plan.gateway)
     require_inference(cluster)
     if plan.first_stage_order is None:
-        plan = _with(plan, first_stage_order=not _indices_of_several_shards(cluster))
+        plan = _with(plan, first_stage_order=not _has_large_indices(cluster))
     found = _endpoint_of_ours(cluster, plan.name)
     if found is not None and not replace:
         if found["service"] == "hugging_face" and _same(found, plain_endpoint(plan)):
@@ -226,13 +226,25 @@ def _put(cluster: Cluster, name: str, plan: Plan) -> str:
     return str(body["service"])
 
 
-def _indices_of_several_shards(cluster: Cluster) -> bool:
-    """Tell whether there are any, or may be: Elasticsearch sends their hits to an endpoint shard by shard."""
+def _has_large_indices(cluster: Cluster) -> bool:
+    """Tell whether any index has several shards, or may have: Elasticsearch sends their hits to an endpoint shard by shard."""
     try:
-        answer = cluster.read("/_all/_settings/index.number_of_shards?flat_settings=true&expand_wildcards=open")
+        return any(count > 1 for count in _shards(cluster, "_all"))
     except Refusal:  # not allowed to look
         return True
-    return any(int(body["settings"].get("index.number_of_shards", 1)) > 1 for body in answer.values() if isinstance(body, dict))
+
+
+def _has_several_shards(cluster: Cluster, index: str) -> bool:
+    """Tell whether a search of `index`, which may be an alias or a pattern, asks more than one shard."""
+    try:
+        return sum(_shards(cluster, index)) > 1
+    except Refusal:
+        return False  # the search's own finding says what is wrong
+
+
+def _shards(cluster: Cluster, index: str) -> list[int]:
+    answer = cluster.read(f"/{index}/_settings/index.number_of_shards?flat_settings=true&expand_wildcards=open")
+    return [int(body["settings"].get("index.number_of_shards", 1)) for body in answer.values() if isinstance(body, dict)]
 
 
 def remove(cluster: Cluster, *, name: str = "slimrank") -> list[str]:
@@ -250,7 +262,8 @@ def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: s
     except PipelineNotInstalled as error:
         return [Finding("cluster", "fault", str(error))]
     findings = [Finding("cluster", "ok", f"{facts.name} with a licence for inference")]
-    if find_endpoint(cluster, name) is None:
+    endpoint_found = find_endpoint(cluster, name)
+    if endpoint_found is None:
         return [
             *findings,
             Finding(
@@ -258,9 +271,20 @@ def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: s
             ),
         ]
     findings.append(_check_call(cluster, name))
+    if index and '"first_stage_order": true' in str(_plain(endpoint_found.get("service_settings", {}).get("request"))):
+        findings += _check_order(cluster, index)
     if index and field:
         findings.append(_check_search(cluster, name, index, field, query or _QUERY))
     return findings
+
+
+def _check_order(cluster: Cluster, index: str) -> list[Finding]:
+    if not _has_several_shards(cluster, index):
+        return []
+    words = (
+        f"a search of {index} asks several shards, whose hits do not come in the first stage's order, but the endpoint says so"
+    )
+    return [Finding("first stage", "fault", words, "run install with --no-first-stage-order")]
 
 
 def _check_call(cluster: Cluster, name: str) -> Finding:

@@ -75,6 +75,12 @@ def connector_traps(connector: Json) -> list[Finding]:
                     "run install with --read-timeout 5 --replace",
                 )
             )
+    request = str(connector["actions"][0].get("request_body", ""))
+    if request and "first_stage_order" not in request:
+        found.append(
+            Finding("first stage", "warning", "the connector does not say that hits come in the first stage's order, so a model "
+                    "fitted with it goes by its scores alone", "run install again")
+        )  # fmt: skip
     if int(config.get("max_retry_times", 0)) != 0:
         found.append(
             Finding(
@@ -169,6 +175,9 @@ def _matches(field: str, pattern: str) -> bool:
 def body_traps(body: Json, pipeline: Json) -> list[Finding]:
     """Look at a search body that is to go through the pipeline."""
     paths = [judge.query_path for judge in judges_of(pipeline) if judge.query_path]
+    if "params" in body and ("id" in body or isinstance(body.get("source"), str)):
+        words = "a search template is not reranked: OpenSearch does not run the processor on what it makes of one"
+        return [Finding("search template", "fault", words, "send the search itself")]
     found = _path_traps(body, paths[0]) if paths else _context_traps(body)
     if body.get("size") == 0 and not paths:
         found.append(
@@ -189,8 +198,9 @@ def body_traps(body: Json, pipeline: Json) -> list[Finding]:
         found.append(Finding("totals", "fault", "the rerank processor needs the total of hits", "leave track_total_hits out"))
     if body.get("sort") not in (None, [], "_score", ["_score"]):
         found.append(
-            Finding("sort", "warning", "the order asked for is replaced by the reranker's", "send it with search_pipeline=_none")
-        )
+            Finding("sort", "warning", "the order asked for is taken for the first stage's, and replaced by the reranker's",
+                    "send it with search_pipeline=_none")
+        )  # fmt: skip
     if empty := _filtered_away(body, document_fields(pipeline)):
         found.append(
             Finding("_source filter", "fault", f"{', '.join(empty)} is filtered out of _source: the reranker gets empty texts",

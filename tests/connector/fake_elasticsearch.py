@@ -47,7 +47,7 @@ class FakeElasticsearch:
                 return {"nodes": {"n1": {"plugins": [], "modules": []}}}
             case "GET", ["_license"] if self.licence:
                 return {"license": {"status": "active", "type": self.licence}}
-            case "GET", ["_all", "_settings", "index.number_of_shards"] if self.shards:
+            case "GET", [_, "_settings", "index.number_of_shards"] if self.shards:
                 return {"shop": {"settings": {"index.number_of_shards": str(self.shards)}}}
             case verb, ["_inference", "rerank", name]:
                 self._require_licence()

@@ -179,6 +179,14 @@ def test_check_calls_the_endpoint_and_runs_one_search() -> None:
     assert found["search"][1] == "2 hits of shop came back reranked, the best with 3"
 
 
+def test_check_finds_an_endpoint_that_takes_the_hits_of_several_shards_for_the_first_stages_order() -> None:
+    fake = _installed()
+    fake.shards = 2
+    state, words = _look(fake)["first stage"]
+    assert state == "fault"
+    assert "a search of shop asks several shards" in words
+
+
 @pytest.mark.parametrize(
     ("damage", "name", "words"),
     [

@@ -32,6 +32,13 @@ def _context(**context: Any) -> dict[str, Any]:
     return {**GOOD, "ext": {"rerank": {"query_context": context}}}
 
 
+def test_a_connector_made_before_the_order_was_said_is_found() -> None:
+    body = bodies.connector("slimrank", "http://slimrank:8080/v1/rerank", model="m", api_key="k", description="")
+    action = body["actions"][0]
+    action["request_body"] = action["request_body"].replace('"first_stage_order": true, ', "")
+    assert _names(connector_traps(body)) == ["first stage"]
+
+
 def test_a_good_search_pipeline_and_index_have_no_trap() -> None:
     assert body_traps(GOOD, PIPELINE) == []
     assert body_traps(_context(query_text_path="query.match.body.query"), PIPELINE) == []
@@ -55,6 +62,8 @@ def test_a_good_search_pipeline_and_index_have_no_trap() -> None:
         (_context(query_text='["error"]'), "query that is JSON"),
         (_context(query_text=' {"a": 1} '), "query that is JSON"),
         (_context(query_text="what is ${parameters.query}"), "placeholder"),
+        ({"id": "stored", "params": {"q": "gold"}}, "search template"),
+        ({"source": '{"query": {}}', "params": {"q": "gold"}}, "search template"),
         ({**GOOD, "size": 0}, "size 0"),
         ({**GOOD, "from": 10}, "paging"),
         ({**GOOD, "track_total_hits": False}, "totals"),
