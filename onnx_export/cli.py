@@ -59,7 +59,7 @@ def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
     """List the model folders of this machine and whether each may be served."""
     folder = process_settings.load(home=home).home_folder / "models"
     rows: list[dict[str, Any]] = []
-    for path in sorted(folder.glob(f"*/{manifests.MANIFEST_FILE}")):
+    for path in sorted(folder.glob(f"[!.]*/{manifests.MANIFEST_FILE}")):  # hidden ones are being made, or were interrupted
         found = manifests.read(path.parent)
         rows.append({"folder": str(path.parent), "served": _is_served(path.parent)} | _figures(found))
     _print({"models": rows}, as_json)
