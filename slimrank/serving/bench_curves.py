@@ -67,7 +67,7 @@ def product_parameters(folder: Path) -> int:
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads
     groups = config.get("num_key_value_heads") or heads
-    return int(config["num_hidden_layers"]) * (2 * hidden * heads * size + 2 * hidden * groups * size + 3 * hidden * inner)
+    return int(config["num_hidden_layers"] * (2 * hidden * heads * size + 2 * hidden * groups * size + 3 * hidden * inner))
 
 
 def peak_gigaops() -> float:
