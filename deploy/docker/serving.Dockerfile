@@ -1,7 +1,7 @@
 # Gateway and worker: one installation, two images. No torch, no compiler, not root.
 #   docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway .
 #   docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker .
-# For an NVIDIA GPU: --build-arg REQUIREMENTS=gpu, see deploy/compose/gpu.yml.
+#   docker build -f deploy/docker/serving.Dockerfile --target worker --build-arg REQUIREMENTS=gpu -t slimrank-worker-gpu .
 # Behind a proxy with a certificate of its own, add: --secret id=ca,src=/path/to/ca.crt
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 

@@ -166,6 +166,8 @@ def test_a_gpu_is_asked_for_and_kept() -> None:
     worker = pick(render(*VARIANTS["gpu"]), "Deployment", "worker")["spec"]["template"]["spec"]
     assert worker["runtimeClassName"] == "nvidia"
     assert worker["containers"][0]["resources"]["limits"] == {"cpu": "4", "memory": "3Gi", "nvidia.com/gpu": 1}
+    assert worker["containers"][0]["image"].startswith("slimrank-worker-gpu:")
+    assert environment(render(*VARIANTS["gpu"]), "worker")["SLIMRANK_PROVIDER"] == "cuda"
 
 
 def test_a_model_of_ones_own_is_mounted_read_only() -> None:

@@ -24,6 +24,7 @@ EXTRAS = {
     "train",
     "export",
     "serve",
+    "gpu",
     "connect",
     "audit",
     "haystack",
