@@ -72,7 +72,7 @@ def values_of(folder: Path) -> dict[str, Any]:
         return {name: content[name] for name in ("fusion", "calibration") if name in content}
     except (ValueError, TypeError) as error:
         raise ModelSourceError(
-            f"{path} is not a file of fitted values ({error}); fit them again with `slimrank train evaluate --fit`"
+            f"{path} is not a file of fitted values ({error}); fit them again with `slimrank train fit`"
         ) from error
 
 
