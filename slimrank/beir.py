@@ -58,11 +58,21 @@ def read_queries(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
         DataError: a file is missing or malformed, or a judged query has no text.
     """
     qrels = read_qrels(either(folder, f"qrels/{split}.tsv"))
+    return query_texts(folder, qrels), qrels
+
+
+def query_texts(folder: Path, query_ids: Iterable[str]) -> dict[str, str]:
+    """Return the texts of these queries, in their order.
+
+    Raises:
+        DataError: the file is missing or malformed, or a query has no text.
+    """
     texts = {record["_id"]: record["text"] for record in _records(either(folder, "queries.jsonl"), ("_id", "text"))}
-    missing = [query_id for query_id in qrels if query_id not in texts]
+    wanted = list(query_ids)
+    missing = [query_id for query_id in wanted if query_id not in texts]
     if missing:
         raise DataError(f"{folder}: {len(missing)} judged queries have no text in queries.jsonl, the first is {missing[0]!r}")
-    return {query_id: texts[query_id] for query_id in qrels}, qrels
+    return {query_id: texts[query_id] for query_id in wanted}
 
 
 def has_split(folder: Path, split: str) -> bool:

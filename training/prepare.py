@@ -22,7 +22,7 @@ from slimrank.splits import query_key
 from training import docstrings, synthetic
 from training.data import FirstStage, Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
 from training.live import MAX_DOCUMENTS, open_index
-from training.sources import RecordedFirstStage, read_csv, unlabelled
+from training.sources import RecordedFirstStage, read_csv, read_trec, unlabelled
 from training.teacher import Teacher
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,8 @@ def _read(entry: dict[str, Any], data: Path) -> Collection:
         return read_csv(Path(entry["csv"]))
     if entry.get("unlabelled"):
         return unlabelled(data / entry["folder"])
+    if "qrels" in entry:
+        return read_trec(data / entry["folder"], Path(entry["qrels"]))
     return read_collection(data / entry["folder"], "train")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slimrank import trec
-from slimrank.beir import Collection, Document, iterate_documents
+from slimrank.beir import Collection, Document, iterate_documents, query_texts
 from slimrank.errors import DataError
 from slimrank.files import open_text
 
@@ -42,6 +42,17 @@ def read_csv(path: Path) -> Collection:
     if not qrels:
         raise DataError(f"{path} holds no rows")
     return Collection(path.stem, documents, queries, qrels)
+
+
+def read_trec(folder: Path, qrels_file: Path) -> Collection:
+    """Read the corpus and the queries' texts of a folder, and TREC qrels that judge them.
+
+    Raises:
+        DataError: a file is missing or malformed, or a judged query has no text.
+    """
+    qrels = trec.read_qrels(qrels_file)
+    documents = {document.doc_id: document for document in iterate_documents(folder)}
+    return Collection(folder.name, documents, query_texts(folder, qrels), qrels)
 
 
 def unlabelled(folder: Path) -> Collection:

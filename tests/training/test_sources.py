@@ -79,3 +79,12 @@ def test_a_wrong_csv_file_says_what_is_wrong(tmp_path: Path, content: str, messa
     (tmp_path / "pairs.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         read_csv(tmp_path / "pairs.csv")
+
+
+def test_judgments_may_be_a_trec_file(data: Path, tmp_path: Path) -> None:
+    trec.write_qrels(tmp_path / "judged.qrels", {"q2": {"d9": 1}})
+    config = {"collections": [{"folder": "rivers", "queries": 9, "qrels": str(tmp_path / "judged.qrels")}]}
+    assert made(config, data, tmp_path) == ["Boats of stone"]
+    trec.write_qrels(tmp_path / "judged.qrels", {"q8": {"d9": 1}})
+    with pytest.raises(DataError, match="the first is 'q8'"):
+        made(config, data, tmp_path)
