@@ -23,6 +23,7 @@ NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the sa
 NEEDS_LICENCE = "needs a licensed Elasticsearch; tests/connector runs the same calls against its contract"
 NEEDS_ENGINE = "needs two indices of an engine; tests/connector/audit runs the same steps on a real one"
 NEEDS_IMAGES = "needs a container registry"
+STACK = "needs a Docker daemon; tests/stack runs it"
 TRAINS = "takes hours; tests/training runs the same command on a tiny model"
 WORKBENCH = "is what runs these tests"
 
@@ -54,6 +55,10 @@ NOT_RUN = {
     "slimrank train prepare training/configs/prepare-index.yaml --data . --out runs/index": NEEDS_ENGINE,
     "slimrank train finegrained training/configs/adapt.yaml --base BASE --groups runs/index/groups.jsonl --teacher teacher --out runs/adapted": TRAINS,
     "python -m docs.measure_sizing --model models/shop --seconds 30": "takes minutes; tests/docs/test_sizing.py measures a line",
+    "docker compose run --rm tools doctor --gateway http://gateway:8080": STACK,
+    "docker compose -f docker-compose.yml -f deploy/compose/gpu.yml up --build": "needs an NVIDIA GPU and a container registry",
+    "docker compose --env-file deploy/compose/offline.env -f docker-compose.yml -f deploy/compose/offline.yml up --build": STACK,
+    "make test-stack": "needs a Docker daemon and minutes; it is tests/stack",
     "docker compose up --build": NEEDS_IMAGES,
     "docker compose up --detach --scale worker=3": NEEDS_IMAGES,
     "helm install slimrank deploy/helm/slimrank --set autoscaling.enabled=true": "needs a cluster; tests/deploy renders and checks the chart",
@@ -77,6 +82,7 @@ SERVES = {
 }
 # Commands that end, in the order in which they need each other, and words of their output.
 ENDS = {
+    "slimrank doctor": "every hash right",
     "slimrank audit example": "queries:",
     "python -m slimrank.serving.keys shop": "sha256",
     "slimrank train clicks --queries ubi_queries.jsonl --events ubi_events.jsonl --corpus collections/shop --out collections/shop-clicks": "queries",
