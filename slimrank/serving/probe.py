@@ -25,6 +25,8 @@ SIZES = (128, 512, 1024, 2048, 4096, 8192)
 PROBE_SECONDS = 1.0
 """No larger batch is tried once the last took so long."""
 ROW_TOKENS = 128
+TELLING = 3
+"""Sizes that must have been timed; fewer mean that the machine was busy with something else, or is very slow."""
 GOOD_ENOUGH = 1.05
 """The smallest batch is taken whose tokens cost at most so many times the cheapest."""
 BYTES_PER_TOKEN = 100_000
@@ -52,8 +54,13 @@ def timings(
     return found
 
 
+def is_telling(found: Sequence[tuple[int, float]]) -> bool:
+    """Whether enough sizes were timed to choose between them, and to keep."""
+    return len(found) >= TELLING
+
+
 def best_budget(found: Sequence[tuple[int, float]]) -> int:
-    """Return the batch size, in tokens, that these timings speak for."""
+    """Return the batch size, in tokens, that these timings speak for; they must be telling."""
     cheapest = min(seconds / tokens for tokens, seconds in found)
     return next(tokens for tokens, seconds in found if seconds / tokens <= GOOD_ENOUGH * cheapest)
 

@@ -113,12 +113,14 @@ class OrtScorer:
         found = probe.kept(file)
         if found is None:
             found = probe.timings(self._run_rows, largest=probe.memory_tokens())
-            probe.keep(file, found)
+            if probe.is_telling(found):
+                probe.keep(file, found)
         self.score("warm up", ["a document", ""])
         for tokens, seconds in found:
             self.cost.learn(tokens, seconds)
         if self._fits_budget:
-            self._batch_tokens = min(probe.best_budget(found), probe.memory_tokens())
+            best = probe.best_budget(found) if probe.is_telling(found) else DEFAULT_BATCH_TOKENS
+            self._batch_tokens = min(best, probe.memory_tokens())
         log.info("warm model=%s batch_tokens=%d", self.manifest.name, self._batch_tokens)
 
     def _run_rows(self, count: int, length: int) -> None:
