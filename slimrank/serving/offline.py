@@ -22,7 +22,7 @@ from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
 from slimrank.files import open_text
 from slimrank.manifest import Fusion, Manifest
-from slimrank.prompt import document_text
+from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
 from slimrank.serving.backend import Depth, LongDocument
 from slimrank.serving.cascade import CascadeScorer
@@ -285,7 +285,10 @@ def _long_document(given: str) -> LongDocument:
 
 def _documents(file: Path) -> Iterator[str]:
     if str(file) == "-":
-        yield from _lines(sys.stdin, "standard input")
+        try:
+            yield from _lines(sys.stdin, "standard input")
+        except UnicodeDecodeError as error:
+            raise DataError(f"cannot read standard input: {error}") from error
     else:
         with open_text(file) as opened:
             yield from _lines(opened, str(file))
@@ -296,7 +299,7 @@ def _lines(lines: TextIO, name: str) -> Iterator[str]:
         content = line.rstrip("\r\n")
         if not content.strip():
             continue
-        yield _text_of(content, f"{name}:{number}")
+        yield encodable(_text_of(content, f"{name}:{number}"))  # JSON may spell what no terminal takes
 
 
 def _text_of(line: str, place: str) -> str:
