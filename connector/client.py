@@ -74,7 +74,8 @@ def rerank_search(
     Returns:
         The engine's answer as a dictionary. A reranked hit has its score in `_score`, and `_first_stage_score` and
         `_first_stage_rank` (from 1); hits behind the window keep the engine's score. `slimrank` is
-        {"reranked": true, ...} or {"reranked": false, "reason": ...}.
+        {"reranked": true, ...} or {"reranked": false, "reason": ...}; `scored` is there where a deadline came before all
+        hits were scored, and the others follow in their order.
 
     Raises:
         ConfigError: the options make no sense.

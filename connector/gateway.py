@@ -41,6 +41,7 @@ class GatewayScorer:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = http or httpx.Client(timeout=timeout_seconds)
+        self._takes_partial = priority == "query"  # half an answer is better than none, but no measurement
         self._options: dict[str, Any] = {"deadline_ms": max(1, int(timeout_seconds * 1000))}
         if priority != "query":
             self._options["priority"] = priority
@@ -76,7 +77,10 @@ class GatewayScorer:
             ) from error
         if answer.status_code != 200:
             raise explain_refusal(self.url, answer)
-        return read_answer(self.url, answer, expected)
+        scored = read_answer(self.url, answer, expected)
+        if scored.depth is not None and not self._takes_partial:
+            raise DeadlineExceeded(f"the gateway {self.url} scored {scored.depth} of {expected} documents in time")
+        return scored
 
 
 def rerank_body(
@@ -130,13 +134,15 @@ def read_answer(url: str, answer: httpx.Response, expected: int) -> Scored:
         truncated = np.zeros(expected, dtype=np.bool_)
         truncated[list(meta.get("truncated_documents", []))] = True
         tokens = int((body.get("usage") or {}).get("total_tokens", 0))
+        depth = int(meta.get("scored_documents") or expected)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ScoringError(
             f"the answer of {url} is not a reranker's: {answer.text[:200]!r}; is that slimrank's gateway?"
         ) from error
     if not np.isfinite(scores).all():
         raise ScoringError(f"the gateway {url} was sent {expected} documents and scored {int(np.isfinite(scores).sum())}")
-    return Scored(scores, truncated, bool(meta.get("query_truncated", False)), tokens)
+    is_partial = depth < expected
+    return Scored(scores, truncated, bool(meta.get("query_truncated", False)), tokens, depth=depth if is_partial else None)
 
 
 @lru_cache(maxsize=16)

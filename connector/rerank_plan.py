@@ -217,6 +217,7 @@ def finish(plan: RerankPlan, answer: Json, scored: Scored | None, *, reason: str
         mark["reason"] = reason
     else:
         mark |= {"query": plan.query, "hits": len(scored.scores), "truncated": int(scored.truncated.sum())}
+        mark |= {} if scored.depth is None else {"scored": scored.depth}
     best = float(scored.scores.max()) if scored is not None and len(scored.scores) else answer["hits"].get("max_score")
     return {**answer, "hits": {**answer["hits"], "max_score": best, "hits": page}, "slimrank": mark}
 

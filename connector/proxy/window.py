@@ -137,7 +137,7 @@ async def judge(scorer: AsyncScorer, decision: Decision, text: str, start: int =
     if not found.hits:
         return Outcome("passed", "no hits")
     try:
-        scores = await _score(scorer, decision, found)
+        scores, depth = await _score(scorer, decision, found)
     except SlimrankError as error:
         reason = f"{_NAMES.get(type(error), 'the scorer failed')}: {error}"
         if plan.depends_on_size:
@@ -145,7 +145,8 @@ async def judge(scorer: AsyncScorer, decision: Decision, text: str, start: int =
         return Outcome("degraded", reason, reordered(text, found, first_stage, None, added))
     page = _order(scores, len(found.hits))[plan.start : plan.start + plan.size]
     edits = reordered(text, found, page, scores, added, shows_first_stage=decision.shows_first_stage)
-    return Outcome("reranked", f"rule {decision.rule}", edits)
+    partial = "" if depth is None else f": {depth} of {len(scores)} hits scored in time"
+    return Outcome("reranked", f"rule {decision.rule}{partial}", edits)
 
 
 def _hits(text: str, start: int) -> FoundHits:
@@ -158,7 +159,8 @@ def _hits(text: str, start: int) -> FoundHits:
     return found
 
 
-async def _score(scorer: AsyncScorer, decision: Decision, found: FoundHits) -> list[float]:
+async def _score(scorer: AsyncScorer, decision: Decision, found: FoundHits) -> tuple[list[float], int | None]:
+    """Return the scores, and how many of the hits have one where a deadline came before all had."""
     plan = decision.plan
     documents = [plan.template.render(hit.value) for hit in found.hits[: plan.window]]
     if not any(document.strip() for document in documents):
@@ -169,7 +171,7 @@ async def _score(scorer: AsyncScorer, decision: Decision, found: FoundHits) -> l
             scored = await scorer.score(plan.query, documents, instruction=decision.how.instruction, timeout_seconds=seconds)
     except TimeoutError as error:
         raise DeadlineExceeded(f"no scores within {decision.how.deadline_ms} ms") from error
-    return [float(score) for score in scored.scores]
+    return [float(score) for score in scored.scores], scored.depth
 
 
 def encoded(text: str, like: Headers) -> tuple[bytes, Headers]:
@@ -205,7 +207,7 @@ async def compare(scorer: AsyncScorer, decision: Decision, text: str) -> Moves |
     found = _hits(text, 0)
     if not found.hits:
         return None
-    scores = await _score(scorer, decision, found)
+    scores, _ = await _score(scorer, decision, found)
     order = _order(scores, len(scores))[:10]
     ids = [str(hit.value.get("_id")) for hit in found.hits]
     return Moves(

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from connector.client import rerank_search
 from connector.rerank_plan import Options, plan_search
 from slimrank.errors import ConfigError, ModelNotReady
+from slimrank.scoring import only_first
 from slimrank.serving.reranker import Reranker
+from slimrank.types import Scored
 from tests.connector.doubles import AsyncListEngine, DownScorer, ListEngine, OverlapScorer, ReverseScorer
 
 SOURCES = [{"title": f"item {number}", "body": f"word{number}"} for number in range(30)]
@@ -128,6 +131,16 @@ def test_explain_shows_both_ranks_and_the_document() -> None:
     assert answer["hits"]["hits"][0]["_slimrank"] == {
         "rank": 1, "first_stage_rank": 2, "probability": pytest.approx(0.7310586), "truncated": False, "document": "item 1"
     }  # fmt: skip
+
+
+def test_hits_that_a_deadline_left_unscored_follow_in_their_order_and_are_counted() -> None:
+    class Hurried(ReverseScorer):
+        def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+            return only_first(super().score(query, documents[:2]), len(documents))
+
+    answer = rerank_search(ListEngine(SOURCES[:4]), "i", BODY, scorer=Hurried())
+    assert _ids(answer) == ["1", "0", "2", "3"]
+    assert (answer["slimrank"]["hits"], answer["slimrank"]["scored"]) == (4, 2)
 
 
 def test_fields_and_a_template_together_are_refused() -> None:

@@ -104,5 +104,15 @@ def test_what_is_no_url_is_refused(url: str) -> None:
         GatewayScorer(url)
 
 
+def test_a_partial_answer_is_taken_for_a_search_and_refused_for_an_audit() -> None:
+    body = {"results": [{"index": 0, "relevance_score": 1.5}, {"index": 1, "relevance_score": -1001.0}]}
+    partial = httpx.Response(200, json=body | {"meta": {"scored_documents": 1, "partial": True}})
+    http = httpx.Client(transport=httpx.MockTransport(lambda request: partial))
+    scored = GatewayScorer("http://gateway:8080", http=http).score("q", ["a", "b"])
+    assert scored.depth == 1
+    with pytest.raises(DeadlineExceeded, match="scored 1 of 2 documents in time"):
+        GatewayScorer("http://gateway:8080", priority="audit", http=http).score("q", ["a", "b"])
+
+
 def test_one_url_keeps_one_scorer() -> None:
     assert gateway_at("http://gateway:8080") is gateway_at("http://gateway:8080")

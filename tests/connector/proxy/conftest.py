@@ -19,6 +19,7 @@ from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from slimrank.errors import ModelNotReady
+from slimrank.scoring import only_first
 from slimrank.types import Scored
 from tests.connector.proxy.engine import Engine
 
@@ -29,6 +30,7 @@ class CountingScorer:
     def __init__(self) -> None:
         self.seconds = 0.0
         self.is_down = False
+        self.depth: int | None = None  # only so many are scored in time
         self.asked: list[tuple[str, list[str], str | None]] = []
         self.cancelled = 0
 
@@ -47,8 +49,9 @@ class CountingScorer:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        scores = np.array([document.count(query) for document in documents], dtype=np.float32)
-        return Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, 0)
+        scored = documents[: self.depth]
+        scores = np.array([document.count(query) for document in scored], dtype=np.float32)
+        return only_first(Scored(scores, np.zeros(len(scored), dtype=np.bool_), False, 0), len(documents))
 
 
 class RunningProxy:

@@ -33,6 +33,14 @@ def test_a_slow_scorer_is_not_waited_for(start_proxy: StartProxy) -> None:
     assert proxy.scorer.cancelled == 1
 
 
+def test_hits_that_a_deadline_left_unscored_follow_in_their_order_and_are_counted(proxy: RunningProxy) -> None:
+    proxy.scorer.depth = 4
+    answer = proxy.search(SEARCH)
+    assert answer.headers["x-slimrank"] == "reranked; reason=rule products: 4 of 20 hits scored in time"
+    assert ids(answer) == [3, 2, 1, 0, 4, 5, 6, 7, 8, 9]
+    assert proxy.metric('slimrank_proxy_requests_total{outcome="reranked",reason="rule products"} 1.0')
+
+
 def test_hits_without_any_text_stay_as_they_are(start_proxy: StartProxy) -> None:
     proxy = start_proxy({"rules": [{"name": "r", "indices": ["*"], "fields": ["missing"]}]})
     answer = proxy.search(SEARCH)
