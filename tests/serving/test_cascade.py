@@ -65,11 +65,11 @@ def test_a_failing_model_fails_the_request() -> None:
         CascadeScorer(FakeScorer(), Length(), keep=1).score("fail", ["a", "b"])
 
 
-def test_a_model_is_loaded_with_its_cascade(tiny_model: Path) -> None:
+def test_a_model_is_loaded_with_its_cascade(tiny_model: Path, tmp_path: Path) -> None:
     documents = [f"document {'gold ' * number}" for number in range(6)]
     job = Job(RerankRequest("gold", documents))
-    alone = Model.from_settings(Settings(model=tiny_model))
-    cascade = Model.from_settings(Settings(model=tiny_model, cascade_model=tiny_model, cascade_keep=4))
+    alone = Model.from_settings(Settings(model=tiny_model, home=tmp_path))
+    cascade = Model.from_settings(Settings(model=tiny_model, cascade_model=tiny_model, cascade_keep=4, home=tmp_path))
     full, narrowed = alone.score(job), cascade.score(job)
     best = np.argsort(-full.scored.scores, kind="stable")
     # the same model first and last: what it keeps are its own best
@@ -80,4 +80,4 @@ def test_a_model_is_loaded_with_its_cascade(tiny_model: Path) -> None:
 
 def test_a_first_model_that_is_none_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
-        Model.from_settings(Settings(model=tiny_model, cascade_model=tmp_path))
+        Model.from_settings(Settings(model=tiny_model, cascade_model=tmp_path, home=tmp_path))
