@@ -32,6 +32,9 @@ def find_differences(spec: Spec, before: Json, after: Json) -> list[Difference]:
     for name in ("distribution", "version"):
         if before[name] != after[name]:
             found.append(Difference("engine", name, before[name], after[name]))
+    found += [
+        Difference("query", f"ranker {path}".strip(), *pair) for path, *pair in changes(before.get("ranker"), after.get("ranker"))
+    ]
     found += [Difference("pipeline", *change) for change in changes(before["pipeline"], after["pipeline"])]
     for path, old, new in changes(a["settings"], b["settings"]):
         where: Where = "analysis" if path.startswith("index.analysis.") else "settings"

@@ -8,6 +8,9 @@ from connector.audit.access import Reached
 from connector.audit.folder import digest
 from connector.audit.spec import Json
 
+_PROBE = ("how warm is a wool coat", ["Wool keeps most of its warmth when wet."])
+"""A pair that never changes: other weights, another prompt or precision score it otherwise. A gateway gives out no hashes."""
+
 
 def read_state(reached: Reached) -> Json:
     """Describe a side as it is now.
@@ -28,6 +31,9 @@ def read_state(reached: Reached) -> Json:
         "indices": described,
         "pipeline": cluster.find(f"/_search/pipeline/{reached.pipeline}") if reached.pipeline else None,
     }
+    if side.rerank and reached.scorer:
+        score = float(reached.scorer.score(*_PROBE).scores[0])
+        state["ranker"] = {"model": side.rerank.model, "probe_score": round(score, 2)}
     return state | {"fingerprint": fingerprint(state)}
 
 
@@ -50,12 +56,13 @@ def _index(index: Json, stats: Json) -> Json:
 
 
 def fingerprint(state: Json) -> str:
-    """Return what changes when the side's content, alias or pipeline does."""
+    """Return what changes when the side's content, alias, pipeline or reranking model does."""
     indices = {
         name: {field: index[field] for field in ("uuid", "max_seq_no", "documents")} for name, index in state["indices"].items()
     }
     analysis = {name: [index["mappings"], _lasting(index["settings"])] for name, index in state["indices"].items()}
-    return digest([state["asked"], indices, analysis, state["pipeline"]])
+    ranker = [state["ranker"]] if "ranker" in state else []
+    return digest([state["asked"], indices, analysis, state["pipeline"], *ranker])
 
 
 def _lasting(settings: Json) -> Json:

@@ -109,6 +109,8 @@ def in_words(measure: str, value: float) -> str:
             return f"the new side refuses {value:.0f} queries that the old one answers"
         case "documents lost" | "documents new" | "documents changed":
             return f"{value:,.0f} documents are {measure.removeprefix('documents ')}"
+        case "RBO":
+            return f"the two rankings are {value:.4g} alike, where 1 is the same (RBO)"
         case "detectable nDCG":
             return f"a drop of nDCG below {value:.4f} would probably go unseen; ask more queries to see smaller ones"
         case _:
