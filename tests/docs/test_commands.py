@@ -26,6 +26,7 @@ NEEDS_IMAGES = "needs a container registry"
 STACK = "needs a Docker daemon; tests/stack runs it"
 TRAINS = "takes hours; tests/training runs the same command on a tiny model"
 WORKBENCH = "is what runs these tests"
+CASCADE = "needs a second trained model; tests/onnx_export/test_prune.py and tests/serving run it on tiny ones"
 
 NOT_RUN = {
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title --print": NEEDS_ML_COMMONS,
@@ -39,6 +40,9 @@ NOT_RUN = {
     "slimrank connect elasticsearch install --gateway http://slimrank:8080": NEEDS_LICENCE,
     'slimrank connect elasticsearch check --index products --field title --query "red shoes"': NEEDS_LICENCE,
     "slimrank connect elasticsearch remove": NEEDS_LICENCE,
+    "slimrank export BASE --adapter runs/shallow --layers 12 --trained --out models/shallow": CASCADE,
+    "slimrank evaluate --data collections/shop --depth 100 --cascade-model models/shallow --cascade-keep 30": CASCADE,
+    "slimrank serve --embedded --cascade-model models/shallow --cascade-keep 30": CASCADE,
     "slimrank audit plan audit.yaml --out audit": NEEDS_ENGINE,
     "slimrank audit run audit": NEEDS_ENGINE,
     "slimrank audit report audit": NEEDS_ENGINE,

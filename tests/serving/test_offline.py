@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slimrank import beir, manifest
+from slimrank import beir, manifest, trec
 from slimrank.__main__ import app
 from slimrank.manifest import Fusion
 from slimrank.serving.offline import fitted_weight
@@ -57,6 +57,13 @@ def test_evaluate_reports_with_and_without_fusion_and_leaves_out_what_was_traine
 
     alone = json.loads(run(*arguments, "--fusion-weight", "0"))
     assert alone["after"] == alone["after_scores_only"] == found["after_scores_only"]
+
+
+def test_evaluate_measures_a_cascade_as_it_would_serve(fused_model: Path, shop: Path, tmp_path: Path) -> None:
+    arguments = ("--fusion-weight", "0", "--cascade-model", fused_model, "--cascade-keep", "2", "--run-folder", tmp_path / "runs")
+    run("evaluate", "--model", fused_model, "--data", shop, "--depth", "6", *arguments)
+    ranked = trec.read_run(tmp_path / "runs" / "shop.test.slimrank.trec")["q2"]
+    assert sum(score > -900 for score in ranked.values()) == 2  # the others are in the cascade's band of left out
 
 
 def test_several_sets_stand_in_one_table_with_their_mean(fused_model: Path, shop: Path) -> None:
