@@ -130,6 +130,8 @@ def reranked_event(ranking: Ranking) -> dict[str, Any]:
         "event": "reranked",
         "model": ranking.model,
         "scores": ranking.scored.scores.tolist(),
+        # Behind these the deadline left no time: their numbers only keep the first stage's order.
+        "scored": len(ranking.scored.scores) if ranking.scored.depth is None else ranking.scored.depth,
         "probabilities": list(ranking.probabilities),
         "truncated": ranking.scored.truncated.tolist(),
         "query_truncated": ranking.scored.query_truncated,

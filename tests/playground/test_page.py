@@ -1,13 +1,18 @@
 """What a visitor does on the page, in real Chromium."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from connector.playground.policy import Policy
+from connector.playground.rankers import Ranking
 from slimrank import beir, fusion, measures, trec
+from slimrank.scoring import probabilities
+from slimrank.types import Scored
 from tests.playground.pages import BrokenSource, fake_ranker, playground, running
 
 QUERY = "delete a directory tree"
@@ -115,6 +120,28 @@ def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> Non
         expect(page.get_by_role("alert")).to_contain_text("order stands")
         assert ids(page, "reranked") == sorted(ids(page, "reranked"))
         expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
+
+
+class HalfRanker:
+    """Scores two documents before its deadline."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
+        scores = np.array([1.0, 2.0, *(-1000.0 - i for i in range(2, len(documents)))], dtype=np.float32)
+        scored = Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, 10, depth=2)
+        return Ranking(scored, probabilities(scores).tolist(), "half", 0.0, 0.1, 0.1, 0.0)
+
+
+def test_what_was_not_scored_in_time_says_so_and_shows_no_made_up_score(page: Page) -> None:
+    with running(playground(ranker=HalfRanker())) as half:
+        search(page, half)
+        cards = page.locator("#reranked-list > li")
+        expect(cards.nth(0).locator(".score")).to_contain_text("2.00")
+        expect(cards.nth(2).locator(".score")).to_have_text("not scored in time")
+        expect(page.locator("#moves-caption")).to_contain_text("only 2 of")
 
 
 def test_a_slow_model_shows_the_first_stage_with_the_time_and_can_be_cancelled(page: Page) -> None:

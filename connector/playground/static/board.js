@@ -49,7 +49,7 @@ export class Board {
   /**
    * Reorder the right list.
    * @param {number[]} order places, best first
-   * @param {{scores: number[], probabilities: number[], truncated: boolean[]}} answer in first-stage order
+   * @param {{scores: number[], probabilities: number[], truncated: boolean[], scored: number}} answer in first-stage order
    */
   showReranked(order, answer) {
     const list = this.lists.reranked;
@@ -139,6 +139,11 @@ export class Board {
     const said = move === 0 ? "unchanged" : `${move > 0 ? "up" : "down"} ${Math.abs(move)}, from rank ${place + 1}`;
     card.querySelector(".move").replaceChildren(
       make("span", { "aria-hidden": "true" }, move === 0 ? "=" : `${move > 0 ? "▲" : "▼"} ${Math.abs(move)}`), spoken(`, ${said}`));
+    if (place >= (answer.scored ?? answer.scores.length)) {
+      const why = "The deadline came before its turn; it keeps its place of the first stage, behind those that were scored";
+      card.querySelector(".score").replaceChildren(make("span", { class: "tag", title: why }, "not scored in time"));
+      return;
+    }
     const percent = answer.probabilities[place] * 100;
     const filled = make("i", {});
     filled.style.width = `${percent}%`;

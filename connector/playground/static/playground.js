@@ -142,6 +142,11 @@ function showMoves(order) {
   byId("moves").textContent = `${moved} of ${order.length}`;
   const best = moves.indexOf(Math.max(...moves));
   const hit = current.firstStage.hits[best];
+  const { scored } = current.answer;
+  if (scored < order.length) {
+    byId("moves-caption").textContent = `only ${scored} of ${order.length} were scored before the deadline`;
+    return;
+  }
   byId("moves-caption").textContent = moved ? `furthest up: ${hit.doc_id}, ${best + 1} to ${order.indexOf(best) + 1}` : "the model agrees with the first stage";
 }
 
