@@ -2,15 +2,17 @@
 
     python -m tests.connector.audit.prove COLLECTION --split test --out FOLDER
 
+With `--only "FAULT wrong analyzer" --queries 10000` it is one audit of as many queries, words left out of the collection's at random.
 Starts the tests' OpenSearch, or uses SLIMRANK_TEST_OPENSEARCH_URL; prints a line an audit; leaves their folders in FOLDER.
 """
 
 import argparse
 import json
 import random
+import resource
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,18 +112,23 @@ def main() -> None:
     parser.add_argument("collection", type=Path)
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", help="The one audit to make")
+    parser.add_argument("--queries", type=int, default=0, help="Distinct queries to ask; 0 for the collection's own")
     given = parser.parse_args()
     collection = read_collection(given.collection, given.split)
     given.out.mkdir(parents=True, exist_ok=True)
     products = [{"_id": d.doc_id, "title": d.title, "text": d.text} for d in collection.documents.values()]
     queries, qrels = given.out / "queries.jsonl", given.out / "qrels.tsv"
-    queries.write_text("".join(json.dumps({"_id": q, "text": text}) + "\n" for q, text in collection.queries.items()))
-    qrels.write_text("".join(f"{q}\t{d}\t{g}\n" for q, judged in collection.qrels.items() for d, g in judged.items()))
-    print(f"{collection.name}: {len(products)} documents, {len(collection.queries)} queries")
+    asked = multiplied(collection.queries, given.queries) if given.queries else {q: (q, t) for q, t in collection.queries.items()}
+    queries.write_text("".join(json.dumps({"_id": q, "text": text}) + "\n" for q, (_, text) in asked.items()))
+    qrels.write_text("".join(f"{q}\t{d}\t{g}\n" for q, (of, _) in asked.items() for d, g in collection.qrels[of].items()))
+    print(f"{collection.name}: {len(products)} documents, {len(asked)} queries")
     with running(OPENSEARCH) as engine:
         before = Index(engine.url, "prove_v1")
         fill(before, products, settings(GOOD_SYNONYMS), mappings())
         for name, (make, others) in variants(products, list(collection.queries.values())).items():
+            if given.only not in (None, name):
+                continue
             after = Index(engine.url, others.get("index", "prove_v2"))
             make(after)
             start = time.monotonic()
@@ -131,6 +138,7 @@ def main() -> None:
                     "after": {"index": after.name, **others},
                     "queries": {"file": str(queries)},
                     "judges": [{"kind": "qrels", "file": str(qrels), "human": True}],
+                    "sample": {"size": len(asked), "personal": "keep"},
                     "requests_per_second": 1000,
                 },
                 name,
@@ -139,6 +147,22 @@ def main() -> None:
             print(line(name, report, time.monotonic() - start), flush=True)
             after.drop()
         before.drop()
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB at the peak, the collection included")
+
+
+def multiplied(queries: Mapping[str, str], count: int) -> dict[str, tuple[str, str]]:
+    """Return query id -> the query it was made of and a text of its own: words left out at random."""
+    chance = random.Random(0)
+    texts: dict[str, str] = {}
+    for _ in range(200):
+        for query_id, text in queries.items():
+            words = text.split()
+            size = min(len(words), max(2, int(len(words) * chance.uniform(0.3, 1.01))))
+            kept = [words[place] for place in sorted(chance.sample(range(len(words)), size))]
+            texts.setdefault(" ".join(kept), query_id)
+            if len(texts) == count:
+                return {f"v{number:06}": (of, made) for number, (made, of) in enumerate(texts.items())}
+    raise ValueError(f"only {len(texts)} distinct queries can be made of {len(queries)}, and {count} were asked for")
 
 
 def line(name: str, report: dict[str, Any], seconds: float) -> str:
