@@ -1,6 +1,7 @@
 """The compose file for real: up, indexed, searched, reranked, audited; a worker killed, Redis restarted, three workers.
 
     make test-stack
+    SLIMRANK_TEST_STACK=running .venv/bin/python -m pytest tests/stack     # on a stack that is up already
 
 Not part of the default run: it needs a Docker daemon, the ports of the compose file, and minutes. What it started it
 stops, and leaves the volumes: the model in them took minutes to make.
@@ -43,7 +44,10 @@ judges: [{kind: qrels, file: /demo/python-docs/qrels/test.tsv, human: true}]
 
 @pytest.fixture(scope="module", autouse=True)
 def stack() -> Iterator[None]:
-    """Bring everything up, model and index included, and take it down."""
+    """Bring everything up, model and index included, and take it down; one that runs already is used and left."""
+    if os.environ["SLIMRANK_TEST_STACK"] == "running":
+        yield
+        return
     compose("up", "--build", "--detach", "--quiet-pull")
     try:
         eventually(
