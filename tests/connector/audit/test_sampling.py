@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.audit.cli import _print_cost
+from connector.audit.plan import Cost
 from connector.audit.sample import Query, count
 from connector.audit.scrub import scrubber
 from connector.audit.sources import Asked, read_file, read_log
@@ -143,3 +145,13 @@ def test_slow_logs_count_each_shard_as_its_share(tmp_path: Path) -> None:
     json_line = '{"source": "{\\"query\\":{\\"match\\":{\\"title\\":\\"blue hat\\"}}}", "total_shards": "2"}\n'
     log.write_text(line + json_line + "[nothing here]\n")
     assert list(read_log(Log(file=log, format="slow"))) == [Asked("red shoes", 0.25), Asked("blue hat", 0.5)]
+
+
+def test_a_plan_names_pairs_and_hours_first_and_offers_a_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_cost(Cost(queries=1000, searches=2000, pairs=50_000, hours=2.0), Path("audit.yaml"), Path("out"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "50000 pairs to rerank, about 2.0 hours, 2000 searches"
+    assert lines[1].startswith("10 minutes would do for 83 queries, with a sampling error 3.5 times as large: ")
+    assert lines[1].endswith("slimrank audit plan audit.yaml --out out --sample 83")
+    _print_cost(Cost(queries=1000, searches=2000, pairs=0, hours=0.5), Path("audit.yaml"), Path("out"))
+    assert capsys.readouterr().out.splitlines() == ["about 30 minutes, 2000 searches"]
