@@ -179,8 +179,10 @@ def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -
 
 
 def write_values(folder: Path, values: Mapping[str, object]) -> None:
-    """Write ``slimrank.json`` beside an adapter."""
-    (folder / "slimrank.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    """Write fitted values to the ``slimrank.json`` beside an adapter, next to what it already says."""
+    path = folder / "slimrank.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**known, **values}, indent=2) + "\n", encoding="utf-8")
 
 
 def _mean(values: Mapping[str, float]) -> float:

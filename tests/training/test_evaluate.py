@@ -1,5 +1,6 @@
 """Measuring adapters: samples, fusion, calibration, and the check that nothing measured was trained on."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from training.evaluate import (
     sample,
     score,
     torch_scorer,
+    write_values,
 )
 
 
@@ -115,3 +117,9 @@ def test_scores_of_another_sample_are_refused(tmp_path: Path) -> None:
         kept_scores(taken, tmp_path, queries=10, depth=2, seed=8)
     with pytest.raises(DataError, match="lacks the scores of 2 hits"):
         kept_scores(taken, tmp_path, queries=10, depth=2, seed=7)
+
+
+def test_fitted_values_stand_beside_what_was_noted_before(tmp_path: Path) -> None:
+    (tmp_path / "slimrank.json").write_text('{"precision": {"precision": "int8"}, "fusion": {"weight": 9}}')
+    write_values(tmp_path, {"fusion": {"weight": 1}})
+    assert json.loads((tmp_path / "slimrank.json").read_text()) == {"precision": {"precision": "int8"}, "fusion": {"weight": 1}}
