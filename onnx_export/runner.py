@@ -24,6 +24,7 @@ class GraphRunner:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int = 0) -> None:
+        ort.disable_telemetry_events()  # a reranker on your own machines calls nobody
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

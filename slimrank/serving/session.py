@@ -197,6 +197,7 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu") -> ort
         ConfigError: this ONNX Runtime lacks the provider.
         ModelNotReady: ONNX Runtime cannot load the graph, or not on the provider that was asked for.
     """
+    ort.disable_telemetry_events()  # a reranker on your own machines calls nobody
     wanted = providers.chosen(provider, ort.get_available_providers())
     providers.preload(provider, getattr(ort, "preload_dlls", None))
     options = ort.SessionOptions()

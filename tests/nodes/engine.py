@@ -74,9 +74,14 @@ ELASTICSEARCH_8, ELASTICSEARCH_7 = (
 
 
 @cache
-def _docker_runs() -> bool:
+def _docker_has(image: str) -> bool:
+    """Return whether a Docker daemon runs and has the image, or can pull it."""
     docker = shutil.which("docker")
-    return docker is not None and subprocess.run([docker, "info"], capture_output=True).returncode == 0
+    if docker is None or subprocess.run([docker, "info"], capture_output=True).returncode != 0:
+        return False
+    return any(
+        subprocess.run([docker, *look, image], capture_output=True).returncode == 0 for look in (["image", "inspect"], ["pull"])
+    )
 
 
 @contextlib.contextmanager
@@ -85,7 +90,6 @@ def _docker_node(kind: _Kind) -> Iterator[str]:
     settings = [word for setting in ("discovery.type=single-node", *kind.settings) for word in ("-e", setting)]
     command = ["docker", "run", "--rm", "-p", f"127.0.0.1:{port}:9200", "--add-host=host.docker.internal:host-gateway"]
     url = f"http://127.0.0.1:{port}"
-    # the first run pulls the image
     with (
         process.scratch_folder() as folder,
         process.running(
@@ -103,7 +107,7 @@ def running(kind: _Kind) -> Iterator[Engine]:
             require(f"{kind.variable} names {url}, where no search engine answers")
         yield Engine(url.rstrip("/"), "named")
         return
-    if _docker_runs():
+    if _docker_has(kind.image):
         with _docker_node(kind) as url:
             yield Engine(url, "docker", "host.docker.internal")
         return
