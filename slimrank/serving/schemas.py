@@ -216,7 +216,7 @@ class RerankMeta(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens that went through the model."""
+    """Tokens that went through the model; a document whose score was known costs none."""
 
     prompt_tokens: int
     total_tokens: int

@@ -28,11 +28,9 @@ def test_no_service_has_rights_and_none_of_ours_writes_its_image(name: str) -> N
     assert not service.get("privileged") and service.get("user", "10001").partition(":")[0] != "0"
 
 
-@ours
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ENDS))
 def test_what_serves_is_limited_checked_and_starts_again(name: str) -> None:
     service = SERVICES[name]
-    if name in ENDS:
-        pytest.skip("it ends by itself")
     assert service["cpus"] and service["mem_limit"] and service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"]
 
@@ -108,3 +106,14 @@ def test_every_base_image_of_the_offline_overlay_is_a_variable_of_the_compose_fi
     text = (ROOT / "docker-compose.yml").read_text()
     lines = (ROOT / "deploy" / "compose" / "offline.env").read_text().splitlines()
     assert [line for line in lines if "=" in line and f"${{{line.partition('=')[0]}:-" not in text] == []
+
+
+def test_no_service_name_has_an_underscore_since_java_takes_no_such_host() -> None:
+    assert not [name for name in SERVICES if "_" in name]
+
+
+@pytest.mark.parametrize("name", ["serving", "model"])
+def test_images_do_not_run_as_root_and_serving_has_no_torch(name: str) -> None:
+    text = (ROOT / "deploy" / "docker" / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^USER 10001$", text, re.MULTILINE)
+    assert "torch" not in (ROOT / "requirements" / "serve.txt").read_text(encoding="utf-8")

@@ -128,11 +128,11 @@ def test_no_entry_is_left_of_a_command_that_is_gone() -> None:
     assert [entry for entry in entries if not any(starting(command, {entry: ""}) for command in known)] == []
 
 
-@pytest.mark.parametrize("command", [part.strip() for line in commands() for part in line.split("|") if "slimrank " in part])
+@pytest.mark.parametrize(
+    "command", [part.strip() for line in commands() for part in line.split("|") if part.strip().startswith("slimrank ")]
+)
 def test_subcommands_and_options_exist_and_values_fit(command: str) -> None:
     words = shlex.split(command)
-    if words[0] != "slimrank":
-        pytest.skip("no command of ours")
     current: Any = get_command(app)
     rest = words[1:]
     while hasattr(current, "get_command"):

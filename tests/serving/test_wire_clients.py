@@ -86,7 +86,7 @@ def test_a_fuzzer_finds_the_gateway_as_its_description_says(tmp_path: Path) -> N
         unwanted = "positive_data_acceptance,not_a_server_error"
         command = [CLIENTS_PYTHON.with_name("schemathesis"), "run", f"{url}/openapi.json", "--max-examples", "30", "--seed", "1"]
         done = subprocess.run(
-            [*command, "--checks", "all", "--exclude-checks", unwanted], capture_output=True, text=True, check=False
+            [*command, "--checks", "all", "--exclude-checks", unwanted], capture_output=True, text=True, check=False, cwd=tmp_path
         )
         counts = httpx.get(f"{url}/metrics").text
     assert done.returncode == 0, done.stdout[-3000:]
