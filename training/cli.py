@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -107,6 +108,7 @@ def evaluate(
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reordered.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
     fusion: Annotated[float, typer.Option(min=0, help="Weight of the first-stage rank.")] = 0.0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again."""
     from slimrank.manifest import sha256_of
@@ -133,13 +135,17 @@ def evaluate(
         if groups is not None:
             evaluation.refuse_seen(drawn, read_groups(groups))
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
+    rows = [evaluation.compare(drawn, found, fusion_weight=fusion) for drawn, found in measured]
+    mean = evaluation.mean_gain(measured, fusion_weight=fusion)
+    if json_output:
+        typer.echo(json.dumps({"sets": [asdict(row) for row in rows], "mean_gain": asdict(mean), "fusion_weight": fusion}))
+        return
     table = Table(title=f"BM25's top {depth} -> reordered, nDCG@10, fusion {fusion}, {queries} queries a set, seed {seed}")
     for name in ("set", "queries", "before", "after", "gain [95% interval]"):
         table.add_column(name)
-    for drawn, found in measured:
-        row = evaluation.compare(drawn, found, fusion_weight=fusion)
+    for row in rows:
         table.add_row(row.name, str(row.queries), f"{row.before:.3f}", f"{row.after:.3f}", _interval(row.gain))
-    table.add_row("mean of sets", "", "", "", _interval(evaluation.mean_gain(measured, fusion_weight=fusion)))
+    table.add_row("mean of sets", "", "", "", _interval(mean))
     Console().print(table)
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,7 @@ out, err = Console(soft_wrap=True), Console(stderr=True)
 SpecFile = Annotated[Path, typer.Argument(help="The audit's specification, YAML; see `slimrank audit example`.")]
 AuditFolder = Annotated[Path, typer.Argument(help="The audit's folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the audit; what is in it already is not done again.")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _LONG_HOURS = 1.0
 _PATIENCE_SECONDS = 60.0
 
@@ -68,6 +70,7 @@ def plan(
     spec_file: SpecFile,
     folder: Out = Path("audit"),
     sample: Annotated[int | None, typer.Option(min=1, help="Queries to draw, in place of sample.size.")] = None,
+    json_output: JsonOutput = False,
 ) -> None:
     """Draw the queries, and say what asking them will cost."""
     spec, access, made = load_spec(spec_file), Access(), Folder(folder)
@@ -76,6 +79,10 @@ def plan(
     with access.reach(spec) as sides:
         make_plan(spec, made, sides)
         cost = estimate(spec, made, sides)
+    if json_output:
+        about = {"population": made.plan["population"], "dropped_as_personal": made.plan["dropped_as_personal"]}
+        typer.echo(json.dumps({**asdict(cost), **about, "seed": spec.sample.seed, "folder": str(folder)}))
+        return
     _print_cost(cost, spec_file, folder)
     dropped = f", {made.plan['dropped_as_personal']} held back as personal data" if made.plan["dropped_as_personal"] else ""
     out.print(f"{cost.queries} queries of {made.plan['population']} distinct ones{dropped}, seed {spec.sample.seed}")
@@ -145,12 +152,13 @@ def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV fi
 
 
 @app.command()
-def report(folder: AuditFolder) -> None:
+def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
     """Judge what changed, find the causes, and write report.html, report.json and junit.xml."""
     made, access = Folder(folder), Access()
     with access.reach(made.spec) as sides, _progress() as progress:
         found = conclude(made, sides, access, progress)
-    _finish(found, folder)
+    _print(found, folder, json_output)
+    raise typer.Exit(EXIT_CODES[found["verdict"]])
 
 
 @app.command()
@@ -160,6 +168,7 @@ def gate(
     then: Annotated[Literal["nothing", "swap"], typer.Option(help="What to do on a pass.")] = "nothing",
     alias: Annotated[str | None, typer.Option(help="The alias that moves from the old index to the new one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the swap instead of doing it.")] = False,
+    json_output: JsonOutput = False,
 ) -> None:
     """Do the whole audit; exit 0 on a pass, 1 on a warning, 2 on a failure. Moves an alias only if told to, and only on a pass."""
     if then == "swap" and not alias:
@@ -167,21 +176,22 @@ def gate(
     spec, access, made = load_spec(spec_file), Access(), Folder(folder)
     with _progress() as progress:
         found = audit(spec, made, access, progress)
-    _print(found, folder)
+    _print(found, folder, json_output)
+    words = err if json_output else out
     if then == "swap" and alias and found["verdict"] == "pass":
         with access.reach(spec) as sides:
             swap = prepare(made, sides, alias)
             if dry_run:
-                out.print(
+                words.print(
                     f"would send to {spec.after.url}/_aliases:\n{json.dumps({'actions': swap.actions}, indent=2)}", markup=False
                 )
             else:
                 perform(swap, sides)
-                out.print(
+                words.print(
                     f"alias {alias} moved. The old index is kept; the way back:\n{swap.command(spec.after.url)}", markup=False
                 )
     elif then == "swap":
-        out.print(f"alias {alias} was not moved")
+        words.print(f"alias {alias} was not moved")
     raise typer.Exit(EXIT_CODES[found["verdict"]])
 
 
@@ -192,6 +202,7 @@ def reindex(
     create: Annotated[Path | None, typer.Option(help="JSON file with settings and mappings of the new index.")] = None,
     slices: Annotated[str, typer.Option(help="Parallel slices: a number, or auto.")] = "auto",
     documents_per_second: Annotated[float, typer.Option(help="Throttle; -1 for none.")] = -1,
+    json_output: JsonOutput = False,
 ) -> None:
     """Copy the index of `before` into that of `after`, then do the whole audit."""
     spec, access = load_spec(spec_file), Access()
@@ -200,10 +211,13 @@ def reindex(
         copied = copy_documents(
             sides, body=body, slices=slices, requests_per_second=documents_per_second, progress=progress("copy documents")
         )
-        out.print(f"{copied.total} documents copied in {copied.seconds:.0f} s, no failures, no conflicts")
+        (err if json_output else out).print(
+            f"{copied.total} documents copied in {copied.seconds:.0f} s, no failures, no conflicts"
+        )
     with _progress() as progress:
         found = audit(spec, Folder(folder), access, progress)
-    _finish(found, folder)
+    _print(found, folder, json_output)
+    raise typer.Exit(EXIT_CODES[found["verdict"]])
 
 
 @app.command()
@@ -211,6 +225,7 @@ def sweep(
     folder: AuditFolder,
     side: Annotated[Literal["before", "after"], typer.Option(help="The side that is reranked.")] = "after",
     depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, by commas.")] = ",".join(map(str, DEPTHS)),
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure nDCG and time for growing rerank depths, and mark the knee; the report shows it."""
     made, access = Folder(folder), Access()
@@ -220,12 +235,15 @@ def sweep(
         raise typer.BadParameter(f"--depths takes whole numbers by commas; found {depths!r}") from error
     with access.reach(made.spec) as sides, _progress() as progress:
         found = measure_depths(made, dict(sides.items())[side], wanted, progress("rerank"))
+    write_report(made)
+    if json_output:
+        typer.echo(json.dumps(found))
+        return
     table = Table("hits reranked", f"nDCG@{made.spec.k}", "ms", "", box=None, pad_edge=False)
     for point in found["points"]:
         mark = "knee" if point["depth"] == found["knee"] else ""
         table.add_row(str(point["depth"]), f"{point['ndcg']:.4f}", f"{point['milliseconds']:.1f}", mark)
     out.print(table)
-    write_report(made)
 
 
 @app.command(name="calibrate")
@@ -233,6 +251,7 @@ def calibrate_verdict(
     folder: AuditFolder,
     trials: Annotated[int, typer.Option(min=100, help="Simulated audits.")] = 5_000,
     seed: int = 0,
+    json_output: JsonOutput = False,
 ) -> None:
     """Measure the verdict's false alarms and power on this audit's own differences."""
     made = Folder(folder)
@@ -242,10 +261,16 @@ def calibrate_verdict(
             raise DataError(f"{folder} has no judged differences to simulate from; nothing changed, or nothing is judged")
         queries = sum(len(block.weights) for block in tally.blocks())
         found = calibrate(tally.blocks, trials=trials, seed=seed)
+    if json_output:
+        power = dict(zip(JUDGED, found.power, strict=True))
+        typer.echo(
+            json.dumps({"trials": trials, "queries": queries, "false_alarms": found.false_alarms, "power": power, "seed": seed})
+        )
+        return
     out.print(f"{trials} simulated audits of {queries} queries in {time.monotonic() - start:.0f} s, seed {seed}")
     out.print(f"false alarms, any of {len(JUDGED)} measures: {found.false_alarms:.2%} (5% promised)")
-    for name, power in zip(JUDGED, found.power, strict=True):
-        out.print(f"power at the minimum detectable effect of {name}: {power:.1%} (80% promised)")
+    for name, share in zip(JUDGED, found.power, strict=True):
+        out.print(f"power at the minimum detectable effect of {name}: {share:.1%} (80% promised)")
 
 
 def _read_json(path: Path) -> Json:
@@ -257,16 +282,14 @@ def _read_json(path: Path) -> Json:
     return content
 
 
-def _finish(found: Json, folder: Path) -> None:
-    _print(found, folder)
-    raise typer.Exit(EXIT_CODES[found["verdict"]])
-
-
 _STYLES = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
 
-def _print(found: Json, folder: Path) -> None:
-    """Print the verdict, what led to it, and the measures."""
+def _print(found: Json, folder: Path, json_output: bool) -> None:
+    """Print the verdict, what led to it, and the measures; as JSON, what report.json holds."""
+    if json_output:
+        typer.echo(json.dumps(found))
+        return
     counts = found["queries"]
     style = _STYLES[found["verdict"]]
     out.print(Text.assemble((found["verdict"].upper(), style), f"  {counts['changed']} of {counts['asked']} queries changed"))

@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from connector.audit.cli import app
+from connector.audit.compare import JUDGED
 from connector.audit.spec import Spec
 from tests.connector.audit.auditing import WITHOUT_STEMS, shop_spec
 from tests.connector.audit.shop import MAPPINGS, SETTINGS, Index, Shop, make_shop
@@ -164,6 +165,21 @@ def test_steps_one_by_one_are_the_gate(before: Index, after: Index, shop: Shop, 
     invoke("gate", spec, "--out", tmp_path / "whole")
     first, second = ((tmp_path / name / "report.json").read_bytes() for name in ("steps", "whole"))
     assert first == second
+
+
+def test_every_figure_can_be_had_as_json(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+    after.make(shop.products[:150])
+    spec, folder = write_spec(tmp_path, shop, before.url), tmp_path / "audit"
+
+    def ask(*arguments: object) -> dict[str, Any]:
+        done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+        return json.loads(done.stdout)
+
+    cost = ask("plan", spec, "--out", folder)
+    assert (cost["queries"], cost["searches"], cost["pairs"]) == (30, 60, 0)
+    assert ask("gate", spec, "--out", folder)["verdict"] == "fail"
+    assert ask("report", folder)["queries"]["asked"] == 30
+    assert ask("calibrate", folder, "--trials", 100)["power"].keys() == set(JUDGED)
 
 
 def test_the_example_is_a_specification_with_the_defaults(tmp_path: Path) -> None:
