@@ -32,8 +32,8 @@ How things are used is in the [guides](guides/).
 """
 HEADERS = {
     "x-slimrank": "answer of the proxy: `reranked`, `passed` or `degraded`, and after a semicolon the reason",
-    "x-slimrank-deadline-ms": "request to the gateway: answer within so many milliseconds; with what is scored by then; the least of it, the field `deadline_ms` and `SLIMRANK_TIMEOUT_SECONDS` counts",
-    "x-slimrank-partial": "answer of the gateway: how many documents were scored before the deadline; there only when not all were that were to be",
+    "x-slimrank-deadline-ms": "request to the gateway: answer within so many milliseconds, with what is scored by then; the least of this, the field `deadline_ms` and `SLIMRANK_TIMEOUT_SECONDS` counts",
+    "x-slimrank-partial": "answer of the gateway: how many documents were scored before the deadline; there only when it left some out",
     "x-slimrank-degraded": "answer of the gateway: why the documents were left in first-stage order; there only when they were",
     "x-queue-time": "answer of the gateway: milliseconds between acceptance and the first pair entering the model",
     "x-inference-time": "answer of the gateway: milliseconds in the model",
@@ -104,10 +104,11 @@ def _parameter(parameter: Any) -> str:
         "required"
         if parameter.required
         else ""
-        if default is None or callable(default) or default in (False, (), [])
+        if default is None or default is False or callable(default) or default in ((), [], "")
         else f"`{default}`"
     )
-    return f"| {names} | {shown} | {_cell(getattr(parameter, 'help', None) or '')} |"
+    variable = f" [{parameter.envvar}]" if getattr(parameter, "envvar", None) else ""
+    return f"| {names} | {shown} | {_cell(getattr(parameter, 'help', None) or '')}{variable} |"
 
 
 def _cell(text: str) -> str:

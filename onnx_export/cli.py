@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onnx_export.fused import FusedPrecision
     from onnx_export.source import Report
 
-model = typer.Typer(no_args_is_help=True, help="Get a base model and make its folder.")
+model = typer.Typer(no_args_is_help=True, help="Make the default model, or list the model folders of this machine.")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default SLIMRANK_HOME.")]
@@ -33,7 +33,7 @@ HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default 
 
 @model.callback()
 def _models() -> None:
-    """Get a base model and make its folder."""
+    """Make the default model, or list the model folders of this machine."""
 
 
 @model.command()
@@ -45,6 +45,8 @@ def pull(
     """Make the default model: fetch its base, merge the adapter that comes with slimrank, export, verify.
 
     Does nothing where that is done, and does it anew where slimrank came with another adapter since.
+
+    Example: slimrank model pull
     """
     settings = process_settings.load(home=home)
     folder = store.default_model_folder(settings)
@@ -90,7 +92,10 @@ def export(
     home: HomeFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export a checkpoint to a model folder and verify it."""
+    """Export a checkpoint to a model folder and verify it.
+
+    Example: slimrank export BASE --adapter runs/adapter --out models/shop --trained
+    """
     from onnx_export.source import base_checkpoint
 
     settings = process_settings.load(home=home)
@@ -143,7 +148,10 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Option(help="Its checkpoint, if it has moved since export.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare a model folder with its checkpoint on real pairs and record the figures."""
+    """Compare a model folder with its checkpoint on real pairs and record the figures.
+
+    Example: slimrank verify models/shop
+    """
     manifests.read(folder)  # so that a wrong folder is told before the heavy imports
     from onnx_export.verify import verify as verify_folder
 

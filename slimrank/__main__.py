@@ -19,7 +19,7 @@ from slimrank import __version__
 from slimrank.errors import ConfigError, SlimrankError
 
 COMMANDS = {
-    "model": ("onnx_export.cli", "model", "export", "Get a base model and make its folder"),
+    "model": ("onnx_export.cli", "model", "export", "Make the default model, or list what is here"),
     "train": ("training.cli", "app", "train", "Train a model in two stages"),
     "export": ("onnx_export.cli", "export", "export", "Export a checkpoint to a model folder"),
     "verify": ("onnx_export.cli", "verify", "export", "Compare an exported model with its checkpoint"),
@@ -28,12 +28,12 @@ COMMANDS = {
     "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
     "worker": ("slimrank.serving.cli", "worker", "serve", "Run a scoring worker"),
     "proxy": ("connector.proxy.cli", "proxy", "connect", "Rerank in front of a search engine's _search"),
-    "bench": ("slimrank.serving.bench", "bench", "serve", "Load a gateway, or measure what the queue costs"),
+    "bench": ("slimrank.serving.bench", "bench", "serve", "Load a gateway, or measure queue and engine"),
     "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
-    "playground": ("deploy.demo.playground", "playground", "serve", "A search page: first stage beside reranked"),
+    "playground": ("deploy.demo.playground", "playground", "serve", "Run a search page: first stage beside reranked"),
     "audit": ("connector.audit.cli", "app", "audit", "Audit a reindex before the alias moves"),
     "doctor": ("connector.doctor", "doctor", "serve", "Look at this machine and say what to do"),
-    "demo": ("deploy.demo.cli", "demo", "serve", "Rerank the Python documentation, first stage beside ours"),
+    "demo": ("deploy.demo.cli", "demo", "serve", "Search the Python documentation, BM25 beside reranked"),
 }
 
 

@@ -1,4 +1,4 @@
-"""``slimrank train``: prepare, warmup, finegrained. Parses arguments, calls the stages, prints paths."""
+"""``slimrank train``: the commands of the training stage. Parses arguments, calls the stages, prints paths and figures."""
 
 import json
 import logging
@@ -30,28 +30,16 @@ def _log_to_stderr() -> None:
 
 
 @app.command()
-def finegrained(
-    config: ConfigArgument,
-    base: BaseOption = None,
-    groups: GroupsOption = None,
-    out: OutOption = None,
-    teacher: TeacherOption = None,
-) -> None:
-    """Stage 2: learn fine-grained scores; the same command resumes a stopped run."""
-    from training.config import FinegrainedConfig, read_config
-    from training.finegrained import train
-
-    typer.echo(train(read_config(config, FinegrainedConfig, model__base=base, groups=groups, output=out, teacher=teacher)))
-
-
-@app.command()
 def prepare(
     config: ConfigArgument,
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
     out: Annotated[Path, typer.Option(help="Where groups.jsonl goes.")],
     teacher: TeacherOption = None,
 ) -> None:
-    """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher."""
+    """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher.
+
+    Example: slimrank train prepare training/configs/prepare.yaml --data collections --out groups
+    """
     from training.config import read_yaml
     from training.prepare import prepare as make
 
@@ -60,11 +48,32 @@ def prepare(
 
 @app.command()
 def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption = None, out: OutOption = None) -> None:
-    """Stage 1: learn to follow the prompt and to judge coarsely; the same command resumes a stopped run."""
+    """Stage 1: learn to follow the prompt and to judge coarsely; the same command resumes a stopped run.
+
+    Example: slimrank train warmup training/configs/warmup.yaml --base BASE --groups groups/groups.jsonl --out warmup
+    """
     from training.config import WarmupConfig, read_config
     from training.warmup import train
 
     typer.echo(train(read_config(config, WarmupConfig, model__base=base, groups=groups, output=out)))
+
+
+@app.command()
+def finegrained(
+    config: ConfigArgument,
+    base: BaseOption = None,
+    groups: GroupsOption = None,
+    out: OutOption = None,
+    teacher: TeacherOption = None,
+) -> None:
+    """Stage 2: learn fine-grained scores; the same command resumes a stopped run.
+
+    Example: slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups groups/groups.jsonl --out run
+    """
+    from training.config import FinegrainedConfig, read_config
+    from training.finegrained import train
+
+    typer.echo(train(read_config(config, FinegrainedConfig, model__base=base, groups=groups, output=out, teacher=teacher)))
 
 
 @app.command()
@@ -75,7 +84,10 @@ def clicks(
     out: Annotated[Path, typer.Option(help="BEIR folder to write, with a train split.")],
     min_shown: Annotated[int, typer.Option(min=1, help="Times a document must have been shown for a query.")] = 3,
 ) -> None:
-    """Make graded labels from OpenSearch UBI click logs, corrected for position bias."""
+    """Make graded labels from OpenSearch UBI click logs, corrected for position bias.
+
+    Example: slimrank train clicks --queries ubi_queries.jsonl --events ubi_events.jsonl --corpus shop --out shop-clicks
+    """
     from training.clicks import read_ubi, write_collection
 
     count = write_collection(read_ubi(queries, events), corpus, out, min_shown=min_shown)
@@ -88,7 +100,10 @@ def average_adapters(
     out: Annotated[Path, typer.Option(help="Folder of the averaged adapter.")],
     rank: Annotated[int | None, typer.Option(min=1, help="Its rank; left out, the last adapter's.")] = None,
 ) -> None:
-    """Average what checkpoints add to the weights, cut to a rank, in bfloat16."""
+    """Average what checkpoints add to the weights, cut to a rank, in bfloat16.
+
+    Example: slimrank train average run/step-000560 run/step-000640 --out adapter
+    """
     from training.adapter import average
 
     kept = average(checkpoints, out, rank=rank)
@@ -110,7 +125,10 @@ def evaluate(
     fusion: Annotated[float, typer.Option(min=0, help="Weight of the first-stage rank.")] = 0.0,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again."""
+    """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again.
+
+    Example: slimrank train evaluate --base BASE --adapter adapter --data collections --set shop:dev --scores scores
+    """
     from slimrank.manifest import sha256_of
     from training import evaluate as evaluation
     from training.adapter import WEIGHTS_FILE

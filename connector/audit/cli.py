@@ -34,7 +34,10 @@ from slimrank.errors import DataError
 from slimrank.files import open_text
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help=__doc__, context_settings={"help_option_names": ["-h", "--help"]}
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Audit a reindex: every step as a command, and `gate`, which is all of them. Exit code 0 pass, 1 warn, 2 fail or error.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 out, err = Console(soft_wrap=True), Console(stderr=True)
 
@@ -61,7 +64,10 @@ def _progress() -> Iterator[Steps]:
 
 @app.command()
 def example() -> None:
-    """Print a specification with every setting, to start from."""
+    """Print a specification with every setting, to start from.
+
+    Example: slimrank audit example > audit.yaml
+    """
     typer.echo((Path(__file__).parent / "templates" / "example.yaml").read_text(encoding="utf-8"), nl=False)
 
 
@@ -72,7 +78,10 @@ def plan(
     sample: Annotated[int | None, typer.Option(min=1, help="Queries to draw, in place of sample.size.")] = None,
     json_output: JsonOutput = False,
 ) -> None:
-    """Draw the queries, and say what asking them will cost."""
+    """Draw the queries, and say what asking them will cost.
+
+    Example: slimrank audit plan audit.yaml --out audit
+    """
     spec, access, made = load_spec(spec_file), Access(), Folder(folder)
     if sample:
         spec = spec.model_copy(update={"sample": spec.sample.model_copy(update={"size": sample})})
@@ -113,7 +122,10 @@ def run(
     folder: AuditFolder,
     workers: Annotated[int, typer.Option(min=0, help="Celery workers on the queue `audit` that do it; 0: this process.")] = 0,
 ) -> None:
-    """Ask both sides; killed anywhere, it goes on where it was."""
+    """Ask both sides; killed anywhere, it goes on where it was.
+
+    Example: slimrank audit run audit
+    """
     made, access = Folder(folder), Access()
     with _progress() as progress:
         if workers:
@@ -145,7 +157,10 @@ def _run_in_queue(made: Folder, access: Access, workers: int, bar: Any) -> None:
 
 @app.command()
 def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV file to write.")]) -> None:
-    """Write a sheet of what changed, for a person to grade; name it in `judges` as {kind: person, file: ...}."""
+    """Write a sheet of what changed, for a person to grade; name it in `judges` as {kind: person, file: ...}.
+
+    Example: slimrank audit sheet audit sheet.csv
+    """
     made = Folder(folder)
     made.require_answers()
     out.print(f"{write_sheet(made, file)} documents to grade from 0 to {made.spec.max_grade}, in {file}")
@@ -153,7 +168,10 @@ def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV fi
 
 @app.command()
 def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
-    """Judge what changed, find the causes, and write report.html, report.json and junit.xml."""
+    """Judge what changed, find the causes, and write report.html, report.json and junit.xml.
+
+    Example: slimrank audit report audit
+    """
     made, access = Folder(folder), Access()
     with access.reach(made.spec) as sides, _progress() as progress:
         found = conclude(made, sides, access, progress)
@@ -170,7 +188,10 @@ def gate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the swap instead of doing it.")] = False,
     json_output: JsonOutput = False,
 ) -> None:
-    """Do the whole audit; exit 0 on a pass, 1 on a warning, 2 on a failure. Moves an alias only if told to, and only on a pass."""
+    """Do the whole audit; exit 0 on a pass, 1 on a warning, 2 on a failure. Moves an alias only if told to, and only on a pass.
+
+    Example: slimrank audit gate audit.yaml --out audit --then swap --alias products
+    """
     if then == "swap" and not alias:
         raise typer.BadParameter("--then swap needs --alias NAME")
     spec, access, made = load_spec(spec_file), Access(), Folder(folder)
@@ -204,7 +225,10 @@ def reindex(
     documents_per_second: Annotated[float, typer.Option(help="Throttle; -1 for none.")] = -1,
     json_output: JsonOutput = False,
 ) -> None:
-    """Copy the index of `before` into that of `after`, then do the whole audit."""
+    """Copy the index of `before` into that of `after`, then do the whole audit.
+
+    Example: slimrank audit reindex audit.yaml --create products.json --out audit
+    """
     spec, access = load_spec(spec_file), Access()
     body = _read_json(create) if create else None
     with access.reach(spec) as sides, _progress() as progress:
@@ -227,7 +251,10 @@ def sweep(
     depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, by commas.")] = ",".join(map(str, DEPTHS)),
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure nDCG and time for growing rerank depths, and mark the knee; the report shows it."""
+    """Measure nDCG and time for growing rerank depths, and mark the knee; the report shows it.
+
+    Example: slimrank audit sweep audit --depths 0,10,30,100
+    """
     made, access = Folder(folder), Access()
     try:
         wanted = sorted({int(depth) for depth in depths.split(",")})
@@ -250,10 +277,13 @@ def sweep(
 def calibrate_verdict(
     folder: AuditFolder,
     trials: Annotated[int, typer.Option(min=100, help="Simulated audits.")] = 5_000,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure the verdict's false alarms and power on this audit's own differences."""
+    """Measure the verdict's false alarms and power on this audit's own differences.
+
+    Example: slimrank audit calibrate audit
+    """
     made = Folder(folder)
     start = time.monotonic()
     with tallied(compare_queries(made, judgments(made))) as tally:
