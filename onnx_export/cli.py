@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from onnx_export.fused import FusedPrecision
     from onnx_export.source import Report
 
-model = typer.Typer(no_args_is_help=True, help="Make the default model, or list the model folders of this machine.")
+model = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Make the default model, or list the model folders of this machine."
+)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default SLIMRANK_HOME.")]

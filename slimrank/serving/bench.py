@@ -128,6 +128,8 @@ def bench(
     """Load a gateway at a stated rate, measure the queue or the engine, or compare the engine with its peers.
 
     Example: slimrank bench --rate 5 --seconds 600 --deadline-ms 2000 --json
+
+    Example: slimrank bench --quick --json
     """
     from slimrank.serving.bench_bounds import measure_determinism, measure_memory  # onnxruntime
     from slimrank.serving.bench_curves import draw, measure_curves

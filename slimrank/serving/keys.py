@@ -4,7 +4,7 @@
 
 The file named by ``SLIMRANK_API_KEYS_FILE`` holds hashes, never keys:
 
-    {"keys": [{"name": "shop", "sha256": "9f86...", "models": ["smollm2"], "requests_per_minute": 600}]}
+    {"keys": [{"name": "shop", "sha256": "9f86...", "models": ["slimrank-135m"], "requests_per_minute": 600}]}
 
 ``models`` and ``requests_per_minute`` may be left out. The file is read again when it changes, so
 keys are added and withdrawn without a restart; while it does not read, the last good one counts.
