@@ -1,4 +1,4 @@
-# The numbered stages of the README are targets here too; `make help` lists them.
+# What is done in a checkout; `make help` lists it. The numbered stages of the README are commands of `slimrank`.
 VENV := .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin
