@@ -33,7 +33,7 @@ from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BATCH_TOKENS = 4096
+DEFAULT_BATCH_TOKENS = 1024
 """Until a warm-up has fitted another, as in a command that scores once."""
 PREFIX_CACHE_BYTES = 64 * 2**20
 """Keys and values of recent queries: 46 kB a token for 135M parameters, so some thirty queries."""
