@@ -247,7 +247,7 @@ def test_commands_that_serve_come_up(command: str, place: Path) -> None:
 @pytest.mark.slow
 def test_a_model_of_ones_own_is_served_and_the_gateway_answers_the_guides_questions(place: Path) -> None:
     if not (place / "models" / "shop").exists():
-        run("slimrank export runs/finegrained --out models/shop --trained", place)
+        run("slimrank export BASE --adapter runs/adapter --out models/shop --trained", place)
     port = process.free_port()
     command = "slimrank serve --embedded --model models/shop"
     with serve(command, place, SERVES[command], port):
