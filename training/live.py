@@ -14,6 +14,7 @@ import httpx
 
 from slimrank.beir import Collection, Document
 from slimrank.errors import ConfigError, DataError, EngineRefused, EngineUnavailable
+from slimrank.hits import value_at
 
 PAGE = 1000
 MAX_DOCUMENTS = 100_000
@@ -74,7 +75,7 @@ class LiveIndex:
             self._call("DELETE", "/_search/scroll", {"scroll_id": [page["_scroll_id"]]})
 
     def _document(self, hit: dict[str, Any]) -> Document:
-        texts = [_text(_value(hit.get("_source") or {}, field)) for field in self._fields]
+        texts = [_text(value_at(hit.get("_source") or {}, field)) for field in self._fields]
         title = texts.pop(0) if len(texts) > 1 else ""
         return Document(hit["_id"], title, "\n".join(text for text in texts if text))
 
@@ -111,15 +112,6 @@ def _secret(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"cannot read the secret in {path}: {error.strerror}") from error
-
-
-def _value(source: Mapping[str, Any], field: str) -> object:
-    """Return a field by its dotted name, which may be nested or a name with dots."""
-    if field in source:
-        return source[field]
-    head, _, rest = field.partition(".")
-    inner = source.get(head)
-    return _value(inner, rest) if rest and isinstance(inner, dict) else None
 
 
 def _text(value: object) -> str:

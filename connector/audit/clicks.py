@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from connector.audit.folder import read_lines
 from connector.audit.sample import Query
-from connector.audit.search import value_at
 from connector.audit.spec import Json, Judge
 from connector.audit.spill import Grade, in_order, scratch
 from connector.cluster import Cluster
+from slimrank.hits import value_at
 
 LEAST_IMPRESSIONS = 10
 _PAGE = 1000

@@ -19,6 +19,7 @@ from connector.audit.spec import Json, Side, Spec
 from connector.cluster import Refusal
 from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
+from slimrank.hits import value_at
 
 _MOST_HITS = 5_000  # below the engines' default max_result_window of 10,000
 _SIGNIFICANT = 6
@@ -167,15 +168,6 @@ def business_id(hit: Mapping[str, Any], id_field: str) -> str:
             f"document {hit['_id']} of {hit['_index']} has no {id_field}; name the business id with id_field, or use _id"
         )
     return str(value)
-
-
-def value_at(source: Mapping[str, Any], path: str) -> Any:
-    """Return the value at a dotted path, or None."""
-    if path in source:
-        return source[path]
-    head, _, rest = path.partition(".")
-    inner = source.get(head)
-    return value_at(inner, rest) if rest and isinstance(inner, dict) else None
 
 
 def text_of(source: Mapping[str, Any], fields: Sequence[str]) -> str:
