@@ -152,9 +152,14 @@ def _metrics() -> str:
     rows = []
     for place, registry in (("gateway, worker", Metrics().registry), ("proxy", ProxyMetrics().registry)):
         for family in registry.collect():
+            if family.name.startswith("process_"):  # as the client library gives them, on Linux only
+                continue
             name = family.name + ("_total" if family.type == "counter" else "")
             rows.append(f"| `{name}` | {family.type} | {place} | {_cell(family.documentation)} |")
-    note = "At `/metrics` of the gateway and of the proxy, and on a worker's `SLIMRANK_METRICS_PORT`. Seconds, never milliseconds.\n\n"
+    note = (
+        "At `/metrics` of the gateway and of the proxy, and on a worker's `SLIMRANK_METRICS_PORT`. Seconds, never milliseconds.\n"
+    )
+    note += "On Linux gateway and worker also show the client library's `process_resident_memory_bytes`, `process_cpu_seconds_total` and their like.\n\n"
     return note + _table("metric | kind | shown by | meaning", rows)
 
 

@@ -68,12 +68,18 @@ class Tally:
     """Requests without an answer, by what happened."""
     degraded: Counter[str] = field(default_factory=Counter)
     wrong: int = 0
+    twice: int = 0
+    """Answers that had been given before."""
+    documents: int = 0
+    """Documents of the full answers."""
     partial: int = 0
     """Answers with only some of the documents scored."""
     full_seconds: list[float] = field(default_factory=list)
     refused_seconds: list[float] = field(default_factory=list)
     late: int = 0
     """Full answers after their deadline."""
+    ids: set[str] = field(default_factory=set)
+    """Of the answers so far."""
 
     def report(self, seconds: float) -> dict[str, Any]:
         """Return the figures; times in milliseconds."""
@@ -84,6 +90,8 @@ class Tally:
             "lost": self.sent - answered,
             "errors": dict(self.errors),
             "wrong": self.wrong,
+            "twice": self.twice,
+            "documents": self.documents,
             "offered_per_second": round(self.sent / seconds, 2),
             "goodput_per_second": round((len(self.full_seconds) - self.late) / seconds, 2),
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
@@ -225,7 +233,7 @@ async def load(plan: Plan) -> dict[str, Any]:
             await asyncio.sleep(max(0.0, begin + due - time.monotonic()))
             body = texts.body(chance.choice(plan.sizes))
             body |= {"deadline_ms": plan.deadline_ms, "on_failure": plan.on_failure, "return_documents": True}
-            tasks.append(asyncio.create_task(_ask(client, body, tally)))
+            tasks.append(asyncio.create_task(ask(client, body, tally)))
             due += chance.expovariate(plan.rate)
         await asyncio.gather(*tasks)
     return {"rate": plan.rate, "seconds": plan.seconds, "seed": plan.seed} | tally.report(plan.seconds)
@@ -240,7 +248,8 @@ async def _check_ready(client: httpx.AsyncClient, url: str) -> None:
         raise ModelNotReady(f"the gateway at {url} is not ready: {answer.json().get('message', answer.status_code)}")
 
 
-async def _ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) -> None:
+async def ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) -> None:
+    """Send a request, check its answer and count it."""
     tally.sent += 1
     begin = time.monotonic()
     try:
@@ -253,7 +262,10 @@ async def _ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) ->
     if answer.status_code != 200:
         tally.refused_seconds.append(taken)
         return
-    tally.wrong += not _is_right(body["documents"], answer.json()["results"])
+    found = answer.json()
+    tally.wrong += not _is_right(body["documents"], found["results"])
+    tally.twice += found["id"] in tally.ids
+    tally.ids.add(found["id"])
     if reason := answer.headers.get("x-slimrank-degraded"):
         tally.degraded[reason] += 1
         tally.refused_seconds.append(taken)
@@ -262,6 +274,7 @@ async def _ask(client: httpx.AsyncClient, body: dict[str, Any], tally: Tally) ->
         tally.partial += 1
         return
     tally.full_seconds.append(taken)
+    tally.documents += len(body["documents"])
     tally.late += taken > body["deadline_ms"] / 1000
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from slimrank import telemetry
@@ -17,6 +17,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, processor time, open files
         make: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter(telemetry.REQUESTS, "Requests answered", ["status"], **make)
         self._seconds = Histogram(telemetry.REQUEST_SECONDS, "From arrival to answer", buckets=_SECONDS, **make)

@@ -1,21 +1,22 @@
-"""Measure goodput beyond saturation with real processes, worker and generator on cores of their own.
+"""Measure goodput beyond saturation with real processes, the worker on a core of its own.
 
-    python -m tests.serving.saturation --seconds 20                 a scorer that sleeps 50 ms a request: 20 a second
-    python -m tests.serving.saturation --model FOLDER --best 4      a model folder that answers about 4 a second
+    python -m tests.serving.saturation                      a scorer that sleeps 50 ms a request
+    python -m tests.serving.saturation --model FOLDER       a model folder, on one thread
+    python -m tests.serving.saturation --model default      the default model
 
-Prints full answers within the deadline, a second, at each share of what one worker can do, and the ratio of
-twice that to the best. Not a test: on a machine that does other work it measures that.
+Prints a line at each share of what one worker can do, which is measured first unless --best names it, and at the end the
+ratio of the full answers within the deadline at twice that to the best of all. Not a test: on a machine that does other
+work it measures that.
 """
 
 import argparse
 import asyncio
 import json
-import os
-from pathlib import Path
+from dataclasses import replace
 
 from slimrank.serving.bench import Plan, load
-from tests.nodes.redis import running_redis
-from tests.serving.process import gateway, worker
+from tests.serving.load import add_plan_options, folder_of, plan_of
+from tests.serving.pinned import best_rate, pinned
 
 SHARES = (0.5, 0.8, 0.9, 1.0, 1.2, 2.0)
 SLEEP_SECONDS = 0.05
@@ -24,29 +25,21 @@ SLEEP_SECONDS = 0.05
 def main() -> None:
     """Run a load at each share and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--best", type=float, default=1 / SLEEP_SECONDS, help="requests a second that one worker answers")
-    parser.add_argument("--deadline-ms", type=int, default=1000)
-    parser.add_argument("--sizes", default="10,50,100")
-    parser.add_argument("--characters", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each share")
+    parser.add_argument("--model", help="a model folder, or default; left out, a scorer that sleeps")
+    parser.add_argument("--best", type=float, help="requests a second that one worker answers; left out, measured")
+    add_plan_options(parser, deadline_ms=3000)
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    fake = options.model is None
-    settings = {"fake_seconds": SLEEP_SECONDS} if fake else {"model": options.model, "threads": 1}
     goodput: dict[float, float] = {}
-    os.sched_setaffinity(0, {cores[0]})  # inherited by what is started here
-    with running_redis() as url, worker(redis_url=url, fake=fake, **settings), gateway(redis_url=url, fake=fake) as gate:
-        os.sched_setaffinity(0, {cores[-1]})
-        sizes = [int(size) for size in options.sizes.split(",")]
+    with pinned(folder_of(options.model), fake_seconds=SLEEP_SECONDS) as here:
+        plan: Plan = plan_of(options, here.url, seconds=options.seconds)
+        best = options.best or asyncio.run(best_rate(plan, seconds=options.seconds / 2))
+        print(json.dumps({"best": round(best, 3), "is_measured": options.best is None}), flush=True)
         for share in SHARES:
-            rate = share * options.best
-            plan = Plan(gate, rate, options.seconds, sizes, options.characters, options.deadline_ms, "error", options.seed)
-            report = asyncio.run(load(plan))
+            report = asyncio.run(load(replace(plan, rate=share * best, seed=options.seed + round(100 * share))))
             goodput[share] = report["goodput_per_second"]
-            kept = ("goodput_per_second", "full_ms", "refused_ms", "statuses", "lost", "wrong")
-            print(json.dumps({"share": share, "rate": rate} | {name: report[name] for name in kept}), flush=True)
+            kept = ("rate", "sent", "goodput_per_second", "full_ms", "refused_ms", "statuses", "lost", "wrong", "twice")
+            print(json.dumps({"share": share} | {name: report[name] for name in kept}), flush=True)
     print(json.dumps({"twice_over_best": round(goodput[2.0] / max(goodput.values()), 3)}))
 
 
