@@ -1,16 +1,19 @@
 """Cut the documents of a request into batches whose padding wastes little.
 
-Documents are sorted by length, so that neighbours in a batch need little padding, and a batch is
-closed when one more document would pass the token budget: memory is bounded by tokens, whatever
-the number of documents. Knows nothing of models; the caller restores the request's order with the
-indices it is given.
+Documents are sorted by length, so that neighbours in a batch need little padding, and the cuts
+between batches are those of least cost: padded tokens, and a fixed price for each run of the
+graph. Memory is bounded by tokens, whatever the number of documents. Knows nothing of models; the
+caller restores the request's order with the indices it is given.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+RUN_TOKENS = 32
+"""What a run of the graph costs beside its tokens, in tokens (docs/LOG.md): batches split where that saves more padding."""
 
 
-def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Yield the indices of each batch, longest documents first.
+def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Return the indices of each batch, longest documents first.
 
     The longest come first so that the peak of memory is met at once and not at the end.
 
@@ -19,14 +22,21 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[li
         max_tokens: Most padded tokens (documents x longest) in a batch; a single document may
             have more.
     """
-    batch: list[int] = []
-    longest = 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * longest > max_tokens:
-            yield batch
-            batch = []
-        if not batch:
-            longest = lengths[index]
-        batch.append(index)
-    if batch:
-        yield batch
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    cheapest, begins = [0], [0]  # of the first so many documents: what they cost, and where their last batch begins
+    for end in range(1, len(order) + 1):
+        best, best_begin = cheapest[end - 1] + lengths[order[end - 1]], end - 1
+        for begin in range(end - 2, -1, -1):
+            padded = (end - begin) * lengths[order[begin]]
+            if padded > max_tokens:
+                break
+            if cheapest[begin] + padded < best:
+                best, best_begin = cheapest[begin] + padded, begin
+        cheapest.append(best + RUN_TOKENS)
+        begins.append(best_begin)
+    batches: list[list[int]] = []
+    end = len(order)
+    while end:
+        batches.append(order[begins[end] : end])
+        end = begins[end]
+    return batches[::-1]

@@ -60,6 +60,9 @@ class OrtScorer:
         self.manifest = manifest
         self._graph = graph_io.open_graph([given.name for given in session.get_inputs()], manifest.architecture, self._run)
         self._session = session
+        # Layers take turns with the arena's memory, which is handed back after each run: kept, it would be the largest request's.
+        self._run_options = ort.RunOptions()
+        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.encoder = encoder
         self.cost = Speed()
         self._prefixes: OrderedDict[tuple[int, ...], graph_io.KeysValues] = OrderedDict()
@@ -182,7 +185,7 @@ class OrtScorer:
 
     def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[npt.NDArray[np.float32]]:
         try:
-            results: list[npt.NDArray[np.float32]] = self._session.run(outputs, feed)
+            results: list[npt.NDArray[np.float32]] = self._session.run(outputs, feed, self._run_options)
         except Exception as error:  # ONNX Runtime's errors share no base class but Exception
             raise ScoringError(
                 f"the graph failed on {feed[graph_io.INPUT_IDS].shape} tokens: {error}; verify the model folder or lower batch_tokens"
@@ -203,10 +206,8 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu") -> ort
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Shapes change with every batch: a plan of memory by shape would grow with each new one, and
-    # the arena would keep the largest request's memory for good.
+    # Shapes change with every batch: a plan of memory by shape would grow with each new one.
     options.enable_mem_pattern = False
-    options.enable_cpu_mem_arena = False
     try:
         session = ort.InferenceSession(str(graph), options, providers=wanted)
     except Exception as error:  # as above: no common base class

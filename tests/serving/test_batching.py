@@ -1,22 +1,42 @@
 """Every document is in one batch, no batch passes its budget, and little is padded."""
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimrank.serving.batching import token_budget_batches
+from slimrank.serving.batching import RUN_TOKENS, token_budget_batches
 
 
 @given(st.lists(st.integers(1, 600), max_size=200), st.integers(64, 4096))
 def test_each_document_is_in_exactly_one_batch_within_the_budget(lengths: list[int], budget: int) -> None:
-    batches = list(token_budget_batches(lengths, budget))
+    batches = token_budget_batches(lengths, budget)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
 
 
 def test_neighbours_in_length_share_a_batch_and_the_longest_come_first() -> None:
-    assert list(token_budget_batches([10, 100, 11, 99], 200)) == [[1, 3], [2, 0]]
+    assert token_budget_batches([10, 100, 11, 99], 200) == [[1, 3], [2, 0]]
 
 
 def test_no_documents_make_no_batch() -> None:
-    assert list(token_budget_batches([], 100)) == []
+    assert token_budget_batches([], 100) == []
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=7), st.integers(40, 200))
+def test_no_other_cut_costs_less_in_padding_and_runs(lengths: list[int], budget: int) -> None:
+    ordered = sorted(lengths, reverse=True)
+
+    def cost(batches: list[list[int]]) -> int:
+        return sum(len(batch) * max(batch) + RUN_TOKENS for batch in batches)
+
+    def cuts(rest: list[int]) -> Iterator[list[list[int]]]:
+        if not rest:
+            yield []
+        for size in range(1, len(rest) + 1):
+            if size == 1 or size * rest[0] <= budget:
+                yield from ([rest[:size], *more] for more in cuts(rest[size:]))
+
+    found = [[lengths[index] for index in batch] for batch in token_budget_batches(lengths, budget)]
+    assert cost(found) == min(map(cost, cuts(ordered)))
