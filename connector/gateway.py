@@ -23,6 +23,7 @@ class GatewayScorer:
     Args:
         timeout_seconds: for connecting and for each read.
         priority: `audit` waits until no query does.
+        model: the name of one of several served models; None for the default one.
         http: a client of one's own, for tests and for TLS settings.
     """
 
@@ -33,6 +34,7 @@ class GatewayScorer:
         api_key: str | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         priority: Literal["query", "audit"] = "query",
+        model: str | None = None,
         http: httpx.Client | None = None,
     ) -> None:
         parts = httpx.URL(url)
@@ -45,6 +47,8 @@ class GatewayScorer:
         self._options: dict[str, Any] = {"deadline_ms": max(1, int(timeout_seconds * 1000))}
         if priority != "query":
             self._options["priority"] = priority
+        if model is not None:
+            self._options["model"] = model
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return a score for each document, in the order given.
@@ -66,7 +70,24 @@ class GatewayScorer:
         """
         return self._score(rerank_body(query, documents, instruction, first_stage_offset=offset), len(documents))
 
+    def identify(self, query: str, document: str) -> dict[str, Any]:
+        """Return what answers: `model`, its `score` of a pair, and, where the gateway says them, `model_sha256` and `prompt_sha256`.
+
+        Raises:
+            SlimrankError: as `score` does.
+        """
+        answer = self._post(rerank_body(query, [document], None), 1)
+        score = float(read_answer(self.url, answer, 1).scores[0])
+        meta = answer.json().get("meta") or {}
+        return {"score": score} | {name: meta[name] for name in ("model", "model_sha256", "prompt_sha256") if meta.get(name)}
+
     def _score(self, body: dict[str, Any], expected: int) -> Scored:
+        scored = read_answer(self.url, self._post(body, expected), expected)
+        if scored.depth is not None and not self._takes_partial:
+            raise DeadlineExceeded(f"the gateway {self.url} scored {scored.depth} of {expected} documents in time")
+        return scored
+
+    def _post(self, body: dict[str, Any], expected: int) -> httpx.Response:
         try:
             answer = self._http.post(f"{self.url}/v1/rerank", json=body | self._options, headers=self._headers)
         except httpx.TimeoutException as error:
@@ -77,10 +98,7 @@ class GatewayScorer:
             ) from error
         if answer.status_code != 200:
             raise explain_refusal(self.url, answer)
-        scored = read_answer(self.url, answer, expected)
-        if scored.depth is not None and not self._takes_partial:
-            raise DeadlineExceeded(f"the gateway {self.url} scored {scored.depth} of {expected} documents in time")
-        return scored
+        return answer
 
 
 def rerank_body(

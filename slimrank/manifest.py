@@ -91,6 +91,11 @@ class Manifest(_Record):
     files: dict[str, FileRecord]
     verification: Verification | None = None
 
+    def digest(self) -> str:
+        """Return the hash of what the folder holds: weights, graph, tokenizer and prompt, by name and content."""
+        files = "\n".join(f"{record.sha256}  {name}" for name, record in sorted(self.files.items()))
+        return hashlib.sha256(files.encode()).hexdigest()
+
     def save(self, folder: Path) -> None:
         """Write ``manifest.json``."""
         (folder / MANIFEST_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from connector.audit.spec import Side, Spec
 from connector.cluster import Cluster, open_cluster
 from connector.gateway import GatewayScorer
-from slimrank.scoring import Scorer
 
 _GATEWAY_SECONDS = 300.0
 _DEFAULT_PIPELINE = "index.search.default_pipeline"
@@ -23,7 +22,7 @@ class Reached:
 
     side: Side
     cluster: Cluster
-    scorer: Scorer | None
+    scorer: GatewayScorer | None
     """Reranks its hits outside the engine, where the side says so."""
     default_pipeline: str | None = None
     """The search pipeline that its index runs unless a search names another."""
@@ -76,14 +75,15 @@ class Access(BaseSettings):
         if side.rerank is None:
             return Reached(side, cluster, None, default)
         client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS))
-        return Reached(
-            side,
-            cluster,
-            GatewayScorer(
-                side.rerank.url, api_key=self.judge_api_key, timeout_seconds=_GATEWAY_SECONDS, priority="audit", http=client
-            ),
-            default,
+        scorer = GatewayScorer(
+            side.rerank.url,
+            api_key=self.judge_api_key,
+            timeout_seconds=_GATEWAY_SECONDS,
+            priority="audit",
+            model=side.rerank.model,
+            http=client,
         )
+        return Reached(side, cluster, scorer, default)
 
     def _open(self, side: Side, which: str) -> Cluster:
         named = which == "after" and any((self.after_user, self.after_api_key))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connector.audit.folder import Folder
-from connector.audit.judgments import grades_file, in_step, read_grades
+from connector.audit.judgments import grades_file, in_step, read_grades, read_identity
 from connector.audit.spec import Json, Judge
 
 _ROUNDS = 2_000
@@ -25,7 +25,8 @@ Floats = npt.NDArray[np.float64]
 def describe(folder: Folder) -> Json:
     """Return the judges, their grades' counts, their partiality, and the agreement of each two that share documents."""
     spec = folder.spec
-    rankers = [side.rerank.model or "slimrank" for side in (spec.before, spec.after) if side.rerank]
+    states = (folder.read(f"{which}.json") for which in ("before", "after"))
+    rankers = [state["ranker"]["model"] or "slimrank" for state in states if "ranker" in state]
     return {
         "judges": [
             {
@@ -34,6 +35,7 @@ def describe(folder: Folder) -> Json:
                 "human": is_human(judge),
                 "grades": sum(len(grades) for _, grades in read_grades(grades_file(folder, judge))),
                 "partial": partiality(judge, rankers),
+                "identity": read_identity(folder, judge),
             }
             for judge in spec.judges
         ],

@@ -4,19 +4,37 @@ The rubric is one text with whole grades. Models over-rate and follow lexical cu
 against a person's on a sample, which the report then sets beside each other.
 """
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from typing import Protocol
 
 import httpx
 
 from connector.audit.access import Access
 from connector.audit.spec import Json, Judge
 from connector.cluster import explain_transport
+from slimrank import manifest
 from slimrank.errors import EngineRefused
 
-Grader = Callable[[str, Sequence[str]], list[int | None]]
-"""Grades documents of one query; None where the judge gave no usable answer."""
+PROBE = ("how warm is a wool coat", "Wool keeps most of its warmth when wet.")
+"""A pair that never changes; whoever scores it otherwise is another model."""
+
+
+class Grader(Protocol):
+    """A model that grades."""
+
+    @property
+    def identity(self) -> Json:
+        """What its grades hang on: model, hashes where they are known, rubric."""
+        ...
+
+    def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
+        """Grade documents of one query; None where the model gave no usable answer."""
+        ...
+
 
 RUBRIC = """You judge search results. Grade how well the document answers the query, with one whole number:
 0 = has nothing to do with the query
@@ -36,9 +54,9 @@ def open_grader(judge: Judge, access: Access, max_grade: int) -> Iterator[Grader
         if judge.kind == "chat":
             yield ChatGrader(http, judge.url or "", judge.model or "", max_grade)
         elif judge.url == "local":
-            yield _local_grader(max_grade)
+            yield LocalGrader(max_grade)
         else:
-            yield GatewayGrader(http, judge.url or "", max_grade)
+            yield GatewayGrader(http, judge.url or "", judge.model, max_grade)
 
 
 def grade_of(probability: float, max_grade: int) -> int:
@@ -46,25 +64,40 @@ def grade_of(probability: float, max_grade: int) -> int:
     return min(int(probability * (max_grade + 1)), max_grade)
 
 
-def _local_grader(max_grade: int) -> Grader:
-    from slimrank.serving.reranker import Reranker
+class LocalGrader:
+    """Grades by the probabilities of the default model, in this process."""
 
-    reranker = Reranker.load()
+    def __init__(self, max_grade: int) -> None:
+        from slimrank.serving.reranker import Reranker
+        from slimrank.settings import load
+        from slimrank.store import model_folder
 
-    def grade(query: str, documents: Sequence[str]) -> list[int | None]:
+        made = manifest.read(model_folder(load()))
+        self._reranker, self._max_grade = Reranker.load(), max_grade
+        self.identity: Json = {"model": made.name, "model_sha256": made.digest(), "prompt_sha256": made.prompt_sha256}
+
+    def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
+        """Grade documents."""
         grades: list[int | None] = [None] * len(documents)
-        for ranked in reranker.rank(query, documents):
-            grades[ranked.index] = grade_of(ranked.probability, max_grade)
+        for ranked in self._reranker.rank(query, documents):
+            grades[ranked.index] = grade_of(ranked.probability, self._max_grade)
         return grades
-
-    return grade
 
 
 class GatewayGrader:
     """Grades by the probabilities of a gateway's POST /v1/rerank."""
 
-    def __init__(self, http: httpx.Client, url: str, max_grade: int) -> None:
+    def __init__(self, http: httpx.Client, url: str, model: str | None, max_grade: int) -> None:
         self._http, self._url, self._max_grade = http, url.rstrip("/"), max_grade
+        self._options = {"priority": "audit"} | ({"model": model} if model else {})
+
+    @cached_property
+    def identity(self) -> Json:
+        """The model that answers, its hashes, and its probability of a fixed pair."""
+        answer = self._ask(PROBE[0], [PROBE[1]])
+        meta = answer.get("meta") or {}
+        known = {name: meta[name] for name in ("model", "model_sha256", "prompt_sha256") if meta.get(name)}
+        return known | {"score": round(float(answer["results"][0]["relevance_score"]), 2)}
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
         """Grade documents.
@@ -72,11 +105,13 @@ class GatewayGrader:
         Raises:
             EngineError: the gateway does not answer, or answers no.
         """
-        answer = _post(self._http, f"{self._url}/v1/rerank", {"query": query, "documents": list(documents), "priority": "audit"})
         grades: list[int | None] = [None] * len(documents)
-        for result in answer["results"]:
+        for result in self._ask(query, documents)["results"]:
             grades[result["index"]] = grade_of(result["relevance_score"], self._max_grade)
         return grades
+
+    def _ask(self, query: str, documents: Sequence[str]) -> Json:
+        return _post(self._http, f"{self._url}/v1/rerank", {"query": query, "documents": list(documents), **self._options})
 
 
 class ChatGrader:
@@ -84,6 +119,7 @@ class ChatGrader:
 
     def __init__(self, http: httpx.Client, url: str, model: str, max_grade: int) -> None:
         self._http, self._url, self._model, self._max_grade = http, url.rstrip("/"), model, max_grade
+        self.identity: Json = {"model": model, "rubric_sha256": hashlib.sha256(RUBRIC.encode()).hexdigest()}
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
         """Grade documents.

@@ -1,7 +1,7 @@
 """Have every judge of the specification grade what changed, blind to the sides, each document once.
 
 A judge sees a query and a text, in shuffled order, never a rank, an index or a side. What a model said is kept in a cache
-keyed by judge, rubric, query and text, so a second audit, or one that was stopped, asks only for what is new.
+keyed by model, rubric, query and text, so a second audit, or one that was stopped, asks only for what is new.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from pathlib import Path
 from connector.audit.access import Access
 from connector.audit.clicks import grade_clicks
 from connector.audit.folder import Folder
-from connector.audit.graders import RUBRIC, Grader, open_grader
-from connector.audit.judgments import changed_documents, from_qrels, grades_file, write_grades
+from connector.audit.graders import Grader, open_grader
+from connector.audit.judgments import changed_documents, from_qrels, grades_file, identity_file, write_grades
 from connector.audit.run import Progress
 from connector.audit.sheet import read_sheet
-from connector.audit.spec import Judge
+from connector.audit.spec import Json, Judge
 from connector.audit.spill import Grade
 from connector.cluster import Cluster
 from slimrank.errors import DataError
@@ -47,10 +47,11 @@ def _grade(folder: Folder, judge: Judge, access: Access, cluster: Cluster, progr
         yield from read_sheet(folder, judge.file)
     else:
         with open_grader(judge, access, most) as grader:
-            yield from _grade_with(folder, judge, grader, progress)
+            folder.write(identity_file(folder, judge), grader.identity)
+            yield from _grade_with(folder, grader, progress)
 
 
-def _grade_with(folder: Folder, judge: Judge, grader: Grader, progress: Progress) -> Iterator[Grade]:
+def _grade_with(folder: Folder, grader: Grader, progress: Progress) -> Iterator[Grade]:
     """Ask a model, a query at a time, for what the cache does not hold."""
     chance = random.Random(folder.spec.sample.seed)
     total = sum(len(documents) for _, documents in changed_documents(folder))
@@ -59,7 +60,7 @@ def _grade_with(folder: Folder, judge: Judge, grader: Grader, progress: Progress
         for row, documents in changed_documents(folder):
             chance.shuffle(documents)
             query = row.query.query
-            keys = [cache_key(judge.name, folder.spec.max_grade, query, text) for _, text in documents]
+            keys = [cache_key(grader.identity, folder.spec.max_grade, query, text) for _, text in documents]
             grades = [cache.get(key) for key in keys]
             unknown = [place for place, grade in enumerate(grades) if grade is None]
             answers = grader(query, [documents[place][1] for place in unknown]) if unknown else []
@@ -73,9 +74,10 @@ def _grade_with(folder: Folder, judge: Judge, grader: Grader, progress: Progress
             progress(done, total)
 
 
-def cache_key(judge: str, max_grade: int, query: str, text: str) -> str:
-    """Return the key of one grade."""
-    return hashlib.sha256(json.dumps([judge, RUBRIC, max_grade, query, text], ensure_ascii=False).encode()).hexdigest()
+def cache_key(judge: Json, max_grade: int, query: str, text: str) -> str:
+    """Return the key of one grade: other weights, another prompt or rubric grade anew."""
+    content = json.dumps([judge, max_grade, query, text], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Cache:

@@ -26,6 +26,17 @@ def write_grades(path: Path, grades: Iterable[Grade]) -> None:
     write_lines(path, ({"query_id": query_id, "doc_id": doc_id, "grade": grade} for query_id, doc_id, grade in grades))
 
 
+def identity_file(folder: Folder, judge: Judge) -> str:
+    """Return the name of the file that says which model graded, by which instructions."""
+    return f"judgments/{grades_file(folder, judge).stem}.judge.json"
+
+
+def read_identity(folder: Folder, judge: Judge) -> Json:
+    """Return what is known of the model that graded; nothing of other judges."""
+    name = identity_file(folder, judge)
+    return folder.read(name) if folder.has(name) else {}
+
+
 def read_grades(path: Path) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield each query id with its grades by document id, in order; nothing where the judge has not graded yet."""
     records = read_lines(path) if path.is_file() else iter(())

@@ -88,15 +88,23 @@ class Searcher:
             return False
         return same_score(hits[k - 1]["_score"], hits[-1]["_score"])
 
-    def _rank(self, query: str, hits: Sequence[Json]) -> list[tuple[str, float]]:
+    def first_stage(self, query: str, size: int) -> list[tuple[str, Json]]:
+        """Return the business ids and hits of the first stage, in the order in which they are reranked."""
+        return self._ordered(self._cluster.read(self._path, self._body(query, size) | {"size": size})["hits"]["hits"])
+
+    def _ordered(self, hits: Sequence[Json]) -> list[tuple[str, Json]]:
+        """Put ties in the order of business ids; hits that something sorted by another value stay as they are."""
         pairs = [(business_id(hit, self._spec.id_field), hit) for hit in hits]
+        return sorted(pairs, key=lambda pair: (-rounded(pair[1]["_score"]), pair[0])) if is_by_score(hits) else pairs
+
+    def _rank(self, query: str, hits: Sequence[Json]) -> list[tuple[str, float]]:
+        pairs = self._ordered(hits)
         if not is_by_score(hits):  # a sort, here or in a pipeline: what the engine says is the order
             return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
-        pairs.sort(key=lambda pair: (-rounded(pair[1]["_score"]), pair[0]))
         if self._side.rerank and self._scorer and pairs:
             window = pairs[: self._side.rerank.rank_window_size]
             texts = [text_of(hit["_source"], self._side.rerank.fields) for _, hit in window]
-            scores = score_hits(self._scorer, query, texts).scores.tolist()
+            scores = score_hits(self._scorer, query, texts, offset=int(self._template.get("from", 0))).scores.tolist()
             reranked = [(document, score) for (document, _), score in zip(window, scores, strict=True)]
             return sorted(reranked, key=lambda pair: -pair[1])  # equal scores keep the first stage's order, as in serving
         return [(document, rounded(hit["_score"])) for document, hit in pairs]

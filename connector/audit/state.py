@@ -6,10 +6,8 @@ write to an index, and any move of its alias, changes it; refreshes and merges d
 
 from connector.audit.access import Reached
 from connector.audit.folder import digest
+from connector.audit.graders import PROBE
 from connector.audit.spec import Json
-
-_PROBE = ("how warm is a wool coat", ["Wool keeps most of its warmth when wet."])
-"""A pair that never changes: other weights, another prompt or precision score it otherwise. A gateway gives out no hashes."""
 
 
 def read_state(reached: Reached) -> Json:
@@ -32,8 +30,8 @@ def read_state(reached: Reached) -> Json:
         "pipeline": cluster.find(f"/_search/pipeline/{reached.pipeline}") if reached.pipeline else None,
     }
     if side.rerank and reached.scorer:
-        score = float(reached.scorer.score(*_PROBE).scores[0])
-        state["ranker"] = {"model": side.rerank.model, "probe_score": round(score, 2)}
+        ranker = {"model": side.rerank.model} | reached.scorer.identify(*PROBE)
+        state["ranker"] = ranker | {"score": round(ranker["score"], 2)}
     return state | {"fingerprint": fingerprint(state)}
 
 

@@ -16,8 +16,8 @@ from connector.audit.folder import Folder
 from connector.audit.judgments import judgments
 from connector.audit.run import Progress
 from connector.audit.sample import Query
-from connector.audit.search import business_id, fill, template_of, text_of
-from connector.audit.spec import Json, Spec
+from connector.audit.search import Searcher, text_of
+from connector.audit.spec import Json
 from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 from slimrank.scoring import Scorer
@@ -53,12 +53,14 @@ def sweep(
         raise DataError(
             f"no query of {folder.path} is judged, so no depth can be better; name `judges`, and run the report first"
         )
+    searcher = Searcher(reached, spec)
     totals = dict.fromkeys(depths, 0.0)
     seconds: dict[int, list[float]] = {depth: [] for depth in depths}
     weight = 0.0
     for place, (query, grades) in enumerate(_judged(folder)):
         weight += query.weight
-        ids, texts = _first_stage(reached, spec, query.query, max(depths))
+        hits = searcher.first_stage(query.query, max(depths))
+        ids, texts = [document for document, _ in hits], [text_of(hit["_source"], rerank.fields) for _, hit in hits]
         scores = score_hits(scorer, query.query, texts).scores.tolist() if texts else []
         for depth in depths:
             ranking = window(ids, scores, depth)
@@ -100,15 +102,6 @@ def knee(points: Sequence[Point]) -> int | None:
     return max(
         points, key=lambda point: (point.ndcg - first.ndcg) / gain - (point.milliseconds - first.milliseconds) / cost
     ).depth
-
-
-def _first_stage(reached: Reached, spec: Spec, query: str, depth: int) -> tuple[list[str], list[str]]:
-    """Return business ids and texts of the first stage's hits."""
-    side = reached.side
-    fields = side.rerank.fields if side.rerank else []
-    body = {**fill(template_of(side), query), "size": depth}
-    hits = reached.cluster.read(f"/{side.index}/_search?preference=slimrank-audit", body)["hits"]["hits"]
-    return [business_id(hit, spec.id_field) for hit in hits], [text_of(hit["_source"], fields) for hit in hits]
 
 
 def _time(scorer: Scorer, query: str, texts: Sequence[str]) -> float:

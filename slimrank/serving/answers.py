@@ -82,6 +82,7 @@ def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
         # probability = sigmoid(scale * score + offset), for callers that ask for raw scores
         "calibration": {"scale": float(answer.scale), "offset": float(answer.offset)},
         "fusion_weight": float(answer.fusion_weight),
+        **({"model_sha256": answer.model_sha256, "prompt_sha256": answer.prompt_sha256} if answer.model_sha256 else {}),
         "query_truncated": scored.query_truncated,
         "truncated_documents": scored.truncated.nonzero()[0].tolist(),
         "scored_documents": documents if scored.depth is None else scored.depth,

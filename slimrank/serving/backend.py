@@ -50,6 +50,9 @@ class Answer:
     offset: float = 0.0
     fusion_weight: float = 0.0
     """How much the first-stage ranks weigh where a request gives them (``slimrank.fusion``)."""
+    model_sha256: str = ""
+    """The hash of the model folder (``Manifest.digest``); "" where a scorer has none."""
+    prompt_sha256: str = ""
     queue_seconds: float = 0.0
     """From acceptance to the first pair entering the model."""
     infer_seconds: float = 0.0

@@ -66,6 +66,8 @@ class Model:
         scale: float = 1.0,
         offset: float = 0.0,
         fusion_weight: float = 0.0,
+        model_sha256: str = "",
+        prompt_sha256: str = "",
         cutter: DocumentCutter | None = None,
         encoder: PromptEncoder | None = None,
     ) -> None:
@@ -73,6 +75,7 @@ class Model:
         self.scale = scale
         self.offset = offset
         self.fusion_weight = fusion_weight
+        self.model_sha256, self.prompt_sha256 = model_sha256, prompt_sha256
         self.cost = anytime.cost_of(scorer)
         self._scorer = scorer
         self._cutter = cutter
@@ -103,6 +106,8 @@ class Model:
             scale=scorer.manifest.calibration.scale,
             offset=scorer.manifest.calibration.offset,
             fusion_weight=scorer.manifest.fusion.weight if scorer.manifest.fusion else 0.0,
+            model_sha256=scorer.manifest.digest(),
+            prompt_sha256=scorer.manifest.prompt_sha256,
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
             encoder=scorer.encoder,
         )
@@ -145,6 +150,8 @@ class Model:
             scale=self.scale,
             offset=self.offset,
             fusion_weight=self.fusion_weight,
+            model_sha256=self.model_sha256,
+            prompt_sha256=self.prompt_sha256,
             cutter=self._cutter,
             encoder=self._encoder,
         )
@@ -162,7 +169,7 @@ class Model:
         scored = self._scorer_for(job).score(job.request.query, documents, instruction=job.request.instruction)
         if was_cut is not None:
             scored = replace(scored, truncated=scored.truncated | was_cut)
-        return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight)
+        return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight, self.model_sha256, self.prompt_sha256)
 
     def _scorer_for(self, job: Job) -> Scorer:
         if job.long_document == "truncate":

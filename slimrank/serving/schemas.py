@@ -211,6 +211,8 @@ class RerankMeta(BaseModel):
     passages: int | None = Field(None, description="Passages scored, where `max_passage` was asked for.")
     calibration: Calibration | None = Field(None, description="For callers that ask for raw scores.")
     fusion_weight: float | None = Field(None, description="How much first-stage ranks weigh, where a request gives them.")
+    model_sha256: str | None = Field(None, description="The hash of the model folder's files; of a cascade, its last model's.")
+    prompt_sha256: str | None = Field(None, description="The hash of its prompt.")
     warnings: list[str] | None = None
     degraded: str | None = Field(None, description="Why the documents are in first-stage order and not scored, if they are.")
 

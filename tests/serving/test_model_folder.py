@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from slimrank import Reranker
+from slimrank import Reranker, manifest
+from slimrank.manifest import FileRecord
 from tests.serving.process import gateway, worker
 from tests.tiny import DOCUMENTS
 
@@ -45,6 +46,14 @@ def test_workers_and_embedded_give_the_same_answer(embedded: str, redis_url: str
             first, second = (ask(url, query="fresh bread", **fields) for url in (embedded, queued))
             assert first.pop("id") != second.pop("id")
             assert first == second
+
+
+def test_an_answer_says_which_weights_and_prompt_gave_it(embedded: str, tiny_model: Path) -> None:
+    made = manifest.read(tiny_model)
+    meta = ask(embedded)["meta"]
+    assert (meta["model_sha256"], meta["prompt_sha256"]) == (made.digest(), made.prompt_sha256)
+    other = made.model_copy(update={"files": {**made.files, "model.onnx": FileRecord(bytes=1, sha256="0" * 64)}})
+    assert other.digest() != made.digest()
 
 
 def test_a_long_document_is_cut_and_reported(embedded: str) -> None:

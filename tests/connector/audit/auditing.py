@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,18 @@ from connector.audit.spec import Spec, parse_spec
 from tests.connector.audit.shop import MAPPINGS, SETTINGS, SYNONYMS, Shop
 
 FIELDS = ["title^2", "text"]
+
+
+class Judging:
+    """A grader made of a function."""
+
+    def __init__(self, grade: Callable[[str, Sequence[str]], list[int | None]]) -> None:
+        self.identity = {"model": "m"}
+        self._grade = grade
+
+    def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
+        """Grade documents."""
+        return self._grade(query, documents)
 
 
 def write_sources(folder: Path, shop: Shop) -> tuple[Path, Path]:

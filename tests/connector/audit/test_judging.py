@@ -15,13 +15,14 @@ from connector.audit.clicks import Event, coec
 from connector.audit.compare import compare_query
 from connector.audit.folder import Folder, write_lines
 from connector.audit.graders import ChatGrader, GatewayGrader, grade_of, open_grader, parse_grade
-from connector.audit.judging import _grade_with, open_cache
-from connector.audit.judgments import grades_file, judgments, to_judge, write_grades
+from connector.audit.judging import _grade_with, cache_key, open_cache
+from connector.audit.judgments import grades_file, identity_file, judgments, to_judge, write_grades
 from connector.audit.sample import Query
 from connector.audit.sheet import read_sheet, write_sheet
 from connector.audit.spec import Judge, parse_spec
 from connector.audit.tally import tallied
 from slimrank.errors import DataError, EngineRefused
+from tests.connector.audit.auditing import Judging
 
 PLAN: dict[str, Any] = {
     "before": {"url": "http://engine", "index": "v1", "fields": ["title"]},
@@ -78,12 +79,11 @@ def test_a_model_is_asked_once_and_never_of_sides(folder: Folder) -> None:
         asked.append((query, list(documents)))
         return [2 if text.endswith("b") else None if text.endswith("c") else 1 for text in documents]
 
-    judge = Judge(kind="chat", url="http://x/v1", model="m")
-    grades = list(_grade_with(folder, judge, grader, lambda done, total: None))
+    grades = list(_grade_with(folder, Judging(grader), lambda done, total: None))
     assert grades == [("q1", "=d", 1), ("q1", "b", 2)]
     assert [(query, sorted(texts)) for query, texts in asked] == [("red shoes", ["text of =d", "text of b", "text of c"])]
     asked.clear()
-    assert list(_grade_with(folder, judge, grader, lambda done, total: None)) == grades
+    assert list(_grade_with(folder, Judging(grader), lambda done, total: None)) == grades
     assert asked == [("red shoes", ["text of c"])]
 
 
@@ -151,9 +151,20 @@ def test_a_chat_judge_sends_rubric_query_and_document_only() -> None:
 
 
 def test_a_gateway_judge_reads_indices_not_places() -> None:
-    results = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
-    with httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"results": results}))) as http:
-        assert GatewayGrader(http, "http://x", 3)("red", ["a", "b"]) == [0, 3]
+    bodies: list[dict[str, Any]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        results = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
+        return httpx.Response(200, json={"results": results, "meta": {"model": "m", "model_sha256": "w"}})
+
+    with httpx.Client(transport=httpx.MockTransport(handle)) as http:
+        grader = GatewayGrader(http, "http://x", "m", 3)
+        assert grader("red", ["a", "b"]) == [0, 3]
+        assert grader.identity == {"model": "m", "model_sha256": "w", "score": 0.9}
+    assert [(body["model"], body["priority"]) for body in bodies] == [("m", "audit")] * 2
+    other = {**grader.identity, "model_sha256": "x"}
+    assert len({cache_key(of, 3, "red", "a") for of in (grader.identity, other)}) == 2  # other weights grade anew
 
 
 def test_a_judge_that_answers_no_is_named() -> None:
@@ -234,7 +245,13 @@ def test_the_first_judge_counts_and_agreement_is_over_what_both_graded(folder: F
     grades = judgments(folder)
     assert [grades(query_id) for query_id in ("q1", "q2", "q3")] == [{"a": 0, "b": 1}, {"c": 2}, {}]
     assert agreement.tabulate(folder, human, model).tolist() == [[0, 0, 0, 1], [0] * 4, [0] * 4, [0] * 4]
-    assert [judge["grades"] for judge in agreement.describe(folder)["judges"]] == [2, 3]
+    for which, state in (("before", {}), ("after", {"ranker": {"model": "slimrank-135m"}})):
+        folder.write(f"{which}.json", state)
+    folder.write(identity_file(folder, model), {"model": "slimrank-135m", "model_sha256": "w"})
+    described = agreement.describe(folder)["judges"]
+    assert [judge["grades"] for judge in described] == [2, 3]
+    assert [judge["identity"].get("model_sha256") for judge in described] == [None, "w"]
+    assert described[1]["partial"]
 
 
 def test_unchanged_queries_count_as_no_difference_only_where_all_changes_are_judged() -> None:

@@ -17,6 +17,7 @@ from connector.audit.report import examine
 from connector.audit.run import run_audit
 from connector.audit.sheet import write_sheet
 from connector.audit.spec import parse_spec
+from tests.connector.audit.auditing import Judging
 
 FEW, MANY = 200, 800
 MOST_GROWTH = 250.0
@@ -105,7 +106,7 @@ def judge(folder: Folder) -> None:
     human, model = folder.spec.judges
     assert human.file is not None
     write_grades(grades_file(folder, human), from_qrels(human.file, (query.query_id for query in folder.queries()), 3))
-    write_grades(grades_file(folder, model), _grade_with(folder, model, grade, lambda done, total: None))
+    write_grades(grades_file(folder, model), _grade_with(folder, Judging(grade), lambda done, total: None))
 
 
 def peak(step: Callable[[], object]) -> int:

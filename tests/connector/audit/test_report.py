@@ -58,7 +58,7 @@ def make_report(**others: Any) -> dict[str, Any]:
             for name in ("head", "tail", "golden")
         ],
         "golden": [{"query_id": "q3", "query": "query 3", "broken": True}, {"query_id": "q9", "query": "fine", "broken": False}],
-        "judges": {"judges": [{"name": "chat:m", "kind": "chat", "human": False, "grades": 5, "partial": "own family"}], "agreement": []},
+        "judges": {"judges": [{"name": "chat:m", "kind": "chat", "human": False, "grades": 5, "partial": "own family", "identity": {"model": "m", "rubric_sha256": "r" * 64}}], "agreement": []},
         "content": {
             "compared": ["title"], "before": 10, "after": 9, "lost": 1, "new": 0, "changed": 0, "lost_examples": [EVIL],
             "fingerprints": {"before": "1", "after": "2"},

@@ -11,6 +11,7 @@ from connector.audit.access import Reached
 from connector.audit.search import Searcher, fill
 from connector.audit.spec import Side, Spec, parse_spec
 from connector.cluster import Cluster, Refusal
+from connector.gateway import GatewayScorer
 from slimrank.errors import ConfigError, DataError
 
 Hits = list[tuple[str, float]]
@@ -23,12 +24,14 @@ def make_spec(**others: Any) -> Spec:
     )
 
 
-def searcher(answer: Callable[[dict[str, Any]], httpx.Response], spec: Spec, side: Side | None = None) -> Searcher:
+def searcher(
+    answer: Callable[[dict[str, Any]], httpx.Response], spec: Spec, side: Side | None = None, scorer: GatewayScorer | None = None
+) -> Searcher:
     def handle(request: httpx.Request) -> httpx.Response:
         return answer(json.loads(request.content))
 
     http = httpx.Client(base_url="http://engine", transport=httpx.MockTransport(handle))
-    return Searcher(Reached(side or spec.before, Cluster(http), None), spec)
+    return Searcher(Reached(side or spec.before, Cluster(http), scorer), spec)
 
 
 def over(hits: Hits) -> Callable[[dict[str, Any]], httpx.Response]:
@@ -89,6 +92,33 @@ def test_what_reranks_inside_the_engine_gets_the_text_and_the_size_it_was_given(
     Searcher(Reached(spec.after, Cluster(http), None, default), spec).ask("red")
     assert ("_source" not in bodies[0]) == expected
     assert (len(bodies) == 1) == expected  # a tie is followed, but never into a reranker's window
+
+
+def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and_from_which_rank() -> None:
+    sent: list[dict[str, Any]] = []
+
+    def score(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        results = [{"index": number, "relevance_score": float(number)} for number in range(len(sent[-1]["documents"]))]
+        return httpx.Response(200, json={"results": results, "meta": {"model": "m", "model_sha256": "w", "prompt_sha256": "p"}})
+
+    def answer(body: dict[str, Any]) -> httpx.Response:
+        hits = [{"_index": "v1", "_id": name, "_score": 1.0, "_source": {"title": name}} for name in "cab"]
+        return httpx.Response(200, json={"took": 1, "hits": {"total": {"value": 3}, "hits": hits}})
+
+    rerank = {"url": "http://gateway", "fields": ["title"], "rank_window_size": 3, "model": "m"}
+    page = {"from": 20, "query": {"match": {"title": "{{query}}"}}}
+    spec = make_spec(after={"rerank": rerank, "body": page})
+    scorer = GatewayScorer("http://gateway", priority="audit", model="m", http=httpx.Client(transport=httpx.MockTransport(score)))
+    asked = searcher(answer, spec, spec.after, scorer)
+    found, _ = asked.ask("red")
+    assert found["ids"] == ["c", "b", "a"]
+    assert sent[0]["documents"] == ["a", "b", "c"]  # ties by business id, so that a reindex cannot move a rank
+    options = {name: sent[0].get(name) for name in ("first_stage_order", "first_stage_offset", "priority", "model", "raw_scores")}
+    assert options == {
+        "first_stage_order": True, "first_stage_offset": 20, "priority": "audit", "model": "m", "raw_scores": True,
+    }  # fmt: skip
+    assert scorer.identify("q", "d") == {"score": 0.0, "model": "m", "model_sha256": "w", "prompt_sha256": "p"}
 
 
 def test_a_business_id_seen_twice_counts_once() -> None:

@@ -69,7 +69,7 @@ def test_first_stage_against_reranked(index: Index, shop: Shop, gateway: str, tm
     assert report["queries"]["changed"] > 0
     assert report["causes"]["causes"][0]["kind"] == "query"
     assert report["content"]["same"]
-    assert isinstance(report["after"]["ranker"]["probe_score"], float)
+    assert isinstance(report["after"]["ranker"]["score"], float)
     assert "ranker" not in report["before"]
     partial = [judge["partial"] for judge in report["judges"]["judges"]]
     assert partial[0] is None
