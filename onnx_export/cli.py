@@ -60,7 +60,10 @@ def pull(
 
 @model.command("list")
 def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
-    """List the model folders of this machine and whether each may be served."""
+    """List the model folders of this machine and whether each may be served.
+
+    Example: slimrank model list
+    """
     folder = process_settings.load(home=home).home_folder / "models"
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob(f"[!.]*/{manifests.MANIFEST_FILE}")):  # hidden ones are being made, or were interrupted

@@ -69,14 +69,27 @@ def _load(name: str) -> Any:
         group = get_command(target)
         # Completion is installed for the whole line: `slimrank --install-completion`.
         group.params = [option for option in group.params if option.name not in ("install_completion", "show_completion")]
-        return group
-    single = typer.Typer(add_completion=False)
+        return _with_example(group, f"slimrank {name}")
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name)(target)
     return get_command(single)
 
 
+def _with_example(group: Any, path: str) -> Any:
+    """End a group's help, as each command's ends, with a line to type: the help of its first step."""
+    group.epilog = f"Example: {path} {next(iter(group.commands))} --help"
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            _with_example(command, f"{path} {name}")
+    return group
+
+
+# Commands below inherit both: `-h` everywhere, and help as wide as a wide terminal can be read.
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 
@@ -90,7 +103,10 @@ def _print_version(wanted: bool) -> None:
 def root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Rerank search results with a small language model, on your own machines."""
+    """Rerank search results with a small language model, on your own machines.
+
+    Example: slimrank demo
+    """
 
 
 def main() -> None:
