@@ -1,6 +1,9 @@
 """The audit's measures against hand-worked cases, ir-measures and what must hold of any ranking."""
 
+import json
 from math import isnan, log2
+from pathlib import Path
+from typing import Any
 
 import ir_measures
 import pytest
@@ -11,6 +14,7 @@ from connector.audit import measures
 
 DOCUMENTS = [f"d{number:02}" for number in range(16)]
 rankings = st.lists(st.sampled_from(DOCUMENTS), unique=True, max_size=12)
+FUNCTIONS = {"nDCG": measures.ndcg, "RR": measures.reciprocal_rank, "AP": measures.average_precision, "P": measures.precision}
 judgments = st.dictionaries(st.sampled_from(DOCUMENTS), st.integers(0, 3), min_size=1)
 
 
@@ -84,11 +88,20 @@ def test_judged_measures_equal_ir_measures(ranking: list[str], judged: dict[str,
     expected = dict.fromkeys(names, 0.0)
     if ranking:
         expected |= {str(m.measure): m.value for m in ir_measures.iter_calc(parsed, {"q": judged}, run)}
-    ours = [
-        function(ranking, judged, k)
-        for function in (measures.ndcg, measures.reciprocal_rank, measures.average_precision, measures.precision)
-    ]
+    ours = [function(ranking, judged, k) for function in FUNCTIONS.values()]
     assert ours == pytest.approx([expected[name] for name in names], abs=1e-9)
+
+
+RANX = json.loads((Path(__file__).parents[2] / "data" / "ranx_cases.json").read_text(encoding="utf-8"))  # by ranx_cases.py
+
+
+@pytest.mark.parametrize("case", RANX["cases"])
+def test_judged_measures_equal_what_ranx_gave(case: dict[str, Any]) -> None:
+    found = {}
+    for name in case["values"]:
+        measure, _, k = name.partition("@")
+        found[name] = FUNCTIONS[measure](case["ranking"], case["judged"], int(k))
+    assert found == pytest.approx(case["values"], abs=1e-12)
 
 
 def test_coverage_is_the_judged_share_of_what_was_found() -> None:
