@@ -7,7 +7,7 @@ from typing import Any
 
 import ir_measures
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.audit import measures
@@ -80,6 +80,7 @@ def test_ndcg_of_a_hand_worked_ranking() -> None:
     assert measures.ndcg("bca", judged, 10) == pytest.approx(expected)
 
 
+@settings(deadline=None)  # the first call loads a library
 @given(rankings, judgments, st.sampled_from([1, 3, 5, 10]))
 def test_judged_measures_equal_ir_measures(ranking: list[str], judged: dict[str, int], k: int) -> None:
     run = {"q": {document: float(len(ranking) - place) for place, document in enumerate(ranking)}}
