@@ -1,16 +1,24 @@
-# Makes the default model folder once and ends: base weights -> ONNX -> verified. Needs torch, so it is an image of its own.
+# Makes the default model folder once and ends: base weights -> ONNX -> verified. Needs torch, so it is an image of its own;
+# on the processor alone, so without CUDA.
 #   docker build -f deploy/docker/model.Dockerfile -t slimrank-model .
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS install
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python3 -m venv /opt/slimrank \
-    && useradd --uid 10001 --create-home slimrank && mkdir -p /models && chown slimrank /models
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /opt/slimrank
 WORKDIR /src
-COPY requirements/export.txt requirements/
+COPY requirements/model.txt requirements/
+COPY deploy/docker/cuda_stand_ins.py deploy/docker/
+# The lock is complete but for CUDA, which torch would ask for: hence --no-deps.
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --require-hashes -r requirements/export.txt
+    /opt/slimrank/bin/pip install --no-deps --require-hashes -r requirements/model.txt \
+    && site=$(/opt/slimrank/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+    && python3 deploy/docker/cuda_stand_ins.py "$site" \
+    # What only compiles against torch, or tests, is no part of the image.
+    && rm -r "$site/torch/include" && find /opt/slimrank -type d -name tests -prune -exec rm -r {} + \
+    && /opt/slimrank/bin/python -c 'import torch'
 COPY pyproject.toml README.md ./
 COPY slimrank slimrank
 COPY connector connector
@@ -21,7 +29,11 @@ COPY deploy deploy
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
     /opt/slimrank/bin/pip install --no-deps .
-ENV PATH=/opt/slimrank/bin:$PATH PYTHONUNBUFFERED=1 SLIMRANK_HOME=/models
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --uid 10001 --create-home slimrank && install -d -o slimrank /models
+COPY --from=install /opt/slimrank /opt/slimrank
+ENV PATH=/opt/slimrank/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SLIMRANK_HOME=/models
 USER 10001
 VOLUME /models
 CMD ["slimrank", "model", "pull"]

@@ -1,6 +1,11 @@
 """The compose file: what it promises of every service. `tests/stack` brings it up for real."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +19,15 @@ from tests.deploy.helm import ROOT
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OVERLAYS = sorted((ROOT / "deploy" / "compose").glob("*.yml"))
-# Their start writes beside their program.
-ENGINES = {"opensearch", "elasticsearch"}
 ENDS = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
 ours = pytest.mark.parametrize("name", SERVICES)
 
 
 @ours
-def test_no_service_has_rights_and_none_of_ours_writes_its_image(name: str) -> None:
+def test_no_service_has_rights_and_none_writes_its_image(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
-    assert service.get("read_only", False) is (name not in ENGINES)
+    assert service["read_only"] is True
     assert not service.get("privileged") and service.get("user", "10001").partition(":")[0] != "0"
 
 
@@ -97,6 +100,37 @@ def test_only_what_must_be_seen_is_printed_and_the_url_comes_last() -> None:
     assert not [name for name, service in SERVICES.items() if "ready" in service.get("depends_on", {})]
 
 
+@pytest.mark.parametrize("name", ["opensearch", "elasticsearch"])
+def test_an_engine_can_write_its_data_settings_logs_and_scratch(name: str) -> None:
+    mounts = [volume.partition(":")[2] for volume in SERVICES[name]["volumes"]]
+    mounts += [mount.partition(":")[0] for mount in SERVICES[name]["tmpfs"]]
+    assert sorted(mounts) == sorted([f"/usr/share/{name}/{folder}" for folder in ("data", "config", "logs")] + ["/tmp"])
+
+
+@pytest.mark.parametrize("profile", ["", "elasticsearch", "tools", "registry"])
+@pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=lambda path: path.name if path else "alone")
+def test_docker_compose_takes_every_overlay_with_every_profile(overlay: Path | None, profile: str) -> None:
+    if (
+        not shutil.which("docker")
+        or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("docker compose is not here; install it, or leave this to `make test-stack`")
+    files = ["-f", "docker-compose.yml", *(["-f", str(overlay)] if overlay else [])]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("COMPOSE_")}
+    command = ["docker", "compose", *files, *(["--profile", profile] if profile else []), "config", "--format", "json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["services"].keys() <= SERVICES.keys()
+
+
+def test_the_gpu_overlay_reserves_a_gpu_for_the_worker_alone_and_refuses_to_go_without() -> None:
+    services = yaml.safe_load((ROOT / "deploy" / "compose" / "gpu.yml").read_text())["services"]
+    assert services.keys() == {"worker"}
+    worker = services["worker"]
+    assert worker["environment"]["SLIMRANK_PROVIDER"] == "cuda" and worker["build"]["args"]["REQUIREMENTS"] == "gpu"
+    assert worker["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
 def test_an_overlay_changes_services_that_exist(overlay: Any) -> None:
     assert yaml.safe_load(overlay.read_text())["services"].keys() <= SERVICES.keys()
@@ -117,3 +151,12 @@ def test_images_do_not_run_as_root_and_serving_has_no_torch(name: str) -> None:
     text = (ROOT / "deploy" / "docker" / f"{name}.Dockerfile").read_text(encoding="utf-8")
     assert re.search(r"^USER 10001$", text, re.MULTILINE)
     assert "torch" not in (ROOT / "requirements" / "serve.txt").read_text(encoding="utf-8")
+
+
+def test_the_models_image_is_locked_like_the_rest_and_brings_no_cuda_but_what_torch_cannot_load_without() -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[a-z][\w.-]*==[\w.]+", (ROOT / "requirements" / name).read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert pins("model.txt") <= pins("dev.txt")
+    cuda = {pin.partition("==")[0] for pin in pins("model.txt") if re.match("nvidia-|cuda-|triton", pin)}
+    assert cuda == {"cuda-toolkit", "nvidia-cuda-cupti", "nvidia-cuda-runtime"}
