@@ -2,7 +2,18 @@
 
 import pytest
 
-from connector.audit.sweep import Point, knee, window
+from connector.audit.sweep import Point, _time, knee, window
+from slimrank.serving.score_cache import CachedScorer, InMemory
+from tests.doubles import FakeScorer
+
+
+def test_time_is_taken_of_scoring_and_not_of_remembering() -> None:
+    model = FakeScorer()
+    cached = CachedScorer(model, "m", [InMemory(entries=100, seconds=60)])
+    cached.score("red shoes", ["a", "b"])
+    for _ in range(3):
+        _time(cached, "red shoes", ["a", "b"])
+    assert model.calls == 4
 
 
 def test_only_the_window_is_reordered_and_ties_keep_their_order() -> None:
