@@ -7,7 +7,8 @@ weights for the Llama family (Llama, Mistral, Qwen2, Qwen3), keeps only what a s
 * the prefix's keys and values come in once, at batch 1, and are broadcast inside, layer by layer;
 * after the last attention only the answer slots go on;
 * keys and values leave only where asked for (``keep``), when the prefix itself is run;
-* norm + skip, rotary, SiLU and attention are single kernels of ONNX Runtime.
+* norm + skip, rotary, SiLU and attention are single kernels of ONNX Runtime;
+* attention goes chunk by chunk, so that most of what causality hides is never computed.
 
 int8: weights have one scale a column, activations one scale a *row*, taken from that row alone,
 so a score does not move with its neighbours or with padding. Plain dynamic quantisation takes one
@@ -26,11 +27,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from slimrank.graph_io import ANSWER_SLOTS, INPUT_IDS, KEEP, KEYS_VALUES, LOGITS, PREFIX
+from slimrank.graph_io import ANSWER_SLOTS, INPUT_IDS, KEEP, KEYS_VALUES, LEAST_LENGTH, LOGITS, PREFIX
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 OPSET = 23
 IR_VERSION = 11
+CHUNKS = LEAST_LENGTH
+"""Each costs a fixed bit, so more only pay for documents longer than most (docs/LOG.md)."""
 MICROSOFT = "com.microsoft"
 
 FusedPrecision = Literal["fp32", "int8"]
@@ -149,6 +152,11 @@ class _Builder:
         batch_and_length = self._node("Shape", [INPUT_IDS], output="batch_and_length")
         batch = self._node("Slice", [batch_and_length, "zero", "one"])
         self._node("Concat", [batch, "one", "one", "one"], axis=0, output="times_batch")
+        length = self._node("Slice", ["batch_and_length", "one", "two"])
+        quarter = self._node("Div", [length, self._constant("chunks", np.array([CHUNKS], dtype=np.int64))])
+        others = self._node("Mul", [quarter, self._constant("other_chunks", np.array([CHUNKS - 1], dtype=np.int64))])
+        last = self._node("Sub", [length, others])
+        self._node("Concat", [*[quarter] * (CHUNKS - 1), last], axis=0, output="chunk_sizes")
         self._node("Shape", [PREFIX], start=2, end=3, output="prefix_length")
         parts = [f"prefix_{i}" for i in range(2 * self._config.num_hidden_layers)]
         self._nodes.append(helper.make_node("Split", [PREFIX, "split_sizes"], parts, axis=0))
@@ -176,17 +184,35 @@ class _Builder:
         query = self._rotated(self._linear(x, f"{at}.q_proj"), self._heads, f"{at}.q_norm")
         key = self._rotated(self._linear(x, f"{at}.k_proj"), self._kv_heads, f"{at}.k_norm")
         value = self._in_rows(self._linear(x, f"{at}.v_proj"), self._kv_heads)
-        past = [self._node("Expand", [f"prefix_{2 * layer + part}", "times_batch"]) for part in (0, 1)]
         names = [f"attention_{layer}", f"keys_{layer}", f"values_{layer}"]
-        self._nodes.append(
-            helper.make_node(
-                "Attention", [query, key, value, "", *past], names, is_causal=1, q_num_heads=self._heads,
-                kv_num_heads=self._kv_heads, scale=self._head_size**-0.5,
-            )
-        )  # fmt: skip
+        self._causal(layer, query, key, value, names)
         kept = [self._node("Slice", [name, "zero", KEEP, "two"]) for name in names[1:]]
         kept = [self._node("Slice", [name, "zero", "one", "zero"]) for name in kept]
         return self._node("Reshape", [names[0], "width_of_all"]), kept[0], kept[1]
+
+    def _causal(self, layer: int, query: str, key: str, value: str, outputs: list[str]) -> None:
+        """Attend chunk by chunk, each to what came before it: what causality hides from a chunk is not computed.
+
+        Args:
+            outputs: Names of the attention (B, L, heads x head_size) and of all keys and values.
+        """
+        pieces = []
+        for name, whole in zip("qkv", (query, key, value), strict=True):
+            pieces.append([f"{name}_{layer}_{chunk}" for chunk in range(CHUNKS)])
+            self._nodes.append(helper.make_node("Split", [whole, "chunk_sizes"], pieces[-1], axis=1))
+        past = [self._node("Expand", [f"prefix_{2 * layer + part}", "times_batch"]) for part in (0, 1)]
+        attended = [f"attention_{layer}_{chunk}" for chunk in range(CHUNKS)]
+        for chunk, (inputs, output) in enumerate(zip(zip(*pieces, strict=True), attended, strict=True)):
+            is_last = chunk == CHUNKS - 1
+            present = outputs[1:] if is_last else [f"{name}_{chunk}" for name in outputs[1:]]
+            self._nodes.append(
+                helper.make_node(
+                    "Attention", [*inputs, "", *past], [output, *present], is_causal=1, q_num_heads=self._heads,
+                    kv_num_heads=self._kv_heads, scale=self._head_size**-0.5,
+                )
+            )  # fmt: skip
+            past = present
+        self._node("Concat", attended, axis=1, output=outputs[0])
 
     def _in_rows(self, x: str, heads: int) -> str:
         """Return (B, L, heads x head_size) from (T, heads x head_size)."""
@@ -234,22 +260,31 @@ class _Builder:
 
     def _linear(self, x: str, name: str) -> str:
         weight = self._weights[f"model.{name}.weight"].T
-        in_float = not self._int8 or _names(name, self._in_float)
-        product = self._node("MatMul", [x, self._weight(name, weight)]) if in_float else self._product_int8(x, weight, name)
+        if self._in_8_bits(name):
+            product = self._node("Mul", [*self._product_int8(x, weight, name)])
+        else:
+            product = self._node("MatMul", [x, self._weight(name, weight)])
         bias = self._weights.get(f"model.{name}.bias")
         return product if bias is None else self._node("Add", [product, self._constant(f"{name}.bias", bias)])
 
-    def _product_int8(self, x: str, weight: Array, name: str) -> str:
+    def _in_8_bits(self, name: str) -> bool:
+        return self._int8 and not _names(name, self._in_float)
+
+    def _product_int8(self, x: str, weight: Array, name: str) -> tuple[str, str]:
+        """Return the product of rows divided by their scales, and those scales (T, 1)."""
         columns = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12).astype(np.float32)
         whole = self._weight(name, np.rint(weight / columns).astype(np.int8))
         scale = self._constant(f"{name}.scale", columns)
 
-        def times(rows: str, row_scale: str) -> str:
-            inputs = [rows, whole, "unit", scale, "middle", "middle_of_weights"]
-            return self._node("Mul", [self._node("MatMulIntegerToFloat", inputs, domain=MICROSOFT), row_scale])
+        def times(rows: str, step: str) -> str:
+            inputs = [rows, whole, step, scale, "middle", "middle_of_weights"]
+            return self._node("MatMulIntegerToFloat", inputs, domain=MICROSOFT)
 
-        product = times(*self._rows_int8(x))
-        return self._node("Add", [product, times(*self._rest_int8(x))]) if _names(name, self._in_two) else product
+        rows, row_scale = self._rows_int8(x)
+        product = times(rows, "unit")
+        if _names(name, self._in_two):
+            product = self._node("Add", [product, times(self._rest_int8(x), "per_254")])
+        return product, row_scale
 
     def _rows_int8(self, x: str) -> tuple[str, str]:
         """Return x in 8 bits around 128 and its scales (T, 1), each row by its own largest value."""
@@ -261,14 +296,14 @@ class _Builder:
             self._quantised[x] = self._node("QuantizeLinear", [x, flat, middle], axis=0), scale
         return self._quantised[x]
 
-    def _rest_int8(self, x: str) -> tuple[str, str]:
-        """Return in 8 bits what ``_rows_int8`` leaves of x, at most half a step, and its scales (T, 1)."""
+    def _rest_int8(self, x: str) -> str:
+        """Return in 8 bits what ``_rows_int8`` leaves of x, at most half a step, in steps of 1/254 of its scale."""
         rows, scale = self._rows_int8(x)
         flat = self._node("Reshape", [scale, "minus_one"])
         middle = self._node("Expand", ["middle", self._node("Shape", [flat])])
         rest = self._node("Sub", [x, self._node("DequantizeLinear", [rows, flat, middle], axis=0)])
-        fine = self._node("Mul", [scale, "per_254"])
-        return self._node("QuantizeLinear", [rest, self._node("Reshape", [fine, "minus_one"]), middle], axis=0), fine
+        fine = self._node("Mul", [flat, "per_254"])
+        return self._node("QuantizeLinear", [rest, fine, middle], axis=0)
 
     def _norm_weight(self, name: str) -> str:
         return self._constant(f"{name}.weight", self._weights[f"model.{name}.weight"])

@@ -19,6 +19,8 @@ The *fused* graph is ours, for the Llama family:
     places in the flattened (B x L) tokens, keep (1,) = how many leading tokens' keys and values
     are wanted
     -> logits (B, 2), keys_values (2 x layers, key_value_heads, keep, head_size)
+
+L is at least ``LEAST_LENGTH`` there: attention goes in so many chunks, none of them empty.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -42,6 +44,7 @@ PREFIX = "prefix"
 ANSWER_SLOTS = "answer_slots"
 KEEP = "keep"
 KEYS_VALUES = "keys_values"
+LEAST_LENGTH = 4
 
 
 class Graph(Protocol):
@@ -80,7 +83,7 @@ class FusedGraph:
         return self._run([LOGITS], self._feed(rows, shared, keep=0))[0]
 
     def _feed(self, rows: Rows, shared: KeysValues, *, keep: int) -> Feed:
-        ids = _padded(rows)
+        ids = _padded(rows, LEAST_LENGTH)
         slots = np.array([place * ids.shape[1] + len(row) - 1 for place, row in enumerate(rows)], dtype=np.int64)
         return {INPUT_IDS: ids, PREFIX: shared, ANSWER_SLOTS: slots, KEEP: np.array([keep], dtype=np.int64)}
 
@@ -125,9 +128,9 @@ def _no_tokens(architecture: Architecture) -> KeysValues:
     return np.zeros((2 * architecture.layers, architecture.key_value_heads, 0, architecture.head_size), dtype=np.float32)
 
 
-def _padded(rows: Rows) -> npt.NDArray[np.int64]:
-    """Return (B, L) ids, padded on the right."""
-    ids = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+def _padded(rows: Rows, least: int = 1) -> npt.NDArray[np.int64]:
+    """Return (B, L) ids, padded on the right; L is at least ``least``."""
+    ids = np.zeros((len(rows), max(least, *(len(row) for row in rows))), dtype=np.int64)
     for row, target in zip(rows, ids, strict=True):
         target[: len(row)] = row
     return ids
