@@ -158,5 +158,7 @@ def test_the_models_image_is_locked_like_the_rest_and_brings_no_cuda_but_what_to
         return set(re.findall(r"^[a-z][\w.-]*==[\w.]+", (ROOT / "requirements" / name).read_text(encoding="utf-8"), re.MULTILINE))
 
     assert pins("model.txt") <= pins("dev.txt")
+    # The base weights come as GGUF, which transformers reads with these two only.
+    assert {pin.partition("==")[0] for pin in pins("model.txt")} >= {"accelerate", "gguf"}
     cuda = {pin.partition("==")[0] for pin in pins("model.txt") if re.match("nvidia-|cuda-|triton", pin)}
     assert cuda == {"cuda-toolkit", "nvidia-cuda-cupti", "nvidia-cuda-runtime"}

@@ -51,8 +51,8 @@ def stack() -> Iterator[None]:
     if os.environ["SLIMRANK_TEST_STACK"] == "running":
         yield
         return
-    compose("up", "--build", "--detach", "--quiet-pull")
     try:
+        compose("up", "--build", "--detach", "--quiet-pull")
         eventually(
             lambda: "http://localhost:8090/" in compose("logs", "--no-log-prefix", "ready"),
             seconds=120,
