@@ -210,10 +210,10 @@ def look_at_redis(current: Settings) -> Finding:
         )
     import redis
 
-    from slimrank.serving import queue
+    from slimrank.serving import redis_clients
 
-    address, named = queue.address(current), "redis_url" in current.model_fields_set
-    with queue.connect(current) as store:
+    address, named = redis_clients.address(current), "redis_url" in current.model_fields_set
+    with redis_clients.connect(current) as store:
         try:
             store.ping()
             policy = _policy(store)

@@ -183,7 +183,7 @@ def _cache_levels(settings: Settings) -> list[Level]:
     bounds = {"entries": settings.score_cache_entries, "seconds": settings.score_cache_seconds}
     levels: list[Level] = [InMemory(**bounds)] if settings.score_cache != "off" else []  # type: ignore[arg-type]
     if settings.score_cache == "redis":
-        from slimrank.serving.queue import connect  # Celery is not needed otherwise
+        from slimrank.serving.redis_clients import connect  # Redis is not needed otherwise
 
         levels.append(InRedis(connect(settings), **bounds))  # type: ignore[arg-type]
     return levels

@@ -8,23 +8,18 @@ settings; ``celery -A slimrank.serving.queue`` finds the same app made from the 
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
 from celery import Celery
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from slimrank import settings as process_settings
 from slimrank.serving.messages import KEY_PREFIX
+from slimrank.serving.redis_clients import CONNECT_SECONDS, SOCKET_SECONDS, Sentinels, sentinels
 from slimrank.settings import Settings
-
-CONNECT_SECONDS = 2.0
-SOCKET_SECONDS = 10.0
-"""Above the five seconds that a worker's blocking read may take."""
 
 
 def make_app(settings: Settings) -> Celery:
     """Return the Celery app for these settings; nothing connects yet."""
-    app = Celery("slimrank", broker=settings.redis_url, set_as_current=False)
+    found = sentinels(settings.redis_url)
+    app = Celery("slimrank", broker=_broker(found) if found else settings.redis_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
@@ -36,7 +31,9 @@ def make_app(settings: Settings) -> Celery:
             "socket_keepalive": True,
             # Query tasks are acknowledged on receipt and sent again by the gateway, so nothing may be redelivered late.
             "visibility_timeout": 3600,
+            **({"master_name": found.master, "sentinel_kwargs": found.node_options} if found else {}),
         },
+        broker_use_ssl=_tls(found) if found else None,
         result_backend=None,
         task_acks_late=False,
         task_ignore_result=True,
@@ -53,25 +50,19 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def connect(settings: Settings) -> redis.Redis:
-    """Return a Redis client for jobs and replies; nothing connects yet."""
-    return redis.Redis.from_url(settings.redis_url, **client_options())
+def _broker(found: Sentinels) -> str:
+    """Return Sentinels as kombu names them, one URL each."""
+    master = urlsplit(found.url)
+    login, _, _ = master.netloc.rpartition("@")
+    at = f"{login}@" if login else ""
+    return ";".join(f"sentinel://{at}{f'[{host}]' if ':' in host else host}:{port}{master.path}" for host, port in found.nodes)
 
 
-def client_options() -> dict[str, Any]:
-    """Return the options of every Redis client of ours: fail within seconds, try a dead connection again once."""
-    return {
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": SOCKET_SECONDS,
-        "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), 1),
-    }
-
-
-def address(settings: Settings) -> str:
-    """Return where Redis is, without user or password, for messages."""
-    parts = urlsplit(settings.redis_url)
-    return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+def _tls(found: Sentinels) -> dict[str, Any] | None:
+    options = found.master_options
+    if not options.get("ssl"):
+        return None
+    return {name: value for name, value in options.items() if name.startswith("ssl_")} or {"ssl_cert_reqs": "required"}
 
 
 def __getattr__(name: str) -> Any:

@@ -22,11 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
-import redis.asyncio
 from kombu.exceptions import OperationalError
 
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded
-from slimrank.serving import messages, queue, traces
+from slimrank.serving import messages, queue, redis_clients, traces
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.metrics import Metrics
@@ -71,9 +70,9 @@ class QueuedBackend:
         self._settings = settings
         self._admission = admission
         self._metrics = metrics
-        self._where = queue.address(settings)
+        self._where = redis_clients.address(settings)
         self._app = queue.make_app(settings)
-        self._store = queue.connect(settings)
+        self._store = redis_clients.connect(settings)
         self._id = uuid.uuid4().hex
         self._reply_to = messages.reply_key(self._id)
         self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish")
@@ -101,8 +100,8 @@ class QueuedBackend:
     async def start(self) -> None:
         """Look who is there and start reading answers."""
         # Never retried by the library: after a cut, what was taken aside must be read before more is taken.
-        self._reader: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options(retries=0))
-        self._watcher: Any = redis.asyncio.Redis.from_url(self._settings.redis_url, **_async_options())
+        self._reader: Any = redis_clients.connect_async(self._settings, retries=0)
+        self._watcher: Any = redis_clients.connect_async(self._settings)
         await self._look()
         self._chores |= {asyncio.create_task(self._read_forever()), asyncio.create_task(self._watch_forever())}
 
@@ -299,10 +298,3 @@ def _summed(signs: Iterable[dict[str, float]]) -> dict[str, float]:
         for model, seconds in sign.items():
             total[model] += seconds
     return total
-
-
-def _async_options(*, retries: int = 1) -> dict[str, Any]:
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    return queue.client_options() | {"retry": Retry(NoBackoff(), retries)}

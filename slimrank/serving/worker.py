@@ -20,7 +20,7 @@ from celery.platforms import EX_FAILURE
 from prometheus_client import start_http_server
 
 from slimrank.errors import ModelNotReady
-from slimrank.serving import messages, queue, tasks, traces
+from slimrank.serving import alive, messages, queue, redis_clients, tasks, traces
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
@@ -90,12 +90,12 @@ class SignOfLife:
 
     def _show(self) -> None:
         key, life_ms = messages.worker_key(self._id), int(LIFE_SECONDS * 1000)
-        if self._store.pexpire(key, life_ms):  # which even a full Redis allows
-            return
-        with self._store.pipeline(transaction=False) as pipe:
-            pipe.set(key, self._message, px=life_ms)
-            pipe.sadd(messages.WORKERS_KEY, self._id)
-            pipe.execute()
+        if not self._store.pexpire(key, life_ms):  # which even a full Redis allows
+            with self._store.pipeline(transaction=False) as pipe:
+                pipe.set(key, self._message, px=life_ms)
+                pipe.sadd(messages.WORKERS_KEY, self._id)
+                pipe.execute()
+        alive.touch()
 
     def _run(self) -> None:
         while not self._stopping.wait(BEAT_SECONDS):
@@ -115,7 +115,7 @@ def run_worker(settings: Settings, model: Model) -> None:
         ModelNotReady: Redis does not answer.
     """
     traces.configure("slimrank-worker", settings.traces_url)
-    store, app, worker_id = queue.connect(settings), queue.make_app(settings), uuid.uuid4().hex
+    store, app, worker_id = redis_clients.connect(settings), queue.make_app(settings), uuid.uuid4().hex
     scoring, metrics = ScoringLoop(model), Metrics()
     tasks.install(app, tasks.RerankTask(scoring, store, metrics, worker_id=worker_id))
     life = SignOfLife(store, worker_id, scoring)
@@ -125,7 +125,7 @@ def run_worker(settings: Settings, model: Model) -> None:
         start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
     if settings.log_level != "debug":  # Celery logs every task at info
         logging.getLogger("celery").setLevel(logging.WARNING)
-    log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, queue.address(settings))
+    log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, redis_clients.address(settings))
     try:
         while _consume(app, settings, worker_id, model.name) == EX_FAILURE:
             # One message that is not JSON ends Celery's consumer; it is gone from the queue, the next may be good.
