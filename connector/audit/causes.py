@@ -168,13 +168,8 @@ def _from_tokens(
                 if old == new or old is None or new is None:
                     continue
                 kind = "synonyms" if blames_synonyms and _only_synonyms(old, new) else "analysis"
-                only_old, only_new = _only(old, new), _only(new, old)
-                reasons[query.query_id].setdefault(
-                    kind,
-                    f"{name}: {what} {_words(only_old)} became {_words(only_new)}"
-                    if what == "query"
-                    else f"{name}: indexed text",
-                )
+                where = f"the query in {name}" if what == "query" else f"a document's {name}"
+                reasons[query.query_id].setdefault(kind, f"{where}: {_change(_only(old, new), _only(new, old))}")
                 if what == "query":
                     shown.setdefault(query.query_id, {})[name] = {"before": _texts_of(old), "after": _texts_of(new)}
     return shown
@@ -192,8 +187,12 @@ def _only(tokens: Sequence[Token], others: Sequence[Token]) -> list[str]:
     return [token for token, _, _ in tokens if token not in texts]
 
 
-def _words(tokens: Sequence[str]) -> str:
-    return " ".join(tokens[:6]) or "nothing"
+def _change(lost: Sequence[str], gained: Sequence[str]) -> str:
+    """Say in a line which tokens went and which came."""
+    if not lost and not gained:
+        return "the same tokens in other places"
+    words = [" ".join(tokens[:6]) + " ..." * (len(tokens) > 6) for tokens in (lost, gained)]
+    return " → ".join(some or "nothing" for some in words)
 
 
 def _texts_of(tokens: Sequence[Token]) -> list[str]:

@@ -173,6 +173,10 @@ def test_moves_are_marked(page: Page) -> None:
     shown.locator("summary").click()
     assert shown.locator("section").first.locator(".move").all_inner_texts() == ["→ 2", "gone"]
     assert shown.locator("section").nth(1).locator(".move").all_inner_texts() == ["new", "▼ 1"]
+    # one document, one colour: it sank, on the left as on the right
+    assert [shown.locator("section").nth(side).locator("li[data-document=a]").get_attribute("class") for side in (0, 1)] == [
+        "down"
+    ] * 2
 
 
 def test_it_is_used_by_keyboard_alone(page: Page) -> None:
