@@ -1,5 +1,6 @@
 """From a model's answer to the body that the caller's wire format expects, errors included."""
 
+from dataclasses import replace
 from typing import Any
 
 from slimrank.fusion import fuse_scored
@@ -23,11 +24,11 @@ DOCUMENTS_OF_A_SEARCH_UNIT = 100
 
 
 def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
-    """Return the body of an answer, full or partial."""
+    """Return the body of an answer, full or partial, to ``call.job_by_rank()``."""
     scored = answer.scored
     if call.first_stage_ranks is not None and answer.fusion_weight:
-        scored = fuse_scored(scored, call.first_stage_ranks, answer.fusion_weight)
-    ranked = rank(scored, scale=answer.scale, offset=answer.offset)
+        scored = fuse_scored(scored, sorted(call.first_stage_ranks), answer.fusion_weight)
+    ranked = _in_places(call, rank(scored, scale=answer.scale, offset=answer.offset))
     return _body(call, ranked, _meta(call, answer), tokens=answer.scored.tokens, request_id=request_id)
 
 
@@ -37,9 +38,15 @@ def first_stage_body(call: RerankCall, reason: str, *, request_id: str) -> Any:
     Engines drop our header, so the numbers mark it too: strictly descending in a band of their own,
     scores from -1000 down, probabilities of at most 1e-11.
     """
-    ranked = not_scored(0, len(call.job.request.documents))
+    ranked = _in_places(call, not_scored(0, len(call.job.request.documents)))
     meta = _meta_of(call, model="none") | {"degraded": reason}
     return _body(call, ranked, meta, tokens=0, request_id=request_id)
+
+
+def _in_places(call: RerankCall, ranked: list[RankedDocument]) -> list[RankedDocument]:
+    """Return the ranking with each document's place in the request, where it was scored in the first stage's order."""
+    places = call.places_by_rank()
+    return [replace(document, index=places[document.index]) for document in ranked]
 
 
 def _body(call: RerankCall, ranked: list[RankedDocument], meta: dict[str, Any], *, tokens: int, request_id: str) -> Any:
@@ -84,7 +91,7 @@ def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
         "fusion_weight": float(answer.fusion_weight),
         **({"model_sha256": answer.model_sha256, "prompt_sha256": answer.prompt_sha256} if answer.model_sha256 else {}),
         "query_truncated": scored.query_truncated,
-        "truncated_documents": scored.truncated.nonzero()[0].tolist(),
+        "truncated_documents": sorted(call.places_by_rank()[i] for i in scored.truncated.nonzero()[0].tolist()),
         "scored_documents": documents if scored.depth is None else scored.depth,
         "partial": answer.is_partial,
     }

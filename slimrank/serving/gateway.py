@@ -89,7 +89,7 @@ class _Gateway:
             if key is not None:
                 check_grant(key, self._backend.choose_model(call.job.model))
             left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
-            job = replace(call.job, takes_partial=takes_partial(request.headers, call))
+            job = replace(call.job_by_rank(), takes_partial=takes_partial(request.headers, call))
             answer = await _unless_gone(request, self._backend.score(job, timeout_seconds=max(0.0, left_seconds)))
             return _json(answers.body_of(call, answer, request_id=request_id), headers=_marks(answer, begin))
         except ClientDisconnect:

@@ -22,13 +22,17 @@ Timings = list[tuple[int, float]]
 """Tokens of a batch, and the seconds it took."""
 
 SIZES = (128, 512, 1024, 2048, 4096, 8192)
-PROBE_SECONDS = 1.0
+PROBE_SECONDS = 0.5
 """No larger batch is tried once the last took so long."""
+ROUNDS = 3
+"""Sizes take turns, and the best time of each counts: other work on the machine only ever makes one slower."""
 ROW_TOKENS = 128
 TELLING = 3
 """Sizes that must have been timed; fewer mean that the machine was busy with something else, or is very slow."""
 GOOD_ENOUGH = 1.05
-"""The smallest batch is taken whose tokens cost at most so many times the cheapest."""
+"""The largest batch is taken whose tokens cost at most so many times the cheapest: small ones lose cores, large ones only memory."""
+LEAST_BUDGET = 512
+"""Whatever a probe says: one long pair fills it, and smaller batches were never faster on a quiet machine (docs/LOG.md)."""
 BYTES_PER_TOKEN = 100_000
 """Of the intermediate values of a batch; about what 135M parameters hold at the peak (docs/LOG.md)."""
 MEMORY_SHARE = 0.25
@@ -43,15 +47,21 @@ def timings(
         run: Scores a batch of so many rows of so many tokens.
         largest: Most tokens of a batch that memory allows.
     """
-    found: Timings = []
-    run(1, SIZES[0])  # the first run pays for first-time work
-    for size in SIZES:
-        if found and (size > largest or found[-1][1] > PROBE_SECONDS):
-            break
+
+    def seconds(size: int) -> float:
         begin = clock()
         run(size // ROW_TOKENS, ROW_TOKENS)
-        found.append((size, clock() - begin))
-    return found
+        return clock() - begin
+
+    best: dict[int, float] = {}
+    run(1, SIZES[0])  # the first run pays for first-time work
+    for size in SIZES:
+        if best and (size > largest or max(best.values()) > PROBE_SECONDS):
+            break
+        best[size] = seconds(size)
+    for _ in range(ROUNDS - 1):
+        best = {size: min(known, seconds(size)) for size, known in best.items()}
+    return list(best.items())
 
 
 def is_telling(found: Sequence[tuple[int, float]]) -> bool:
@@ -62,7 +72,7 @@ def is_telling(found: Sequence[tuple[int, float]]) -> bool:
 def best_budget(found: Sequence[tuple[int, float]]) -> int:
     """Return the batch size, in tokens, that these timings speak for; they must be telling."""
     cheapest = min(seconds / tokens for tokens, seconds in found)
-    return next(tokens for tokens, seconds in found if seconds / tokens <= GOOD_ENOUGH * cheapest)
+    return max(LEAST_BUDGET, *(tokens for tokens, seconds in found if seconds / tokens <= GOOD_ENOUGH * cheapest))
 
 
 def memory_tokens() -> int:
@@ -76,7 +86,7 @@ def memory_tokens() -> int:
 
 def probe_file(folder: Path, *model: object) -> Path:
     """Return where the timings of this machine and model are kept."""
-    machine = [platform.node(), platform.machine(), os.cpu_count(), *model]
+    machine = [platform.node(), platform.machine(), os.cpu_count(), ROUNDS, *model]
     return folder / f"{hashlib.sha256(json.dumps(machine, default=str).encode()).hexdigest()[:16]}.json"
 
 

@@ -7,7 +7,7 @@ which Jina's and vLLM's equal, with ``documents``; and Text Embeddings Inference
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -39,6 +39,17 @@ class RerankCall:
     first_stage_ranks: Sequence[int] | None = None
     """1-based, one a document; None where the order of the documents means nothing."""
 
+    def places_by_rank(self) -> Sequence[int]:
+        """Return the places of the documents in the first stage's order; as given where no ranks are."""
+        places = range(len(self.job.request.documents))
+        ranks = self.first_stage_ranks
+        return places if ranks is None else sorted(places, key=lambda place: ranks[place])
+
+    def job_by_rank(self) -> Job:
+        """Return the job with its documents in the first stage's order, in which a deadline or a depth takes them."""
+        documents = self.job.request.documents
+        return replace(self.job, request=replace(self.job.request, documents=[documents[i] for i in self.places_by_rank()]))
+
 
 class _Wire(BaseModel):
     # Strict: "5" is not 5. Fields unknown here are other servers' options and are ignored.
@@ -47,11 +58,11 @@ class _Wire(BaseModel):
     deadline_ms: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Answer within this many milliseconds of arrival with what is scored by then, marked `partial`;"
-        " documents are scored in the order given. As header: `x-slimrank-deadline-ms`.",
+        " documents are scored in first-stage order: by `first_stage_ranks`, else as given. As header: `x-slimrank-deadline-ms`.",
     )
     depth: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         None,
-        description="Score only so many documents, from the first, and leave the others in their order below;"
+        description="Score only so many documents, from the first stage's first, and leave the others in their order below;"
         " `auto`: as many as fit into the deadline, chosen before scoring begins.",
     )
     long_document: LongDocument = Field(

@@ -169,8 +169,9 @@ class CachedScorer:
         """Return the tokens of each document; none for one whose score is known."""
         keys = self._keys(query, documents, instruction)
         known = self._known(keys)
-        counts = anytime.token_counts(self._scorer, query, documents, instruction=instruction)
-        return [0 if key in known else count for key, count in zip(keys, counts, strict=True)]
+        new = [document for key, document in zip(keys, documents, strict=True) if key not in known]
+        counts = iter(anytime.token_counts(self._scorer, query, new, instruction=instruction))
+        return [0 if key in known else next(counts) for key in keys]
 
     def _known(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         known: dict[bytes, bytes] = {}

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from slimrank import graph_io, manifest
 from slimrank.errors import ManifestError, ModelNotReady, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
-from slimrank.prompt import Prompt, PromptEncoder
+from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
 from slimrank.serving import probe, providers
 from slimrank.serving.admission import Speed
@@ -65,6 +65,7 @@ class OrtScorer:
         self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.encoder = encoder
         self.cost = Speed()
+        self._planned: tuple[tuple[str, str | None], dict[str, Piece]] = ("", None), {}
         self._prefixes: OrderedDict[tuple[int, ...], graph_io.KeysValues] = OrderedDict()
         self._lock = threading.Lock()
         self._batch_tokens = batch_tokens or DEFAULT_BATCH_TOKENS
@@ -140,7 +141,7 @@ class OrtScorer:
         begin = perf_counter()
         prefix = self.encoder.prefix_ids(query, instruction)
         place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
-        pieces = self.encoder.document_ids(list(place), len(prefix.ids))
+        pieces = self._pieces(query, list(place), instruction, len(prefix.ids))
         rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
         tokenise_seconds = perf_counter() - begin
         scores = self.score_rows(prefix.ids, rows)
@@ -154,10 +155,22 @@ class OrtScorer:
         )
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
-        """Return the tokens that each document puts through the model, after the shared prefix."""
+        """Return the tokens that each document puts through the model, after the shared prefix.
+
+        Whoever counts scores next: the ids of the last request that was counted are kept for it.
+        """
         prefix = self.encoder.prefix_ids(query, instruction)
-        fixed = len(self.encoder.suffix_ids)
-        return [len(piece.ids) + fixed for piece in self.encoder.document_ids(documents, len(prefix.ids))]
+        pieces = self.encoder.document_ids(documents, len(prefix.ids))
+        self._planned = (query, instruction), dict(zip(documents, pieces, strict=True))
+        return [len(piece.ids) + len(self.encoder.suffix_ids) for piece in pieces]
+
+    def _pieces(self, query: str, documents: list[str], instruction: str | None, prefix_tokens: int) -> list[Piece]:
+        """Return the documents' token ids, those that were counted from memory."""
+        of, planned = self._planned
+        known = planned if of == (query, instruction) else {}
+        new = [document for document in documents if document not in known]
+        known = known | dict(zip(new, self.encoder.document_ids(new, prefix_tokens), strict=True)) if new else known
+        return [known[document] for document in documents]
 
     def score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
         """Return a score for each row of token ids, run after one shared prefix."""

@@ -7,6 +7,7 @@ import pytest
 
 from slimrank.errors import InvalidRequest
 from slimrank.manifest import Fusion
+from slimrank.scoring import only_first
 from slimrank.serving import answers, messages, schemas
 from slimrank.serving.backend import Answer
 from slimrank.serving.reranker import Reranker
@@ -24,7 +25,7 @@ class Even:
 def answered(weight: float = 1.0, **fields: object) -> list[int]:
     body = json.dumps({"query": "q", "documents": ["a", "b", "c"], "raw_scores": True, **fields}).encode()
     call = schemas.parse(body, max_documents=10)
-    answer = Answer(Even().score("q", ["a", "b", "c"]), "m", fusion_weight=weight)
+    answer = Answer(Even().score("q", list(call.job_by_rank().request.documents)), "m", fusion_weight=weight)
     results = answers.body_of(call, answer, request_id="1")["results"]
     assert [r["relevance_score"] for r in results] == sorted((r["relevance_score"] for r in results), reverse=True)
     return [result["index"] for result in results]
@@ -44,6 +45,21 @@ def test_far_down_the_list_a_rank_more_or_less_hardly_counts() -> None:
 
 def test_ranks_may_be_given_one_by_one() -> None:
     assert answered(first_stage_ranks=[9, 1, 9]) == [1, 2, 0]
+
+
+def test_documents_are_scored_in_the_order_of_their_ranks_so_that_a_deadline_leaves_out_the_last() -> None:
+    body = json.dumps({"query": "q", "documents": ["a", "b", "c"], "first_stage_ranks": [3, 1, 2], "return_documents": True})
+    call = schemas.parse(body.encode(), max_documents=10)
+    documents = list(call.job_by_rank().request.documents)
+    assert documents == ["b", "c", "a"]
+    scored = Scored(np.array([1, 2], dtype=np.float32), np.array([False, True]), False, 1)
+    answer = Answer(only_first(scored, 3), "m", is_partial=True)
+    body = answers.body_of(call, answer, request_id="1")
+    assert [(hit["index"], hit["document"]["text"]) for hit in body["results"]] == [(2, "c"), (1, "b"), (0, "a")]
+    assert body["scores"] == sorted(body["scores"])
+    assert body["meta"]["truncated_documents"] == [2]
+    left = answers.first_stage_body(call, "timeout", request_id="1")["results"]
+    assert [hit["index"] for hit in left] == [1, 2, 0]
 
 
 def test_a_model_without_a_fitted_weight_goes_by_scores() -> None:

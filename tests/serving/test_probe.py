@@ -6,9 +6,20 @@ from slimrank.serving import probe
 from slimrank.serving.session import OrtScorer
 
 
-def test_the_smallest_batch_that_is_about_as_cheap_is_taken() -> None:
-    assert probe.best_budget([(128, 0.2), (512, 0.51), (1024, 1.0), (2048, 2.0)]) == 512
+def test_the_largest_batch_that_is_about_as_cheap_is_taken_and_none_too_small() -> None:
+    assert probe.best_budget([(128, 0.2), (512, 0.51), (1024, 1.0), (2048, 2.0), (4096, 4.4)]) == 2048
+    assert probe.best_budget([(128, 0.1), (512, 0.51), (1024, 1.0)]) == probe.LEAST_BUDGET
     assert not probe.is_telling([(128, 3.9)]), "a busy machine says nothing"
+
+
+def test_other_work_in_one_round_does_not_decide() -> None:
+    seconds = iter([9.0, 0.1, 0.5, 0.45, 0.1, 0.4, 0.8, 0.12, 0.4, 0.8])
+    now = [0.0]
+
+    def run(rows: int, length: int) -> None:
+        now[0] += next(seconds)
+
+    assert [round(best, 2) for _, best in probe.timings(run, largest=1024, clock=lambda: now[0])] == [0.1, 0.4, 0.45]
 
 
 def test_it_stops_at_the_first_slow_batch() -> None:
@@ -16,7 +27,7 @@ def test_it_stops_at_the_first_slow_batch() -> None:
     sizes: list[int] = []
     found = probe.timings(lambda rows, length: sizes.append(rows * length), clock=lambda: 2 * next(now))
     assert found == [(128, 2)]
-    assert sizes == [128, 128]
+    assert sizes == [128] * (1 + probe.ROUNDS)
 
 
 def test_memory_bounds_the_batch() -> None:

@@ -1,7 +1,9 @@
 """A served model scores as its checkpoint does, in the order given, and a spoilt folder is refused."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from slimrank import manifest as manifests
 from slimrank.errors import InvalidRequest, ManifestError, PromptMismatch, ScoringError
-from slimrank.prompt import SLIMRANK
+from slimrank.prompt import SLIMRANK, Piece, PromptEncoder
 from slimrank.serving.session import OrtScorer
 from tests.tiny import DOCUMENTS
 from tests.vocabularies import small_tokenizer
@@ -25,7 +27,6 @@ def scorer(tiny_model: Path) -> OrtScorer:
 
 def textbook_scores(checkpoint: Path, query: str, documents: list[str], instruction: str | None = None) -> list[float]:
     """Score with transformers and the full head, one whole pair at a time."""
-    from slimrank.prompt import PromptEncoder
 
     encoder = PromptEncoder(SLIMRANK, small_tokenizer(), max_pair_tokens=512)
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
@@ -135,3 +136,36 @@ def test_a_repeated_query_finds_its_prefix_again_within_bounds(scorer: OrtScorer
     monkeypatch.setattr("slimrank.serving.session.PREFIX_CACHE_BYTES", 1)
     scorer.score("another query", ["x"])
     assert len(scorer._prefixes) == 1
+
+
+class CountingEncoder:
+    """An encoder that remembers which documents it was given."""
+
+    def __init__(self, encoder: PromptEncoder) -> None:
+        self._encoder = encoder
+        self.documents: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def document_ids(self, documents: Sequence[str], prefix_length: int) -> list[Piece]:
+        self.documents += documents
+        return self._encoder.document_ids(documents, prefix_length)
+
+
+def test_documents_that_were_counted_are_not_tokenised_again(scorer: OrtScorer) -> None:
+    expected = scorer.score(QUERY, DOCUMENTS).scores
+    planned = scorer.with_budget(256)
+    planned.encoder = encoder = CountingEncoder(scorer.encoder)  # type: ignore[assignment]
+    planned.token_counts(QUERY, DOCUMENTS)
+    parts = [planned.score(QUERY, DOCUMENTS[:2]).scores, planned.score(QUERY, DOCUMENTS[2:]).scores]
+    assert np.concatenate(parts) == pytest.approx(expected, abs=1e-4)
+    assert encoder.documents == DOCUMENTS
+    planned.score("another query", DOCUMENTS[:1])
+    assert encoder.documents == [*DOCUMENTS, DOCUMENTS[0]]
+
+
+def test_rows_shorter_than_attentions_chunks_are_scored(scorer: OrtScorer) -> None:
+    alone, beside = scorer.score_rows([], [[5]]), scorer.score_rows([], [[5], [5, 6, 7, 8, 9]])
+    assert alone[0] == pytest.approx(beside[0], abs=1e-4)
+    assert scorer.score_rows([7], [[5, 6]]) == pytest.approx(scorer.score_rows([], [[7, 5, 6]]), abs=1e-4)
