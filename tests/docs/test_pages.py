@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from connector.audit.spec import Spec
 from connector.proxy.rules import Rules
+from slimrank.__main__ import app
 from tests.docs.pages import PAGES, ROOT, blocks
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -47,6 +50,20 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_command_named_in_a_sentence_exists_with_its_options(page: Path) -> None:
+    """Blocks are for tests/docs/test_commands.py; values in a sentence are often placeholders, so only names are looked at."""
+    prose = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for named in re.findall(r"`(?:\.venv/bin/)?(slimrank [a-z][^`]*)`", prose):
+        command: Any = get_command(app)
+        words = named.split()[1:]
+        while words and hasattr(command, "get_command") and re.fullmatch("[a-z]+", words[0]):
+            command = command.get_command(None, words.pop(0))
+            assert command is not None, named
+        known = {"--help", *(name for option in command.params for name in (*option.opts, *option.secondary_opts))}
+        assert {word.strip("[].,") for word in words if word.lstrip("[").startswith("--")} <= known, named
+
+
 def test_the_rules_of_the_proxy_guide_are_rules() -> None:
     [rules] = blocks(ROOT / "docs" / "guides" / "opensearch.md", "yaml")
     assert Rules.model_validate(yaml.safe_load(rules)).rules[0].name == "products"
@@ -73,7 +90,7 @@ def test_every_setting_that_is_named_exists(page: Path) -> None:
     flags = (file.read_text(encoding="utf-8") for file in (ROOT / "connector").rglob("*.py"))
     known = {name.upper() for name in Settings.model_fields}
     known |= {name for text in flags for name in re.findall(r'envvar="SLIMRANK_([A-Z_]+)"', text)}
-    assert {name for name in named - known if not name.startswith("AUDIT_")} == set()
+    assert {name for name in named - known if not name.startswith(("AUDIT_", "TEST_"))} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

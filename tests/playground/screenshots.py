@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.playground.conftest import CHROMIUM
 
-WIDTHS = (360, 768, 1280, 1800)
+WIDTHS = (360, 768, 1280, 1920)
 QUERY = "run a shell command and capture its output"
 PATIENCE_MS = 120_000
 
