@@ -1,4 +1,4 @@
-"""The README tells the truth: its tree is the tree, its links lead somewhere, its commands exist."""
+"""The README tells the truth: its tree is the tree, its targets exist. Links and commands: tests/docs."""
 
 import re
 from pathlib import Path
@@ -18,11 +18,6 @@ def test_every_package_stands_in_the_tree() -> None:
     tree = README.split("```text")[1].split("```")[0]
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert all(f"{package}/" in tree for package in packages)
-
-
-@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
-def test_a_link_leads_somewhere(link: str) -> None:
-    assert (ROOT / link).exists()
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", README, re.MULTILINE))
