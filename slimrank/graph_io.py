@@ -50,8 +50,8 @@ LEAST_LENGTH = 4
 class Graph(Protocol):
     """An open graph that scores rows after a prefix computed once."""
 
-    def share(self, prefix_ids: Sequence[int]) -> KeysValues:
-        """Return the keys and values of a prefix, which may have no tokens."""
+    def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
+        """Return the keys and values of a prefix, which may have no tokens; with those that it follows in front."""
         ...
 
     def logits(self, rows: Rows, shared: KeysValues) -> Logits:
@@ -71,11 +71,12 @@ class FusedGraph:
         self._run = run
         self._nothing = _no_tokens(architecture)
 
-    def share(self, prefix_ids: Sequence[int]) -> KeysValues:
-        """Return the keys and values of a prefix, which may have no tokens."""
+    def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
+        """Return the keys and values of a prefix, behind those that it follows."""
+        after = self._nothing if after is None else after
         if not prefix_ids:
-            return self._nothing
-        feed = self._feed([prefix_ids], self._nothing, keep=len(prefix_ids))
+            return after
+        feed = self._feed([prefix_ids], after, keep=after.shape[2] + len(prefix_ids))
         return self._run([KEYS_VALUES], feed)[0]
 
     def logits(self, rows: Rows, shared: KeysValues) -> Logits:
@@ -98,11 +99,12 @@ class PlainGraph:
         self._past = [f"past_key_values.{kind}" for kind in kinds]
         self._present = [f"present.{kind}" for kind in kinds]
 
-    def share(self, prefix_ids: Sequence[int]) -> KeysValues:
-        """Return the keys and values of a prefix, which may have no tokens."""
+    def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
+        """Return the keys and values of a prefix, behind those that it follows."""
+        after = self._nothing if after is None else after
         if not prefix_ids:
-            return self._nothing
-        return np.concatenate(self._run(self._present, self._feed([prefix_ids], self._nothing)))
+            return after
+        return np.concatenate(self._run(self._present, self._feed([prefix_ids], after)))
 
     def logits(self, rows: Rows, shared: KeysValues) -> Logits:
         """Return (B, 2) logits at each row's last token."""

@@ -170,7 +170,7 @@ class PromptEncoder:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = False
-        self._head_ids = self._encode(prompt.prefix)
+        self.head_ids = self._encode(prompt.prefix)
         self._separator_ids = self._encode(prompt.separator)
         self.suffix_ids = self._encode(prompt.suffix)
         self.fixed_document_tokens = len(self._encode(prompt.document.replace("{document}", "")))
@@ -178,7 +178,7 @@ class PromptEncoder:
         self.irrelevant_id = self._answer_id(prompt.irrelevant)
         # From here on only users' texts are encoded.
         tokenizer.encode_special_tokens = True
-        fixed = len(self._head_ids) + len(self._separator_ids) + len(self.suffix_ids)
+        fixed = len(self.head_ids) + len(self._separator_ids) + len(self.suffix_ids)
         room = max_pair_tokens - fixed - self.max_query_tokens
         if room < MIN_DOCUMENT_TOKENS:
             raise ConfigError(
@@ -207,7 +207,7 @@ class PromptEncoder:
                     status=422,
                 )
             ids = self._encode(head + text)[: room - len(tail_ids)] + tail_ids
-        return Piece(self._head_ids + ids + self._separator_ids, truncated)
+        return Piece(self.head_ids + ids + self._separator_ids, truncated)
 
     def document_ids(self, documents: Sequence[str], prefix_length: int) -> list[Piece]:
         """Return each document's ids without the suffix, cut at its end to what the pair has left.

@@ -4,7 +4,7 @@
     request order
 
 The query's part of the prompt is run once a request, and its keys and values are shared by all
-documents. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
+documents; those of the prompt's own head are kept for all requests. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
 prompt, a missing file or a failed verification is an error at load. One ``OrtScorer`` may be
 called by several threads.
 """
@@ -66,6 +66,7 @@ class OrtScorer:
         self.encoder = encoder
         self.cost = Speed()
         self._planned: tuple[tuple[str, str | None], dict[str, Piece]] = ("", None), {}
+        self._head: graph_io.KeysValues | None = None
         self._prefixes: OrderedDict[tuple[int, ...], graph_io.KeysValues] = OrderedDict()
         self._lock = threading.Lock()
         self._batch_tokens = batch_tokens or DEFAULT_BATCH_TOKENS
@@ -189,12 +190,22 @@ class OrtScorer:
             if key in self._prefixes:
                 self._prefixes.move_to_end(key)
                 return self._prefixes[key]
-        shared = self._graph.share(prefix_ids)
+        head = self.encoder.head_ids
+        if prefix_ids[: len(head)] == head:
+            shared = self._graph.share(prefix_ids[len(head) :], self._head_shared())
+        else:
+            shared = self._graph.share(prefix_ids)
         with self._lock:
             self._prefixes[key] = shared
             while len(self._prefixes) > 1 and sum(one.nbytes for one in self._prefixes.values()) > PREFIX_CACHE_BYTES:
                 self._prefixes.popitem(last=False)
         return shared
+
+    def _head_shared(self) -> graph_io.KeysValues:
+        """Return the keys and values of what every prompt begins with, run once for all requests."""
+        if self._head is None:
+            self._head = self._graph.share(self.encoder.head_ids)
+        return self._head
 
     def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[npt.NDArray[np.float32]]:
         try:

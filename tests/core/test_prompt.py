@@ -136,7 +136,7 @@ def test_a_query_is_cut_at_its_own_limit_and_keeps_its_line_end(encoder: PromptE
     assert cut.truncated
     assert not whole.truncated
     assert cut.ids[-1] == whole.ids[-1]
-    assert len(cut.ids) == len(PromptEncoder(SLIMRANK, small_tokenizer(), max_pair_tokens=256)._head_ids) + 128
+    assert len(cut.ids) == len(PromptEncoder(SLIMRANK, small_tokenizer(), max_pair_tokens=256).head_ids) + 128
 
 
 def test_an_instruction_is_never_cut(encoder: PromptEncoder) -> None:
