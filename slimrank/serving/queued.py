@@ -260,8 +260,14 @@ class QueuedBackend:
 
     async def _send_lost_again(self, alive: dict[str, str]) -> None:
         now = asyncio.get_running_loop().time()
+        empty: dict[str, bool] = {}  # by model, asked once however many wait
         for request_id, pending in list(self._pending.items()):
-            if pending.attempts > 1 or now - pending.sent < LOST_SECONDS or not await self._is_lost(pending, alive):
+            if pending.attempts > 1 or now - pending.sent < LOST_SECONDS:
+                continue
+            if pending.claimed_by is None and pending.model not in empty:
+                empty[pending.model] = await self._is_empty(pending.model)
+            is_lost = empty[pending.model] if pending.claimed_by is None else pending.claimed_by not in alive
+            if not is_lost or pending.reply.done():
                 continue
             pending.attempts += 1
             self._metrics.resent.inc()
@@ -269,11 +275,10 @@ class QueuedBackend:
             with contextlib.suppress(ModelNotReady, Overloaded):
                 await asyncio.get_running_loop().run_in_executor(self._publishers, self._publish, request_id, pending, None, 0.0)
 
-    async def _is_lost(self, pending: _Pending, alive: dict[str, str]) -> bool:
-        if pending.claimed_by is not None:
-            return pending.claimed_by not in alive
+    async def _is_empty(self, model: str) -> bool:
+        """Tell whether nothing waits in the queue of a model, as far as is known."""
         try:
-            return int(await self._watcher.llen(messages.KEY_PREFIX + messages.queue_name(pending.model))) == 0
+            return int(await self._watcher.llen(messages.KEY_PREFIX + messages.queue_name(model))) == 0
         except redis.RedisError:
             return False
 
