@@ -17,7 +17,10 @@ peer's own engine.
     mxbai-rerank-fp32
                    mxbai-rerank's own class, whose head runs at every slot; only where it is installed
 
-The last two get our token ids by standing in for their tokenization; all else is theirs.
+    minilm-sized-fp32
+                   for scale, an encoder of MiniLM-L6's size in torch; its weights are random, so it shows cost alone
+
+sentence-transformers and mxbai-rerank get our token ids by standing in for their tokenization; all else is theirs.
 """
 
 import json
@@ -132,6 +135,25 @@ def mxbai_peer(folder: str, threads: int) -> Score:
     return _batched(run)
 
 
+def minilm_sized_peer(threads: int) -> Score:
+    """A cross-encoder of MiniLM-L6's shape with random weights."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    if threads:
+        torch.set_num_threads(threads)
+    shape = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+    config = BertConfig(**shape, vocab_size=30_522, max_position_embeddings=512, num_labels=1)
+    model = BertForSequenceClassification(config).eval()
+
+    def run(rows: list[list[int]]) -> list[float]:
+        ids, mask = _left_padded([[token % config.vocab_size for token in row[: config.max_position_embeddings]] for row in rows])
+        with torch.inference_mode():
+            return [float(value) for value in model(input_ids=ids, attention_mask=mask).logits[:, 0]]
+
+    return _batched(run)
+
+
 class _TokenText(str):
     """A text of a length that stands for token ids, which it carries."""
 
@@ -176,6 +198,7 @@ def main(kind: str, folder: str, threads: int, answer_ids: tuple[int, int]) -> N
         "sentence-transformers-fp32": lambda: sentence_transformers_peer(folder, threads, half=False, answer_ids=answer_ids),
         "sentence-transformers-bf16": lambda: sentence_transformers_peer(folder, threads, half=True, answer_ids=answer_ids),
         "mxbai-rerank-fp32": lambda: mxbai_peer(folder, threads),
+        "minilm-sized-fp32": lambda: minilm_sized_peer(threads),
     }
     score = peers[kind]()
     print(json.dumps({"start_seconds": time.perf_counter() - started}), flush=True)
