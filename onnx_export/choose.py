@@ -17,6 +17,7 @@ from pathlib import Path
 from onnx_export.export import export
 from onnx_export.fused import FusedPrecision
 from onnx_export.gate import Agreement, Judged, agreement, judged_pairs, scores_of
+from onnx_export.outliers import OUTLIERS
 from onnx_export.runner import GraphRunner
 from onnx_export.source import Report, new_folder
 from onnx_export.verify import Reference, read_reference, verify
@@ -44,6 +45,7 @@ class Candidate:
 REFERENCE = Candidate("fp32", "fp32")
 CANDIDATES = (
     Candidate("int8", "int8"),
+    Candidate("int8-outliers-two", "int8", in_two=(OUTLIERS,)),
     Candidate("int8-down-two", "int8", in_two=DOWN_PROJECTION),
     Candidate("int8-down-o-two", "int8", in_two=(*DOWN_PROJECTION, "o_proj")),
     Candidate("int8-down-float", "int8", in_float=DOWN_PROJECTION),

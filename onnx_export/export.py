@@ -18,6 +18,7 @@ import torch
 from onnx_export.adapter import merged_hash, values_of
 from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
 from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, write_graph
+from onnx_export.outliers import OUTLIERS, outlier_products
 from onnx_export.pairs import read_pairs
 from onnx_export.shipped import ADAPTER_HASH_KEY
 from onnx_export.smoothing import smooth
@@ -54,7 +55,7 @@ def export(
         prompt: What the model was, or will be, asked with.
         precision: fp32, or int8 with one activation scale a row; int8 needs the serving graph.
         in_float: Names of products that int8 leaves in float32.
-        in_two: Names of products whose activations int8 takes in two steps.
+        in_two: Names of products whose activations int8 takes in two steps; "outliers" = the ``down_proj`` that need it.
         plain: Write Optimum's graph even where the serving graph can be had.
         trained: Whether the checkpoint was trained to rerank.
 
@@ -80,7 +81,7 @@ def export(
                 )
             _export_plain(loaded, encoder, partial)
         else:
-            _export_fused(loaded, encoder, partial, precision, in_float, in_two)
+            in_two = _export_fused(loaded, encoder, partial, precision, in_float, in_two)
         loaded.tokenizer.save(str(partial / TOKENIZER_FILE))
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
@@ -124,9 +125,14 @@ def _export_fused(
     precision: FusedPrecision,
     in_float: Sequence[str],
     in_two: Sequence[str],
-) -> None:
+) -> list[str]:
+    """Write the serving graph; return the names of products whose activations it takes in two steps."""
+    in_two = list(in_two)
     if precision == "int8":
         smooth(loaded.model, lambda: _calibrate(loaded, encoder))
+        if OUTLIERS in in_two:
+            in_two.remove(OUTLIERS)
+            in_two += outlier_products(loaded.model, lambda: _calibrate(loaded, encoder))
     answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
     path = target / GRAPH_FILE
     write_graph(
@@ -138,6 +144,7 @@ def _export_fused(
         in_two=in_two,
         max_pair_tokens=encoder.max_pair_tokens,
     )
+    return in_two
 
 
 def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:
