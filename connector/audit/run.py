@@ -17,7 +17,7 @@ from connector.audit.search import Searcher
 from connector.audit.spec import Json, Spec
 from connector.audit.state import read_state
 from connector.cluster import Refusal
-from slimrank.errors import EngineError, EngineUnavailable, Overloaded
+from slimrank.errors import DeadlineExceeded, EngineError, EngineUnavailable, ModelNotReady, Overloaded
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +54,12 @@ class Asker:
         self._k = spec.k
 
     def ask(self, which: str, query: str) -> tuple[Json, Json]:
-        """Ask one side, patiently: an overloaded or restarting engine is asked again after growing pauses."""
+        """Ask one side, patiently: an overloaded or restarting engine or gateway is asked again after growing pauses."""
         for attempt in range(_ATTEMPTS):
             self._throttles[which].wait()
             try:
                 return self._searchers[which].ask(query)
-            except (EngineUnavailable, Overloaded, Refusal) as error:
+            except (EngineUnavailable, ModelNotReady, DeadlineExceeded, Overloaded, Refusal) as error:
                 if attempt == _ATTEMPTS - 1 or (isinstance(error, Refusal) and error.status not in (429, 502, 503, 504)):
                     raise
                 log.warning("retry side=%s attempt=%s error=%s", which, attempt + 1, error)

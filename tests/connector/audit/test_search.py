@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from connector.audit.access import Reached
+from connector.audit import run
+from connector.audit.access import Reached, Sides
 from connector.audit.search import Searcher, fill
 from connector.audit.spec import Side, Spec, parse_spec
 from connector.cluster import Cluster, Refusal
@@ -119,6 +120,26 @@ def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and
         "first_stage_order": True, "first_stage_offset": 20, "priority": "audit", "model": "m", "raw_scores": True,
     }  # fmt: skip
     assert scorer.identify("q", "d") == {"score": 0.0, "model": "m", "model_sha256": "w", "prompt_sha256": "p"}
+
+
+@pytest.mark.parametrize("status", [429, 503, 504])
+def test_a_gateway_that_is_busy_restarting_or_slow_is_asked_again(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_FIRST_PAUSE_SECONDS", 0.0)
+    answers = [httpx.Response(status, json={"message": "later"})] * 2
+    answers.append(httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 1.0}]}))
+    spec = make_spec(after={"rerank": {"url": "http://gateway", "fields": ["title"]}}, requests_per_second=1e6)
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        hit = {"_index": "v1", "_id": "a", "_score": 1.0, "_source": {"title": "a"}}
+        return httpx.Response(200, json={"took": 1, "hits": {"total": {"value": 1}, "hits": [hit]}})
+
+    cluster = Cluster(httpx.Client(base_url="http://engine", transport=httpx.MockTransport(engine)))
+    gateway = httpx.Client(transport=httpx.MockTransport(lambda request: answers.pop(0)))
+    sides = Sides(
+        Reached(spec.before, cluster, None), Reached(spec.after, cluster, GatewayScorer("http://gateway", http=gateway))
+    )
+    assert run.Asker(spec, sides).ask("after", "red")[0]["ids"] == ["a"]
+    assert not answers
 
 
 def test_a_business_id_seen_twice_counts_once() -> None:
