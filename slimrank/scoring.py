@@ -94,4 +94,5 @@ def joined(parts: Sequence[Scored]) -> Scored:
         passages=sum(passages) if passages else None,
         cached=sum(part.cached for part in parts),
         tokenise_seconds=sum(part.tokenise_seconds for part in parts),
+        batch_tokens=tuple(tokens for part in parts for tokens in part.batch_tokens),
     )

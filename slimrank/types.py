@@ -39,6 +39,8 @@ class Scored:
     cached: int = 0
     """Documents whose score was known from an earlier request."""
     tokenise_seconds: float = 0.0
+    batch_tokens: tuple[int, ...] = ()
+    """Padded tokens of each batch that was run for these documents; empty where a scorer has no batches."""
 
 
 @dataclass(frozen=True, slots=True)

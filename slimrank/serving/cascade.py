@@ -44,4 +44,11 @@ class CascadeScorer:
         scores[kept] = full.scores
         truncated = cheap.truncated.copy()
         truncated[kept] = full.truncated
-        return Scored(scores, truncated, full.query_truncated, cheap.tokens + full.tokens)
+        return Scored(
+            scores,
+            truncated,
+            full.query_truncated,
+            cheap.tokens + full.tokens,
+            tokenise_seconds=cheap.tokenise_seconds + full.tokenise_seconds,
+            batch_tokens=cheap.batch_tokens + full.batch_tokens,
+        )

@@ -109,6 +109,7 @@ def encode_answer(request_id: str, answer: Answer) -> bytes:
             "passages": scored.passages,
             "cached": scored.cached,
             "tokenise_seconds": scored.tokenise_seconds,
+            "batch_tokens": list(scored.batch_tokens),
             "is_partial": answer.is_partial,
             "model": answer.model,
             "scale": answer.scale,
@@ -164,6 +165,7 @@ def answer_of(reply: dict[str, Any]) -> Answer:
         passages=reply.get("passages"),
         cached=reply.get("cached", 0),
         tokenise_seconds=reply.get("tokenise_seconds", 0.0),
+        batch_tokens=tuple(reply.get("batch_tokens", ())),
     )
     return Answer(
         scored,

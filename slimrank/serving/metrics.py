@@ -10,6 +10,7 @@ from slimrank.serving.backend import Answer
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
 class Metrics:
@@ -26,6 +27,7 @@ class Metrics:
         self._infer = Histogram(telemetry.INFER_SECONDS, "Time in the model", buckets=_SECONDS, **make)
         self._documents = Counter(telemetry.DOCUMENTS, "Documents scored", **make)
         self._tokens = Counter(telemetry.TOKENS, "Tokens through the model, padding not counted", **make)
+        self._batch = Histogram(telemetry.BATCH_TOKENS, "Padded tokens of a batch", buckets=_TOKENS, **make)
         self._truncated = Counter(telemetry.TRUNCATED, "Documents cut to the pair length", **make)
         self._partial = Counter(telemetry.PARTIAL, "Answers whose deadline came before all documents were scored", **make)
         self._cached = Counter(telemetry.CACHED, "Documents whose score was known from an earlier request", **make)
@@ -47,6 +49,8 @@ class Metrics:
         self._cached.inc(scored.cached)
         self._partial.inc(answer.is_partial)
         self._tokens.inc(answer.scored.tokens)
+        for tokens in scored.batch_tokens:
+            self._batch.observe(tokens)
         self._truncated.inc(int(answer.scored.truncated.sum()))
         self._info.labels(answer.model).set(1)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -163,7 +164,10 @@ class CachedScorer:
         for level in self._levels:
             level.put(fresh)
         cached = sum(key in known for key in keys)
-        return _assembled(keys, known | fresh, tokens=scored.tokens, cached=cached) if documents else scored
+        if not documents:
+            return scored
+        answer = _assembled(keys, known | fresh, tokens=scored.tokens, cached=cached)
+        return replace(answer, tokenise_seconds=scored.tokenise_seconds, batch_tokens=scored.batch_tokens)
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
         """Return the tokens of each document; none for one whose score is known."""

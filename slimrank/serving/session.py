@@ -145,7 +145,7 @@ class OrtScorer:
         pieces = self._pieces(query, list(place), instruction, len(prefix.ids))
         rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
         tokenise_seconds = perf_counter() - begin
-        scores = self.score_rows(prefix.ids, rows)
+        scores, batch_tokens = self._score_batches(prefix.ids, rows)
         order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
         return Scored(
             scores=scores[order],
@@ -153,6 +153,7 @@ class OrtScorer:
             query_truncated=prefix.truncated,
             tokens=(len(prefix.ids) if rows else 0) + sum(map(len, rows)),
             tokenise_seconds=tokenise_seconds,
+            batch_tokens=batch_tokens,
         )
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
@@ -175,13 +176,18 @@ class OrtScorer:
 
     def score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
         """Return a score for each row of token ids, run after one shared prefix."""
+        return self._score_batches(prefix_ids, rows)[0]
+
+    def _score_batches(self, prefix_ids: list[int], rows: list[list[int]]) -> tuple[npt.NDArray[np.float32], tuple[int, ...]]:
+        """Return a score for each row, and the padded tokens of each batch."""
         scores = np.empty(len(rows), dtype=np.float32)
         if not rows:
-            return scores
+            return scores, ()
         shared = self._shared(prefix_ids)
-        for batch in token_budget_batches([len(row) for row in rows], self._batch_tokens):
+        batches = list(token_budget_batches([len(row) for row in rows], self._batch_tokens))
+        for batch in batches:
             scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))
-        return scores
+        return scores, tuple(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
 
     def _shared(self, prefix_ids: list[int]) -> graph_io.KeysValues:
         """Return a prefix's keys and values, from the cache if a recent request had the same."""

@@ -148,6 +148,12 @@ def test_metrics_count_in_base_units(client: httpx.Client) -> None:
         "infer_seconds_sum",
         "documents_total",
         "tokens_total",
+        "batch_tokens_bucket",
+        "queue_seconds_bucket",
+        "tokenise_seconds_bucket",
+        "truncated_documents_total",
+        "cached_documents_total",
+        "partial_total",
         "model_info",
     ):
         assert f"slimrank_{name}" in text

@@ -13,6 +13,11 @@ from transformers import AutoModelForCausalLM
 from slimrank import manifest as manifests
 from slimrank.errors import InvalidRequest, ManifestError, PromptMismatch, ScoringError
 from slimrank.prompt import SLIMRANK, Piece, PromptEncoder
+from slimrank.scoring import joined
+from slimrank.serving import messages
+from slimrank.serving.backend import Answer
+from slimrank.serving.metrics import Metrics
+from slimrank.serving.score_cache import CachedScorer, InMemory
 from slimrank.serving.session import OrtScorer
 from tests.tiny import DOCUMENTS
 from tests.vocabularies import small_tokenizer
@@ -169,3 +174,21 @@ def test_rows_shorter_than_attentions_chunks_are_scored(scorer: OrtScorer) -> No
     alone, beside = scorer.score_rows([], [[5]]), scorer.score_rows([], [[5], [5, 6, 7, 8, 9]])
     assert alone[0] == pytest.approx(beside[0], abs=1e-4)
     assert scorer.score_rows([7], [[5, 6]]) == pytest.approx(scorer.score_rows([], [[7, 5, 6]]), abs=1e-4)
+
+
+def test_an_answer_tells_what_its_batches_cost_also_through_cache_queue_and_parts(tiny_model: Path) -> None:
+    careful = OrtScorer.load(tiny_model, threads=1, batch_tokens=64)
+    plain = careful.score(QUERY, DOCUMENTS)
+    prefix = len(careful.encoder.prefix_ids(QUERY).ids)
+    assert len(plain.batch_tokens) > 1
+    assert sum(plain.batch_tokens) >= plain.tokens - prefix
+    cached = CachedScorer(careful, "tiny", [InMemory(entries=100, seconds=60)]).score(QUERY, DOCUMENTS)
+    assert cached.batch_tokens == plain.batch_tokens
+    assert cached.tokenise_seconds > 0
+    answer = Answer(cached, "tiny")
+    sent = messages.answer_of(messages.decode_reply(messages.encode_answer("id", answer)))
+    assert sent.scored.batch_tokens == plain.batch_tokens
+    assert joined([cached, plain]).batch_tokens == 2 * plain.batch_tokens
+    metrics = Metrics()
+    metrics.count_scored(sent)
+    assert f"slimrank_batch_tokens_sum {float(sum(plain.batch_tokens))}".encode() in metrics.text()
