@@ -53,7 +53,13 @@ def train(config: WarmupConfig) -> Path:
     pairs = balanced_pairs(read_groups(config.groups), config.seed)
     dev, pairs = pairs[: config.dev_pairs], pairs[config.dev_pairs :]
     if config.keep_between is not None:
-        pairs = filter_pairs(pairs[: config.filter_pairs], judge.chances_of_right, *config.keep_between)
+        looked_at = min(len(pairs), config.filter_pairs)
+        pairs = filter_pairs(pairs[:looked_at], judge.chances_of_right, *config.keep_between)
+        if len(pairs) < config.batch_pairs:
+            raise ConfigError(
+                f"a batch takes {config.batch_pairs} pairs, and of {looked_at} only {len(pairs)}, balanced, have a right answer"
+                f" of probability {config.keep_between[0]} to {config.keep_between[1]}; widen keep_between or raise filter_pairs"
+            )
     log.info("warmup objective=%s pairs=%d dev=%d", config.objective, len(pairs), len(dev))
     if config.objective == "grpo":
         from training.grpo import train_grpo

@@ -57,6 +57,13 @@ def test_an_odd_batch_cannot_be_balanced(base: Path, groups_file: Path, tmp_path
         train(tiny(base, groups_file, tmp_path / "run", batch_pairs=3))
 
 
+def test_fewer_pairs_than_a_batch_after_filtering_stop_before_the_first_step(
+    base: Path, groups_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"a batch takes 1000 pairs.*widen keep_between"):
+        train(tiny(base, groups_file, tmp_path / "run", batch_pairs=1000, dev_pairs=2, keep_between=[0.0, 1.0]))
+
+
 def test_a_plateau_is_reached_after_as_many_looks_as_patience_allows() -> None:
     plateau = Plateau(2)
     assert [plateau.reached(value) for value in (0.5, 0.6, 0.6, 0.55)] == [False, False, False, True]
