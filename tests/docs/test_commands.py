@@ -53,6 +53,7 @@ NOT_RUN = {
     "slimrank audit gate audit.yaml --out audit": NEEDS_ENGINE,
     "slimrank audit gate audit.yaml --out audit --then swap --alias products": NEEDS_ENGINE,
     "slimrank audit calibrate audit": NEEDS_ENGINE,
+    "slimrank audit sweep audit --depths 0,5,10,20": NEEDS_ENGINE,
     "slimrank train prepare training/configs/prepare.yaml --data collections --out runs/groups": TINY,
     "slimrank train warmup training/configs/warmup.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/warmup": TINY,
     "slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/finegrained": TINY,
