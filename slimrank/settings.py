@@ -28,7 +28,10 @@ class Settings(BaseSettings):
     model: Path | None = Field(None, description="Model folder to serve; left out, the default model, pulled on first use")
     cascade_model: Path | None = Field(None, description="Cheaper model folder that narrows the documents first; left out, none")
     cascade_keep: int = Field(30, ge=1, description="Documents that a cascade lets through to the full model")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis that carries requests to the workers; sentinel://host1:26379,host2:26379/NAME/0 for a master behind Sentinels")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Redis that carries requests to the workers; sentinel://host1:26379,host2:26379/NAME/0 for a master behind Sentinels",
+    )
     host: str = Field("127.0.0.1", description="Address that the gateway listens on, and a worker's metrics")
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")
     threads: int = Field(0, ge=0, description="Threads of one model session; 0 = one a physical core")
