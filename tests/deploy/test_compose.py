@@ -38,6 +38,11 @@ def test_what_serves_is_limited_checked_and_starts_again(name: str) -> None:
     assert service["healthcheck"]["test"]
 
 
+@pytest.mark.parametrize("name", sorted(ENDS))
+def test_what_runs_once_is_not_asked_whether_it_serves(name: str) -> None:
+    assert SERVICES[name]["healthcheck"] == {"disable": True}  # the gateway image's own check would call it unhealthy
+
+
 @ours
 def test_images_are_pinned_and_can_be_named_anew(name: str) -> None:
     image = SERVICES[name]["image"]
