@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from slimrank import settings as process_settings
 from slimrank import store
-from slimrank.serving.bench import WORDS
+from slimrank.serving.bench_load import WORDS
 from slimrank.serving.session import OrtScorer
 
 REQUESTS = 6

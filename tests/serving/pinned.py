@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from slimrank.serving.bench import Plan, Tally, Texts, ask
+from slimrank.serving.bench_load import Plan, Tally, Texts, ask
 from tests.nodes import process
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
@@ -74,4 +74,4 @@ async def best_rate(plan: Plan, *, seconds: float) -> float:
 
     async with httpx.AsyncClient(base_url=plan.url, timeout=90) as client:
         await asyncio.gather(*(ask_on(client) for _ in range(ASKERS)))
-    return len(tally.full_seconds) / (time.monotonic() - begin)
+    return len(tally.full()) / (time.monotonic() - begin)

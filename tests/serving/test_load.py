@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from slimrank.errors import ConfigError
-from slimrank.serving.bench import Plan, _sizes, load
+from slimrank.serving.bench import _sizes
+from slimrank.serving.bench_load import Plan, load
 from slimrank.serving.breaker import Breaker
 from tests.command import slimrank
 from tests.nodes.redis import running_redis
