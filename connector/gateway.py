@@ -15,6 +15,8 @@ from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, Model
 from slimrank.types import Scored
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
+PROBE = ("how warm is a wool coat", "Wool keeps most of its warmth when wet.")
+"""A pair that never changes; whoever scores it otherwise is another model."""
 
 
 class GatewayScorer:
@@ -70,14 +72,24 @@ class GatewayScorer:
         """
         return self._score(rerank_body(query, documents, instruction, first_stage_offset=offset), len(documents))
 
-    def identify(self, query: str, document: str) -> dict[str, Any]:
-        """Return what answers: `model`, its `score` of a pair, and, where the gateway says them, `model_sha256` and `prompt_sha256`.
+    def probabilities(self, query: str, documents: Sequence[str]) -> list[float]:
+        """Return a probability of relevance for each document, in the order given.
 
         Raises:
             SlimrankError: as `score` does.
         """
+        body = rerank_body(query, documents, None) | {"raw_scores": False}
+        return [float(probability) for probability in self._score(body, len(documents)).scores]
+
+    def identify(self) -> dict[str, Any]:
+        """Return what answers: its `score` of `PROBE`, and `model`, `model_sha256` and `prompt_sha256` where the gateway says them.
+
+        Raises:
+            SlimrankError: as `score` does.
+        """
+        query, document = PROBE
         answer = self._post(rerank_body(query, [document], None), 1)
-        score = float(read_answer(self.url, answer, 1).scores[0])
+        score = round(float(read_answer(self.url, answer, 1).scores[0]), 2)  # machines differ in the digits after
         meta = answer.json().get("meta") or {}
         return {"score": score} | {name: meta[name] for name in ("model", "model_sha256", "prompt_sha256") if meta.get(name)}
 

@@ -16,11 +16,9 @@ import httpx
 from connector.audit.access import Access
 from connector.audit.spec import Json, Judge
 from connector.cluster import explain_transport
+from connector.gateway import GatewayScorer
 from slimrank import manifest
 from slimrank.errors import EngineRefused
-
-PROBE = ("how warm is a wool coat", "Wool keeps most of its warmth when wet.")
-"""A pair that never changes; whoever scores it otherwise is another model."""
 
 
 class Grader(Protocol):
@@ -49,14 +47,17 @@ _TRIES = 2
 @contextmanager
 def open_grader(judge: Judge, access: Access, max_grade: int) -> Iterator[Grader]:
     """Yield the grader of a judge of kind reranker or chat; its connections close with the block."""
-    headers = {"Authorization": f"Bearer {access.judge_api_key}"} if access.judge_api_key else {}
-    with httpx.Client(timeout=_SECONDS, headers=headers) as http:
+    key = access.judge_api_key
+    with httpx.Client(timeout=_SECONDS) as http:
         if judge.kind == "chat":
-            yield ChatGrader(http, judge.url or "", judge.model or "", max_grade)
+            yield ChatGrader(http, judge.url or "", judge.model or "", max_grade, api_key=key)
         elif judge.url == "local":
             yield LocalGrader(max_grade)
         else:
-            yield GatewayGrader(http, judge.url or "", judge.model, max_grade)
+            gateway = GatewayScorer(
+                judge.url or "", api_key=key, timeout_seconds=_SECONDS, priority="audit", model=judge.model, http=http
+            )
+            yield GatewayGrader(gateway, max_grade)
 
 
 def grade_of(probability: float, max_grade: int) -> int:
@@ -72,8 +73,9 @@ class LocalGrader:
         from slimrank.settings import load
         from slimrank.store import model_folder
 
-        made = manifest.read(model_folder(load()))
-        self._reranker, self._max_grade = Reranker.load(), max_grade
+        folder = model_folder(load())
+        made = manifest.read(folder)
+        self._reranker, self._max_grade = Reranker.load(folder), max_grade
         self.identity: Json = {"model": made.name, "model_sha256": made.digest(), "prompt_sha256": made.prompt_sha256}
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
@@ -87,38 +89,30 @@ class LocalGrader:
 class GatewayGrader:
     """Grades by the probabilities of a gateway's POST /v1/rerank."""
 
-    def __init__(self, http: httpx.Client, url: str, model: str | None, max_grade: int) -> None:
-        self._http, self._url, self._max_grade = http, url.rstrip("/"), max_grade
-        self._options = {"priority": "audit"} | ({"model": model} if model else {})
+    def __init__(self, gateway: GatewayScorer, max_grade: int) -> None:
+        self._gateway, self._max_grade = gateway, max_grade
 
     @cached_property
     def identity(self) -> Json:
-        """The model that answers, its hashes, and its probability of a fixed pair."""
-        answer = self._ask(PROBE[0], [PROBE[1]])
-        meta = answer.get("meta") or {}
-        known = {name: meta[name] for name in ("model", "model_sha256", "prompt_sha256") if meta.get(name)}
-        return known | {"score": round(float(answer["results"][0]["relevance_score"]), 2)}
+        """The model that answers, its hashes, and its score of a fixed pair."""
+        return self._gateway.identify()
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
         """Grade documents.
 
         Raises:
-            EngineError: the gateway does not answer, or answers no.
+            SlimrankError: the gateway does not answer, or answers no.
         """
-        grades: list[int | None] = [None] * len(documents)
-        for result in self._ask(query, documents)["results"]:
-            grades[result["index"]] = grade_of(result["relevance_score"], self._max_grade)
-        return grades
-
-    def _ask(self, query: str, documents: Sequence[str]) -> Json:
-        return _post(self._http, f"{self._url}/v1/rerank", {"query": query, "documents": list(documents), **self._options})
+        return [grade_of(probability, self._max_grade) for probability in self._gateway.probabilities(query, documents)]
 
 
 class ChatGrader:
     """Grades by asking a chat model for a number, one document a question, greedily."""
 
-    def __init__(self, http: httpx.Client, url: str, model: str, max_grade: int) -> None:
-        self._http, self._url, self._model, self._max_grade = http, url.rstrip("/"), model, max_grade
+    def __init__(self, http: httpx.Client, url: str, model: str, max_grade: int, *, api_key: str | None = None) -> None:
+        self._http, self._url = http, f"{url.rstrip('/')}/chat/completions"
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._model, self._max_grade = model, max_grade
         self.identity: Json = {"model": model, "rubric_sha256": hashlib.sha256(RUBRIC.encode()).hexdigest()}
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
@@ -138,11 +132,26 @@ class ChatGrader:
             "max_tokens": 8,
         }
         for _ in range(_TRIES):
-            answer = _post(self._http, f"{self._url}/chat/completions", body)
-            grade = parse_grade(str(answer["choices"][0]["message"].get("content") or ""), self._max_grade)
+            grade = parse_grade(self._ask(body), self._max_grade)
             if grade is not None:
                 return grade
         return None
+
+    def _ask(self, body: Json) -> str:
+        """Return the text of a chat completion."""
+        try:
+            answer = self._http.post(self._url, json=body, headers=self._headers)
+        except httpx.HTTPError as error:
+            raise explain_transport(error, self._url) from error
+        if answer.status_code != 200:
+            raise EngineRefused(f"the judge at {self._url} answered {answer.status_code}: {answer.text[:200]}")
+        try:
+            return str(answer.json()["choices"][0]["message"].get("content") or "")
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise EngineRefused(
+                f"the judge at {self._url} answered something that is no chat completion: {answer.text[:200]!r}; "
+                "name an OpenAI-compatible endpoint, such as http://localhost:8000/v1"
+            ) from error
 
 
 def parse_grade(text: str, max_grade: int) -> int | None:
@@ -150,19 +159,3 @@ def parse_grade(text: str, max_grade: int) -> int | None:
     numbers = set(re.findall(r"(?<![\d.])\d+(?![\d.]*\d)", text))
     grade = int(numbers.pop()) if len(numbers) == 1 else -1
     return grade if 0 <= grade <= max_grade else None
-
-
-def _post(http: httpx.Client, url: str, body: Json) -> Json:
-    try:
-        answer = http.post(url, json=body)
-    except httpx.HTTPError as error:
-        raise explain_transport(error, url) from error
-    if answer.status_code != 200:
-        raise EngineRefused(f"the judge at {url} answered {answer.status_code}: {answer.text[:200]}")
-    try:
-        parsed: Json = answer.json()
-    except ValueError as error:
-        raise EngineRefused(f"the judge at {url} answered something that is not JSON: {answer.text[:200]!r}") from error
-    if not (parsed.get("results") or parsed.get("choices")):
-        raise EngineRefused(f"the judge at {url} answered without results or choices: {answer.text[:200]!r}")
-    return parsed

@@ -6,7 +6,6 @@ write to an index, and any move of its alias, changes it; refreshes and merges d
 
 from connector.audit.access import Reached
 from connector.audit.folder import digest
-from connector.audit.graders import PROBE
 from connector.audit.spec import Json
 
 
@@ -30,8 +29,7 @@ def read_state(reached: Reached) -> Json:
         "pipeline": cluster.find(f"/_search/pipeline/{reached.pipeline}") if reached.pipeline else None,
     }
     if side.rerank and reached.scorer:
-        ranker = {"model": side.rerank.model} | reached.scorer.identify(*PROBE)
-        state["ranker"] = ranker | {"score": round(ranker["score"], 2)}
+        state["ranker"] = {"model": side.rerank.model} | reached.scorer.identify()
     return state | {"fingerprint": fingerprint(state)}
 
 

@@ -21,6 +21,7 @@ from connector.audit.sample import Query
 from connector.audit.sheet import read_sheet, write_sheet
 from connector.audit.spec import Judge, parse_spec
 from connector.audit.tally import tallied
+from connector.gateway import GatewayScorer
 from slimrank.errors import DataError, EngineRefused
 from tests.connector.audit.auditing import Judging
 
@@ -155,14 +156,16 @@ def test_a_gateway_judge_reads_indices_not_places() -> None:
 
     def handle(request: httpx.Request) -> httpx.Response:
         bodies.append(json.loads(request.content))
-        results = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
+        documents = bodies[-1]["documents"]
+        results = [{"index": index, "relevance_score": 0.9 if index else 0.1} for index in reversed(range(len(documents)))]
         return httpx.Response(200, json={"results": results, "meta": {"model": "m", "model_sha256": "w"}})
 
     with httpx.Client(transport=httpx.MockTransport(handle)) as http:
-        grader = GatewayGrader(http, "http://x", "m", 3)
+        grader = GatewayGrader(GatewayScorer("http://x", priority="audit", model="m", http=http), 3)
         assert grader("red", ["a", "b"]) == [0, 3]
-        assert grader.identity == {"model": "m", "model_sha256": "w", "score": 0.9}
-    assert [(body["model"], body["priority"]) for body in bodies] == [("m", "audit")] * 2
+        assert grader.identity == {"model": "m", "model_sha256": "w", "score": 0.1}
+    asked = [(body["model"], body["priority"], body["raw_scores"]) for body in bodies]
+    assert asked == [("m", "audit", False), ("m", "audit", True)]  # grades are cut from probabilities
     other = {**grader.identity, "model_sha256": "x"}
     assert len({cache_key(of, 3, "red", "a") for of in (grader.identity, other)}) == 2  # other weights grade anew
 
@@ -171,6 +174,15 @@ def test_a_judge_that_answers_no_is_named() -> None:
     with (
         httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(401, text="who are you"))) as http,
         pytest.raises(EngineRefused, match="401: who are you"),
+    ):
+        ChatGrader(http, "http://x/v1", "m", 3)("red", ["a"])
+
+
+@pytest.mark.parametrize("answered", ["<html>", "{}", '{"choices": []}', '{"choices": [{"message": null}]}', "[1]"])
+def test_a_judge_that_is_no_chat_endpoint_is_named(answered: str) -> None:
+    with (
+        httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, text=answered))) as http,
+        pytest.raises(EngineRefused, match=r"no chat completion: .*; name an OpenAI-compatible endpoint"),
     ):
         ChatGrader(http, "http://x/v1", "m", 3)("red", ["a"])
 

@@ -119,7 +119,7 @@ def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and
     assert options == {
         "first_stage_order": True, "first_stage_offset": 20, "priority": "audit", "model": "m", "raw_scores": True,
     }  # fmt: skip
-    assert scorer.identify("q", "d") == {"score": 0.0, "model": "m", "model_sha256": "w", "prompt_sha256": "p"}
+    assert scorer.identify() == {"score": 0.0, "model": "m", "model_sha256": "w", "prompt_sha256": "p"}
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])
