@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from connector.audit.spec import Side, Spec
 from connector.cluster import Cluster, open_cluster
 from connector.gateway import GatewayScorer
+from slimrank.errors import EngineRefused
 
 _GATEWAY_SECONDS = 300.0
 _DEFAULT_PIPELINE = "index.search.default_pipeline"
@@ -44,6 +45,21 @@ class Sides:
     def items(self) -> tuple[tuple[str, Reached], tuple[str, Reached]]:
         """Return both with their names."""
         return ("before", self.before), ("after", self.after)
+
+    def require_indices(self) -> None:
+        """Make sure that each side has an index to search.
+
+        Raises:
+            EngineRefused: one has none.
+            EngineUnavailable: a cluster does not answer.
+        """
+        for which, reached in self.items():
+            index, url = reached.side.index, reached.cluster.http.base_url
+            if not reached.cluster.find(f"/{index}?flat_settings=true"):
+                raise EngineRefused(
+                    f"asked to search the index {index} as `{which}`, found none of that name at {url}; "
+                    f"correct `{which}.index` in the specification, or make the index first"
+                )
 
 
 class Access(BaseSettings):

@@ -340,10 +340,10 @@ def _table(found: Json) -> Table:
     table = Table("measure", "before", "after", "difference", "95% interval", "p worse", "detectable", box=None, pad_edge=False)
     for pair in found["paired"]:
         numbers = [_number(pair[name]) for name in ("before", "after")]
-        interval = f"{pair['low']:+.4f} {pair['high']:+.4f}"
+        interval = f"{pair['low']:+z.4f} {pair['high']:+z.4f}"
         name = f"{pair['measure']}@{found['k']}"
         table.add_row(
-            name, *numbers, f"{pair['difference']:+.4f}", interval, f"{pair['p_worse']:.4f}", _number(pair["minimum_detectable"])
+            name, *numbers, f"{pair['difference']:+z.4f}", interval, f"{pair['p_worse']:.4f}", _number(pair["minimum_detectable"])
         )
     return table
 

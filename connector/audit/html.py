@@ -79,7 +79,7 @@ def _plots(report: Json, sweep: Json | None) -> dict[str, str]:
 
 
 def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.4f}"
+    return "-" if value is None else f"{value:+z.4f}"
 
 
 def _number(value: Any) -> str:

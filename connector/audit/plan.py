@@ -40,7 +40,9 @@ def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None =
 
     Raises:
         DataError: the folder holds an audit with other settings, or no query is found.
+        EngineError: a cluster does not answer, or lacks the index.
     """
+    sides.require_indices()
     if folder.has("plan.json") and _keep_plan(spec, folder):
         return
     clean = scrub or scrubber(spec.sample.personal, spec.sample.patterns)

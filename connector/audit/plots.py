@@ -63,7 +63,7 @@ def waterfall(changes: Sequence[tuple[float, int]], *, title: str, axis: str) ->
         drawn.append(_rect(x, top, count * step - gap, height, "gain" if value > 0 else "loss"))
         x += count * step
     drawn += [_line(_LEFT, middle, _WIDTH - _RIGHT, middle, "axis")]
-    drawn += [_text(_LEFT - 6, middle - side * largest * scale + 4, f"{side * largest:+.2f}", anchor="end") for side in (1, -1)]
+    drawn += [_text(_LEFT - 6, middle - side * largest * scale + 4, f"{side * largest:+z.2f}", anchor="end") for side in (1, -1)]
     drawn.append(_text(_LEFT - 6, middle + 4, "0", anchor="end"))
     words = f"{lost} lost, {gained} gained, {sum(count for _, count in changes) - lost - gained} unchanged. {axis}"
     drawn.append(_text(_LEFT + span / 2, _HEIGHT - 4, words, kind="label"))
@@ -78,7 +78,7 @@ def interval(difference: float, low: float, high: float, reach: float) -> str:
     drawn = _line(middle, 2, middle, height - 2, "axis")
     drawn += _line(middle + low * scale, height / 2, middle + high * scale, height / 2, f"whisker {kind}")
     drawn += f'<circle cx="{middle + difference * scale:.1f}" cy="{height / 2:.1f}" r="4" class="{kind}"/>'
-    return _svg(f"{difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}", drawn, width, height).replace(
+    return _svg(f"{difference:+z.4f}, 95% interval {low:+z.4f} to {high:+z.4f}", drawn, width, height).replace(
         '"plot"', '"interval"'
     )
 

@@ -67,9 +67,9 @@ def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
     p_value = pair.p_worse if rule.drop is not None else pair.p_better
     beyond = worse > limit + _ALMOST_ZERO
     fired = beyond and (not rule.significant or p_value <= LEVEL)
-    verb = "fell" if pair.difference < 0 else "rose" if pair.difference > 0 else "stayed as it was"
-    by = f" by {abs(pair.difference):.4f}" if pair.difference else ""
-    words = f"{pair.measure} {verb}{by} (95% interval {pair.low:+.4f} to {pair.high:+.4f}, p {p_value:.4f})"
+    moved = round(pair.difference, 4)
+    verb = f"fell by {-moved:.4f}" if moved < 0 else f"rose by {moved:.4f}" if moved > 0 else "stayed as it was"
+    words = f"{pair.measure} {verb} (95% interval {pair.low:+z.4f} to {pair.high:+z.4f}, p {p_value:.4f})"
     if beyond and not fired:
         words += "; chance explains that"
     return (rule.then if fired else "pass"), words

@@ -13,7 +13,7 @@ from connector.audit.search import Searcher, fill
 from connector.audit.spec import Side, Spec, parse_spec
 from connector.cluster import Cluster, Refusal
 from connector.gateway import GatewayScorer
-from slimrank.errors import ConfigError, DataError
+from slimrank.errors import ConfigError, DataError, EngineRefused
 
 Hits = list[tuple[str, float]]
 
@@ -120,6 +120,21 @@ def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and
         "first_stage_order": True, "first_stage_offset": 20, "priority": "audit", "model": "m", "raw_scores": True,
     }  # fmt: skip
     assert scorer.identify() == {"score": 0.0, "model": "m", "model_sha256": "w", "prompt_sha256": "p"}
+
+
+@pytest.mark.parametrize(("there", "missing"), [({"v1"}, "after"), ({"v2"}, "before")])
+def test_an_index_that_is_not_there_is_named_with_its_side(there: set[str], missing: str) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        name = request.url.path[1:]
+        return httpx.Response(200, json={name: {}}) if name in there else httpx.Response(404, json={"error": "none"})
+
+    spec = make_spec()
+    cluster = Cluster(httpx.Client(base_url="http://engine", transport=httpx.MockTransport(handle)))
+    sides = Sides(Reached(spec.before, cluster, None), Reached(spec.after, cluster, None))
+    with pytest.raises(
+        EngineRefused, match=rf"as `{missing}`, found none of that name at http://engine; correct `{missing}\.index`"
+    ):
+        sides.require_indices()
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])

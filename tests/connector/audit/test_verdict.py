@@ -66,6 +66,11 @@ def test_a_page_that_is_nearly_new_is_a_warning_even_where_it_is_better() -> Non
         assert outcome_of(findings) == expected
 
 
+def test_a_difference_that_rounds_to_nothing_neither_fell_nor_rose() -> None:
+    found = judge_rules([Rule(measure="nDCG", drop=0.02)], [pair(-0.00000001)], {}, judged_share=1.0)[0]
+    assert found.message.startswith("nDCG stayed as it was (95% interval -0.0100 to +0.0100")
+
+
 def test_where_judgments_speak_churn_alone_is_no_failure() -> None:
     rule = Rule(measure="RBO", below=0.7, unless_judged=True)
     assert outcome(rule, pair(0.0), RBO=0.3) == "pass"
