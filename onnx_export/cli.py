@@ -78,7 +78,9 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name on the wire; default the folder's.")] = None,
     prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
     max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
-    precision: Annotated[str, typer.Option(help="fp32, int8, or auto: the fastest that ranks alike.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, int8, fp16 (for GPUs), or auto: the fastest on a CPU that ranks alike.")
+    ] = "fp32",
     data: Annotated[
         list[Path] | None, typer.Option(help="With auto: BEIR folder whose judged queries decide; may be given several times.")
     ] = None,
@@ -217,10 +219,10 @@ def _prompt(name: str) -> Prompt:
 
 
 def _precision(name: str) -> "FusedPrecision":
-    known: dict[str, FusedPrecision] = {"fp32": "fp32", "int8": "int8"}
+    known: dict[str, FusedPrecision] = {"fp32": "fp32", "int8": "int8", "fp16": "fp16"}
     if name in known:
         return known[name]
-    raise ConfigError(f"there is no precision {name}; choose fp32, int8 or auto")
+    raise ConfigError(f"there is no precision {name}; choose fp32, int8, fp16 or auto")
 
 
 def _is_current(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The serving graph: one that does nothing that scoring does not need. CPU, fp32 or int8.
+"""The serving graph: one that does nothing that scoring does not need. fp32 or int8 for CPUs, fp16 for GPUs.
 
 Optimum's graph is general: it gives logits at every position, keys and values nobody reads, and
 wants a shared prefix copied for every row. This graph, written node by node from a checkpoint's
@@ -8,11 +8,13 @@ weights for the Llama family (Llama, Mistral, Qwen2, Qwen3), keeps only what a s
 * after the last attention only the answer slots go on;
 * keys and values leave only where asked for (``keep``), when the prefix itself is run;
 * norm + skip, rotary, SiLU and attention are single kernels of ONNX Runtime;
-* attention goes chunk by chunk, so that most of what causality hides is never computed.
+* attention goes chunk by chunk, so that most of what causality hides is never computed (a GPU's own kernel sees to that).
 
 int8: weights have one scale a column, activations one scale a *row*, taken from that row alone,
 so a score does not move with its neighbours or with padding. Plain dynamic quantisation takes one
 scale a batch. The row's scale is applied after the product, in float32.
+
+fp16: everything but the head's two rows; what goes in and comes out stays float32.
 
 Its inputs and outputs are described in ``slimrank.graph_io``. Optimum's graph stays the fallback
 for other architectures and the peer to compare with.
@@ -27,7 +29,16 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from slimrank.graph_io import ANSWER_SLOTS, INPUT_IDS, KEEP, KEYS_VALUES, LEAST_LENGTH, LOGITS, PREFIX
+from slimrank.graph_io import (
+    ANSWER_SLOTS,
+    FIRST_POSITION,
+    INPUT_IDS,
+    KEEP,
+    KEYS_VALUES,
+    LEAST_LENGTH,
+    LOGITS,
+    PREFIX,
+)
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 OPSET = 23
@@ -36,7 +47,7 @@ CHUNKS = LEAST_LENGTH
 """Each costs a fixed bit, so more only pay for documents longer than most (docs/LOG.md)."""
 MICROSOFT = "com.microsoft"
 
-FusedPrecision = Literal["fp32", "int8"]
+FusedPrecision = Literal["fp32", "fp16", "int8"]
 Array = npt.NDArray[Any]
 
 
@@ -90,6 +101,8 @@ class _Builder:
         self._head = model.get_output_embeddings()
         self._rotary = model.model.rotary_emb
         self._int8 = precision == "int8"
+        self._half = precision == "fp16"
+        self._chunks = 1 if self._half else CHUNKS
         self._in_float = in_float
         self._in_two = in_two
         self._nodes: list[onnx.NodeProto] = []
@@ -119,7 +132,10 @@ class _Builder:
             following = f"layers.{layer + 1}.input_layernorm" if layer + 1 < layers else "norm"
             normed, residual = self._skip_norm(update, residual, following)
         self._answer(normed, answer_ids)
-        self._node("Concat", kept, axis=0, output=KEYS_VALUES)
+        if self._half:
+            self._node("Cast", [self._node("Concat", kept, axis=0)], to=TensorProto.FLOAT, output=KEYS_VALUES)
+        else:
+            self._node("Concat", kept, axis=0, output=KEYS_VALUES)
         return helper.make_graph(self._nodes, "slimrank", self._inputs(), self._outputs(), self._initializers)
 
     def _inputs(self) -> list[onnx.ValueInfoProto]:
@@ -129,6 +145,7 @@ class _Builder:
             helper.make_tensor_value_info(PREFIX, TensorProto.FLOAT, cache),
             helper.make_tensor_value_info(ANSWER_SLOTS, TensorProto.INT64, ["B"]),
             helper.make_tensor_value_info(KEEP, TensorProto.INT64, [1]),
+            *([helper.make_tensor_value_info(FIRST_POSITION, TensorProto.INT64, [1])] if self._half else []),
         ]
 
     def _outputs(self) -> list[onnx.ValueInfoProto]:
@@ -153,13 +170,14 @@ class _Builder:
         batch = self._node("Slice", [batch_and_length, "zero", "one"])
         self._node("Concat", [batch, "one", "one", "one"], axis=0, output="times_batch")
         length = self._node("Slice", ["batch_and_length", "one", "two"])
-        quarter = self._node("Div", [length, self._constant("chunks", np.array([CHUNKS], dtype=np.int64))])
-        others = self._node("Mul", [quarter, self._constant("other_chunks", np.array([CHUNKS - 1], dtype=np.int64))])
+        quarter = self._node("Div", [length, self._constant("chunks", np.array([self._chunks], dtype=np.int64))])
+        others = self._node("Mul", [quarter, self._constant("other_chunks", np.array([self._chunks - 1], dtype=np.int64))])
         last = self._node("Sub", [length, others])
-        self._node("Concat", [*[quarter] * (CHUNKS - 1), last], axis=0, output="chunk_sizes")
-        self._node("Shape", [PREFIX], start=2, end=3, output="prefix_length")
+        self._node("Concat", [*[quarter] * (self._chunks - 1), last], axis=0, output="chunk_sizes")
+        self._first_position = FIRST_POSITION if self._half else self._node("Shape", [PREFIX], start=2, end=3)
         parts = [f"prefix_{i}" for i in range(2 * self._config.num_hidden_layers)]
-        self._nodes.append(helper.make_node("Split", [PREFIX, "split_sizes"], parts, axis=0))
+        prefix = self._node("Cast", [PREFIX], to=TensorProto.FLOAT16) if self._half else PREFIX
+        self._nodes.append(helper.make_node("Split", [prefix, "split_sizes"], parts, axis=0))
         if self._int8:
             self._constant("tiny", np.array(1e-12, dtype=np.float32))
             self._constant("per_127", np.array(1 / 127, dtype=np.float32))
@@ -198,12 +216,12 @@ class _Builder:
         """
         pieces = []
         for name, whole in zip("qkv", (query, key, value), strict=True):
-            pieces.append([f"{name}_{layer}_{chunk}" for chunk in range(CHUNKS)])
+            pieces.append([f"{name}_{layer}_{chunk}" for chunk in range(self._chunks)])
             self._nodes.append(helper.make_node("Split", [whole, "chunk_sizes"], pieces[-1], axis=1))
         past = [self._node("Expand", [f"prefix_{2 * layer + part}", "times_batch"]) for part in (0, 1)]
-        attended = [f"attention_{layer}_{chunk}" for chunk in range(CHUNKS)]
+        attended = [f"attention_{layer}_{chunk}" for chunk in range(self._chunks)]
         for chunk, (inputs, output) in enumerate(zip(zip(*pieces, strict=True), attended, strict=True)):
-            is_last = chunk == CHUNKS - 1
+            is_last = chunk == self._chunks - 1
             present = outputs[1:] if is_last else [f"{name}_{chunk}" for name in outputs[1:]]
             self._nodes.append(
                 helper.make_node(
@@ -230,7 +248,7 @@ class _Builder:
             normed = self._node("SimplifiedLayerNormalization", [self._node("Reshape", [rows, split]), self._norm_weight(norm)],
                                 axis=-1, epsilon=self._config.rms_norm_eps)  # fmt: skip
             rows = self._in_rows(normed, heads)
-        return self._node("RotaryEmbedding", [rows, "prefix_length", "cos", "sin"], domain=MICROSOFT, num_heads=heads,
+        return self._node("RotaryEmbedding", [rows, self._first_position, "cos", "sin"], domain=MICROSOFT, num_heads=heads,
                           rotary_embedding_dim=0, interleaved=0)  # fmt: skip
 
     def _mlp(self, x: str, layer: int) -> str:
@@ -254,9 +272,10 @@ class _Builder:
     def _answer(self, x: str, answer_ids: list[int]) -> None:
         """Add the head's two rows, always in float32."""
         weight = self._head.weight.detach().float().numpy()[answer_ids].T
-        logits = self._node("MatMul", [x, self._constant("head", np.ascontiguousarray(weight))])
+        x = self._node("Cast", [x], to=TensorProto.FLOAT) if self._half else x
+        logits = self._node("MatMul", [x, self._constant("head", np.ascontiguousarray(weight), exact=True)])
         bias = np.zeros(2, dtype=np.float32) if self._head.bias is None else self._head.bias.detach().float().numpy()[answer_ids]
-        self._node("Add", [logits, self._constant("head_bias", bias)], output=LOGITS)
+        self._node("Add", [logits, self._constant("head_bias", bias, exact=True)], output=LOGITS)
 
     def _linear(self, x: str, name: str) -> str:
         weight = self._weights[f"model.{name}.weight"].T
@@ -311,9 +330,11 @@ class _Builder:
     def _weight(self, name: str, value: Array) -> str:
         return self._constant(f"{name}.weight", np.ascontiguousarray(value))
 
-    def _constant(self, name: str, value: Array) -> str:
+    def _constant(self, name: str, value: Array, *, exact: bool = False) -> str:
         if name not in self._names:
             self._names.add(name)
+            if self._half and not exact and value.dtype == np.float32:
+                value = value.astype(np.float16)
             self._initializers.append(numpy_helper.from_array(value, name))
         return name
 

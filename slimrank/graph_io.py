@@ -17,25 +17,26 @@ The *fused* graph is ours, for the Llama family:
 
     input_ids (B, L), prefix (2 x layers, key_value_heads, P, head_size), answer_slots (B,) as
     places in the flattened (B x L) tokens, keep (1,) = how many leading tokens' keys and values
-    are wanted
+    are wanted; one made for a GPU also first_position (1,) = P, so that no length is copied there within
     -> logits (B, 2), keys_values (2 x layers, key_value_heads, keep, head_size)
 
 L is at least ``LEAST_LENGTH`` there: attention goes in so many chunks, none of them empty.
+Keys and values may lie on a device: whoever runs the graph gives them out and takes them back.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from slimrank.manifest import Architecture
 
-Feed = dict[str, npt.NDArray[np.generic]]
-KeysValues = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
 Rows = Sequence[Sequence[int]]
-Run = Callable[[list[str], Feed], list[npt.NDArray[np.float32]]]
+Feed = dict[str, Any]
+"""Arrays by name of input; the prefix's keys and values as they came out of a run."""
+Run = Callable[[list[str], Feed], list[Any]]
 """Runs a graph: names of outputs, feed -> those outputs."""
 
 INPUT_IDS = "input_ids"
@@ -43,8 +44,23 @@ LOGITS = "logits"
 PREFIX = "prefix"
 ANSWER_SLOTS = "answer_slots"
 KEEP = "keep"
+FIRST_POSITION = "first_position"
 KEYS_VALUES = "keys_values"
 LEAST_LENGTH = 4
+
+
+class KeysValues(Protocol):
+    """Keys and values of a prefix (2 x layers, key_value_heads, P, head_size): an array, or something like it on a device."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """The memory it holds, bytes."""
+        ...
 
 
 class Graph(Protocol):
@@ -59,17 +75,30 @@ class Graph(Protocol):
         ...
 
 
-def open_graph(input_names: Collection[str], architecture: Architecture, run: Run) -> Graph:
-    """Return the graph that has these inputs."""
-    return FusedGraph(architecture, run) if PREFIX in input_names else PlainGraph(architecture, run)
+def is_fused(input_names: Collection[str]) -> bool:
+    """Tell whether these are the inputs of the fused graph."""
+    return PREFIX in input_names
+
+
+def open_graph(input_names: Collection[str], architecture: Architecture, run: Run, *, step: int = 1) -> Graph:
+    """Return the graph that has these inputs.
+
+    Args:
+        step: The fused graph pads batches to a length that is a multiple of this.
+    """
+    if not is_fused(input_names):
+        return PlainGraph(architecture, run)
+    return FusedGraph(architecture, run, asks_position=FIRST_POSITION in input_names, step=step)
 
 
 class FusedGraph:
     """Our own graph: the prefix at batch 1, only answer slots out."""
 
-    def __init__(self, architecture: Architecture, run: Run) -> None:
+    def __init__(self, architecture: Architecture, run: Run, *, asks_position: bool = False, step: int = 1) -> None:
         self._run = run
-        self._nothing = _no_tokens(architecture)
+        self._asks_position = asks_position
+        self._step = step
+        self._nothing: KeysValues = _no_tokens(architecture)
 
     def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
         """Return the keys and values of a prefix, behind those that it follows."""
@@ -77,16 +106,20 @@ class FusedGraph:
         if not prefix_ids:
             return after
         feed = self._feed([prefix_ids], after, keep=after.shape[2] + len(prefix_ids))
-        return self._run([KEYS_VALUES], feed)[0]
+        kept: KeysValues = self._run([KEYS_VALUES], feed)[0]
+        return kept
 
     def logits(self, rows: Rows, shared: KeysValues) -> Logits:
         """Return (B, 2) logits at each row's last token."""
-        return self._run([LOGITS], self._feed(rows, shared, keep=0))[0]
+        found: Logits = self._run([LOGITS], self._feed(rows, shared, keep=0))[0]
+        return found
 
     def _feed(self, rows: Rows, shared: KeysValues, *, keep: int) -> Feed:
-        ids = _padded(rows, LEAST_LENGTH)
+        longest = max(LEAST_LENGTH, *(len(row) for row in rows))
+        ids = _padded(rows, longest + -longest % self._step)
         slots = np.array([place * ids.shape[1] + len(row) - 1 for place, row in enumerate(rows)], dtype=np.int64)
-        return {INPUT_IDS: ids, PREFIX: shared, ANSWER_SLOTS: slots, KEEP: np.array([keep], dtype=np.int64)}
+        feed = {INPUT_IDS: ids, PREFIX: shared, ANSWER_SLOTS: slots, KEEP: np.array([keep], dtype=np.int64)}
+        return feed | ({FIRST_POSITION: np.array([shared.shape[2]], dtype=np.int64)} if self._asks_position else {})
 
 
 class PlainGraph:
@@ -94,7 +127,7 @@ class PlainGraph:
 
     def __init__(self, architecture: Architecture, run: Run) -> None:
         self._run = run
-        self._nothing = _no_tokens(architecture)
+        self._nothing: KeysValues = _no_tokens(architecture)
         kinds = [f"{layer}.{kind}" for layer in range(architecture.layers) for kind in ("key", "value")]
         self._past = [f"past_key_values.{kind}" for kind in kinds]
         self._present = [f"present.{kind}" for kind in kinds]
@@ -104,7 +137,8 @@ class PlainGraph:
         after = self._nothing if after is None else after
         if not prefix_ids:
             return after
-        return np.concatenate(self._run(self._present, self._feed([prefix_ids], after)))
+        kept: KeysValues = np.concatenate(self._run(self._present, self._feed([prefix_ids], after)))
+        return kept
 
     def logits(self, rows: Rows, shared: KeysValues) -> Logits:
         """Return (B, 2) logits at each row's last token."""
@@ -121,12 +155,12 @@ class PlainGraph:
             "attention_mask": (np.arange(before + ids.shape[1]) < before + lengths).astype(np.int64),
             "position_ids": np.tile(np.arange(before, before + ids.shape[1], dtype=np.int64), (len(rows), 1)),
         }
-        for name, part in zip(self._past, shared, strict=True):
+        for name, part in zip(self._past, np.asarray(shared), strict=True):
             feed[name] = np.tile(part, (len(rows), 1, 1, 1))
         return feed
 
 
-def _no_tokens(architecture: Architecture) -> KeysValues:
+def _no_tokens(architecture: Architecture) -> npt.NDArray[np.float32]:
     return np.zeros((2 * architecture.layers, architecture.key_value_heads, 0, architecture.head_size), dtype=np.float32)
 
 

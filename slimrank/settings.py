@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     provider: str = Field(
         "cpu", pattern="^(cpu|cuda|tensorrt)$", description="Where the model runs: cpu, cuda or tensorrt (extra `gpu`)"
     )
+    cuda_graphs: bool = Field(
+        False, description="Record each shape of a batch as a CUDA graph; pays for small requests (provider cuda)"
+    )
     batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
     score_cache: str = Field(
         "memory",

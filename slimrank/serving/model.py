@@ -84,7 +84,14 @@ class Model:
 
     @classmethod
     def load(
-        cls, folder: Path, *, threads: int, batch_tokens: int, probe_folder: Path | None = None, provider: str = "cpu"
+        cls,
+        folder: Path,
+        *,
+        threads: int,
+        batch_tokens: int,
+        probe_folder: Path | None = None,
+        provider: str = "cpu",
+        cuda_graphs: bool = False,
     ) -> "Model":
         """Load a model folder that passed its checks.
 
@@ -92,13 +99,14 @@ class Model:
             batch_tokens: Most padded tokens in a batch; 0 = fitted in warm-up.
             probe_folder: Where the warm-up's timings are kept for the next start.
             provider: Where the graph runs.
+            cuda_graphs: Record runs as CUDA graphs.
 
         Raises:
             ManifestError: the folder may not be served.
         """
         from slimrank.serving.session import OrtScorer  # onnxruntime is not needed by a gateway without a model
 
-        scorer = OrtScorer.load(folder, threads=threads, batch_tokens=batch_tokens, provider=provider)
+        scorer = OrtScorer.load(folder, threads=threads, batch_tokens=batch_tokens, provider=provider, cuda_graphs=cuda_graphs)
         scorer.warm_up(probe_folder)
         return cls(
             scorer.manifest.name,
@@ -131,6 +139,7 @@ class Model:
                 batch_tokens=settings.batch_tokens,
                 probe_folder=probes,
                 provider=settings.provider,
+                cuda_graphs=settings.cuda_graphs,
             )
             if not levels:
                 return model

@@ -2,11 +2,12 @@
 
 ``cpu`` needs the CPU wheel; ``cuda`` and ``tensorrt`` need the extra ``gpu``, whose wheel must not lie
 beside the CPU wheel: both install the same files. A GPU that was asked for and is not in use is an
-error at start, never a slow service. Written against ONNX Runtime's documentation; no machine with a
+error at start, never a slow service; so is one that runs the model only in part. Written against ONNX Runtime's documentation; no machine with a
 GPU was at hand, so the choice is tested and the kernels are not.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -24,19 +25,25 @@ CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",
     "cudnn_conv_algo_search": "HEURISTIC",
 }
+CUDA_GRAPHS = {"enable_cuda_graph": "1"}
+PRODUCTS = frozenset({"MatMul", "Gemm", "Attention", "MatMulIntegerToFloat", "MatMulNBits", "SkipSimplifiedLayerNormalization"})
+"""Where the time goes. Lengths and shapes are worked out on the CPU in any case."""
 
 
-def chosen(provider: str, available: Collection[str]) -> list[Any]:
+def chosen(provider: str, available: Collection[str], *, cuda_graphs: bool = False) -> list[Any]:
     """Return the providers to open a session with, best first.
 
     Args:
         available: What this build of ONNX Runtime offers.
+        cuda_graphs: Let CUDA record runs and play them back.
 
     Raises:
-        ConfigError: the setting names none, this build lacks it, or both wheels are installed.
+        ConfigError: the setting names none, this build lacks it, both wheels are installed, or CUDA graphs were asked of another.
     """
     if provider not in NAMES:
         raise ConfigError(f"there is no provider {provider}; choose {', '.join(NAMES)}")
+    if cuda_graphs and provider != "cuda":
+        raise ConfigError(f"SLIMRANK_CUDA_GRAPHS needs SLIMRANK_PROVIDER=cuda, found {provider}; set it, or leave the graphs out")
     if provider == "cpu":
         return [NAMES["cpu"]]
     if NAMES[provider] not in available:
@@ -47,7 +54,7 @@ def chosen(provider: str, available: Collection[str]) -> list[Any]:
     both = [wheel for wheel in WHEELS if _is_installed(wheel)]
     if len(both) > 1:
         raise ConfigError(f"{' and '.join(both)} are both installed and overwrite each other; remove both, then install `gpu`")
-    on_cuda = (NAMES["cuda"], CUDA_OPTIONS)
+    on_cuda = (NAMES["cuda"], CUDA_OPTIONS | (CUDA_GRAPHS if cuda_graphs else {}))
     # TensorRT leaves to CUDA what it cannot run; shapes are worked out on the CPU in either case.
     return ([NAMES["tensorrt"]] if provider == "tensorrt" else []) + [on_cuda, NAMES["cpu"]]
 
@@ -62,6 +69,23 @@ def check_in_use(provider: str, in_use: Sequence[str]) -> None:
         raise ModelNotReady(
             f"SLIMRANK_PROVIDER={provider} was asked for, and the model runs on {', '.join(in_use) or 'nothing'};"
             " check the driver with `nvidia-smi`, and that the CUDA and cuDNN wheels of the extra `gpu` are installed"
+        )
+
+
+def check_products(provider: str, assigned: Iterable[tuple[str, str]]) -> None:
+    """Refuse a session that left to the CPU what the GPU is there for.
+
+    Args:
+        assigned: The provider and the kind of each node.
+
+    Raises:
+        ModelNotReady: products or attention run on the CPU, as those of an int8 graph do.
+    """
+    left = Counter(kind for where, kind in assigned if where == NAMES["cpu"] and kind in PRODUCTS)
+    if left:
+        raise ModelNotReady(
+            f"SLIMRANK_PROVIDER={provider} was asked for, and {', '.join(f'{count} {kind}' for kind, count in sorted(left.items()))}"
+            " of this model would run on the CPU; export it for GPUs with `slimrank export --precision fp16`"
         )
 
 

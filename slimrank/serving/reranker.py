@@ -67,6 +67,7 @@ class Reranker:
             threads=settings.threads,
             batch_tokens=settings.batch_tokens,
             provider=settings.provider,
+            cuda_graphs=settings.cuda_graphs,
         )
         made = scorer.manifest
         return cls(scorer, calibration=made.calibration, fusion=made.fusion, max_documents=settings.max_documents)

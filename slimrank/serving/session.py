@@ -11,10 +11,11 @@ called by several threads.
 
 import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +23,14 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from slimrank import graph_io, manifest
-from slimrank.errors import ManifestError, ModelNotReady, ScoringError
+from slimrank.errors import ConfigError, ManifestError, ModelNotReady, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
 from slimrank.serving import probe, providers
 from slimrank.serving.admission import Speed
-from slimrank.serving.batching import token_budget_batches
+from slimrank.serving.batching import SHAPE_STEP, repeating_batches, token_budget_batches
+from slimrank.serving.device import DeviceRun
 from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class OrtScorer:
         manifest: The checked manifest of its folder.
         encoder: Renders the folder's prompt.
         batch_tokens: Most padded tokens in one run of the graph; bounds memory. 0 = fitted in warm-up.
+        device_run: Runs the graph and keeps on the device what is used again; left out, all passes through the host's memory.
     """
 
     def __init__(
@@ -56,10 +59,15 @@ class OrtScorer:
         encoder: PromptEncoder,
         *,
         batch_tokens: int = 0,
+        device_run: DeviceRun | None = None,
     ) -> None:
         self.manifest = manifest
-        self._graph = graph_io.open_graph([given.name for given in session.get_inputs()], manifest.architecture, self._run)
         self._session = session
+        self._device_run = device_run
+        self._shapes_repeat = device_run is not None and device_run.records
+        names = [given.name for given in session.get_inputs()]
+        step = SHAPE_STEP if self._shapes_repeat else 1
+        self._graph = graph_io.open_graph(names, manifest.architecture, self._run, step=step)
         # Layers take turns with the arena's memory, which is handed back after each run: kept, it would be the largest request's.
         self._run_options = ort.RunOptions()
         self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -73,12 +81,15 @@ class OrtScorer:
         self._fits_budget = batch_tokens == 0
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 0, batch_tokens: int = 0, provider: str = "cpu") -> "OrtScorer":
+    def load(
+        cls, folder: Path, *, threads: int = 0, batch_tokens: int = 0, provider: str = "cpu", cuda_graphs: bool = False
+    ) -> "OrtScorer":
         """Open a model folder.
 
         Args:
             threads: Threads of the session; 0 = one a physical core.
             provider: cpu, cuda or tensorrt (``slimrank.serving.providers``).
+            cuda_graphs: Record each shape of a batch as a CUDA graph, and make shapes repeat.
 
         Raises:
             ConfigError: this ONNX Runtime lacks the provider.
@@ -98,13 +109,17 @@ class OrtScorer:
                 f"{folder} was exported for answer tokens {checked.irrelevant_id} and {checked.relevant_id}, but its tokenizer has"
                 f" {encoder.irrelevant_id} and {encoder.relevant_id}; export the model again"
             )
-        session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider)
-        log.info("load model=%s precision=%s folder=%s", checked.name, checked.precision, folder)
-        return cls(session, checked, encoder, batch_tokens=batch_tokens)
+        session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs)
+        is_fused = graph_io.is_fused([given.name for given in session.get_inputs()])
+        if cuda_graphs and not is_fused:
+            raise ConfigError(f"SLIMRANK_CUDA_GRAPHS needs the serving graph, and {folder} has Optimum's; export without --plain")
+        device_run = DeviceRun(session, "cuda", records=cuda_graphs) if provider != "cpu" and is_fused else None
+        log.info("load model=%s precision=%s provider=%s folder=%s", checked.name, checked.precision, provider, folder)
+        return cls(session, checked, encoder, batch_tokens=batch_tokens, device_run=device_run)
 
     def with_budget(self, batch_tokens: int) -> "OrtScorer":
         """Return the same open model with another batch size and no cached prefixes."""
-        return OrtScorer(self._session, self.manifest, self.encoder, batch_tokens=batch_tokens)
+        return OrtScorer(self._session, self.manifest, self.encoder, batch_tokens=batch_tokens, device_run=self._device_run)
 
     def warm_up(self, probe_folder: Path | None = None) -> None:
         """Make ready for the first request: pay for first-time work, learn what tokens cost and how many make a batch.
@@ -156,6 +171,52 @@ class OrtScorer:
             batch_tokens=batch_tokens,
         )
 
+    def score_pairs(self, pairs: Sequence[tuple[str, str]], *, instruction: str | None = None) -> list[Scored]:
+        """Return the score of each pair of a query and a document; different queries share runs of the graph.
+
+        Raises:
+            InvalidRequest: the instruction leaves no room for a query.
+            ScoringError: the graph failed or gave a score that is not finite.
+        """
+        begin = perf_counter()
+        prefixes = [self.encoder.prefix_ids(query, instruction) for query, _ in pairs]
+        pieces = [
+            self.encoder.document_ids([document], len(prefix.ids))[0]
+            for prefix, (_, document) in zip(prefixes, pairs, strict=True)
+        ]
+        rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
+        tokenise_seconds = (perf_counter() - begin) / max(1, len(pairs))
+        scores, batch_tokens = self._score_mixed([prefix.ids for prefix in prefixes], rows)
+        return [
+            Scored(
+                scores[place : place + 1],
+                np.array([piece.truncated], dtype=np.bool_),
+                prefix.truncated,
+                len(prefix.ids) + len(rows[place]),
+                tokenise_seconds=tokenise_seconds,
+                batch_tokens=() if place else batch_tokens,  # each batch is told of once
+            )
+            for place, (prefix, piece) in enumerate(zip(prefixes, pieces, strict=True))
+        ]
+
+    def _score_mixed(self, prefixes: list[list[int]], rows: list[list[int]]) -> tuple[npt.NDArray[np.float32], tuple[int, ...]]:
+        """Return a score for each row after its own prefix, and the padded tokens of each batch.
+
+        A query that comes once and is new goes, row by row, behind the head of the prompt, which all share; others have a run of their own.
+        """
+        counts, head = Counter(map(tuple, prefixes)), tuple(self.encoder.head_ids)
+        behind: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for place, prefix in enumerate(map(tuple, prefixes)):
+            is_shared = counts[prefix] > 1 or prefix in self._prefixes
+            behind[prefix if is_shared else head].append(place)
+        scores, batch_tokens = np.empty(len(rows), dtype=np.float32), tuple[int, ...]()
+        for shared, places in behind.items():
+            scores[places], padded = self._score_batches(
+                list(shared), [prefixes[place][len(shared) :] + rows[place] for place in places]
+            )
+            batch_tokens += padded
+        return scores, batch_tokens
+
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
         """Return the tokens that each document puts through the model, after the shared prefix.
 
@@ -183,11 +244,21 @@ class OrtScorer:
         scores = np.empty(len(rows), dtype=np.float32)
         if not rows:
             return scores, ()
+        if self._shapes_repeat:
+            prefix_ids, rows = self._behind_head(prefix_ids, rows)
         shared = self._shared(prefix_ids)
-        batches = list(token_budget_batches([len(row) for row in rows], self._batch_tokens))
+        lengths = [len(row) for row in rows]
+        cut = repeating_batches if self._shapes_repeat else token_budget_batches
+        batches = cut(lengths, self._batch_tokens)
         for batch in batches:
             scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))
         return scores, tuple(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
+
+    def _behind_head(self, prefix_ids: list[int], rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+        """Return a prefix whose length does not change from request to request, the prompt's head, and the rest in the rows."""
+        head = self.encoder.head_ids
+        shared = len(head) if prefix_ids[: len(head)] == head else 0
+        return prefix_ids[:shared], [prefix_ids[shared:] + row for row in rows]
 
     def _shared(self, prefix_ids: list[int]) -> graph_io.KeysValues:
         """Return a prefix's keys and values, from the cache if a recent request had the same."""
@@ -213,9 +284,11 @@ class OrtScorer:
             self._head = self._graph.share(self.encoder.head_ids)
         return self._head
 
-    def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[npt.NDArray[np.float32]]:
+    def _run(self, outputs: list[str], feed: graph_io.Feed) -> list[Any]:
         try:
-            results: list[npt.NDArray[np.float32]] = self._session.run(outputs, feed, self._run_options)
+            if self._device_run is not None:
+                return self._device_run(outputs, feed)
+            results: list[Any] = self._session.run(outputs, feed, self._run_options)
         except Exception as error:  # ONNX Runtime's errors share no base class but Exception
             raise ScoringError(
                 f"the graph failed on {feed[graph_io.INPUT_IDS].shape} tokens: {error}; verify the model folder or lower batch_tokens"
@@ -223,7 +296,7 @@ class OrtScorer:
         return results
 
 
-def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu") -> ort.InferenceSession:
+def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_graphs: bool = False) -> ort.InferenceSession:
     """Open a graph for inference.
 
     Raises:
@@ -231,16 +304,24 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu") -> ort
         ModelNotReady: ONNX Runtime cannot load the graph, or not on the provider that was asked for.
     """
     ort.disable_telemetry_events()  # a reranker on your own machines calls nobody
-    wanted = providers.chosen(provider, ort.get_available_providers())
+    wanted = providers.chosen(provider, ort.get_available_providers(), cuda_graphs=cuda_graphs)
     providers.preload(provider, getattr(ort, "preload_dlls", None))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Shapes change with every batch: a plan of memory by shape would grow with each new one.
     options.enable_mem_pattern = False
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1" if provider != "cpu" else "0")
     try:
         session = ort.InferenceSession(str(graph), options, providers=wanted)
     except Exception as error:  # as above: no common base class
         raise ModelNotReady(f"ONNX Runtime cannot load {graph}: {error}; export the model again") from error
     providers.check_in_use(provider, session.get_providers())
+    if provider != "cpu":
+        providers.check_products(provider, assigned_nodes(session))
     return session
+
+
+def assigned_nodes(session: ort.InferenceSession) -> list[tuple[str, str]]:
+    """Return the provider and the kind of each node of a session that was told to record them."""
+    return [(part.ep_name, node.op_type) for part in session.get_provider_graph_assignment_info() for node in part.get_nodes()]

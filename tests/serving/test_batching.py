@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimrank.serving.batching import RUN_TOKENS, token_budget_batches
+from slimrank.serving.batching import RUN_TOKENS, SHAPE_STEP, repeating_batches, token_budget_batches
 
 
 @given(st.lists(st.integers(1, 600), max_size=200), st.integers(64, 4096))
@@ -14,6 +14,15 @@ def test_each_document_is_in_exactly_one_batch_within_the_budget(lengths: list[i
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
+
+
+@given(st.lists(st.integers(1, 512), max_size=200), st.integers(64, 4096))
+def test_repeating_shapes_are_few_and_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = repeating_batches(lengths, budget)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    shapes = {(len(batch), max(lengths[index] + -lengths[index] % SHAPE_STEP for index in batch)) for batch in batches}
+    assert all(rows & (rows - 1) == 0 and (rows == 1 or rows * length <= budget) for rows, length in shapes)
+    assert len(shapes) <= 8 * 7
 
 
 def test_neighbours_in_length_share_a_batch_and_the_longest_come_first() -> None:

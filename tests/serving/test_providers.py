@@ -7,7 +7,7 @@ import pytest
 
 from slimrank.errors import ConfigError, ModelNotReady
 from slimrank.serving import providers
-from slimrank.serving.session import OrtScorer
+from slimrank.serving.session import OrtScorer, assigned_nodes
 from slimrank.settings import Settings
 
 GPU_BUILD = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -20,6 +20,25 @@ def gpu_wheel_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_cpu_is_never_more_than_the_cpu() -> None:
     assert providers.chosen("cpu", GPU_BUILD) == ["CPUExecutionProvider"]
+
+
+@pytest.mark.usefixtures("gpu_wheel_alone")
+def test_cuda_graphs_are_an_option_of_cuda() -> None:
+    assert providers.chosen("cuda", GPU_BUILD)[0][1].get("enable_cuda_graph") is None
+    assert providers.chosen("cuda", GPU_BUILD, cuda_graphs=True)[0][1]["enable_cuda_graph"] == "1"
+    with pytest.raises(ConfigError, match="found tensorrt"):
+        providers.chosen("tensorrt", GPU_BUILD, cuda_graphs=True)
+
+
+def test_a_model_whose_products_run_elsewhere_is_refused(tiny_model: Path) -> None:
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = ort.InferenceSession(str(tiny_model / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    nodes = assigned_nodes(session)
+    with pytest.raises(ModelNotReady, match=r"8 Attention.*--precision fp16"):
+        providers.check_products("cuda", nodes)
+    shapes_only = [("CPUExecutionProvider", kind) for _, kind in nodes if kind in ("Shape", "Slice", "Concat")]
+    providers.check_products("cuda", [("CUDAExecutionProvider", "MatMul"), *shapes_only])
 
 
 @pytest.mark.usefixtures("gpu_wheel_alone")
