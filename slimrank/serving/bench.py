@@ -6,7 +6,6 @@ Chooses what is measured and prints it. The measuring is ``bench_load``'s, ``ben
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from slimrank import store
 from slimrank.errors import ConfigError
 from slimrank.serving.bench_load import Plan, load
 
+LOAD_SECONDS, ALL_SECONDS = 10.0, 1800.0
 QUICK_SECONDS = 240.0
 """With export, start and warm-up of all contenders it stays under ten minutes on two shared cores."""
 
@@ -26,7 +26,10 @@ QUICK_SECONDS = 240.0
 def bench(
     url: Annotated[str, typer.Option(help="The gateway.")] = "http://127.0.0.1:8080",
     rate: Annotated[float, typer.Option(min=0.01, help="Requests a second.")] = 2.0,
-    seconds: Annotated[float, typer.Option(min=1, help="How long requests are sent.")] = 10.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1, help="How long requests are sent, default 10; or about how long --all takes, default 1800."),
+    ] = None,
     documents: Annotated[str, typer.Option(help="Numbers of documents a request, drawn evenly.")] = "10,50,100",
     characters: Annotated[int, typer.Option(min=1, help="Length of a document.")] = 1500,
     deadline_ms: Annotated[int, typer.Option(min=1, help="Deadline of every request.")] = 5000,
@@ -37,18 +40,27 @@ def bench(
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Compare the engine with its peers instead, on few requests.")] = False,
     engine: Annotated[bool, typer.Option("--engine", help="The same at length: 30 requests of 100 documents.")] = False,
+    every: Annotated[
+        Path | None,
+        typer.Option("--all", help="Measure every cell and the curves into this folder, going on with what is there."),
+    ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="Measure the engine's memory over many mixed requests.")] = False,
     determinism: Annotated[
         bool, typer.Option("--determinism", help="Measure how far scores move between random batches.")
     ] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Measure time against documents, length and threads.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the engine's comparison there: a .png or .svg file.")] = None,
-    requests: Annotated[int, typer.Option(min=1, help="Requests of --memory, rounds of --determinism.")] = 100,
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="Requests of --memory, --quick and --engine, rounds of --determinism.")
+    ] = None,
     most_documents: Annotated[int, typer.Option(min=1, help="Most documents of a request of --memory.")] = 4,
     model: Annotated[Path | None, typer.Option(help="Model folder of the engine's measurements.")] = None,
     plain: Annotated[Path | None, typer.Option(help="The same weights exported with --plain, a peer.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The same weights as a checkpoint, for torch peers.")] = None,
-    data: Annotated[Path | None, typer.Option(help="BEIR folder to take pairs from; default Python's documentation.")] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="BEIR folder to take pairs from, more than one for --all; default Python's documentation."),
+    ] = None,
     pair_tokens: Annotated[int | None, typer.Option(min=64, help="Fill or cut every pair to so many tokens.")] = None,
     depth: Annotated[int | None, typer.Option(min=1, help="Documents a request of the engine's comparison.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of each contender; 0 = its own choice.")] = 0,
@@ -59,31 +71,51 @@ def bench(
     Example: slimrank bench --rate 5 --seconds 600 --deadline-ms 2000 --json
 
     Example: slimrank bench --quick --json
+
+    Example: slimrank bench --all runs/bench --data data/scifact --data data/esci_products
     """
+    from slimrank.serving.bench_all import TABLE_FILE, thread_counts
     from slimrank.serving.bench_bounds import measure_determinism, measure_memory  # onnxruntime
     from slimrank.serving.bench_curves import draw, measure_curves
     from slimrank.serving.bench_queue import compare_ways
 
-    if quick or engine:
+    if every is not None:
+        report = measure_cells(
+            model, every, data or [], plain, checkpoint, threads=threads, seed=seed, seconds=seconds or ALL_SECONDS
+        )
+        if not json_output:
+            typer.echo((every / TABLE_FILE).read_text(encoding="utf-8"))
+            return
+    elif quick or engine:
+        if len(data or []) > 1:
+            raise ConfigError("--data was given more than once; --quick and --engine take one folder, --all takes several")
         report = compare_engine(
-            model, plain, checkpoint, data, threads=threads, seed=seed, quick=not engine, depth=depth, pair_tokens=pair_tokens
+            model,
+            plain,
+            checkpoint,
+            data[0] if data else None,
+            threads=threads,
+            seed=seed,
+            quick=not engine,
+            queries=requests,
+            depth=depth,
+            pair_tokens=pair_tokens,
         )
         if plot is not None:
-            draw(report, plot)
+            draw([report], plot)
     elif curves:
         folder = store.model_folder(process_settings.load(model=model))
-        tried = [threads or os.cpu_count() or 1, 1]
-        report = measure_curves(folder, threads=tried, most_documents=depth or 100, seed=seed)
+        report = measure_curves(folder, threads=thread_counts(threads), most_documents=depth or 100, seed=seed)
     elif memory:
         folder = store.model_folder(process_settings.load(model=model))
-        report = measure_memory(folder, requests=requests, most_documents=most_documents, threads=threads, seed=seed)
+        report = measure_memory(folder, requests=requests or 100, most_documents=most_documents, threads=threads, seed=seed)
     elif determinism:
         folder = store.model_folder(process_settings.load(model=model))
-        report = measure_determinism(folder, rounds=requests, threads=threads, seed=seed)
+        report = measure_determinism(folder, rounds=requests or 100, threads=threads, seed=seed)
     elif serving:
         report = compare_ways(characters=characters)
     else:
-        plan = Plan(url, rate, seconds, _sizes(documents), characters, deadline_ms, on_failure, seed)
+        plan = Plan(url, rate, seconds or LOAD_SECONDS, _sizes(documents), characters, deadline_ms, on_failure, seed)
         report = asyncio.run(load(plan))
     if json_output:
         typer.echo(json.dumps(report))
@@ -103,6 +135,7 @@ def compare_engine(
     threads: int,
     seed: int,
     quick: bool,
+    queries: int | None,
     depth: int | None,
     pair_tokens: int | None,
 ) -> dict[str, Any]:
@@ -116,13 +149,40 @@ def compare_engine(
         plain=plain or made_plain(folder, checkpoint, settings.home_folder),
         checkpoint=checkpoint,
         data=data,
-        queries=3 if quick else 30,
+        queries=queries or (3 if quick else 30),
         depth=depth or (20 if quick else 100),
         threads=threads,
         seed=seed,
         seconds=QUICK_SECONDS if quick else float("inf"),
         pair_tokens=pair_tokens,
     )
+
+
+def measure_cells(
+    model: Path | None,
+    target: Path,
+    data: list[Path],
+    plain: Path | None,
+    checkpoint: Path | None,
+    *,
+    threads: int,
+    seed: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Measure every cell of the benchmark, on each collection.
+
+    Raises:
+        ConfigError: no collection is given.
+    """
+    from slimrank.serving.bench_all import measure_all
+    from slimrank.serving.bench_engine import made_plain
+
+    if not data:
+        raise ConfigError("--all compares on judged collections, and none was given; name BEIR folders with --data")
+    settings = process_settings.load(model=model)
+    folder = store.model_folder(settings)
+    plain = plain or made_plain(folder, checkpoint, settings.home_folder)
+    return measure_all(folder, target, data, plain=plain, checkpoint=checkpoint, threads=threads, seed=seed, seconds=seconds)
 
 
 def _sizes(text: str) -> list[int]:

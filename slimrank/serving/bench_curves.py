@@ -2,18 +2,20 @@
 
 Seconds against documents, pair length and threads; start to first score; products' operations a second beside
 what a plain fp32 matrix product reaches on the same cores. Our engine only; peers are
-``bench_engine``'s. Also draws that comparison.
+``bench_engine``'s. Also draws comparisons.
 """
 
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slimrank.errors import ConfigError
+from slimrank.serving.bench_table import LABELS
 from slimrank.serving.session import OrtScorer
 
 DOCUMENTS = (1, 5, 10, 20, 50, 100)
@@ -81,41 +83,33 @@ def peak_gigaops() -> float:
     return 2 * PEAK_SIZE**3 / best / 1e9
 
 
-LABELS = {
-    "fused": "slimrank",
-    "fused-alone": "slimrank, nothing shared",
-    "plain": "Optimum, fp32",
-    "minilm-sized-fp32": "six layers of MiniLM's size, fp32",
-}
-"""What a plot calls contenders whose names say little by themselves."""
-
-
-def draw(report: dict[str, Any], file: Path) -> None:
-    """Draw a comparison of ``bench_engine`` as PNG or SVG: pairs a second of each contender.
+def draw(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Draw comparisons of ``bench_engine`` side by side as PNG or SVG: pairs a second of each contender.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    from slimrank.errors import ConfigError
-
     try:
         import matplotlib
     except ImportError as error:
-        raise ConfigError("--plot needs matplotlib; install it, or the extra `train`") from error
+        raise ConfigError("--plot needs matplotlib; install it, or the extra `bench`") from error
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    speeds = {name: figures["pairs_per_second"] for name, figures in report["contenders"].items()}
-    names = sorted(speeds, key=lambda name: speeds[name])
-    figure = Figure(figsize=(7, 0.5 + 0.4 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    labels = [LABELS.get(name, name) for name in names]
-    bars = axes.barh(
-        labels, [speeds[name] for name in names], color=["#2a6f97" if "fused" in name else "#b0b7bd" for name in names]
-    )
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.set_xlabel(f"pairs a second, {report['model']} ({report['precision']}), {report['pairs']} pairs")
-    axes.spines[["top", "right"]].set_visible(False)
+    best = {name: figures["pairs_per_second"] for report in reversed(reports) for name, figures in report["contenders"].items()}
+    names = sorted(best, key=lambda name: best[name])
+    colors = ["#2a6f97" if name.startswith("fused") else "#b0b7bd" for name in names]
+    figure = Figure(figsize=(3 + 4 * len(reports), 0.9 + 0.4 * len(names)), layout="constrained")
+    for axes, report in zip(figure.subplots(1, len(reports), sharey=True, squeeze=False)[0], reports, strict=True):
+        speeds = [report["contenders"].get(name, {}).get("pairs_per_second", 0.0) for name in names]
+        bars = axes.barh([LABELS.get(name, name) for name in names], speeds, color=colors)
+        axes.bar_label(bars, labels=[f"{speed:.1f}" if speed else "left out" for speed in speeds], padding=3)
+        axes.margins(x=0.15)
+        axes.set_xlabel("pairs a second")
+        axes.set_title(
+            f"{report['source']}, {report['pairs']} pairs, {report['model']} ({report['precision']})", fontsize="medium"
+        )
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file)
 
 

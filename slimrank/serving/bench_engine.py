@@ -5,17 +5,16 @@ them in turn before the next one, so what else the machine does hits all alike. 
 over requests of peer's seconds by ours. On a machine with other work read ``cpu_ratios``: processor
 time does not count waiting for a turn (give ``--threads 1``: threads that spin while they wait do count).
 
-Without a collection, requests are made of the documentation of the Python language that comes
-with every interpreter: real text at natural lengths.
+Where the pairs are judged, nDCG@10 of each contender's order stands beside ours on the same requests: fast counts only if
+it ranks as well. Which pairs those are is ``bench_pairs``'.
 """
 
 import json
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -24,14 +23,13 @@ from typing import Any
 
 import numpy as np
 from rich.progress import track
-from tokenizers import Tokenizer
 
 from slimrank import manifest as manifests
-from slimrank.beir import read_collection
-from slimrank.bm25 import BM25
+from slimrank import measures
 from slimrank.errors import ConfigError, ScoringError
-from slimrank.manifest import PROMPT_FILE, TOKENIZER_FILE, Manifest
-from slimrank.prompt import Prompt, PromptEncoder, document_text
+from slimrank.evaluation import paired_gain
+from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, Manifest
+from slimrank.serving.bench_pairs import Pairs, TokenRequest, token_pairs
 
 OURS = "fused"
 TORCH_PEERS = ("torch-fp32", "torch-bf16")
@@ -46,27 +44,23 @@ FOR_SCALE = "minilm-sized-fp32"
 WARM_UP_ROWS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """One query's shared prefix and what follows it for each document, as token ids."""
-
-    prefix: list[int]
-    rows: list[list[int]]
-
-
 @dataclass(slots=True)
 class Contender:
     """A process that scores, and what was measured of it."""
 
     name: str
     process: "subprocess.Popen[str]"
-    start_seconds: float = 0.0
+    load_seconds: float = 0.0
+    first_answer_seconds: float = 0.0
+    """From the start of the process, Python and its imports counted."""
     seconds: list[float] = field(default_factory=list)
+    """Of the requests, from the first on; a contender may leave before the last."""
     cpu_seconds: list[float] = field(default_factory=list)
     scores: list[list[float]] = field(default_factory=list)
+    tokens: int = 0
     peak_bytes: int = 0
 
-    def ask(self, request: TokenRequest, *, keep: bool) -> None:
+    def ask(self, request: TokenRequest) -> dict[str, Any]:
         """Let it score a request.
 
         Raises:
@@ -75,12 +69,20 @@ class Contender:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"prefix": request.prefix, "rows": request.rows}) + "\n")
         self.process.stdin.flush()
-        answer = self.answer()
+        return self.answer()
+
+    def count(self, request: TokenRequest) -> None:
+        """Let it score a request and count that."""
+        answer = self.ask(request)
         self.peak_bytes = answer["peak_bytes"]
-        if keep:
-            self.seconds.append(answer["seconds"])
-            self.cpu_seconds.append(answer["cpu_seconds"])
-            self.scores.append(answer["scores"])
+        self.seconds.append(answer["seconds"])
+        self.cpu_seconds.append(answer["cpu_seconds"])
+        self.scores.append(answer["scores"])
+        self.tokens += request.tokens
+
+    def expected_seconds(self, request: TokenRequest) -> float:
+        """Return what a request will take, by what its tokens took so far."""
+        return sum(self.seconds) / self.tokens * request.tokens if self.tokens else 0.0
 
     def answer(self) -> dict[str, Any]:
         """Read one line of its output."""
@@ -104,6 +106,8 @@ def compare(
     seed: int,
     seconds: float = float("inf"),
     pair_tokens: int | None = None,
+    without: Collection[str] = (),
+    keep: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> dict[str, Any]:
     """Measure our engine and its peers.
 
@@ -112,37 +116,65 @@ def compare(
         plain: The same weights exported with ``--plain``.
         checkpoint: The checkpoint, for torch; default where it lay at export.
         data: BEIR folder; default the interpreter's own documentation.
-        seconds: No request is begun after so long; one is always measured.
+        seconds: Every contender answers the first request; a later one is begun only if it is expected to end within this
+            time. So a slow contender leaves earlier, and ours never before another.
         pair_tokens: Fill or cut every pair to so many tokens; default natural lengths.
+        without: Contenders to leave out.
+        keep: Gets the report so far after each answer.
 
     Raises:
-        ConfigError: there is no peer to compare with.
+        ConfigError: there is no peer to compare with, or the checkpoint's weights are not the folder's.
     """
     manifest = manifests.check(folder)
+    places = {name: place for name, place in _places(folder, manifest, plain, checkpoint).items() if name not in without}
+    pairs = token_pairs(folder, manifest, data, queries=queries, depth=depth, seed=seed, pair_tokens=pair_tokens)
+    begin = monotonic()
+    with ExitStack() as stack:
+        contenders = [stack.enter_context(_started(name, place, manifest, threads)) for name, place in places.items()]
+        ours, warm_up = contenders[0], replace(pairs.requests[0], rows=pairs.requests[0].rows[:WARM_UP_ROWS])
+        for contender in contenders:
+            began = monotonic()
+            contender.ask(warm_up)
+            contender.first_answer_seconds += monotonic() - began
+        for turn, request in enumerate(track(pairs.requests, description="requests", console=_stderr())):
+            if turn and monotonic() - begin + ours.expected_seconds(request) > seconds:
+                break
+            for step in range(len(contenders)):  # another one begins each time
+                contender = contenders[(turn + step) % len(contenders)]
+                waiting = ours.expected_seconds(request) if len(ours.seconds) == turn and contender is not ours else 0.0
+                ends = monotonic() - begin + contender.expected_seconds(request) + waiting
+                if contender is ours or (len(contender.seconds) == turn and (not turn or ends <= seconds)):
+                    contender.count(request)
+                    keep(report_of(contenders, pairs, folder, manifest))
+    return report_of(contenders, pairs, folder, manifest)
+
+
+def _places(folder: Path, manifest: Manifest, plain: Path | None, checkpoint: Path | None) -> dict[str, Path]:
+    """Return the contenders and the folder of each."""
     checkpoint = checkpoint or Path(manifest.made_with.get("checkpoint", ""))
     places = {OURS: folder, "fused-alone": folder}
     if plain is not None:
         places["plain"] = plain
     if (checkpoint / "config.json").is_file():
+        _check_weights(checkpoint, manifest)
         installed = [name for name, package in INSTALLED_PEERS.items() if find_spec(package)]
         places |= dict.fromkeys([*TORCH_PEERS, *installed, FOR_SCALE], checkpoint)
     if len(places) == 2:
         raise ConfigError(f"there is nothing to compare with: no checkpoint at {checkpoint}; give --checkpoint or --plain")
-    encoder = _encoder(folder, manifest)
-    requests = list(_token_requests(encoder, data, queries, depth, seed))
-    if pair_tokens is not None:
-        requests = [_filled(request, pair_tokens) for request in requests]
-    with ExitStack() as stack:
-        contenders = [stack.enter_context(_started(name, place, manifest, threads)) for name, place in places.items()]
-        for contender in contenders:
-            contender.ask(TokenRequest(requests[0].prefix, requests[0].rows[:WARM_UP_ROWS]), keep=False)
-        begin = monotonic()
-        for turn, request in enumerate(track(requests, description="requests", console=_stderr())):
-            if turn and monotonic() - begin > seconds:
-                break
-            for step in range(len(contenders)):  # another one begins each time
-                contenders[(turn + step) % len(contenders)].ask(request, keep=True)
-    return _report(contenders, requests[: len(contenders[0].seconds)], folder, manifest)
+    return places
+
+
+def _check_weights(checkpoint: Path, manifest: Manifest) -> None:
+    """Refuse a checkpoint of other weights, where both are known by one hash."""
+    expected = manifest.made_with.get("checkpoint_sha256", "")
+    parts = sorted(checkpoint.glob("*.safetensors"))
+    if not expected or "+" in expected or len(parts) != 1:
+        return
+    if (found := manifests.sha256_of(parts[0])) != expected:
+        raise ConfigError(
+            f"{manifest.name} was exported from weights {expected[:12]}, but {parts[0]} has {found[:12]};"
+            " give --checkpoint the folder it was exported from, or export it again"
+        )
 
 
 def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None:
@@ -165,97 +197,92 @@ def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None
     return target
 
 
-def _report(contenders: list[Contender], requests: list[TokenRequest], folder: Path, manifest: Manifest) -> dict[str, Any]:
-    ours = contenders[0]
+def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """Return the figures of those who answered anything."""
+    ours, *peers = contenders
+    answered = [ours, *(peer for peer in peers if peer.seconds and ours.seconds)]
+    asked = pairs.requests[: len(ours.seconds)]
     return {
         "model": manifest.name,
         "precision": manifest.precision,
-        "requests": len(requests),
-        "pairs": sum(len(request.rows) for request in requests),
-        "tokens": sum(len(request.rows) * len(request.prefix) + sum(map(len, request.rows)) for request in requests),
-        "bytes_on_disk": sum(record.bytes for record in manifests.read(folder).files.values()),
-        "ratios": _ratios(contenders, lambda contender: contender.seconds),
-        "cpu_ratios": _ratios(contenders, lambda contender: contender.cpu_seconds),
-        "contenders": {contender.name: _figures(contender, ours, requests) for contender in contenders},
+        "graph_sha256": manifest.files[GRAPH_FILE].sha256,
+        "source": pairs.source,
+        "requests": len(asked),
+        "pairs": sum(len(request.rows) for request in asked),
+        "tokens": sum(request.tokens for request in asked),
+        "bytes_on_disk": sum(record.bytes for record in manifest.files.values()),
+        "ratios": _ratios(answered, lambda contender: contender.seconds),
+        "cpu_ratios": _ratios(answered, lambda contender: contender.cpu_seconds),
+        "contenders": {contender.name: _figures(contender, ours, pairs) for contender in answered if contender.seconds},
     }
 
 
-def _figures(contender: Contender, ours: Contender, requests: list[TokenRequest]) -> dict[str, float]:
-    pairs = sum(len(request.rows) for request in requests)
+def _figures(contender: Contender, ours: Contender, pairs: Pairs) -> dict[str, Any]:
+    done = pairs.requests[: len(contender.seconds)]
+    count = sum(len(request.rows) for request in done)
     p50, p95, p99 = np.percentile(contender.seconds, [50, 95, 99])
-    differences = [float(np.abs(np.subtract(a, b)).max()) for a, b in zip(contender.scores, ours.scores, strict=True)]
     return {
-        "pairs_per_second": pairs / sum(contender.seconds),
-        "cpu_seconds_per_pair": sum(contender.cpu_seconds) / pairs,
+        "requests": len(done),
+        "pairs_per_second": count / sum(contender.seconds),
+        "tokens_per_second": contender.tokens / sum(contender.seconds),
+        "cpu_seconds_per_pair": sum(contender.cpu_seconds) / count,
         "p50_seconds": float(p50),
         "p95_seconds": float(p95),
         "p99_seconds": float(p99),
-        "start_seconds": contender.start_seconds,
+        "seconds": contender.seconds,
+        "start_seconds": contender.load_seconds,
+        "first_answer_seconds": contender.first_answer_seconds,
         "peak_bytes": contender.peak_bytes,
-    } | ({} if contender.name == FOR_SCALE else {"largest_difference_from_ours": max(differences)})
+    } | ({} if contender.name == FOR_SCALE else _agreement(contender, ours, pairs))
+
+
+def _agreement(contender: Contender, ours: Contender, pairs: Pairs) -> dict[str, Any]:
+    """Return how far its scores are from ours, and where pairs are judged, what that does to the ranking."""
+    both = list(zip(pairs.requests, contender.scores, ours.scores, strict=False))
+    found: dict[str, Any] = {"largest_difference_from_ours": max(float(np.abs(np.subtract(a, b)).max()) for _, a, b in both)}
+    if not pairs.qrels:
+        return found
+    qrels = {request.query_id: pairs.qrels[request.query_id] for request, _, _ in both}
+    theirs, our = (
+        measures.per_query(
+            qrels,
+            {each[0].query_id: dict(zip(each[0].doc_ids, each[side], strict=True)) for each in both},  # type: ignore[arg-type]
+            ["nDCG@10"],
+        )["nDCG@10"]
+        for side in (1, 2)
+    )
+    gain = paired_gain(theirs, our)
+    return found | {
+        "nDCG@10": float(np.mean(list(theirs.values()))),
+        "ours_gains_nDCG@10": {"mean": gain.mean, "low": gain.low, "high": gain.high},
+    }
 
 
 def _ratios(contenders: list[Contender], spent: Callable[[Contender], list[float]]) -> dict[str, float | None]:
-    """Return how many times as long as ours each peer took."""
+    """Return how many times as long as ours each peer took, in the median of the requests that both answered."""
     ours = spent(contenders[0])
-    found = {peer.name: median(theirs / mine for theirs, mine in zip(spent(peer), ours, strict=True)) for peer in contenders[1:]}
+    found = {peer.name: median(theirs / mine for theirs, mine in zip(spent(peer), ours, strict=False)) for peer in contenders[1:]}
     torch = [found[name] for name in (*TORCH_PEERS, *INSTALLED_PEERS) if name in found]
     return {
         "best_torch_peer": min(torch) if torch else None,
         "plain_optimum": found.get("plain"),
         "torch_fp32": found.get("torch-fp32"),
         "torch_bf16": found.get("torch-bf16"),
-        "without_sharing": found["fused-alone"],
+        "without_sharing": found.get("fused-alone"),
         "minilm_sized": found.get(FOR_SCALE),
     } | {name.replace("-", "_"): found[name] for name in INSTALLED_PEERS if name in found}
-
-
-def _encoder(folder: Path, manifest: Manifest) -> PromptEncoder:
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    prompt = Prompt.load(folder / PROMPT_FILE)
-    limits = {"max_pair_tokens": manifest.max_pair_tokens, "max_query_tokens": manifest.max_query_tokens}
-    return PromptEncoder(prompt, tokenizer, **limits)
-
-
-def _token_requests(encoder: PromptEncoder, data: Path | None, queries: int, depth: int, seed: int) -> Iterator[TokenRequest]:
-    for query, documents in _collection(data, queries, depth, seed) if data else _python_documentation(queries, depth, seed):
-        prefix = encoder.prefix_ids(query).ids
-        yield TokenRequest(prefix, [piece.ids + encoder.suffix_ids for piece in encoder.document_ids(documents, len(prefix))])
-
-
-def _filled(request: TokenRequest, pair_tokens: int) -> TokenRequest:
-    """Return the request with every pair filled, by repeating its document, or cut to one length."""
-    room = max(1, pair_tokens - len(request.prefix))
-    return TokenRequest(request.prefix, [(row * -(-room // len(row)))[:room] for row in request.rows])
-
-
-def _collection(folder: Path, queries: int, depth: int, seed: int) -> Iterator[tuple[str, list[str]]]:
-    collection = read_collection(folder, "test")
-    texts = {doc_id: document_text(document.title, document.text) for doc_id, document in collection.documents.items()}
-    index = BM25(texts)
-    chosen = random.Random(seed).sample(sorted(collection.qrels), min(queries, len(collection.qrels)))
-    for query_id in chosen:
-        query = collection.queries[query_id]
-        yield query, [texts[doc_id] for doc_id in index.search(query, depth)]
-
-
-def _python_documentation(queries: int, depth: int, seed: int) -> Iterator[tuple[str, list[str]]]:
-    from pydoc_data.topics import topics
-
-    chooser = random.Random(seed)
-    paragraphs = [text for topic in topics.values() for text in topic.split("\n\n") if len(text) > 80]
-    for topic in chooser.sample(sorted(topics), queries):
-        yield f"how does {topic} work in python", chooser.sample(paragraphs, depth)
 
 
 @contextmanager
 def _started(name: str, folder: Path, manifest: Manifest, threads: int) -> Iterator[Contender]:
     answers = [str(manifest.irrelevant_id), str(manifest.relevant_id)]
     command = [sys.executable, "-m", "slimrank.serving.bench_peers", name, str(folder), str(threads), *answers]
+    begin = monotonic()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             contender = Contender(name, process)
-            contender.start_seconds = contender.answer()["start_seconds"]
+            contender.load_seconds = contender.answer()["start_seconds"]
+            contender.first_answer_seconds = monotonic() - begin
             yield contender
         finally:
             process.kill()
