@@ -22,8 +22,10 @@ from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.passages import PassageScorer
 from slimrank.serving.probe import PROBES
 from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id
+from slimrank.serving.together import PairScorer, score_pairs
 from slimrank.settings import Settings
 from slimrank.store import model_folder
+from slimrank.types import Scored
 
 
 class DocumentCutter:
@@ -172,10 +174,28 @@ class Model:
 
     def score(self, job: Job) -> Answer:
         """Return the scores of a job's documents, in the order given."""
-        documents, was_cut = job.request.documents, None
-        if job.max_document_tokens is not None and self._cutter is not None:
-            documents, was_cut = self._cutter.cut(documents, job.max_document_tokens)
+        documents, was_cut = self._cut(job)
         scored = self._scorer_for(job).score(job.request.query, documents, instruction=job.request.instruction)
+        return self._answer(scored, was_cut)
+
+    @property
+    def merges(self) -> bool:
+        """Whether jobs that go with each other (``together``) are cheaper in one run."""
+        return isinstance(self._scorer, PairScorer)
+
+    def score_together(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Return the answer to each of several jobs that go with each other (``together``), from one run."""
+        cut = [self._cut(job) for job in jobs]
+        pairs = [(job.request.query, documents[0]) for job, (documents, _) in zip(jobs, cut, strict=True)]
+        scored = score_pairs(self._scorer, pairs, instruction=jobs[0].request.instruction)
+        return [self._answer(one, was_cut) for one, (_, was_cut) in zip(scored, cut, strict=True)]
+
+    def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_] | None]:
+        if job.max_document_tokens is None or self._cutter is None:
+            return job.request.documents, None
+        return self._cutter.cut(job.request.documents, job.max_document_tokens)
+
+    def _answer(self, scored: Scored, was_cut: npt.NDArray[np.bool_] | None) -> Answer:
         if was_cut is not None:
             scored = replace(scored, truncated=scored.truncated | was_cut)
         return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight, self.model_sha256, self.prompt_sha256)

@@ -23,6 +23,7 @@ from slimrank.manifest import Manifest
 from slimrank.scoring import Scorer
 from slimrank.serving import anytime
 from slimrank.serving.messages import KEY_PREFIX
+from slimrank.serving.together import score_pairs
 from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
@@ -168,6 +169,22 @@ class CachedScorer:
             return scored
         answer = _assembled(keys, known | fresh, tokens=scored.tokens, cached=cached)
         return replace(answer, tokenise_seconds=scored.tokenise_seconds, batch_tokens=scored.batch_tokens)
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]], *, instruction: str | None = None) -> list[Scored]:
+        """Return the score of each pair of a query and a document.
+
+        Raises:
+            ScoringError: the model failed.
+        """
+        keys = [self._keys(query, [document], instruction)[0] for query, document in pairs]
+        known = self._known(keys)
+        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in known}
+        scored = dict(zip(new, score_pairs(self._scorer, list(new.values()), instruction=instruction), strict=True))
+        fresh = {key: _entries(one)[0] for key, one in scored.items()}
+        for level in self._levels:
+            level.put(fresh)
+        # A pair that comes twice was put through the model for the first of them alone.
+        return [scored.pop(key) if key in scored else _assembled([key], known | fresh, tokens=0, cached=1) for key in keys]
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
         """Return the tokens of each document; none for one whose score is known."""

@@ -4,7 +4,8 @@ A session is used by one thread only. Whoever has a job, a Celery task's thread 
 event loop, submits it and waits on its future. Queries are answered in the order they came; audit
 work only while no query waits. A job is scored in slices, so that a query waits for at most one
 slice of an audit, and a job whose deadline passed, or whose caller left, costs at most one more.
-A job that takes a partial answer is scored in chunks that fit into what is left of its time
+Jobs of one document that queued while the model was busy are scored in one run (``together``), and
+apart should that fail. A job that takes a partial answer is scored in chunks that fit into what is left of its time
 (``anytime``), and answered with what there is.
 """
 
@@ -21,6 +22,7 @@ from slimrank.serving.admission import Speed, cost_of
 from slimrank.serving.anytime import first_depth, next_chunk
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.model import Model
+from slimrank.serving.together import MOST, goes_with
 
 log = logging.getLogger(__name__)
 
@@ -114,15 +116,70 @@ class ScoringLoop:
     def _run(self) -> None:
         while (waiting := self._next()) is not None:
             self._running = waiting
-            try:
-                is_done = self._advance(waiting)
-            except Exception as error:  # whatever a model raises belongs to the one who asked
-                waiting.future.set_exception(error)
-                is_done = True
+            for one in self._left_over(self._company(waiting)):
+                self._turn(one)
             self._running = None
-            if not is_done:
-                with self._changed:
-                    self._queue(waiting.job).appendleft(waiting)
+
+    def _turn(self, waiting: _Waiting) -> None:
+        """Score one slice of a job, and queue it again if there are more."""
+        self._running = waiting
+        try:
+            is_done = not self._is_begun(waiting) or self._advance(waiting)
+        except Exception as error:  # whatever a model raises belongs to the one who asked
+            waiting.future.set_exception(error)
+            is_done = True
+        if not is_done:
+            with self._changed:
+                self._queue(waiting.job).appendleft(waiting)
+
+    def _company(self, first: _Waiting) -> list[_Waiting]:
+        """Return a job and those that came right after it and can be one run with it, all in time."""
+        company = [first]
+        with self._changed:
+            while self.model.merges and self._queries and len(company) < MOST:
+                wider = [*company, self._queries[0]]
+                end = self._clock() + self._speed.seconds(sum(cost_of(one.job) for one in wider)) + REPLY_SECONDS
+                if not goes_with(self._queries[0].job, first.job) or end >= min(one.deadline for one in wider):
+                    break
+                company = wider
+                self._queries.popleft()
+        return company
+
+    def _left_over(self, company: list[_Waiting]) -> list[_Waiting]:
+        """Score jobs in one run; return those that are to be scored by themselves: a lone one, or all that the run failed."""
+        if len(company) == 1:
+            return company
+        begun = [one for one in company if self._is_begun(one)]
+        if len(begun) < 2:
+            return begun
+        begin = self._clock()
+        try:
+            answers = self.model.score_together([one.job for one in begun])
+        except Exception as error:  # whose fault it is shows when each is scored by itself
+            log.warning("score apart jobs=%d error=%s", len(begun), type(error).__name__)
+            return begun
+        seconds = self._clock() - begin
+        self._speed.learn(sum(cost_of(one.job) for one in begun), seconds)
+        for one, answer in zip(begun, answers, strict=True):
+            one.parts, one.done, one.wanted = [answer], 1, 1
+            one.infer_seconds = seconds / len(begun)  # its share: what is learnt of it is the work that a request makes
+            self._answer(one)
+        return []
+
+    def _is_begun(self, waiting: _Waiting) -> bool:
+        """Take a job in hand, unless it is already; tell whether anybody still wants it."""
+        if waiting.begin is not None:
+            return True
+        if not waiting.future.set_running_or_notify_cancel():
+            return False
+        try:
+            if not waiting.is_wanted():
+                raise DeadlineExceeded("nobody waits for this request any more")
+        except Exception as error:  # as below: Redis may not answer
+            waiting.future.set_exception(error)
+            return False
+        waiting.begin = self._clock()
+        return True
 
     def _next(self) -> _Waiting | None:
         """Return the job to go on with, or None at the end."""
@@ -135,12 +192,7 @@ class ScoringLoop:
     def _advance(self, waiting: _Waiting) -> bool:
         """Score one slice of a job; return whether that was the last."""
         begin = self._clock()
-        if waiting.begin is None:
-            if not waiting.future.set_running_or_notify_cancel():
-                return True
-            if not waiting.is_wanted():
-                raise DeadlineExceeded("nobody waits for this request any more")
-            waiting.begin = begin
+        if not waiting.parts:
             self._plan(waiting)
         size = self._slice(waiting, begin)
         if not size and waiting.parts:

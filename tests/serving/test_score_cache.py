@@ -56,6 +56,20 @@ def test_the_second_time_the_answer_is_the_same_and_the_model_rests() -> None:
     assert cached.score("pipe", DOCUMENTS).tokens == 0
 
 
+def test_pairs_are_known_too_and_kept() -> None:
+    scorer = Recorder()
+    cached = CachedScorer(scorer, "m", [memory()])
+    cached.score("pipe", ["a pipe"])
+    pairs = [("spoon", "a spoon"), ("pipe", "a pipe"), ("spoon", "a spoon"), ("pipe", "a spoon")]
+    for round_ in range(2):
+        answers = cached.score_pairs(pairs)
+        alone = [FakeScorer().score(query, [document]) for query, document in pairs]
+        assert all(same(one, other) for one, other in zip(answers, alone, strict=True))
+        assert [one.cached for one in answers] == ([0, 1, 1, 0] if round_ == 0 else [1] * 4)
+    assert scorer.seen == ["a pipe", "a spoon", "a spoon"]
+    assert cached.score("spoon", ["a spoon"]).cached == 1
+
+
 def test_every_part_of_the_key_counts() -> None:
     level = memory()
     scorer = Recorder()

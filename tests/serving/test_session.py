@@ -57,6 +57,18 @@ def test_a_score_does_not_depend_on_its_neighbours(scorer: OrtScorer) -> None:
     assert together == pytest.approx(alone, abs=1e-4)
 
 
+def test_pairs_of_several_queries_score_as_each_by_itself(scorer: OrtScorer) -> None:
+    queries = [QUERY, "bread", "how is rye baked", QUERY, "a query that is known", "bread and more"]
+    scorer.score(queries[4], [DOCUMENTS[0]])
+    pairs = list(zip(queries, DOCUMENTS, strict=False))
+    for instruction in (None, "prefer astronomy"):
+        together = scorer.score_pairs(pairs, instruction=instruction)
+        apart = [scorer.score(query, [document], instruction=instruction) for query, document in pairs]
+        assert [one.scores[0] for one in together] == pytest.approx([one.scores[0] for one in apart], abs=1e-4)
+        assert [one.tokens for one in together] == [one.tokens for one in apart]
+    assert scorer.score_pairs([]) == []
+
+
 def test_a_small_budget_changes_no_score(tiny_model: Path, scorer: OrtScorer) -> None:
     careful = OrtScorer.load(tiny_model, threads=1, batch_tokens=64)
     assert careful.score(QUERY, DOCUMENTS).scores == pytest.approx(scorer.score(QUERY, DOCUMENTS).scores, abs=1e-4)
