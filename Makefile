@@ -9,7 +9,7 @@ JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-stack demo conformance lock clean
+.PHONY: help setup check test test-stack demo bench conformance lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 demo: setup ## Rerank the Python documentation: the main job, embedded
 	$(RUN)/slimrank demo
+
+BENCH ?= build/bench
+bench: setup ## Measure the engine beside its peers on DATA="FOLDER FOLDER" (BEIR), write the figures into the documentation
+	$(RUN)/slimrank bench --all $(BENCH) $(addprefix --data ,$(DATA))
+	$(RUN)/python -m docs.write_benchmark $(BENCH)
 
 check: setup ## Lint and type-check
 	$(RUN)/ruff check .

@@ -142,7 +142,7 @@ def table(folders: list[Path], seconds: float) -> str:
     cores = len(os.sched_getaffinity(0))
     command = " ".join(["python -m docs.measure_sizing", *(f"--model {manifest.read(folder).precision}" for folder in folders)])
     rows = [
-        f"{manifest.read(folders[0]).name} on {cores} cores of {_processor()}, {time.strftime('%Y-%m-%d')}:"
+        f"{manifest.read(folders[0]).name} on {cores} cores of {processor()}, {time.strftime('%Y-%m-%d')}:"
         f" `{command} --seconds {seconds:g}`",
         "",
         "| precision | processes x cores | documents | tokens each | documents/s | p50 ms | p95 ms | requests |",
@@ -158,7 +158,8 @@ def table(folders: list[Path], seconds: float) -> str:
     return "\n".join(rows)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return what this machine calls its processor."""
     try:
         found = [row for row in Path("/proc/cpuinfo").read_text().splitlines() if row.startswith("model name")]
         return found[0].partition(": ")[2]

@@ -1,0 +1,76 @@
+"""Put what `slimrank bench --all FOLDER` measured into the README and the guide to the engine.
+
+    python -m docs.write_benchmark FOLDER
+
+One table of all cells goes into README.md, every cell's own table, the marks and the curves into docs/guides/engine.md,
+each between its marks, and the plot to docs/images/engine.svg. Measures nothing; cells that were cut short are left out.
+"""
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from docs.measure_sizing import processor
+from slimrank.serving.bench_all import CURVES_FILE, PLOT_FILE, WEIGHTS
+from slimrank.serving.bench_table import summary, table
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "guides" / "engine.md")
+PLOT = ROOT / "docs" / "images" / "engine.svg"
+BEGIN, END = "<!-- benchmark: python -m docs.write_benchmark -->", "<!-- end of benchmark -->"
+COMMAND = "slimrank bench --all FOLDER"
+
+
+def cells(folder: Path) -> list[dict[str, Any]]:
+    """Return the cells that were measured to their end, in the order of measuring."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json")) if file.name != CURVES_FILE]
+    order = list(WEIGHTS)
+    whole = [report for report in found if report.get("complete")]
+    return sorted(whole, key=lambda report: (order.index((report["depth"], report["pair_tokens"])), report["source"]))
+
+
+def curves(found: dict[str, Any]) -> str:
+    """Return the curves as small tables."""
+    heads = {"seconds_by_documents": "documents", "seconds_by_pair_tokens": "tokens a pair", "seconds_by_threads": "threads"}
+    parts = []
+    for name, head in heads.items():
+        points = sorted(found[name].items(), key=lambda point: int(point[0]))
+        keys, values = zip(*((key, f"{value:.3f}") for key, value in points), strict=True)
+        parts.append(
+            "\n".join([f"| {head} | {' | '.join(keys)} |", "|---" + "|--:" * len(keys) + "|", f"| s | {' | '.join(values)} |"])
+        )
+    limit = f"Products: {found['products_gigaops']:.0f} Gop/s; a plain fp32 product reaches {found['numpy_fp32_product_gigaops']:.0f}."
+    return "\n\n".join([*parts, limit])
+
+
+def write(page: Path, text: str) -> None:
+    """Put a text between the marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{text.rstrip()}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Write both pages and the plot."""
+    parser = argparse.ArgumentParser(description="Put a benchmark's figures into the documentation.")
+    parser.add_argument("folder", type=Path, help="where `slimrank bench --all` kept them")
+    folder: Path = parser.parse_args().folder
+    reports = cells(folder)
+    if not reports:
+        parser.error(f"no finished cell is in {folder}; run `{COMMAND}` first")
+    about = f"{os.cpu_count()} cores of {processor()}, `{COMMAND}`:"
+    write(PAGES[0], f"{about}\n\n{summary(reports)}")
+    kept = folder / CURVES_FILE
+    shown = [f"{about}\n\n{table(reports).rstrip()}"]
+    if kept.is_file():
+        shown.append(curves(json.loads(kept.read_text(encoding="utf-8"))))
+    write(PAGES[1], "\n\n".join(shown))
+    if (folder / PLOT_FILE).is_file():
+        shutil.copyfile(folder / PLOT_FILE, PLOT)
+
+
+if __name__ == "__main__":
+    main()
