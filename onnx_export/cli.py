@@ -20,6 +20,7 @@ from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.errors import ConfigError, ManifestError
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
+from slimrank.settings import DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from onnx_export.fused import FusedPrecision
@@ -42,6 +43,9 @@ def _models() -> None:
 def pull(
     home: HomeFlag = None,
     force: Annotated[bool, typer.Option("--force", help="Make it again even if it is there.")] = False,
+    provider: Annotated[
+        str | None, typer.Option(help="Where it will run; cuda or tensorrt: in fp16, in a folder of its own.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the default model: fetch its base, merge the adapter that comes with slimrank, export, verify.
@@ -50,11 +54,11 @@ def pull(
 
     Example: slimrank model pull
     """
-    settings = process_settings.load(home=home)
+    settings = process_settings.load(home=home, provider=provider)
     folder = store.default_model_folder(settings)
     with _locked(settings.home_folder), _steps() as report:
         if force or not _is_current(folder):
-            _make_default(folder, settings.home_folder, report)
+            _make_default(folder, settings.home_folder, report, for_gpu=settings.provider != "cpu")
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
 
 
@@ -70,6 +74,8 @@ def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
         found = manifests.read(path.parent)
         rows.append({"folder": str(path.parent), "served": _is_served(path.parent)} | _figures(found))
     _print({"models": rows}, as_json)
+    if not rows and not as_json:
+        typer.echo(f"no model lies in {folder}; make the default one with `slimrank model pull`")
 
 
 def export(
@@ -167,23 +173,23 @@ def verify(
     _finish(folder, as_json)
 
 
-def _make_default(folder: Path, home: Path, report: "Report") -> None:
+def _make_default(folder: Path, home: Path, report: "Report", *, for_gpu: bool) -> None:
     from onnx_export.adapter import recorded_precision
     from onnx_export.export import export as export_folder
     from onnx_export.gate import LEAST_AGREEMENT
     from onnx_export.source import default_checkpoint, new_folder
     from onnx_export.verify import verify as verify_folder
 
-    adapter = shipped_adapter(folder.name)
+    adapter = shipped_adapter(DEFAULT_MODEL_NAME)
     checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
-    choice = recorded_precision(checkpoint)
+    choice = {"precision": "fp16"} if for_gpu else recorded_precision(checkpoint)
     with new_folder(folder) as partial:  # in its place only once it is verified: until then the one before serves
-        export_folder(checkpoint, partial, report, name=folder.name, **choice)
+        export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME, **choice)
         found = verify_folder(partial, report, checkpoint=checkpoint)
-        if choice["precision"] != "fp32" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
+        if choice["precision"] == "int8" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
             # Some processors saturate where others do not; what ranked alike elsewhere is asked again here.
             report(f"{choice['precision']} does not rank alike on this machine; take fp32")
-            export_folder(checkpoint, partial, report, name=folder.name)
+            export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME)
             verify_folder(partial, report, checkpoint=checkpoint)
         manifests.check(partial)
 
@@ -228,7 +234,7 @@ def _precision(name: str) -> "FusedPrecision":
 def _is_current(folder: Path) -> bool:
     """Say whether the default model may be served and was made with the adapter that is here."""
     return _is_served(folder) and manifests.read(folder).made_with.get(ADAPTER_HASH_KEY) == adapter_hash(
-        shipped_adapter(folder.name)
+        shipped_adapter(DEFAULT_MODEL_NAME)
     )
 
 

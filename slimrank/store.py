@@ -15,10 +15,12 @@ from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 
 log = logging.getLogger(__name__)
 
+FOR_GPU = "-fp16"
+
 
 def default_model_folder(settings: Settings) -> Path:
-    """Return where the default model lies, or will lie."""
-    return settings.home_folder / "models" / DEFAULT_MODEL_NAME
+    """Return where the default model lies, or will lie; one for a GPU lies beside the CPU's."""
+    return settings.home_folder / "models" / (DEFAULT_MODEL_NAME + ("" if settings.provider == "cpu" else FOR_GPU))
 
 
 def model_folder(settings: Settings) -> Path:
@@ -33,6 +35,7 @@ def model_folder(settings: Settings) -> Path:
     if not (folder / MANIFEST_FILE).is_file():
         log.info("pull model=%s folder=%s", DEFAULT_MODEL_NAME, folder)
         command = [sys.executable, "-m", "slimrank", "model", "pull", "--home", str(settings.home_folder)]
+        command += ["--provider", settings.provider]
         if subprocess.run(command, check=False).returncode != 0:
             raise ModelSourceError(f"the default model could not be made at {folder}; run `slimrank model pull` to see why")
     return folder

@@ -109,10 +109,12 @@ class OrtScorer:
                 f"{folder} was exported for answer tokens {checked.irrelevant_id} and {checked.relevant_id}, but its tokenizer has"
                 f" {encoder.irrelevant_id} and {encoder.relevant_id}; export the model again"
             )
+        if cuda_graphs and checked.precision != "fp16":  # others copy lengths to the device, which no recording may hold
+            raise ConfigError(
+                f"CUDA graphs need fp16, and {folder} is in {checked.precision}; `slimrank export --precision fp16`"
+            )
         session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs)
         is_fused = graph_io.is_fused([given.name for given in session.get_inputs()])
-        if cuda_graphs and not is_fused:
-            raise ConfigError(f"SLIMRANK_CUDA_GRAPHS needs the serving graph, and {folder} has Optimum's; export without --plain")
         device_run = DeviceRun(session, "cuda", records=cuda_graphs) if provider != "cpu" and is_fused else None
         log.info("load model=%s precision=%s provider=%s folder=%s", checked.name, checked.precision, provider, folder)
         return cls(session, checked, encoder, batch_tokens=batch_tokens, device_run=device_run)

@@ -1,9 +1,12 @@
 """Settings come from the environment, flags win, and a wrong value is named."""
 
+from pathlib import Path
+
 import pytest
 
 from slimrank import settings
 from slimrank.errors import ConfigError
+from slimrank.store import default_model_folder
 
 
 def test_the_environment_is_read_and_a_flag_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +27,8 @@ def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatc
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in settings.Settings.model_fields.values())
+
+
+def test_a_gpus_default_model_lies_beside_the_cpus(tmp_path: Path) -> None:
+    folders = [default_model_folder(settings.load(home=tmp_path, provider=provider)).name for provider in ("cpu", "cuda")]
+    assert folders == ["slimrank-135m", "slimrank-135m-fp16"]

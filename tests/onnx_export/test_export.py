@@ -82,6 +82,16 @@ def test_eight_bits_are_refused_where_there_is_no_serving_graph(tiny_checkpoint:
         export(tiny_checkpoint, tmp_path / "model", ignore, precision="int8", plain=True)
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_half_precision_for_gpus_is_proved_as_any_other(kind: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", kind)
+    export(checkpoint, tmp_path / "model", ignore, precision="fp16", max_pair_tokens=MAX_PAIR_TOKENS)
+    found = verify(tmp_path / "model", ignore)
+    assert (found.tolerance, found.passed) == (0.05, True)
+    assert found.max_score_difference > 1e-4, "it is not float32"
+    assert manifests.check(tmp_path / "model").precision == "fp16"
+
+
 def test_the_reference_is_the_textbook_computation(tiny_checkpoint: Path) -> None:
     loaded = checkpoints.load(tiny_checkpoint)
     encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)

@@ -84,6 +84,8 @@ def test_rows_behind_another_head_are_scored_whole(scorer: OrtScorer) -> None:
     assert np.isfinite(recorded.score(QUERIES[0], [""]).scores).all()
 
 
-def test_cuda_graphs_are_refused_where_there_is_no_cuda(tiny_model: Path) -> None:
+def test_cuda_graphs_are_refused_where_there_is_no_cuda_and_in_another_precision(tiny_model: Path, in_half: Path) -> None:
     with pytest.raises(ConfigError, match="needs SLIMRANK_PROVIDER=cuda, found cpu"):
+        OrtScorer.load(in_half, cuda_graphs=True)
+    with pytest.raises(ConfigError, match="CUDA graphs need fp16"):
         OrtScorer.load(tiny_model, cuda_graphs=True)
