@@ -3,7 +3,7 @@
     python -m tests.serving.merging                 the default model, one thread
     python -m tests.serving.merging --model FOLDER --rounds 5
 
-Six small requests of different queries wait. They are scored one after the other, as a worker does; and merged: the pairs of
+Six small requests of different queries wait. They are scored one after the other; and merged, as a worker does with requests of one document: the pairs of
 all in token-budget batches, longest first, behind the head that every prompt begins with, each row carrying its own query.
 Rounds take turns, the least processor time of each way counts. Prints a line for each number of documents.
 """
