@@ -1,13 +1,13 @@
 """The roof of the command line: hangs each package's ``cli.py`` under ``slimrank``.
 
 Commands are imported when they are called, so ``slimrank --help`` is quick and a package whose
-extra is not installed is missed only by its own commands. Errors of ours end in one line and
-exit code 2, never in a traceback.
+extra is not installed is missed only by its own commands. Errors of ours, and files that the system
+refuses, end in one line and exit code 2, never in a traceback.
 """
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from slimrank import __version__
 from slimrank.errors import ConfigError, SlimrankError
+from slimrank.files import explain_os
 
 COMMANDS = {
     "model": ("onnx_export.cli", "model", "export", "Make the default model, or list what is here"),
@@ -114,8 +115,16 @@ def main() -> None:
     try:
         app()
     except SlimrankError as error:
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("slimrank: ", "bold red"), str(error)))
-        sys.exit(2)
+        _end(str(error))
+    except OSError as error:
+        if error.filename is None:  # no file of the user's: a fault of ours, which its traceback shows best
+            raise
+        _end(f"cannot use {error.filename}: {explain_os(error)}")
+
+
+def _end(message: str) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("slimrank: ", "bold red"), message))
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,23 @@ def open_text(path: Path) -> Iterator[TextIO]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             yield file
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {explain_os(error)}") from error
+    except (UnicodeDecodeError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}; a whole text file in UTF-8 is needed") from error
+
+
+def explain_os(error: OSError) -> str:
+    """Return what the system said of a file, and what to do."""
+    cures: dict[type[OSError], str] = {
+        FileNotFoundError: "check the path",
+        FileExistsError: "something else stands there; name another path",
+        IsADirectoryError: "name a file",
+        NotADirectoryError: "a part of the path is a file; name a folder",
+        PermissionError: "allow it to this user, or name another path",
+    }
+    cure = cures.get(type(error))
+    return f"{error.strerror or error}{f'; {cure}' if cure else ''}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimrank.errors import ConfigError
+from slimrank.files import explain_os
 
 
 class Settings(BaseModel):
@@ -148,8 +149,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise ConfigError(f"cannot read the training configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot read the training configuration {path}: {explain_os(error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values; found {type(content).__name__}")

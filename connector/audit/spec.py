@@ -241,6 +241,10 @@ def load_spec(path: Path) -> Spec:
             data = yaml.safe_load(file)
         except yaml.YAMLError as error:
             raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} holds {'nothing' if data is None else f'a {type(data).__name__}'} in place of keys and values; see `slimrank audit example`"
+        )
     return parse_spec(_absolute(data, path.parent.resolve()), str(path))
 
 

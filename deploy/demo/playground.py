@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 import uvicorn
@@ -66,6 +67,10 @@ def playground(
     configure_logging(current.log_level)
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it has a level of its own, debug
     console = Console(stderr=True)
+    if audits and not audits.is_dir():
+        raise ConfigError(
+            f"asked to show the audits below {audits}, which is no folder; name the one that audits are written into"
+        )
     address = _address(engine, index, field, user, password_file, api_key_file, insecure)
     with console.status("Loading the model"):
         ranker, is_trained = _ranker(current, gateway, _secret(gateway_key_file))
@@ -121,6 +126,7 @@ def _address(
         if index or fields or user:
             raise ConfigError("an index, fields or a user were given, but no engine; add --engine URL")
         return None
+    _require_url(engine, "asked to search the engine", "http://localhost:9200")
     if not index or not fields:
         raise ConfigError(f"--engine {engine} needs --index NAME and at least one --field NAME")
     return EngineAddress(
@@ -150,8 +156,15 @@ def _source(current: Settings, address: EngineAddress | None, data: Path | None,
     )
 
 
+def _require_url(url: str, asked: str, example: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(f"{asked} {url!r}; a URL such as {example} is needed")
+
+
 def _ranker(current: Settings, gateway: str | None, api_key: str | None) -> tuple[Ranker, bool | None]:
     if gateway is not None:
+        _require_url(gateway, "asked to score through the gateway", "http://localhost:8080")
         return GatewayRanker(gateway, api_key=api_key), None
     from slimrank.serving.embedded import EmbeddedBackend
     from slimrank.serving.model import Model

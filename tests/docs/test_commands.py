@@ -176,6 +176,7 @@ def place(tiny_model: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.Temp
     beir.write_qrels(shop, "test", {"q1": {"p0": 2}, "q2": {"p4": 1}})
     (folder / "rules.yaml").write_text(blocks(ROOT / "docs" / "guides" / "opensearch.md", "yaml")[0])
     _write_clicks(folder)
+    (folder / "audits").mkdir()
     binary = folder / "bin"
     binary.mkdir()
     for name, target in (("slimrank", f'exec {sys.executable} -m slimrank "$@"'), ("python", f'exec {sys.executable} "$@"')):

@@ -103,6 +103,38 @@ def test_standard_input_that_is_no_text_is_refused_in_one_line(tiny_model: Path,
     assert "cannot read standard input" in done.err
 
 
+def test_a_file_that_stands_in_the_way_of_a_folder_is_named_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    done = slimrank("model", "pull", "--home", tmp_path / "home")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"slimrank: cannot use {tmp_path / 'home'}: File exists; something else stands there; name another path\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--audits", "nowhere"], "asked to show the audits below nowhere, which is no folder"),
+        (
+            ["--engine", "localhost:9200", "--index", "i", "--field", "f"],
+            "asked to search the engine 'localhost:9200'; a URL such as",
+        ),
+        (["--gateway", "localhost"], "asked to score through the gateway 'localhost'; a URL such as"),
+    ],
+)
+def test_the_playground_refuses_what_it_could_only_fail_with_later(arguments: list[str], words: str) -> None:
+    done = slimrank("playground", *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert words in done.err
+
+
+@pytest.mark.parametrize(("content", "found"), [("", "nothing"), ("[1]", "a list")])
+def test_an_audit_s_specification_holds_keys_and_values(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "audit.yaml").write_text(content)
+    done = slimrank("audit", "plan", tmp_path / "audit.yaml")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"audit.yaml holds {found} in place of keys and values; see `slimrank audit example`" in done.err
+
+
 def test_the_command_line_ranks_no_lines_to_nothing(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     done = slimrank("rank", "--model", tiny_model, "--query", "q", tmp_path / "empty")
