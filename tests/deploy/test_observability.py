@@ -42,7 +42,8 @@ def test_a_query_parses_and_asks_for_metrics_that_exist(query: str) -> None:
 
 
 def test_what_workers_count_too_is_not_counted_twice() -> None:
-    both = r"slimrank_(?:documents|tokens|truncated_documents)_total|slimrank_(?:queue|infer)_seconds_\w+"
+    counters = r"slimrank_(?:cached_documents|documents|partial|tokens|truncated_documents)_total"
+    both = counters + r"|slimrank_(?:queue|tokenise|infer)_seconds_\w+|slimrank_batch_tokens_\w+"
     for target in (target for panel in DASHBOARD["panels"] for target in panel["targets"]):
         assert not re.findall(rf'(?:{both})(?!\{{job=~"\$gateway"\}})\b(?!\w)(?=\[)', target["expr"])
 
