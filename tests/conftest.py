@@ -14,7 +14,7 @@ from tests.processes import (
     pytest_terminal_summary,
     pytest_testnodedown,
 )
-from tests.tiny import model_copy, tiny_checkpoint, tiny_model, tiny_qwen_checkpoint
+from tests.tiny import model_copy, other_tiny_model, tiny_checkpoint, tiny_model, tiny_qwen_checkpoint
 
 if TYPE_CHECKING:
     from tests.nodes.engine import Engine
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "model_copy",
+    "other_tiny_model",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_deselected",

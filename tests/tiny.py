@@ -116,6 +116,12 @@ def tiny_model(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     return make_model(tiny_checkpoint, tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
+@pytest.fixture(scope="session")
+def other_tiny_model(tiny_qwen_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a verified model folder of the random Qwen2, whose scores are others; read only."""
+    return make_model(tiny_qwen_checkpoint, tmp_path_factory.mktemp("models") / "tiny-qwen2")
+
+
 @pytest.fixture
 def model_copy(tiny_model: Path, tmp_path: Path) -> Path:
     """Return a copy of the tiny model folder, for a test that spoils it."""
