@@ -44,12 +44,13 @@ class Sentinels:
 
     @property
     def node_options(self) -> dict[str, Any]:
-        """Return how the Sentinels are spoken to: quickly, and over TLS like Redis itself."""
+        """Return how the Sentinels are spoken to: once each, since another may be there, and over TLS like Redis itself."""
         given = _options_of(self.url)
         tls = {name: value for name, value in given.items() if name.startswith("ssl_")}
         if self.url.startswith("rediss:"):
             tls["ssl"] = True
-        return {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS} | tls | self.secrets
+        once = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS, "retry": Retry(NoBackoff(), 0)}
+        return once | tls | self.secrets
 
     @property
     def master_options(self) -> dict[str, Any]:
@@ -107,7 +108,8 @@ def connect_async(settings: Settings, *, retries: int = 1) -> Any:
     if (found := sentinels(settings.redis_url)) is None:
         return redis.asyncio.Redis.from_url(settings.redis_url, **options)
     made: Any = AsyncSentinel
-    asked = made(found.nodes, sentinel_kwargs=found.node_options)
+    once = {"retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
+    asked = made(found.nodes, sentinel_kwargs=found.node_options | once)
     return asked.master_for(found.master, **found.master_options | options)
 
 

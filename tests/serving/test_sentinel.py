@@ -1,6 +1,7 @@
 """A master that dies under Sentinels: another takes its place, and no caller is left without an answer."""
 
 import signal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,7 +9,7 @@ import redis
 
 from slimrank.errors import ConfigError
 from slimrank.serving import messages, queue
-from slimrank.serving.redis_clients import address, connect, sentinels
+from slimrank.serving.redis_clients import Sentinels, address, connect, sentinels
 from slimrank.settings import Settings
 from tests.nodes.sentinel import running_sentinels
 from tests.serving.process import gateway, worker
@@ -16,11 +17,17 @@ from tests.serving.test_faults import Load
 from tests.serving.test_queue import GOOD, eventually, post
 
 
+def sentinel_of(found: Sentinels) -> redis.Redis:
+    """Return a client of the Sentinel that is there."""
+    host, port = found.nodes[-1]
+    return redis.Redis(host, port, decode_responses=True, **found.node_options)
+
+
 def has_replica(url: str) -> bool:
     """Tell whether the master has a replica that follows, and its Sentinel knows of it."""
     found = sentinels(url)
     assert found
-    with connect(Settings(redis_url=url)) as master, redis.Redis(*found.nodes[-1], decode_responses=True) as node:
+    with connect(Settings(redis_url=url)) as master, sentinel_of(found) as node:
         return bool(master.info("replication")["connected_slaves"] == 1 and node.sentinel_slaves(found.master))
 
 
@@ -51,6 +58,18 @@ def test_a_failover_loses_no_request() -> None:
             assert httpx.get(f"{gate}/readyz").status_code == 200
 
 
+@pytest.mark.slow
+@pytest.mark.redis
+def test_sentinels_and_their_redis_are_spoken_to_over_tls_with_certificates(certificates: Path) -> None:
+    with running_sentinels(certificates) as watched:
+        eventually(lambda: has_replica(watched.url))
+        with worker(redis_url=watched.url), gateway(redis_url=watched.url) as gate:
+            assert post(gate).status_code == 200
+            watched.master.send_signal(signal.SIGKILL)
+            eventually(lambda: is_master(watched.replica_url))
+            eventually(lambda: post(gate, GOOD | {"deadline_ms": 2000}).status_code == 200)
+
+
 def test_a_url_names_sentinels_their_master_and_how_both_are_spoken_to() -> None:
     url = "sentinels://slim:p%40ss@one:1,two/main/3?ssl_ca_certs=/ca.pem&sentinel_username=me&sentinel_password=s3cret"
     found = sentinels(url)
@@ -59,6 +78,7 @@ def test_a_url_names_sentinels_their_master_and_how_both_are_spoken_to() -> None
     master = found.master_options
     assert (master["username"], master["password"], master["db"], master["ssl"]) == ("slim", "p@ss", 3, True)
     assert master["ssl_ca_certs"] == found.node_options["ssl_ca_certs"] == "/ca.pem"
+    assert found.node_options["retry"].get_retries() == 0  # one that is gone is passed over at once
     assert (found.node_options["username"], found.node_options["password"]) == ("me", "s3cret")
     settings = Settings(redis_url=url)
     assert address(settings) == "main of the Sentinels one:1, two:26379"
