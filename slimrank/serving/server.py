@@ -33,9 +33,14 @@ def run_gateway(settings: Settings, model: Model | None = None) -> None:
         model: What an embedded gateway serves; left out, the one that the settings name.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or the model folder that the settings name is not there.
         ManifestError: the model folder may not be served (embedded only).
     """
+    if settings.model is not None and not settings.model.is_dir():
+        raise ConfigError(
+            f"asked to serve the model {settings.model}, and there is no such folder; check the path. It is served with --embedded"
+            " only: without, a gateway sends what it is asked to workers, which have models of their own"
+        )
     traces.configure("slimrank-gateway", settings.traces_url)
     listener = listen(settings.host, settings.port)
     log.info("listening host=%s port=%d embedded=%s", settings.host, listener.getsockname()[1], settings.embedded)
