@@ -259,24 +259,23 @@ def test_ten_thousand_expired_requests_are_passed_over_while_fresh_ones_meet_the
 
     with (
         running_redis() as url,
-        gateway(redis_url=url, wait_ready=False) as gate,
+        gateway(redis_url=url, wait_ready=False, timeout_seconds=120) as gate,
         redis.Redis.from_url(url) as store,
         ThreadPoolExecutor(9) as pool,
     ):
-        store.set(messages.worker_key("ghost"), json.dumps({"model": "fake"}), px=120_000)
+        store.set(messages.worker_key("ghost"), json.dumps({"model": "fake"}), px=180_000)
         store.sadd(messages.WORKERS_KEY, "ghost")
         eventually(lambda: post(gate, GOOD | {"deadline_ms": 300}).status_code == 504)
         queue = messages.KEY_PREFIX + messages.queue_name("fake")
         message = store.lindex(queue, 0)
         store.rpush(queue, *[message] * 10_000)
-        patient = pool.submit(post, gate, timeout=70)
+        patient = pool.submit(post, gate, timeout=130)
         eventually(lambda: store.llen(queue) > 10_001)
         with worker(redis_url=url):
             eventually(lambda: 'slimrank_workers{model="fake"} 2.0' in httpx.get(f"{gate}/metrics").text)
             waits = list(pool.map(seconds_to_answer, range(8)))
-            assert patient.result().status_code == 200  # behind all of them, and within its 60 s
-            eventually(lambda: post(gate).status_code == 200)
-        assert store.llen(queue) == 0
+            assert patient.result().status_code == 200  # behind all of them, and within its 120 s
+            eventually(lambda: store.llen(queue) == 0)
     assert max(waits) < 2.5
 
 
