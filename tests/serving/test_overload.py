@@ -71,13 +71,7 @@ class Simulation:
         """Let the worker take one job as far as its thread would."""
         waiting = self.loop._next()
         assert waiting is not None
-        try:
-            is_done = self.loop._advance(waiting)
-        except Exception as error:
-            waiting.future.set_exception(error)
-            is_done = True
-        if not is_done:
-            self.loop._queries.appendleft(waiting)
+        self.loop._turn(waiting)
 
     def at(self, time: float, event: Callable[[], None]) -> None:
         heapq.heappush(self.events, (time, next(self.numbers), event))

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,11 @@ class FakeCluster:
 
     def __init__(self, shift: int) -> None:
         self._shift = shift
+        self.http = SimpleNamespace(base_url="http://nowhere")
+
+    def find(self, path: str) -> dict[str, Any]:
+        """Have whatever index is asked for."""
+        return self.read(path)
 
     def read(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Answer a request."""
