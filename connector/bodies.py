@@ -7,6 +7,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from connector.urls import require_url
 from slimrank.errors import ConfigError
 
 Json = dict[str, Any]
@@ -40,10 +41,9 @@ def rerank_url(gateway: str) -> str:
     Raises:
         ConfigError: not an http(s) URL, or a host with an underscore, which Java's URI parser takes for none.
     """
+    require_url(gateway, "asked to use the gateway", "http://slimrank:8080")
     parts = urlsplit(gateway)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(f"asked to use the gateway {gateway!r}; a URL such as http://slimrank:8080 is needed")
-    if "_" in parts.hostname:
+    if "_" in (parts.hostname or ""):
         raise ConfigError(
             f"the gateway's host {parts.hostname!r} has an underscore, which OpenSearch cannot call (it finds no host in the URL); "
             "give it a name without, for example a network alias with a hyphen"

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from connector.urls import require_url
 from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
 
 Json = dict[str, Any]
@@ -109,9 +110,7 @@ def open_cluster(
     Raises:
         ConfigError: the URL is not one, or the certificate file cannot be read.
     """
-    parts = httpx.URL(url)
-    if parts.scheme not in {"http", "https"} or not parts.host:
-        raise ConfigError(f"asked to reach a search engine at {url!r}; a URL such as https://localhost:9200 is needed")
+    require_url(url, "asked to reach a search engine at", "https://localhost:9200")
     headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
     auth = httpx.BasicAuth(user, password or "") if user else None
     client = httpx.Client(base_url=url, auth=auth, headers=headers, verify=_tls(ca_cert, insecure), timeout=timeout_seconds)

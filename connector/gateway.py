@@ -11,7 +11,8 @@ from typing import Any, Literal
 import httpx
 import numpy as np
 
-from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError
+from connector.urls import require_url
+from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError
 from slimrank.types import Scored
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -39,9 +40,7 @@ class GatewayScorer:
         model: str | None = None,
         http: httpx.Client | None = None,
     ) -> None:
-        parts = httpx.URL(url)
-        if parts.scheme not in {"http", "https"} or not parts.host:
-            raise ConfigError(f"asked to score through the gateway {url!r}; a URL such as http://localhost:8080 is needed")
+        require_url(url, "asked to score through the gateway", "http://localhost:8080")
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = http or httpx.Client(timeout=timeout_seconds)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 import uvicorn
@@ -22,6 +21,7 @@ from connector.playground.policy import Policy
 from connector.playground.rankers import EmbeddedRanker, GatewayRanker, Ranker
 from connector.playground.routes import JudgedQuery, Playground, make_playground
 from connector.playground.sources import CorpusSource, EngineAddress, EngineSource, Source
+from connector.urls import require_url
 from deploy.demo import corpus
 from slimrank import manifest, settings, store
 from slimrank.beir import Collection, read_collection
@@ -126,7 +126,7 @@ def _address(
         if index or fields or user:
             raise ConfigError("an index, fields or a user were given, but no engine; add --engine URL")
         return None
-    _require_url(engine, "asked to search the engine", "http://localhost:9200")
+    require_url(engine, "asked to search the engine", "http://localhost:9200")
     if not index or not fields:
         raise ConfigError(f"--engine {engine} needs --index NAME and at least one --field NAME")
     return EngineAddress(
@@ -156,15 +156,9 @@ def _source(current: Settings, address: EngineAddress | None, data: Path | None,
     )
 
 
-def _require_url(url: str, asked: str, example: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigError(f"{asked} {url!r}; a URL such as {example} is needed")
-
-
 def _ranker(current: Settings, gateway: str | None, api_key: str | None) -> tuple[Ranker, bool | None]:
     if gateway is not None:
-        _require_url(gateway, "asked to score through the gateway", "http://localhost:8080")
+        require_url(gateway, "asked to score through the gateway", "http://localhost:8080")
         return GatewayRanker(gateway, api_key=api_key), None
     from slimrank.serving.embedded import EmbeddedBackend
     from slimrank.serving.model import Model
