@@ -27,6 +27,7 @@ from pydoc_data.topics import topics
 import numpy as np
 from tokenizers import Tokenizer
 
+from docs.marks import fill
 from slimrank import manifest
 from slimrank.prompt import Prompt, PromptEncoder
 
@@ -167,14 +168,6 @@ def processor() -> str:
         return platform.machine()
 
 
-def write(text: str) -> None:
-    """Put the table between its marks in the guide."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Measure and print, or write."""
     parser = argparse.ArgumentParser(description="Measure documents a second and p95 on this machine.")
@@ -186,7 +179,7 @@ def main() -> None:
     chosen = parser.parse_args()
     text = table(chosen.model, chosen.seconds)
     if chosen.write:
-        write(text)
+        fill(PAGE, BEGIN, END, text)
     else:
         print(text)
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from docs.marks import fill
 from docs.measure_sizing import processor
 from slimrank.serving.bench_all import CURVES_FILE, PLOT_FILE, WEIGHTS
 from slimrank.serving.bench_table import summary, table
@@ -46,13 +47,6 @@ def curves(found: dict[str, Any]) -> str:
     return "\n\n".join([*parts, limit])
 
 
-def write(page: Path, text: str) -> None:
-    """Put a text between the marks of a page."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{text.rstrip()}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Write both pages and the plot."""
     parser = argparse.ArgumentParser(description="Put a benchmark's figures into the documentation.")
@@ -62,12 +56,12 @@ def main() -> None:
     if not reports:
         parser.error(f"no finished cell is in {folder}; run `{COMMAND}` first")
     about = f"{os.cpu_count()} cores of {processor()}, `{COMMAND}`:"
-    write(PAGES[0], f"{about}\n\n{summary(reports)}")
+    fill(PAGES[0], BEGIN, END, f"{about}\n\n{summary(reports)}")
     kept = folder / CURVES_FILE
     shown = [f"{about}\n\n{table(reports).rstrip()}"]
     if kept.is_file():
         shown.append(curves(json.loads(kept.read_text(encoding="utf-8"))))
-    write(PAGES[1], "\n\n".join(shown))
+    fill(PAGES[1], BEGIN, END, "\n\n".join(shown))
     if (folder / PLOT_FILE).is_file():
         shutil.copyfile(folder / PLOT_FILE, PLOT)
 

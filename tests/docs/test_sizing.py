@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs import measure_sizing
+from docs.marks import fill
 from docs.measure_sizing import Line, lines, measure
 
 
@@ -18,12 +19,11 @@ def test_one_thing_is_changed_at_a_time(tmp_path: Path) -> None:
     assert len(others) == 2 + 2 + 3 + 1
 
 
-def test_the_table_goes_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
     assert measure_sizing.BEGIN in measure_sizing.PAGE.read_text() and measure_sizing.END in measure_sizing.PAGE.read_text()
     page = tmp_path / "page.md"
     page.write_text(f"before\n{measure_sizing.BEGIN}\nold\n{measure_sizing.END}\nafter\n")
-    monkeypatch.setattr(measure_sizing, "PAGE", page)
-    measure_sizing.write("| new |")
+    fill(page, measure_sizing.BEGIN, measure_sizing.END, "| new |")
     assert page.read_text() == f"before\n{measure_sizing.BEGIN}\n| new |\n{measure_sizing.END}\nafter\n"
 
 
