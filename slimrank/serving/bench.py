@@ -140,13 +140,12 @@ def compare_engine(
     pair_tokens: int | None,
 ) -> dict[str, Any]:
     """Compare the scoring engine with other ways to run the same weights."""
-    from slimrank.serving.bench_engine import compare, made_plain
+    from slimrank.serving.bench_engine import compare
 
-    settings = process_settings.load(model=model)
-    folder = store.model_folder(settings)
+    folder, plain = _ours_and_plain(model, plain, checkpoint)
     return compare(
         folder,
-        plain=plain or made_plain(folder, checkpoint, settings.home_folder),
+        plain=plain,
         checkpoint=checkpoint,
         data=data,
         queries=queries or (3 if quick else 30),
@@ -175,14 +174,20 @@ def measure_cells(
         ConfigError: no collection is given.
     """
     from slimrank.serving.bench_all import measure_all
-    from slimrank.serving.bench_engine import made_plain
 
     if not data:
         raise ConfigError("--all compares on judged collections, and none was given; name BEIR folders with --data")
+    folder, plain = _ours_and_plain(model, plain, checkpoint)
+    return measure_all(folder, target, data, plain=plain, checkpoint=checkpoint, threads=threads, seed=seed, seconds=seconds)
+
+
+def _ours_and_plain(model: Path | None, plain: Path | None, checkpoint: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder to measure, and Optimum's export of the same weights, made where none is given."""
+    from slimrank.serving.bench_engine import made_plain
+
     settings = process_settings.load(model=model)
     folder = store.model_folder(settings)
-    plain = plain or made_plain(folder, checkpoint, settings.home_folder)
-    return measure_all(folder, target, data, plain=plain, checkpoint=checkpoint, threads=threads, seed=seed, seconds=seconds)
+    return folder, plain or made_plain(folder, checkpoint, settings.home_folder)
 
 
 def _sizes(text: str) -> list[int]:
