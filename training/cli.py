@@ -40,10 +40,10 @@ def prepare(
 
     Example: slimrank train prepare training/configs/prepare.yaml --data collections --out groups
     """
-    from training.config import read_yaml
+    from training.config import PrepareConfig, read_config
     from training.prepare import prepare as make
 
-    typer.echo(make(read_yaml(config), data, out, teacher))
+    typer.echo(make(read_config(config, PrepareConfig), data, out, teacher))
 
 
 @app.command()

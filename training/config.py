@@ -4,10 +4,10 @@ Defaults are the safe ones; a file names every value that differs and where it c
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
 from slimrank.errors import ConfigError
 from slimrank.files import explain_os
@@ -120,6 +120,74 @@ class WarmupConfig(StageConfig):
     patience: int = Field(4, ge=1, description="evaluations without a better balanced accuracy before it stops")
 
 
+class TemplatesConfig(Settings):
+    """Queries made of titles: ``what is {title}``."""
+
+    count: int = Field(ge=0)
+    texts: list[str] = Field(min_length=1)
+
+
+class CollectionConfig(Settings):
+    """Where documents, queries and first-stage hits of some groups come from: a folder, a CSV file or a live index."""
+
+    folder: Path | None = Field(None, description="BEIR folder below --data")
+    csv: Path | None = Field(None, description="columns query, document, label")
+    engine: HttpUrl | None = Field(None, description="address of the engine that holds the index")
+    index: str | None = None
+    fields: list[str] = []
+    user: str | None = None
+    password_file: Path | None = None
+    api_key_file: Path | None = None
+    documents: int | None = Field(None, ge=1, description="at most so many of the index")
+    qrels: Path | None = Field(None, description="judgments in TREC's format, in place of the folder's")
+    run: Path | None = Field(None, description="TREC run that hits are taken from")
+    unlabelled: bool = False
+    queries: int = Field(0, ge=0, description="labelled queries to take")
+    hold_out: int = Field(0, ge=0, description="labelled queries kept out for dev")
+    titles: int = Field(0, ge=0, description="queries made of titles")
+    sentences: int = Field(0, ge=0, description="queries made of sentences")
+    templates: TemplatesConfig | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether an engine is asked."""
+        return self.engine is not None or self.index is not None
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if not (self.folder or self.csv or self.is_live):
+            raise ValueError("an entry needs folder, csv, or engine with index and fields")
+        missing = [name for name in ("engine", "index", "fields") if not getattr(self, name)]
+        if self.is_live and missing:
+            raise ValueError(
+                f"an entry with an engine or an index needs engine, index and fields; {', '.join(missing)} is missing"
+            )
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file go together; give both or neither")
+        return self
+
+
+class CodeConfig(Settings):
+    """Docstrings of installed packages as queries, their functions as documents."""
+
+    packages: list[str] = Field(min_length=1)
+    without: Path = Field(description="BEIR folder below --data whose documents are left out")
+    per_package: int = Field(ge=1)
+    queries: int = Field(ge=1)
+
+
+class PrepareConfig(Settings):
+    """Training groups."""
+
+    seed: int = 7
+    group_size: int = Field(8, ge=3)
+    depth: int = Field(50, ge=2, description="first-stage hits a query that negatives are drawn from")
+    teacher_max_tokens: int = Field(512, ge=8, le=512)
+    false_negative_margin: float = 0.0
+    collections: list[CollectionConfig] = []
+    code: CodeConfig | None = None
+
+
 T = TypeVar("T", bound=Settings)
 
 
@@ -129,7 +197,7 @@ def read_config(path: Path, kind: type[T], **overrides: object) -> T:
     Raises:
         ConfigError: the file is missing, not YAML, or says something that ``kind`` does not know.
     """
-    content = read_yaml(path)
+    content = _read_yaml(path)
     for name, value in overrides.items():
         if value is not None:
             _put(content, name.split("__"), value)
@@ -140,12 +208,7 @@ def read_config(path: Path, kind: type[T], **overrides: object) -> T:
         raise ConfigError(f"{path} is not a {kind.__name__}: {found}") from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        ConfigError: the file is missing, or not a YAML mapping.
-    """
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:

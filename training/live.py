@@ -15,6 +15,7 @@ import httpx
 from slimrank.beir import Collection, Document
 from slimrank.errors import ConfigError, DataError, EngineRefused, EngineUnavailable
 from slimrank.hits import value_at
+from training.config import CollectionConfig
 
 PAGE = 1000
 MAX_DOCUMENTS = 100_000
@@ -92,24 +93,22 @@ class LiveIndex:
         return found
 
 
-def open_index(entry: Mapping[str, Any]) -> LiveIndex:
+def open_index(entry: CollectionConfig) -> LiveIndex:
     """Open the index that an entry of a configuration names: engine, index, fields, and user or key files.
 
     Raises:
-        ConfigError: something is missing, or a file of secrets cannot be read.
+        ConfigError: the address is none, or a file of secrets cannot be read.
     """
-    missing = [name for name in ("engine", "index", "fields") if not entry.get(name)]
-    if missing:
-        raise ConfigError(f"an entry with an engine or an index needs engine, index and fields; {', '.join(missing)} is missing")
-    auth = (entry["user"], _secret(entry["password_file"])) if "user" in entry and "password_file" in entry else None
-    headers = {"authorization": f"ApiKey {_secret(entry['api_key_file'])}"} if "api_key_file" in entry else {}
-    client = httpx.Client(base_url=entry["engine"], auth=auth, headers=headers, timeout=TIMEOUT_SECONDS)
-    return LiveIndex(client, entry["index"], entry["fields"])
+    assert entry.engine and entry.index  # an entry that is live names both
+    auth = (entry.user, _secret(entry.password_file)) if entry.user and entry.password_file else None
+    headers = {"authorization": f"ApiKey {_secret(entry.api_key_file)}"} if entry.api_key_file else {}
+    client = httpx.Client(base_url=str(entry.engine), auth=auth, headers=headers, timeout=TIMEOUT_SECONDS)
+    return LiveIndex(client, entry.index, entry.fields)
 
 
-def _secret(path: str) -> str:
+def _secret(path: Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(f"cannot read the secret in {path}: {error.strerror}") from error
 

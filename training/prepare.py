@@ -11,7 +11,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from slimrank.splits import query_key
 from training import docstrings, synthetic
+from training.config import CodeConfig, CollectionConfig, PrepareConfig
 from training.data import FirstStage, Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
 from training.live import MAX_DOCUMENTS, open_index
 from training.sources import RecordedFirstStage, read_csv, read_trec, unlabelled
@@ -28,21 +28,23 @@ from training.teacher import Teacher
 log = logging.getLogger(__name__)
 
 
-def prepare(config: dict[str, Any], data: Path, out: Path, teacher_folder: Path | None) -> Path:
+def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folder: Path | None) -> Path:
     """Write ``groups.jsonl`` and return its path."""
-    rng = random.Random(config["seed"])
-    mining = Mining(group_size=config.get("group_size", 8), depth=config.get("depth", 50))
+    out.mkdir(parents=True, exist_ok=True)  # refused now, not after an hour of mining; the teacher likewise
+    teacher = Teacher(teacher_folder, max_tokens=config.teacher_max_tokens) if teacher_folder else None
+    rng = random.Random(config.seed)
+    mining = Mining(group_size=config.group_size, depth=config.depth)
     groups: list[Group] = []
-    for entry in config.get("collections", []):
-        groups += _of_collection(entry, data, out, mining, config["seed"], rng)
-    if "code" in config:
-        groups += _of_code(config["code"], data, out, mining, config["seed"], rng)
+    for entry in config.collections:
+        groups += _of_collection(entry, data, out, mining, config.seed, rng)
+    if config.code:
+        groups += _of_code(config.code, data, out, mining, config.seed, rng)
     if not groups:
         raise DataError("no query of the configuration gave a group; check the folders and counts it names")
     rng.shuffle(groups)
-    if teacher_folder is not None:
-        groups = list(score(groups, Teacher(teacher_folder, max_tokens=config.get("teacher_max_tokens", 512))))
-        groups = [drop_false_negatives(group, config.get("false_negative_margin", 0.0)) for group in groups]
+    if teacher is not None:
+        groups = list(score(groups, teacher))
+        groups = [drop_false_negatives(group, config.false_negative_margin) for group in groups]
     path = out / "groups.jsonl"
     write_groups(path, (group for group in groups if len(group.documents) >= 3))
     return path
@@ -61,53 +63,52 @@ def score(groups: Sequence[Group], teacher: Teacher) -> Iterator[Group]:
 
 
 def _of_collection(
-    entry: dict[str, Any], data: Path, out: Path, mining: Mining, seed: int, rng: random.Random
+    entry: CollectionConfig, data: Path, out: Path, mining: Mining, seed: int, rng: random.Random
 ) -> Iterator[Group]:
-    live = open_index(entry) if "engine" in entry or "index" in entry else None
-    collection = (
-        live.collection(most=entry.get("documents", MAX_DOCUMENTS)) if live and "folder" not in entry else _read(entry, data)
-    )
+    live = open_index(entry) if entry.is_live else None
+    collection = live.collection(most=entry.documents or MAX_DOCUMENTS) if live and not entry.folder else _read(entry, data)
     search: FirstStage = live or BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
-    first_stage = RecordedFirstStage(Path(entry["run"]), collection.queries) if "run" in entry else search
-    held = hold_out(collection.queries, entry.get("hold_out", 0), seed)
+    first_stage = RecordedFirstStage(entry.run, collection.queries) if entry.run else search
+    held = hold_out(collection.queries, entry.hold_out, seed)
     if held:
-        out.mkdir(parents=True, exist_ok=True)
         (out / f"held_out_{collection.name}.json").write_text(json.dumps(sorted(held)))
     forbidden = {query_key(collection.queries[query_id]) for query_id in held}
-    forbidden |= _other_split_texts(data / entry["folder"]) if "folder" in entry else set()
+    forbidden |= _other_split_texts(data / entry.folder) if entry.folder else set()
     usable = [
         query_id for query_id, text in collection.queries.items() if query_id not in held and query_key(text) not in forbidden
     ]
-    chosen = rng.sample(usable, min(entry.get("queries", 0), len(usable)))
+    chosen = rng.sample(usable, min(entry.queries, len(usable)))
     seen = len(collection.queries) - len(held) - len(usable)
     log.info("collection name=%s queries=%d seen_in_other_splits=%d", collection.name, len(chosen), seen)
     yield from labelled_groups(collection, chosen, first_stage, mining, rng)
     yield from made_groups(collection, _made(entry, collection, rng), search, mining, rng)
 
 
-def _read(entry: dict[str, Any], data: Path) -> Collection:
-    if "csv" in entry:
-        return read_csv(Path(entry["csv"]))
-    if entry.get("unlabelled"):
-        return unlabelled(data / entry["folder"])
-    if "qrels" in entry:
-        return read_trec(data / entry["folder"], Path(entry["qrels"]))
-    return read_collection(data / entry["folder"], "train")
+def _read(entry: CollectionConfig, data: Path) -> Collection:
+    if entry.csv:
+        return read_csv(entry.csv)
+    assert entry.folder is not None  # an entry names a folder, a file or an index
+    if entry.unlabelled:
+        return unlabelled(data / entry.folder)
+    if entry.qrels:
+        return read_trec(data / entry.folder, entry.qrels)
+    return read_collection(data / entry.folder, "train")
 
 
-def _made(entry: dict[str, Any], collection: Collection, rng: random.Random) -> list[synthetic.MadeQuery]:
+def _made(entry: CollectionConfig, collection: Collection, rng: random.Random) -> list[synthetic.MadeQuery]:
     documents = list(collection.documents.values())
-    made = synthetic.from_titles(documents, entry.get("titles", 0), rng)
-    made += synthetic.from_sentences(documents, entry["sentences"], rng) if entry.get("sentences") else []
-    templates = entry.get("templates", {"count": 0, "texts": ["{title}"]})
-    return made + synthetic.from_templates(documents, templates["texts"], templates["count"], rng)
+    made = synthetic.from_titles(documents, entry.titles, rng)
+    made += synthetic.from_sentences(documents, entry.sentences, rng) if entry.sentences else []
+    return made + (
+        synthetic.from_templates(documents, entry.templates.texts, entry.templates.count, rng) if entry.templates else []
+    )
 
 
-def _of_code(entry: dict[str, Any], data: Path, out: Path, mining: Mining, seed: int, rng: random.Random) -> Iterator[Group]:
+def _of_code(entry: CodeConfig, data: Path, out: Path, mining: Mining, seed: int, rng: random.Random) -> Iterator[Group]:
     folder = out / "code"
-    without = frozenset(docstrings.fingerprint(document.text) for document in iterate_documents(data / entry["without"]))
+    without = frozenset(docstrings.fingerprint(document.text) for document in iterate_documents(data / entry.without))
     docstrings.build_collection(
-        entry["packages"], folder, queries=entry["queries"], per_package=entry["per_package"], seed=seed, without=without
+        entry.packages, folder, queries=entry.queries, per_package=entry.per_package, seed=seed, without=without
     )
     collection = read_collection(folder, "train")
     log.info("collection name=code documents=%d queries=%d", len(collection.documents), len(collection.queries))

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from slimrank.errors import ConfigError, DataError, EngineRefused, EngineUnavailable
+from training.config import CollectionConfig, PrepareConfig, read_config
 from training.data import Mining, made_groups
 from training.live import LiveIndex, open_index
 from training.synthetic import from_titles
@@ -86,8 +87,30 @@ def test_what_is_wrong_is_said() -> None:
 
 
 def test_an_entry_without_what_it_needs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="engine, fields is missing"):
-        open_index({"index": "rivers"})
-    entry = {"engine": "http://engine:9200", "index": "rivers", "fields": ["text"], "api_key_file": tmp_path / "none"}
+    entry = CollectionConfig(engine="http://engine:9200", index="rivers", fields=["text"], api_key_file=tmp_path / "none")
     with pytest.raises(ConfigError, match="cannot read the secret"):
         open_index(entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{index: rivers}", "collections.0: .*engine, fields is missing"),
+        ("{engine: 'no address', index: rivers, fields: [text]}", "collections.0.engine: .*URL"),
+        ("{titles: 3}", "needs folder, csv, or engine"),
+        ("{folder: rivers, user: me}", "user and password_file go together"),
+        ("{folder: rivers, title: 3}", "collections.0.title: Extra inputs"),
+        ("{folder: rivers, titles: many}", "collections.0.titles: .*integer"),
+        ("rivers", "collections.0: .*dictionary"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused_by_name(tmp_path: Path, entry: str, message: str) -> None:
+    path = tmp_path / "prepare.yaml"
+    path.write_text(f"collections: [{entry}]")
+    with pytest.raises(ConfigError, match=message):
+        read_config(path, PrepareConfig)
+
+
+@pytest.mark.parametrize("name", ["prepare", "prepare-wide", "prepare-index"])
+def test_every_configuration_that_comes_with_it_is_one(name: str) -> None:
+    assert read_config(Path("training/configs") / f"{name}.yaml", PrepareConfig).collections

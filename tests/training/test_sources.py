@@ -7,6 +7,7 @@ import pytest
 from slimrank import trec
 from slimrank.beir import Document, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
+from training.config import PrepareConfig
 from training.data import read_groups
 from training.prepare import prepare
 from training.sources import RecordedFirstStage, read_csv
@@ -27,7 +28,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def made(config: dict[str, object], data: Path, tmp_path: Path) -> list[str]:
-    return [group.query for group in read_groups(prepare({"seed": 1, **config}, data, tmp_path / "out", None))]
+    return [group.query for group in read_groups(prepare(PrepareConfig(seed=1, **config), data, tmp_path / "out", None))]
 
 
 def test_only_train_queries_become_groups(data: Path, tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_nothing_to_make_groups_of_is_an_error(data: Path, tmp_path: Path) -> No
 
 def test_negatives_may_come_from_a_recorded_run(data: Path, tmp_path: Path) -> None:
     trec.write_run(tmp_path / "run.trec", {"q1": {"d9": 3.0, "d8": 2.0, "d3": 1.0}}, tag="engine")
-    config = {"seed": 1, "collections": [{"folder": "rivers", "queries": 9, "run": str(tmp_path / "run.trec")}]}
+    config = PrepareConfig(seed=1, collections=[{"folder": "rivers", "queries": 9, "run": tmp_path / "run.trec"}])
     (group,) = read_groups(prepare(config, data, tmp_path / "out", None))
     assert set(group.doc_ids) == {"d3", "d8", "d9"}
 
