@@ -3,7 +3,8 @@
 Candidates are tried from the fastest expected to the slowest: exported, verified against the
 checkpoint, and judged by the quality gate (``onnx_export.gate``). The first that passes is timed beside fp32
 on the gate's pairs, in turn, so that other work on the machine hits both alike, and kept if it is
-faster. The figures of all that were tried go into the manifest.
+faster. For a GPU nobody knows the order beforehand: all that pass are timed. The figures of all that were tried go into the
+manifest.
 """
 
 import json
@@ -11,17 +12,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import onnxruntime as ort
 
 from onnx_export.export import export
 from onnx_export.fused import FusedPrecision
-from onnx_export.gate import Agreement, Judged, agreement, judged_pairs, scores_of
+from onnx_export.gate import BATCH_ROWS, Agreement, Judged, agreement, judged_pairs, scores_of
 from onnx_export.outliers import OUTLIERS
 from onnx_export.runner import GraphRunner
 from onnx_export.source import Report, new_folder
 from onnx_export.verify import Reference, read_reference, verify
 from slimrank import manifest as manifests
+from slimrank import providers
 from slimrank.manifest import Manifest
 from slimrank.prompt import Prompt
 from slimrank.types import Scores
@@ -50,6 +54,10 @@ CANDIDATES = (
     Candidate("int8-down-o-two", "int8", in_two=(*DOWN_PROJECTION, "o_proj")),
     Candidate("int8-down-float", "int8", in_float=DOWN_PROJECTION),
 )
+
+GPU_CANDIDATES = (Candidate("fp16", "fp16"), Candidate("bf16", "bf16"), Candidate("int8-gpu", "int8-gpu"))
+GPU_TIMES, GPU_BATCH_ROWS = 16, 64
+"""Each document so many times over, and rows of a batch: a GPU is not busy with four. Never timed on one."""
 
 
 @dataclass(slots=True)
@@ -83,16 +91,24 @@ def export_fastest(
     max_pair_tokens: int,
     trained: bool,
     collections: Sequence[Path] = (),
+    candidates: Sequence[Candidate] = CANDIDATES,
+    times_all: bool = False,
+    provider: str = "cpu",
 ) -> Manifest:
     """Write the model folder of the fastest candidate that passes the gate; fp32 always does.
 
     Args:
         collections: BEIR folders whose judged queries are the gate's; none = the committed pairs.
+        candidates: Tried in this order until one passes.
+        times_all: Try all, for candidates in no order.
+        provider: Where candidates run; what they are judged by is computed on the CPU.
 
     Raises:
         ModelSourceError, ConfigError: as ``onnx_export.export.export``.
+        ConfigError: the provider is not here.
         DataError: a collection cannot be read.
     """
+    providers.chosen(provider, ort.get_available_providers())  # before minutes of work
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".candidates-") as work:
 
@@ -120,12 +136,13 @@ def export_fastest(
         pairs = judged_pairs(exact, collections)
         expected = scores_of(GraphRunner(exact, manifests.read(exact)), pairs)
         trials = [Trial(REFERENCE, exact, True, agreement(pairs, expected, expected))]
-        for candidate in CANDIDATES:
-            trials.append(_tried(candidate, made(candidate), reference, pairs, expected, report))
-            if trials[-1].passed:
+        for candidate in candidates:
+            trials.append(_tried(candidate, made(candidate), reference, pairs, expected, report, provider))
+            if not trials[-1].passed:
+                shutil.rmtree(trials[-1].folder)
+            elif not times_all:
                 break
-            shutil.rmtree(trials[-1].folder)
-        best = _fastest([trial for trial in trials if trial.passed], pairs, report)
+        best = _fastest([trial for trial in trials if trial.passed], pairs, report, provider)
         report(f"keep {best.candidate.name}")
         manifest = manifests.read(best.folder)
         tried = json.dumps({trial.candidate.name: trial.figures() for trial in trials})
@@ -138,23 +155,34 @@ def export_fastest(
 
 
 def _tried(
-    candidate: Candidate, folder: Path, reference: Reference, pairs: list[Judged], expected: list[Scores], report: Report
+    candidate: Candidate,
+    folder: Path,
+    reference: Reference,
+    pairs: list[Judged],
+    expected: list[Scores],
+    report: Report,
+    provider: str,
 ) -> Trial:
-    verified = verify(folder, report, reference=reference)
+    verified = verify(folder, report, reference=reference, provider=provider)
     report("score the gate's pairs")
-    ranks = agreement(pairs, scores_of(GraphRunner(folder, manifests.read(folder)), pairs), expected)
+    runner = GraphRunner(folder, manifests.read(folder), provider=provider)
+    ranks = agreement(pairs, scores_of(runner, pairs), expected)
     report(
         f"{candidate.name}: tau {ranks.rank_agreement:.3f}, nDCG@10 {ranks.reference_ndcg_at_10:.4f} -> {ranks.ndcg_at_10:.4f}"
     )
     return Trial(candidate, folder, verified.passed and ranks.passed, ranks)
 
 
-def _fastest(trials: list[Trial], pairs: list[Judged], report: Report) -> Trial:
+def _fastest(trials: list[Trial], pairs: list[Judged], report: Report, provider: str) -> Trial:
     report("time the candidates")
-    runners = [GraphRunner(trial.folder, manifests.read(trial.folder)) for trial in trials]
+    runners = [GraphRunner(trial.folder, manifests.read(trial.folder), provider=provider) for trial in trials]
+    times, batch_rows = (1, BATCH_ROWS) if provider == "cpu" else (GPU_TIMES, GPU_BATCH_ROWS)
+    timed = [replace(query, rows=query.rows * times) for query in pairs[:TIMED_QUERIES]]
+    for runner in runners:  # what is paid once
+        scores_of(runner, timed[:1], batch_rows=batch_rows)
     for _ in range(ROUNDS):
         for trial, runner in zip(trials, runners, strict=True):
             began = time.perf_counter()
-            scores_of(runner, pairs[:TIMED_QUERIES])
+            scores_of(runner, timed, batch_rows=batch_rows)
             trial.seconds = min(trial.seconds, time.perf_counter() - began)
     return min(trials, key=lambda trial: trial.seconds)

@@ -20,6 +20,7 @@ from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.errors import ConfigError, ManifestError
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
+from slimrank.providers import check_precision
 from slimrank.settings import DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ model = typer.Typer(
 )
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ProviderFlag = Annotated[
+    str | None, typer.Option(help="Where it is compared and timed: cpu, or cuda; default SLIMRANK_PROVIDER.")
+]
 HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default SLIMRANK_HOME.")]
 
 
@@ -85,8 +89,9 @@ def export(
     prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
     max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
     precision: Annotated[
-        str, typer.Option(help="fp32, int8, fp16 (for GPUs), or auto: the fastest on a CPU that ranks alike.")
+        str, typer.Option(help="fp32, int8; for GPUs fp16, bf16, int8-gpu; or auto: the fastest here that ranks alike.")
     ] = "fp32",
+    provider: ProviderFlag = None,
     data: Annotated[
         list[Path] | None, typer.Option(help="With auto: BEIR folder whose judged queries decide; may be given several times.")
     ] = None,
@@ -111,8 +116,12 @@ def export(
     """
     from onnx_export.source import base_checkpoint
 
-    settings = process_settings.load(home=home)
+    settings = process_settings.load(home=home, provider=provider)
     asked = _prompt(prompt)
+    if record and settings.provider != "cpu":
+        raise ConfigError("--record notes how CPUs are served, and --provider names a GPU; leave out one of the two")
+    if compare and precision != "auto":  # before minutes of work
+        check_precision(settings.provider, _precision(precision))
     with _steps() as report:
         source = base_checkpoint(checkpoint, settings.home_folder, report)
         if adapter is not None:
@@ -120,7 +129,7 @@ def export(
         if layers is not None:
             source = _pruned(source, layers, settings.home_folder, report)
         if precision == "auto":
-            from onnx_export.choose import export_fastest
+            from onnx_export.choose import CANDIDATES, GPU_CANDIDATES, export_fastest
 
             made = export_fastest(
                 source,
@@ -131,6 +140,9 @@ def export(
                 max_pair_tokens=max_pair_tokens,
                 trained=trained,
                 collections=data or [],
+                candidates=CANDIDATES if settings.provider == "cpu" else GPU_CANDIDATES,
+                times_all=settings.provider != "cpu",
+                provider=settings.provider,
             )
             if record and adapter is not None:
                 _record(adapter, made)
@@ -151,7 +163,7 @@ def export(
             trained=trained,
         )
         if compare:
-            verify_folder(out, report, checkpoint=source)
+            verify_folder(out, report, checkpoint=source, provider=settings.provider)
     if compare:
         _finish(out, as_json)
 
@@ -159,6 +171,7 @@ def export(
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Its checkpoint, if it has moved since export.")] = None,
+    provider: ProviderFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare a model folder with its checkpoint on real pairs and record the figures.
@@ -168,8 +181,9 @@ def verify(
     manifests.read(folder)  # so that a wrong folder is told before the heavy imports
     from onnx_export.verify import verify as verify_folder
 
+    where = process_settings.load(provider=provider).provider
     with _steps() as report:
-        verify_folder(folder, report, checkpoint=checkpoint)
+        verify_folder(folder, report, checkpoint=checkpoint, provider=where)
     _finish(folder, as_json)
 
 
@@ -225,10 +239,12 @@ def _prompt(name: str) -> Prompt:
 
 
 def _precision(name: str) -> "FusedPrecision":
-    known: dict[str, FusedPrecision] = {"fp32": "fp32", "int8": "int8", "fp16": "fp16"}
-    if name in known:
-        return known[name]
-    raise ConfigError(f"there is no precision {name}; choose fp32, int8, fp16 or auto")
+    from onnx_export.fused import FUSED_PRECISIONS
+
+    for known in FUSED_PRECISIONS:
+        if name == known:
+            return known
+    raise ConfigError(f"there is no precision {name}; choose {', '.join(FUSED_PRECISIONS)} or auto")
 
 
 def _is_current(folder: Path) -> bool:

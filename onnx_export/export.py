@@ -53,7 +53,8 @@ def export(
     Args:
         name: What the model is called on the wire; default the target's name.
         prompt: What the model was, or will be, asked with.
-        precision: fp32, int8 with one activation scale a row, or fp16 for GPUs; both need the serving graph.
+        precision: fp32; int8 with one activation scale a row; for GPUs fp16, bf16, or int8-gpu, whose activations are fp16.
+            All but fp32 need the serving graph.
         in_float: Names of products that int8 leaves in float32.
         in_two: Names of products whose activations int8 takes in two steps; "outliers" = the ``down_proj`` that need it.
         plain: Write Optimum's graph even where the serving graph can be had.

@@ -1,4 +1,4 @@
-"""The serving graph: one that does nothing that scoring does not need. fp32 or int8 for CPUs, fp16 for GPUs.
+"""The serving graph: one that does nothing that scoring does not need. fp32 or int8 for CPUs; fp16, bf16 or int8-gpu for GPUs.
 
 Optimum's graph is general: it gives logits at every position, keys and values nobody reads, and
 wants a shared prefix copied for every row. This graph, written node by node from a checkpoint's
@@ -14,7 +14,11 @@ int8: weights have one scale a column, activations one scale a *row*, taken from
 so a score does not move with its neighbours or with padding. Plain dynamic quantisation takes one
 scale a batch. The row's scale is applied after the product, in float32.
 
-fp16: everything but the head's two rows; what goes in and comes out stays float32.
+fp16, bf16: everything but the head's two rows and the norms' sums; what goes in and comes out stays float32. ONNX Runtime's
+skip norm for CUDA sums in the type of its inputs, too narrow in either, so add and norm are two nodes there.
+
+int8-gpu: weights in 8 bits with a scale for every ``BLOCK`` of a column, activations in fp16. CUDA's product of integers has
+no scales in it, and those passes would cost more than it saves (docs/LOG.md).
 
 Its inputs and outputs are described in ``slimrank.graph_io``. Optimum's graph stays the fallback
 for other architectures and the peer to compare with.
@@ -22,7 +26,7 @@ for other architectures and the peer to compare with.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +36,14 @@ from onnx import TensorProto, helper, numpy_helper
 from slimrank.graph_io import (
     ANSWER_SLOTS,
     FIRST_POSITION,
+    FOR_GPU,
     INPUT_IDS,
     KEEP,
     KEYS_VALUES,
     LEAST_LENGTH,
     LOGITS,
     PREFIX,
+    SHAPE_STEP,
 )
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -46,8 +52,15 @@ IR_VERSION = 11
 CHUNKS = LEAST_LENGTH
 """Each costs a fixed bit, so more only pay for documents longer than most (docs/LOG.md)."""
 MICROSOFT = "com.microsoft"
+BLOCK = 32
+"""Rows of a weight that share a scale: what all of ONNX Runtime's kernels for 8 bits take."""
+LEAST_SCALE = 1e-6
+"""Above what fp16 takes for nothing."""
 
-FusedPrecision = Literal["fp32", "fp16", "int8"]
+FusedPrecision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu"]
+FUSED_PRECISIONS: tuple[FusedPrecision, ...] = get_args(FusedPrecision)
+VALUES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8-gpu": TensorProto.FLOAT16}
+"""The type of values within the graph, where it is not float32."""
 Array = npt.NDArray[Any]
 
 
@@ -101,8 +114,11 @@ class _Builder:
         self._head = model.get_output_embeddings()
         self._rotary = model.model.rotary_emb
         self._int8 = precision == "int8"
-        self._half = precision == "fp16"
-        self._chunks = 1 if self._half else CHUNKS
+        self._blocks = precision == "int8-gpu"
+        self._for_gpu = precision in FOR_GPU
+        self._type = VALUES.get(precision, TensorProto.FLOAT)
+        self._numpy_type = helper.tensor_dtype_to_np_dtype(self._type)
+        self._chunks = 1 if self._for_gpu else CHUNKS
         self._in_float = in_float
         self._in_two = in_two
         self._nodes: list[onnx.NodeProto] = []
@@ -117,8 +133,7 @@ class _Builder:
         layers = self._config.num_hidden_layers
         self._shared(max_pair_tokens)
         residual = self._embed()
-        normed = self._node("SimplifiedLayerNormalization", [residual, self._norm_weight("layers.0.input_layernorm")], axis=-1,
-                            epsilon=self._config.rms_norm_eps)  # fmt: skip
+        normed = self._norm(residual, "layers.0.input_layernorm")
         kept = []
         for layer in range(layers):
             attended, keys, values = self._attention(normed, layer)
@@ -132,7 +147,7 @@ class _Builder:
             following = f"layers.{layer + 1}.input_layernorm" if layer + 1 < layers else "norm"
             normed, residual = self._skip_norm(update, residual, following)
         self._answer(normed, answer_ids)
-        if self._half:
+        if self._for_gpu:
             self._node("Cast", [self._node("Concat", kept, axis=0)], to=TensorProto.FLOAT, output=KEYS_VALUES)
         else:
             self._node("Concat", kept, axis=0, output=KEYS_VALUES)
@@ -145,7 +160,7 @@ class _Builder:
             helper.make_tensor_value_info(PREFIX, TensorProto.FLOAT, cache),
             helper.make_tensor_value_info(ANSWER_SLOTS, TensorProto.INT64, ["B"]),
             helper.make_tensor_value_info(KEEP, TensorProto.INT64, [1]),
-            *([helper.make_tensor_value_info(FIRST_POSITION, TensorProto.INT64, [1])] if self._half else []),
+            *([helper.make_tensor_value_info(FIRST_POSITION, TensorProto.INT64, [1])] if self._for_gpu else []),
         ]
 
     def _outputs(self) -> list[onnx.ValueInfoProto]:
@@ -158,7 +173,8 @@ class _Builder:
     def _shared(self, max_pair_tokens: int) -> None:
         """Add what every layer uses: shapes, the rotary table and the prefix's length."""
         frequencies = self._rotary.inv_freq.float().cpu().numpy()
-        angles = np.outer(np.arange(max_pair_tokens), frequencies)
+        positions = max_pair_tokens + (SHAPE_STEP if self._for_gpu else 0)
+        angles = np.outer(np.arange(positions), frequencies)
         scaling = float(getattr(self._rotary, "attention_scaling", 1.0))
         self._constant("cos", (np.cos(angles) * scaling).astype(np.float32))
         self._constant("sin", (np.sin(angles) * scaling).astype(np.float32))
@@ -174,9 +190,9 @@ class _Builder:
         others = self._node("Mul", [quarter, self._constant("other_chunks", np.array([self._chunks - 1], dtype=np.int64))])
         last = self._node("Sub", [length, others])
         self._node("Concat", [*[quarter] * (self._chunks - 1), last], axis=0, output="chunk_sizes")
-        self._first_position = FIRST_POSITION if self._half else self._node("Shape", [PREFIX], start=2, end=3)
+        self._first_position = FIRST_POSITION if self._for_gpu else self._node("Shape", [PREFIX], start=2, end=3)
         parts = [f"prefix_{i}" for i in range(2 * self._config.num_hidden_layers)]
-        prefix = self._node("Cast", [PREFIX], to=TensorProto.FLOAT16) if self._half else PREFIX
+        prefix = self._node("Cast", [PREFIX], to=self._type) if self._for_gpu else PREFIX
         self._nodes.append(helper.make_node("Split", [prefix, "split_sizes"], parts, axis=0))
         if self._int8:
             self._constant("tiny", np.array(1e-12, dtype=np.float32))
@@ -245,9 +261,7 @@ class _Builder:
         rows = self._in_rows(x, heads)
         if f"model.{norm}.weight" in self._weights:  # Qwen3 norms each head
             split = self._constant(f"heads_{heads}", np.array([0, 0, heads, self._head_size], dtype=np.int64))
-            normed = self._node("SimplifiedLayerNormalization", [self._node("Reshape", [rows, split]), self._norm_weight(norm)],
-                                axis=-1, epsilon=self._config.rms_norm_eps)  # fmt: skip
-            rows = self._in_rows(normed, heads)
+            rows = self._in_rows(self._norm(self._node("Reshape", [rows, split]), norm), heads)
         return self._node("RotaryEmbedding", [rows, self._first_position, "cos", "sin"], domain=MICROSOFT, num_heads=heads,
                           rotary_embedding_dim=0, interleaved=0)  # fmt: skip
 
@@ -260,6 +274,9 @@ class _Builder:
 
     def _skip_norm(self, update: str, residual: str, name: str) -> tuple[str, str]:
         """Return norm(update + residual) and update + residual."""
+        if self._for_gpu:
+            total = self._node("Add", [update, residual])
+            return self._norm(total, name), total
         outputs = [f"normed_{len(self._nodes)}", "", "", f"sum_{len(self._nodes)}"]
         inputs = [update, residual, self._norm_weight(name)]
         self._nodes.append(
@@ -269,10 +286,19 @@ class _Builder:
         )
         return outputs[0], outputs[3]
 
+    def _norm(self, x: str, name: str) -> str:
+        weight = self._norm_weight(name)
+        if self._for_gpu:  # the standard's own operator says that sums are float32
+            kind, stash = "RMSNormalization", {"stash_type": int(TensorProto.FLOAT)}
+        else:
+            kind, stash = "SimplifiedLayerNormalization", {}
+        attributes: dict[str, Any] = {"axis": -1, "epsilon": self._config.rms_norm_eps} | stash
+        return self._node(kind, [x, weight], **attributes)
+
     def _answer(self, x: str, answer_ids: list[int]) -> None:
         """Add the head's two rows, always in float32."""
         weight = self._head.weight.detach().float().numpy()[answer_ids].T
-        x = self._node("Cast", [x], to=TensorProto.FLOAT) if self._half else x
+        x = self._node("Cast", [x], to=TensorProto.FLOAT) if self._for_gpu else x
         logits = self._node("MatMul", [x, self._constant("head", np.ascontiguousarray(weight), exact=True)])
         bias = np.zeros(2, dtype=np.float32) if self._head.bias is None else self._head.bias.detach().float().numpy()[answer_ids]
         self._node("Add", [logits, self._constant("head_bias", bias, exact=True)], output=LOGITS)
@@ -281,6 +307,8 @@ class _Builder:
         weight = self._weights[f"model.{name}.weight"].T
         if self._in_8_bits(name):
             product = self._node("Mul", [*self._product_int8(x, weight, name)])
+        elif self._blocks:
+            product = self._product_of_blocks(x, weight, name)
         else:
             product = self._node("MatMul", [x, self._weight(name, weight)])
         bias = self._weights.get(f"model.{name}.bias")
@@ -288,6 +316,12 @@ class _Builder:
 
     def _in_8_bits(self, name: str) -> bool:
         return self._int8 and not _names(name, self._in_float)
+
+    def _product_of_blocks(self, x: str, weight: Array, name: str) -> str:
+        rows, columns = weight.shape
+        steps, scales = in_blocks(weight)
+        inputs = [x, self._weight(name, steps), self._constant(f"{name}.scale", scales)]
+        return self._node("MatMulNBits", inputs, domain=MICROSOFT, K=rows, N=columns, bits=8, block_size=BLOCK)
 
     def _product_int8(self, x: str, weight: Array, name: str) -> tuple[str, str]:
         """Return the product of rows divided by their scales, and those scales (T, 1)."""
@@ -333,8 +367,8 @@ class _Builder:
     def _constant(self, name: str, value: Array, *, exact: bool = False) -> str:
         if name not in self._names:
             self._names.add(name)
-            if self._half and not exact and value.dtype == np.float32:
-                value = value.astype(np.float16)
+            if not exact and value.dtype == np.float32:
+                value = value.astype(self._numpy_type)
             self._initializers.append(numpy_helper.from_array(value, name))
         return name
 
@@ -342,6 +376,15 @@ class _Builder:
         output = output or f"{kind}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
         return output
+
+
+def in_blocks(weight: Array) -> tuple[Array, Array]:
+    """Return a weight (K, N) in 8 bits around 128 (N, K / BLOCK, BLOCK), and the scale of each block (N, K / BLOCK) in fp16."""
+    rows, columns = weight.shape
+    blocks = np.pad(weight.T, ((0, 0), (0, -rows % BLOCK))).reshape(columns, -1, BLOCK)
+    scales = np.maximum(np.abs(blocks).max(axis=2) / 127, LEAST_SCALE).astype(np.float16)
+    steps = np.clip(np.rint(blocks / scales[..., None].astype(np.float32)), -128, 127) + 128
+    return steps.astype(np.uint8), scales
 
 
 def _names(name: str, chosen: Sequence[str]) -> bool:

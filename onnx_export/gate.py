@@ -89,14 +89,14 @@ def _of_collections(folders: Sequence[Path]) -> Iterator[tuple[str, list[str], l
             yield collection.queries[query_id], texts, [judgments.get(doc_id, 0) for doc_id in hits]
 
 
-def scores_of(runner: GraphRunner, pairs: Sequence[Judged]) -> list[Scores]:
+def scores_of(runner: GraphRunner, pairs: Sequence[Judged], *, batch_rows: int = BATCH_ROWS) -> list[Scores]:
     """Return (N,) scores of each query's documents, run in small batches of like length."""
     found = []
     for query in pairs:
         order = sorted(range(len(query.rows)), key=lambda place: len(query.rows[place]))
         scores = np.empty(len(order), dtype=np.float32)
-        for start in range(0, len(order), BATCH_ROWS):
-            chosen = order[start : start + BATCH_ROWS]
+        for start in range(0, len(order), batch_rows):
+            chosen = order[start : start + batch_rows]
             scores[chosen] = runner.score([query.rows[place] for place in chosen], prefix=query.prefix)
         found.append(scores)
     return found

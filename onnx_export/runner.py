@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from slimrank import graph_io
+from slimrank import graph_io, providers
 from slimrank.errors import ManifestError
 from slimrank.manifest import GRAPH_FILE, Manifest
 from slimrank.scoring import scores_from_logits
@@ -19,11 +19,20 @@ from slimrank.types import Scores
 class GraphRunner:
     """An open graph.
 
+    Args:
+        provider: Where it runs. Verifying and timing take no TensorRT: it is CUDA then.
+
     Raises:
+        ConfigError: this ONNX Runtime lacks the provider, or the provider cannot run the precision.
         ManifestError: ONNX Runtime cannot load it.
+        ModelNotReady: it does not run where it was asked to.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, threads: int = 0) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, threads: int = 0, provider: str = "cpu") -> None:
+        providers.check_precision(provider, manifest.precision)
+        provider = "cpu" if provider == "cpu" else "cuda"
+        wanted = providers.chosen(provider, ort.get_available_providers())
+        providers.preload(provider, getattr(ort, "preload_dlls", None))
         ort.disable_telemetry_events()  # a reranker on your own machines calls nobody
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -31,9 +40,10 @@ class GraphRunner:
         # Threads that spin while they wait starve each other wherever the machine has other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=wanted)
         except Exception as error:  # ONNX Runtime's errors share no base class but Exception
             raise ManifestError(f"ONNX Runtime cannot load {folder / GRAPH_FILE}: {error}; export the model again") from error
+        providers.check_in_use(provider, session.get_providers())
         names = [given.name for given in session.get_inputs()]
         self._graph = graph_io.open_graph(names, manifest.architecture, session.run)
 

@@ -24,10 +24,11 @@ from slimrank import manifest as manifests
 from slimrank.errors import ManifestError
 from slimrank.manifest import PROMPT_FILE, Manifest, Precision, Verification
 from slimrank.prompt import Prompt, PromptEncoder
+from slimrank.providers import check_precision
 from slimrank.types import Scores
 
 T = TypeVar("T")
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int4": 2.0}
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int8-gpu": 0.5, "int4": 2.0}
 """Largest difference of a score that may be served, by precision."""
 
 
@@ -48,20 +49,30 @@ class TokenGroup:
     rows: list[list[int]]
 
 
-def verify(folder: Path, report: Report, *, checkpoint: Path | None = None, reference: Reference | None = None) -> Verification:
+def verify(
+    folder: Path,
+    report: Report,
+    *,
+    checkpoint: Path | None = None,
+    reference: Reference | None = None,
+    provider: str = "cpu",
+) -> Verification:
     """Compare a model folder with its checkpoint and write the figures into its manifest.
 
     Args:
         checkpoint: Where the checkpoint lies now; default where it lay at export.
         reference: The checkpoint's scores, if they were computed before.
+        provider: Where the graph runs; the checkpoint runs on the CPU.
 
     Raises:
+        ConfigError: the provider cannot run the folder's precision, or is not here.
         ManifestError: the folder is incomplete, or the checkpoint is missing or another one.
     """
     manifest = manifests.check(folder, deep=True, unverified=True)
+    check_precision(provider, manifest.precision)
     expected = reference or read_reference(folder, report, checkpoint=checkpoint)
     report("score the pairs with the graph")
-    runner = GraphRunner(folder, manifest, threads=1)
+    runner = GraphRunner(folder, manifest, threads=1, provider=provider)
     found = side_by_side(lambda group: graph_scores(runner, group), expected.groups)
     tolerance = TOLERANCE[manifest.precision]
     both = list(zip(found, expected.scores, strict=True))

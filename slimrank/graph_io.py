@@ -47,6 +47,11 @@ KEEP = "keep"
 FIRST_POSITION = "first_position"
 KEYS_VALUES = "keys_values"
 LEAST_LENGTH = 4
+SHAPE_STEP = 64
+"""Where shapes are to repeat, lengths are rounded up to a multiple of this: 8 lengths up to 512 tokens. A graph made for a GPU
+has positions for as much padding behind its longest pair."""
+FOR_GPU = ("fp16", "bf16", "int8-gpu")
+"""Precisions of graphs made for a GPU. What goes in and comes out is float32 in all: half-width values stay within."""
 
 
 class KeysValues(Protocol):

@@ -22,7 +22,7 @@ TOKENIZER_FILE = "tokenizer.json"
 GRAPH_FILE = "model.onnx"
 FORMAT = 1
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu", "int4"]
 
 
 class _Record(BaseModel):

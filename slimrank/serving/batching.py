@@ -10,11 +10,10 @@ request's order with the indices it is given.
 from collections.abc import Sequence
 from itertools import groupby
 
+from slimrank.graph_io import SHAPE_STEP
+
 RUN_TOKENS = 32
 """What a run of the graph costs beside its tokens, in tokens (docs/LOG.md): batches split where that saves more padding."""
-
-SHAPE_STEP = 64
-"""Where shapes are to repeat, lengths are rounded up to a multiple of this: 8 lengths up to 512 tokens."""
 
 
 def repeating_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -22,14 +22,14 @@ import numpy.typing as npt
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
-from slimrank import graph_io, manifest
+from slimrank import graph_io, manifest, providers
 from slimrank.errors import ConfigError, ManifestError, ModelNotReady, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
-from slimrank.serving import probe, providers
+from slimrank.serving import probe
 from slimrank.serving.admission import Speed
-from slimrank.serving.batching import SHAPE_STEP, repeating_batches, token_budget_batches
+from slimrank.serving.batching import repeating_batches, token_budget_batches
 from slimrank.serving.device import DeviceRun
 from slimrank.types import Scored
 
@@ -66,7 +66,7 @@ class OrtScorer:
         self._device_run = device_run
         self._shapes_repeat = device_run is not None and device_run.records
         names = [given.name for given in session.get_inputs()]
-        step = SHAPE_STEP if self._shapes_repeat else 1
+        step = graph_io.SHAPE_STEP if self._shapes_repeat else 1
         self._graph = graph_io.open_graph(names, manifest.architecture, self._run, step=step)
         # Layers take turns with the arena's memory, which is handed back after each run: kept, it would be the largest request's.
         self._run_options = ort.RunOptions()
@@ -88,15 +88,16 @@ class OrtScorer:
 
         Args:
             threads: Threads of the session; 0 = one a physical core.
-            provider: cpu, cuda or tensorrt (``slimrank.serving.providers``).
+            provider: cpu, cuda or tensorrt (``slimrank.providers``).
             cuda_graphs: Record each shape of a batch as a CUDA graph, and make shapes repeat.
 
         Raises:
-            ConfigError: this ONNX Runtime lacks the provider.
+            ConfigError: this ONNX Runtime lacks the provider, or the provider cannot run the folder's precision.
             PromptMismatch, ManifestError: the folder may not be served; the message says why.
             ModelNotReady: ONNX Runtime cannot run its graph.
         """
         checked = manifest.check(folder)
+        providers.check_precision(provider, checked.precision)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         encoder = PromptEncoder(
             Prompt.load(folder / PROMPT_FILE),
@@ -109,9 +110,12 @@ class OrtScorer:
                 f"{folder} was exported for answer tokens {checked.irrelevant_id} and {checked.relevant_id}, but its tokenizer has"
                 f" {encoder.irrelevant_id} and {encoder.relevant_id}; export the model again"
             )
-        if cuda_graphs and checked.precision != "fp16":  # others copy lengths to the device, which no recording may hold
+        if (
+            cuda_graphs and checked.precision not in graph_io.FOR_GPU
+        ):  # others copy lengths to the device, which no recording may hold
             raise ConfigError(
-                f"CUDA graphs need fp16, and {folder} is in {checked.precision}; `slimrank export --precision fp16`"
+                f"CUDA graphs need {', '.join(graph_io.FOR_GPU)}, and {folder} is in {checked.precision};"
+                " `slimrank export --precision fp16`"
             )
         session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs)
         is_fused = graph_io.is_fused([given.name for given in session.get_inputs()])

@@ -2,16 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from onnx_export import checkpoint as checkpoints
-from onnx_export.choose import export_fastest
+from onnx_export.choose import GPU_CANDIDATES, export_fastest
 from onnx_export.export import export
+from onnx_export.fused import FusedPrecision, in_blocks
 from onnx_export.gate import Judged, agreement, judged_pairs, ndcg_at_10, scores_of
 from onnx_export.runner import GraphRunner
 from onnx_export.smoothing import smooth
@@ -82,14 +85,28 @@ def test_eight_bits_are_refused_where_there_is_no_serving_graph(tiny_checkpoint:
         export(tiny_checkpoint, tmp_path / "model", ignore, precision="int8", plain=True)
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen3"])
-def test_half_precision_for_gpus_is_proved_as_any_other(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "precision", "tolerance"), [("llama", "fp16", 0.05), ("qwen3", "int8-gpu", 0.5)])
+def test_precisions_for_gpus_are_proved_as_any_other(
+    kind: str, precision: FusedPrecision, tolerance: float, tmp_path: Path
+) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", kind)
-    export(checkpoint, tmp_path / "model", ignore, precision="fp16", max_pair_tokens=MAX_PAIR_TOKENS)
+    export(checkpoint, tmp_path / "model", ignore, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
     found = verify(tmp_path / "model", ignore)
-    assert (found.tolerance, found.passed) == (0.05, True)
+    assert (found.tolerance, found.passed) == (tolerance, True)
     assert found.max_score_difference > 1e-4, "it is not float32"
-    assert manifests.check(tmp_path / "model").precision == "fp16"
+    assert manifests.check(tmp_path / "model").precision == precision
+
+
+@pytest.mark.parametrize("rows", [64, 80])
+def test_eight_bits_for_gpus_keep_weights_to_half_a_step(rows: int) -> None:
+    weight = np.random.default_rng(2).normal(size=(rows, 48)).astype(np.float32)
+    weight[:32, 7] = 0
+    steps, scales = in_blocks(weight)
+    assert (steps.shape, steps.dtype, scales.dtype) == ((48, -(-rows // 32), 32), np.uint8, np.float16)
+    wide = scales.astype(np.float32)[..., None]
+    kept = ((steps - 128.0) * wide).reshape(48, -1).T[:rows]
+    assert np.abs(kept - weight).max() <= 0.51 * wide.max()
+    assert not kept[:32, 7].any()
 
 
 def test_the_reference_is_the_textbook_computation(tiny_checkpoint: Path) -> None:
@@ -170,6 +187,27 @@ def test_auto_keeps_a_folder_that_passes_its_gate_and_records_all_candidates(tin
     kept = min(passed, key=lambda name: tried[name]["seconds"])
     assert manifest.precision == kept[:4]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+HOW: dict[str, Any] = {"name": None, "prompt": SLIMRANK, "max_pair_tokens": MAX_PAIR_TOKENS, "trained": False}
+
+
+def test_auto_for_a_gpu_times_all_that_pass(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    assert [candidate.precision for candidate in GPU_CANDIDATES] == ["fp16", "bf16", "int8-gpu"]
+    some = [candidate for candidate in GPU_CANDIDATES if candidate.precision != "bf16"]  # which a CPU cannot run
+    made = export_fastest(tiny_checkpoint, tmp_path / "model", ignore, candidates=some, times_all=True, **HOW)
+    tried = json.loads(made.made_with["candidates"])
+    assert set(tried) == {"fp32", "fp16", "int8-gpu"}
+    assert tried["fp16"]["passed"]
+    assert all(figures["passed"] == ("seconds" in figures) for figures in tried.values())
+    assert made.precision == min((name for name in tried if tried[name]["passed"]), key=lambda name: tried[name]["seconds"])
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="this build has a GPU's provider")
+def test_auto_for_a_gpu_is_refused_before_any_work_where_there_is_none(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="SLIMRANK_PROVIDER=cuda was asked for, and this ONNX Runtime offers"):
+        export_fastest(tiny_checkpoint, tmp_path / "model", ignore, candidates=GPU_CANDIDATES, provider="cuda", **HOW)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_steps_come_closer_than_one(tiny_checkpoint: Path, tmp_path: Path) -> None:

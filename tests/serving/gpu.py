@@ -4,9 +4,10 @@ Models of the Qwen2.5-0.5B and 1.5B shapes with random weights, which is enough 
 lengths as in a BEIR collection (``--data``, four characters a token) or about 150 tokens. Published for these shapes on an
 H100: 809 and 387 pairs/s; the aim is three times that.
 
-What is measured is what serves: the graph of ``slimrank export --precision fp16``, opened as a worker opens it and run by
-I/O binding (``slimrank.serving.device``), in three ways: each pair whole, the prefix shared, and with CUDA graphs, for which
-shapes repeat. The tests run all of it but CUDA itself: ``--provider cpu --shapes tiny``.
+What is measured is what serves: the graphs of ``slimrank export --precision fp16``, ``bf16`` and ``int8-gpu``, opened as a
+worker opens them and run by I/O binding (``slimrank.serving.device``), in three ways: each pair whole, the prefix shared, and
+with CUDA graphs, for which shapes repeat. The tests run all of it but CUDA itself and bf16, which a CPU cannot:
+``--provider cpu --shapes tiny --precisions fp16 int8-gpu``.
 """
 
 import argparse
@@ -22,12 +23,11 @@ import numpy as np
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from onnx_export.fused import write_graph
-from slimrank import graph_io
+from onnx_export.fused import FusedPrecision, write_graph
+from slimrank import graph_io, providers
 from slimrank.beir import read_collection
 from slimrank.manifest import Architecture
-from slimrank.serving import providers
-from slimrank.serving.batching import SHAPE_STEP, repeating_batches, token_budget_batches
+from slimrank.serving.batching import repeating_batches, token_budget_batches
 from slimrank.serving.device import DeviceRun
 from slimrank.serving.session import open_session
 
@@ -58,7 +58,7 @@ WAYS = ("whole", "shared", "graphs")
 
 
 class Ours:
-    """The fp16 graph, run by I/O binding.
+    """A graph for GPUs, run by I/O binding.
 
     Args:
         way: "whole" = each pair by itself; "shared" = the prefix run once; "graphs" = the prefix run once, shapes recorded.
@@ -69,7 +69,7 @@ class Ours:
         session = open_session(graph, provider=provider, cuda_graphs=records and provider == "cuda")
         names = [given.name for given in session.get_inputs()]
         run = DeviceRun(session, "cpu" if provider == "cpu" else "cuda", records=records)
-        self._graph = graph_io.open_graph(names, architecture, run, step=SHAPE_STEP if records else 1)
+        self._graph = graph_io.open_graph(names, architecture, run, step=graph_io.SHAPE_STEP if records else 1)
         self._cut = repeating_batches if records else token_budget_batches
         self._batch_tokens, self._is_shared = batch_tokens, way != "whole"
         self._kept: dict[tuple[int, ...], graph_io.KeysValues] = {}
@@ -110,7 +110,7 @@ def peer(model: Any, device: str) -> Callable[[list[int], Rows], list[float]]:
     return score
 
 
-def measured(shape: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measured(shape: str, precision: FusedPrecision, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return pairs a second of our engine's ways and of transformers, interleaved, the best of the rounds."""
     chance, model = random.Random(0), model_of(shape)
     words = SHAPES[shape]["vocab_size"]
@@ -121,7 +121,7 @@ def measured(shape: str, args: argparse.Namespace) -> dict[str, dict[str, float]
     architecture = Architecture(layers=config["num_hidden_layers"], key_value_heads=config["num_key_value_heads"], head_size=size)
     with tempfile.TemporaryDirectory() as work:
         graph = Path(work) / "model.onnx"
-        write_graph(model, ANSWERS, graph, precision="fp16", max_pair_tokens=MAX_PAIR_TOKENS)
+        write_graph(model, ANSWERS, graph, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
         ways: dict[str, Callable[[list[int], Rows], list[float]]] = {
             way: Ours(graph, architecture, way, provider=args.provider, batch_tokens=args.batch_tokens) for way in args.ways
         }
@@ -166,8 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-tokens", type=int, default=32_768)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--precisions", nargs="+", default=list(graph_io.FOR_GPU), choices=list(graph_io.FOR_GPU))
     args = parser.parse_args(arguments)
-    print(json.dumps({shape: measured(shape, args) for shape in args.shapes}))
+    for precision in args.precisions:
+        providers.check_precision(args.provider, precision)
+    print(
+        json.dumps(
+            {shape: {precision: measured(shape, precision, args) for precision in args.precisions} for shape in args.shapes}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimrank.serving.batching import RUN_TOKENS, SHAPE_STEP, repeating_batches, token_budget_batches
+from slimrank.graph_io import SHAPE_STEP
+from slimrank.serving.batching import RUN_TOKENS, repeating_batches, token_budget_batches
 
 
 @given(st.lists(st.integers(1, 600), max_size=200), st.integers(64, 4096))

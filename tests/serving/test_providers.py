@@ -5,8 +5,9 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
+from slimrank import providers
 from slimrank.errors import ConfigError, ModelNotReady
-from slimrank.serving import providers
+from slimrank.manifest import read
 from slimrank.serving.session import OrtScorer, assigned_nodes
 from slimrank.settings import Settings
 
@@ -39,6 +40,36 @@ def test_a_model_whose_products_run_elsewhere_is_refused(tiny_model: Path) -> No
         providers.check_products("cuda", nodes)
     shapes_only = [("CPUExecutionProvider", kind) for _, kind in nodes if kind in ("Shape", "Slice", "Concat")]
     providers.check_products("cuda", [("CUDAExecutionProvider", "MatMul"), *shapes_only])
+
+
+def test_a_precision_that_a_provider_has_no_kernels_for_is_refused_in_words() -> None:
+    for provider, precision in (
+        ("cpu", "int8"),
+        ("cpu", "int8-gpu"),
+        ("cuda", "bf16"),
+        ("tensorrt", "int8-gpu"),
+        ("cuda", "fp32"),
+    ):
+        providers.check_precision(provider, precision)
+    with pytest.raises(
+        ConfigError, match=r"bf16 was asked for on provider cpu, which runs fp32.*SLIMRANK_PROVIDER to cuda or tensorrt"
+    ):
+        providers.check_precision("cpu", "bf16")
+    with pytest.raises(
+        ConfigError, match="int8 was asked for on provider cuda, which runs fp32, fp16, bf16, int8-gpu; export in one"
+    ):
+        providers.check_precision("cuda", "int8")
+    with pytest.raises(ConfigError, match="choose cpu, cuda, tensorrt"):
+        providers.check_precision("rocm", "fp16")
+
+
+def test_a_folder_in_a_precision_for_cpus_is_refused_before_it_is_opened_on_a_gpu(model_copy: Path) -> None:
+    read(model_copy).model_copy(update={"precision": "int8"}).save(model_copy)
+    with pytest.raises(ConfigError, match="int8 was asked for on provider cuda"):
+        OrtScorer.load(model_copy, provider="cuda")
+    read(model_copy).model_copy(update={"precision": "bf16"}).save(model_copy)
+    with pytest.raises(ConfigError, match="bf16 was asked for on provider cpu"):
+        OrtScorer.load(model_copy)
 
 
 @pytest.mark.usefixtures("gpu_wheel_alone")

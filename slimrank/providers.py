@@ -2,7 +2,8 @@
 
 ``cpu`` needs the CPU wheel; ``cuda`` and ``tensorrt`` need the extra ``gpu``, whose wheel must not lie
 beside the CPU wheel: both install the same files. A GPU that was asked for and is not in use is an
-error at start, never a slow service; so is one that runs the model only in part. Written against ONNX Runtime's documentation; no machine with a
+error at start, never a slow service; so is one that runs the model only in part, and a precision that the provider has no
+kernels for. Export asks the same as serving does. Written against ONNX Runtime's documentation; no machine with a
 GPU was at hand, so the choice is tested and the kernels are not.
 """
 
@@ -12,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from slimrank.errors import ConfigError, ModelNotReady
+from slimrank.graph_io import FOR_GPU
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 NAMES: dict[str, str] = {
@@ -24,10 +26,35 @@ CUDA_OPTIONS = {
     # Shapes change with every batch: grow by what is asked for, and search no convolutions.
     "arena_extend_strategy": "kSameAsRequested",
     "cudnn_conv_algo_search": "HEURISTIC",
+    # fp32 is asked for to be exact: with TF32 its products keep ten bits.
+    "use_tf32": "0",
 }
 CUDA_GRAPHS = {"enable_cuda_graph": "1"}
-PRODUCTS = frozenset({"MatMul", "Gemm", "Attention", "MatMulIntegerToFloat", "MatMulNBits", "SkipSimplifiedLayerNormalization"})
+PRODUCTS = frozenset(
+    {"MatMul", "Gemm", "Attention", "MatMulIntegerToFloat", "MatMulNBits", "RMSNormalization", "SkipSimplifiedLayerNormalization"}
+)
 """Where the time goes. Lengths and shapes are worked out on the CPU in any case."""
+
+ON_GPU = ("fp32", *FOR_GPU)
+PRECISIONS = {"cpu": ("fp32", "int8", "fp16", "int8-gpu"), "cuda": ON_GPU, "tensorrt": ON_GPU}
+"""What each can run: a CPU has no products in bf16, a GPU none of unsigned activations by signed weights. Those for GPUs are
+slow on a CPU, which only proves them. https://onnxruntime.ai/docs/execution-providers/, OperatorKernels.md of its sources."""
+
+
+def check_precision(provider: str, precision: str) -> None:
+    """Refuse a precision that a provider cannot run.
+
+    Raises:
+        ConfigError: it cannot, or there is no such provider.
+    """
+    _check_known(provider)
+    if precision in PRECISIONS[provider]:
+        return
+    able = [name for name, precisions in PRECISIONS.items() if precision in precisions]
+    raise ConfigError(
+        f"{precision} was asked for on provider {provider}, which runs {', '.join(PRECISIONS[provider])}; export in one of these"
+        + (f", or set SLIMRANK_PROVIDER to {' or '.join(able)}" if able else "")
+    )
 
 
 def chosen(provider: str, available: Collection[str], *, cuda_graphs: bool = False) -> list[Any]:
@@ -40,8 +67,7 @@ def chosen(provider: str, available: Collection[str], *, cuda_graphs: bool = Fal
     Raises:
         ConfigError: the setting names none, this build lacks it, both wheels are installed, or CUDA graphs were asked of another.
     """
-    if provider not in NAMES:
-        raise ConfigError(f"there is no provider {provider}; choose {', '.join(NAMES)}")
+    _check_known(provider)
     if cuda_graphs and provider != "cuda":
         raise ConfigError(f"SLIMRANK_CUDA_GRAPHS needs SLIMRANK_PROVIDER=cuda, found {provider}; set it, or leave the graphs out")
     if provider == "cpu":
@@ -97,6 +123,11 @@ def preload(provider: str, load: Callable[[], None] | None) -> None:
     """
     if provider != "cpu" and load is not None:
         load()
+
+
+def _check_known(provider: str) -> None:
+    if provider not in NAMES:
+        raise ConfigError(f"there is no provider {provider}; choose {', '.join(NAMES)}")
 
 
 def _is_installed(package: str) -> bool:
