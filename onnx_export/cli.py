@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from onnx_export.shipped import ADAPTER_HASH_KEY, adapter_hash, shipped_adapter
+from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, adapter_hash, graph_number, shipped_adapter
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
 from slimrank import store
@@ -54,7 +54,7 @@ def pull(
 ) -> None:
     """Make the default model: fetch its base, merge the adapter that comes with slimrank, export, verify.
 
-    Does nothing where that is done, and does it anew where slimrank came with another adapter since.
+    Does nothing where that is done, and does it anew where slimrank came with another adapter or graph since.
 
     Example: slimrank model pull
     """
@@ -248,10 +248,12 @@ def _precision(name: str) -> "FusedPrecision":
 
 
 def _is_current(folder: Path) -> bool:
-    """Say whether the default model may be served and was made with the adapter that is here."""
-    return _is_served(folder) and manifests.read(folder).made_with.get(ADAPTER_HASH_KEY) == adapter_hash(
-        shipped_adapter(DEFAULT_MODEL_NAME)
-    )
+    """Say whether the default model may be served and was made with the adapter that is here, the graph as it is written now."""
+    if not _is_served(folder):
+        return False
+    found = manifests.read(folder)
+    number, adapter = found.made_with.get(GRAPH_NUMBER_KEY, "1"), found.made_with.get(ADAPTER_HASH_KEY)
+    return number == graph_number(found.precision) and adapter == adapter_hash(shipped_adapter(DEFAULT_MODEL_NAME))
 
 
 def _is_served(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
 from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, write_graph
 from onnx_export.outliers import OUTLIERS, outlier_products
 from onnx_export.pairs import read_pairs
-from onnx_export.shipped import ADAPTER_HASH_KEY
+from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, graph_number
 from onnx_export.smoothing import smooth
 from onnx_export.source import Report, checked_checkpoint, new_folder
 from slimrank import __version__
@@ -101,7 +101,7 @@ def export(
             trained=trained or bool(values),
             calibration=Calibration.model_validate(values.get("calibration", {})),
             fusion=Fusion.model_validate(values["fusion"]) if "fusion" in values else None,
-            made_with={"slimrank": __version__}
+            made_with={"slimrank": __version__, GRAPH_NUMBER_KEY: graph_number(precision)}
             | {package: version(package) for package in MADE_WITH}
             | ({"in_float": ",".join(in_float)} if in_float else {})
             | ({"in_two": ",".join(in_two)} if in_two else {})

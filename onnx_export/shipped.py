@@ -1,4 +1,4 @@
-"""The adapters that come with this project: where they lie, and what tells one from another.
+"""The adapters that come with this project: where they lie, and what tells one default model from another.
 
 Reads names and hashes only, so that asking whether the default model is up to date costs no torch.
 The arithmetic is ``onnx_export.adapter``'s.
@@ -12,6 +12,10 @@ from slimrank.manifest import sha256_of
 
 WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
 ADAPTER_HASH_KEY = "adapter_sha256"
+GRAPH_NUMBER_KEY = "graph_number"
+GRAPH_NUMBERS = {"fp16": 2}
+"""By precision, raised by hand where the serving graph is written so differently that folders made before are to be made anew;
+1 where none is given, as is the number of a folder that has none. fp16: norms sum in float32, padding has positions."""
 _HERE = Path(__file__).parent
 SHIPPED = (_HERE / "models", _HERE.parent / "models")
 """Where they lie in an installed wheel, and in a checkout."""
@@ -32,6 +36,11 @@ def shipped_adapter(name: str) -> Path:
         if is_adapter(folder / name):
             return folder / name
     raise ModelSourceError(f"this installation lacks the adapter models/{name}; install slimrank again, or use a whole checkout")
+
+
+def graph_number(precision: str) -> str:
+    """Return the number of the graph that is written now in this precision."""
+    return str(GRAPH_NUMBERS.get(precision, 1))
 
 
 def adapter_hash(folder: Path) -> str:

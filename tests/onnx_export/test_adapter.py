@@ -76,7 +76,7 @@ def test_the_default_models_adapter_is_shipped_with_fitted_values() -> None:
     assert values_of(shipped_adapter(DEFAULT_MODEL_NAME)).keys() == {"fusion", "calibration"}
 
 
-def test_the_default_model_is_made_once_and_anew_only_for_another_adapter(
+def test_the_default_model_is_made_once_and_anew_only_for_another_adapter_or_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, adapter = tmp_path / "home", tmp_path / "shipped" / DEFAULT_MODEL_NAME
@@ -93,6 +93,15 @@ def test_the_default_model_is_made_once_and_anew_only_for_another_adapter(
     assert (found.fusion.weight, found.calibration.scale) == (0.3, 2.0)
     pull(home=home)
     assert graph.stat().st_mtime_ns == made
+    del found.made_with[shipped.GRAPH_NUMBER_KEY]  # as in folders from before there were numbers
+    found.save(graph.parent)
+    pull(home=home)
+    assert graph.stat().st_mtime_ns == made
+
+    monkeypatch.setitem(shipped.GRAPH_NUMBERS, "fp32", 2)
+    pull(home=home)
+    assert graph.stat().st_mtime_ns > made
+    assert manifest.read(graph.parent).made_with[shipped.GRAPH_NUMBER_KEY] == "2"
 
     (adapter / "slimrank.json").write_text(json.dumps({"calibration": {"scale": 3.0}}))
     pull(home=home)
