@@ -58,6 +58,20 @@ class Attention(Attention_23):  # type: ignore[misc]
         return tuple(value.astype(inputs[0].dtype) for value in found)
 
 
+class RMSNormalization(OpRun):
+    """As the standard has it: sums in float32, which its evaluator takes in the type of x."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, scale: Any, *, axis: int, epsilon: float, stash_type: int) -> tuple[Any]:
+        wide = x.astype(np.float32) if stash_type == TensorProto.FLOAT else x
+        normed = wide / np.sqrt(np.mean(wide**2, axis=axis, keepdims=True) + epsilon)
+        return (normed.astype(x.dtype) * scale,)
+
+
+OPERATORS: list[type[OpRun]] = [Attention, QuickGelu, RMSNormalization, RotaryEmbedding]
+
+
 @pytest.fixture(scope="module", params=["llama", "qwen2", "qwen3"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "checkpoint", request.param)
@@ -67,7 +81,7 @@ def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(chec
     manifest = export(checkpoint, tmp_path / "model", lambda step: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
     graph = tmp_path / "model" / "model.onnx"
     onnx.checker.check_model(str(graph), full_check=True)
-    evaluator = ReferenceEvaluator(str(graph), new_ops=[Attention, RotaryEmbedding, QuickGelu])
+    evaluator = ReferenceEvaluator(str(graph), new_ops=OPERATORS)
     opened = graph_io.open_graph(evaluator.input_names, manifest.architecture, evaluator.run)
     loaded = checkpoints.load(checkpoint)
     encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
@@ -83,7 +97,7 @@ def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(chec
     expected = reference_scores(loaded, encoder, group)
     loaded.model.to(torch.bfloat16)
     off, torchs = (np.sqrt(np.mean((one - expected) ** 2)) for one in (found, reference_scores(loaded, encoder, group)))
-    assert 1e-3 < off < 3 * torchs, "eight bits are few: a row or two decide"
+    assert 1e-3 < off < 2 * torchs, "eight bits are few: a row or two decide"
 
 
 def test_all_is_bf16_but_the_head_and_what_goes_in_and_comes_out(tiny_checkpoint: Path, tmp_path: Path) -> None:
