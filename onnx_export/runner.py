@@ -31,19 +31,11 @@ class GraphRunner:
     def __init__(self, folder: Path, manifest: Manifest, *, threads: int = 0, provider: str = "cpu") -> None:
         providers.check_precision(provider, manifest.precision)
         provider = "cpu" if provider == "cpu" else "cuda"
-        wanted = providers.chosen(provider, ort.get_available_providers())
-        providers.preload(provider, getattr(ort, "preload_dlls", None))
-        ort.disable_telemetry_events()  # a reranker on your own machines calls nobody
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         # Threads that spin while they wait starve each other wherever the machine has other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = ort.InferenceSession(str(folder / GRAPH_FILE), options, providers=wanted)
-        except Exception as error:  # ONNX Runtime's errors share no base class but Exception
-            raise ManifestError(f"ONNX Runtime cannot load {folder / GRAPH_FILE}: {error}; export the model again") from error
-        providers.check_in_use(provider, session.get_providers())
+        session = providers.open_session(ort, folder / GRAPH_FILE, options, provider, unloadable=ManifestError)
         names = [given.name for given in session.get_inputs()]
         self._graph = graph_io.open_graph(names, manifest.architecture, session.run)
 

@@ -10,9 +10,10 @@ GPU was at hand, so the choice is tested and the kernels are not.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
-from slimrank.errors import ConfigError, ModelNotReady
+from slimrank.errors import ConfigError, ModelNotReady, SlimrankError
 from slimrank.graph_io import FOR_GPU
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
@@ -83,6 +84,40 @@ def chosen(provider: str, available: Collection[str], *, cuda_graphs: bool = Fal
     on_cuda = (NAMES["cuda"], CUDA_OPTIONS | (CUDA_GRAPHS if cuda_graphs else {}))
     # TensorRT leaves to CUDA what it cannot run; shapes are worked out on the CPU in either case.
     return ([NAMES["tensorrt"]] if provider == "tensorrt" else []) + [on_cuda, NAMES["cpu"]]
+
+
+def open_session(
+    runtime: Any,
+    graph: Path,
+    options: Any,
+    provider: str,
+    *,
+    cuda_graphs: bool = False,
+    unloadable: type[SlimrankError] = ModelNotReady,
+) -> Any:
+    """Return a session that runs where it was asked to, for serving and export alike.
+
+    Args:
+        runtime: The module ``onnxruntime``, which core does not import.
+        options: The session's, as its caller needs them.
+        cuda_graphs: As in ``chosen``.
+        unloadable: What a graph is that cannot be loaded, for the caller.
+
+    Raises:
+        ConfigError: as ``chosen``.
+        ModelNotReady: the session fell back to another device.
+        unloadable: ONNX Runtime cannot load the graph.
+    """
+    runtime.disable_telemetry_events()  # a reranker on your own machines calls nobody
+    wanted = chosen(provider, runtime.get_available_providers(), cuda_graphs=cuda_graphs)
+    preload(provider, getattr(runtime, "preload_dlls", None))
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(str(graph), options, providers=wanted)
+    except Exception as error:  # ONNX Runtime's errors share no base class but Exception
+        raise unloadable(f"ONNX Runtime cannot load {graph}: {error}; export the model again") from error
+    check_in_use(provider, session.get_providers())
+    return session
 
 
 def check_in_use(provider: str, in_use: Sequence[str]) -> None:

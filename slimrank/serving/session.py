@@ -23,7 +23,7 @@ import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from slimrank import graph_io, manifest, providers
-from slimrank.errors import ConfigError, ManifestError, ModelNotReady, ScoringError
+from slimrank.errors import ConfigError, ManifestError, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
@@ -110,9 +110,8 @@ class OrtScorer:
                 f"{folder} was exported for answer tokens {checked.irrelevant_id} and {checked.relevant_id}, but its tokenizer has"
                 f" {encoder.irrelevant_id} and {encoder.relevant_id}; export the model again"
             )
-        if (
-            cuda_graphs and checked.precision not in graph_io.FOR_GPU
-        ):  # others copy lengths to the device, which no recording may hold
+        # Graphs in other precisions copy lengths to the device, which no recording may hold.
+        if cuda_graphs and checked.precision not in graph_io.FOR_GPU:
             raise ConfigError(
                 f"CUDA graphs need {', '.join(graph_io.FOR_GPU)}, and {folder} is in {checked.precision};"
                 " `slimrank export --precision fp16`"
@@ -309,20 +308,12 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_g
         ConfigError: this ONNX Runtime lacks the provider.
         ModelNotReady: ONNX Runtime cannot load the graph, or not on the provider that was asked for.
     """
-    ort.disable_telemetry_events()  # a reranker on your own machines calls nobody
-    wanted = providers.chosen(provider, ort.get_available_providers(), cuda_graphs=cuda_graphs)
-    providers.preload(provider, getattr(ort, "preload_dlls", None))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
     # Shapes change with every batch: a plan of memory by shape would grow with each new one.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1" if provider != "cpu" else "0")
-    try:
-        session = ort.InferenceSession(str(graph), options, providers=wanted)
-    except Exception as error:  # as above: no common base class
-        raise ModelNotReady(f"ONNX Runtime cannot load {graph}: {error}; export the model again") from error
-    providers.check_in_use(provider, session.get_providers())
+    session = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs)
     if provider != "cpu":
         providers.check_products(provider, assigned_nodes(session))
     return session

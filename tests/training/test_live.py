@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said() -> None:
         LiveIndex(httpx.Client(transport=httpx.MockTransport(down), base_url="http://engine:9200"), "rivers", ["text"])
 
 
-def test_an_entry_without_what_it_needs_is_refused(tmp_path: Path) -> None:
+def test_a_secret_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     entry = CollectionConfig(engine="http://engine:9200", index="rivers", fields=["text"], api_key_file=tmp_path / "none")
     with pytest.raises(ConfigError, match="cannot read the secret"):
         open_index(entry)
