@@ -95,6 +95,9 @@ class FinegrainedConfig(StageConfig):
     loss: LossConfig = Field(default_factory=LossConfig)
     output: Path = Path("runs/finegrained")
     easy_start: EasyStartConfig = Field(default_factory=EasyStartConfig)
+    one_forward: bool = Field(
+        False, description="a step's groups go through the model in one padded batch and share a cut; what keeps a GPU busy"
+    )
     teacher: Path | None = Field(None, description="folder of the teacher, asked as training goes where groups lack its scores")
     teacher_max_tokens: int = Field(512, ge=8, le=512)
     false_negative_margin: float = Field(0.0, description="as in `train prepare`")

@@ -24,6 +24,7 @@ from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
 from slimrank.splits import query_key, shared_with_train
 from slimrank.types import Qrels, Run
+from training import parallel
 from training.config import ModelConfig
 from training.data import Group
 from training.model import GroupScorer, load_model, tokenizer_file
@@ -110,7 +111,7 @@ def torch_scorer(base: Path, adapter: Path | None, *, dtype: str = "bfloat16") -
         {"base": base, "start": adapter, "dtype": dtype, **({} if adapter else {"adapter": None})}
     )
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(base))))
-    model = load_model(config).eval()
+    model = load_model(config).to(parallel.state().device).eval()
     return TorchScorer(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
 
 

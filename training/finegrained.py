@@ -52,11 +52,14 @@ def train(config: FinegrainedConfig) -> Path:
     stepper = Stepper(model, config.optimizer, config.steps)
     first_step = stepper.resume(config.output)
     teacher = config.teacher and Teacher(config.teacher, max_tokens=config.teacher_max_tokens)
+    order = group_order(
+        len(groups), config.steps * config.optimizer.groups_per_step * parallel.state().num_processes, config.seed
+    )
     last_saved = time.monotonic()
     with RunLog(config.output, steps=config.steps, first_step=first_step) as run_log:
         for step in range(first_step + 1, config.steps + 1):
             started = time.monotonic()
-            values = _step(step, groups, encoder, scorer, stepper, config, teacher)
+            values = _step(step, groups, order, encoder, scorer, stepper, config, teacher)
             if parallel.state().is_main_process:
                 run_log.write(step, {**values, "seconds": round(time.monotonic() - started, 3)})
             if time.monotonic() - last_saved > config.checkpoint_minutes * 60:
@@ -125,37 +128,69 @@ def group_order(count: int, steps: int, seed: int) -> list[int]:
     return order[:steps]
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A group as one step sees it."""
+
+    group: Group
+    prefix: list[int]
+    bodies: list[list[int]]
+
+
+def _visits(
+    step: int,
+    groups: list[Group],
+    order: Sequence[int],
+    encoder: PromptEncoder,
+    config: FinegrainedConfig,
+    teacher: Teacher | None,
+) -> list[Visit]:
+    """Return this process's share of a step's groups, cut and encoded."""
+    per_step, here = config.optimizer.groups_per_step, parallel.state()
+    count = per_step * here.num_processes
+    visits = []
+    for place, index in list(enumerate(order[(step - 1) * count : step * count]))[here.process_index :: here.num_processes]:
+        draw = random.Random(f"{config.seed}-{step}-{place}")
+        # In one batch the groups share a cut: beside longer ones, short documents would be mostly padding.
+        cuts = random.Random(f"{config.seed}-{step}") if config.one_forward else draw
+        group, cut = groups[index], cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
+        if step <= config.easy_start.steps:
+            group, cut = with_strangers(group, groups, config.easy_start.strangers, draw), config.easy_start.document_tokens
+        group = ask_teacher(group, teacher, config.false_negative_margin)
+        visits.append(Visit(group, *encode_group(group, encoder, cut)))
+    return visits
+
+
 def _step(
     step: int,
     groups: list[Group],
+    order: Sequence[int],
     encoder: PromptEncoder,
     scorer: GroupScorer,
     stepper: Stepper,
     config: FinegrainedConfig,
     teacher: Teacher | None,
 ) -> dict[str, float | str | None]:
-    per_step = config.optimizer.groups_per_step
-    here = parallel.state()
-    order = group_order(len(groups), step * per_step * here.num_processes, config.seed)
-    visited = order[-per_step * here.num_processes :][here.process_index :: here.num_processes]
+    visits = _visits(step, groups, order, encoder, config, teacher)
     values: dict[str, float | str | None] = {}
     total = 0.0
-    for visit, index in enumerate(visited):
-        draw = random.Random(f"{config.seed}-{step}-{visit * here.num_processes + here.process_index}")
-        group, cut = groups[index], draw.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
-        if step <= config.easy_start.steps:
-            group, cut = with_strangers(group, groups, config.easy_start.strangers, draw), config.easy_start.document_tokens
-        group = ask_teacher(group, teacher, config.false_negative_margin)
-        prefix, bodies = encode_group(group, encoder, cut)
-        result = group_loss(scorer(prefix, bodies), group, config.loss)
-        total += float(result.loss.detach()) / per_step
+    for batch in [visits] if config.one_forward else [[visit] for visit in visits]:
+        if config.one_forward:
+            every = scorer.together([(visit.prefix, visit.bodies) for visit in batch])
+        else:
+            every = [scorer(visit.prefix, visit.bodies) for visit in batch]
+        results = [group_loss(scores, visit.group, config.loss) for scores, visit in zip(every, batch, strict=True)]
+        loss = torch.stack([result.loss for result in results]).sum()
+        total += float(loss.detach()) / len(visits)
         if not math.isfinite(total):
+            found = ", ".join(f"{visit.group.query_id} of {visit.group.source}" for visit in batch)
             raise ConfigError(
-                f"the loss of step {step} is {total} (query {group.query_id} of {group.source}); the last checkpoint is"
+                f"the loss of step {step} is {total} (query {found}); the last checkpoint is"
                 " intact: lower the learning rate or use float32, then start again from it"
             )
-        result.loss.backward()  # type: ignore[no-untyped-call]
-        values = {"source": group.source, "listwise": round(result.listwise, 5), **agreement(result.scores, group)}
+        loss.backward()  # type: ignore[no-untyped-call]
+        last, group = results[-1], batch[-1].group
+        values = {"source": group.source, "listwise": round(last.listwise, 5), **agreement(last.scores, group)}
     norm = stepper.step(step)
     return {"loss": round(total, 5), **values, "gradient_norm": round(norm, 4), "learning_rate": stepper.learning_rate(step)}
 

@@ -30,7 +30,7 @@ class TorchScorer:
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
             bodies = [pieces[index].ids + list(self._encoder.suffix_ids) for index in batch]
-            scores[batch] = self._scorer(prefix.ids, bodies).numpy()
+            scores[batch] = self._scorer(prefix.ids, bodies).cpu().numpy()
         tokens = len(prefix.ids) + sum(len(piece.ids) for piece in pieces)
         return Scored(scores, np.array([piece.truncated for piece in pieces], dtype=bool), prefix.truncated, tokens)
 

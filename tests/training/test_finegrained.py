@@ -57,6 +57,33 @@ def test_a_shared_prefix_gives_the_scores_of_whole_pairs(architecture: str, tmp_
         assert float(logits[encoder.relevant_id] - logits[encoder.irrelevant_id]) == pytest.approx(float(score), abs=1e-4)
 
 
+def test_groups_scored_in_one_batch_get_the_scores_they_get_alone(base: Path) -> None:
+    encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(base / "tokenizer.json")))
+    scorer = GroupScorer(
+        load_model(ModelConfig(base=base)).eval(), relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id
+    )
+    texts = {"spoon": ["a spoon", "a much longer text on forks and knives and plates", "rain"], "rain in may": ["rain", "a fork"]}
+    groups = []
+    for query, documents in texts.items():
+        prefix = encoder.prefix_ids(query).ids
+        groups.append((prefix, [piece.ids + list(encoder.suffix_ids) for piece in encoder.document_ids(documents, len(prefix))]))
+    with torch.inference_mode():
+        together, alone = scorer.together(groups), [scorer(*group) for group in groups]
+    assert [len(scores) for scores in together] == [3, 2]
+    torch.testing.assert_close(torch.cat(together), torch.cat(alone), atol=1e-4, rtol=0)
+
+
+def test_a_step_of_several_groups_learns_the_same_in_one_batch_or_group_by_group(
+    base: Path, groups_file: Path, tmp_path: Path
+) -> None:
+    found = []
+    for batched in (False, True):
+        config = tiny(base, groups_file, tmp_path / f"{batched}", steps=4, one_forward=batched, optimizer__groups_per_step=3)
+        train(config.model_copy(update={"document_tokens": {24: 1.0}}))
+        found.append(list(losses(tmp_path / f"{batched}").values()))
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
+
+
 def test_layers_below_the_first_have_no_adapter(base: Path) -> None:
     model = load_model(ModelConfig.model_validate({"base": base, "adapter": {"rank": 2, "first_layer": 1}}))
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
