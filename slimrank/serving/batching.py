@@ -10,10 +10,15 @@ request's order with the indices it is given.
 from collections.abc import Sequence
 from itertools import groupby
 
+import numpy as np
+
 from slimrank.graph_io import SHAPE_STEP
 
 RUN_TOKENS = 32
 """What a run of the graph costs beside its tokens, in tokens (docs/LOG.md): batches split where that saves more padding."""
+GPU_RUN_TOKENS = 1024
+"""The same on a GPU, where every run begins with some hundreds of kernels to launch: an estimate, three milliseconds at a few
+hundred thousand tokens a second."""
 
 
 def repeating_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
@@ -37,7 +42,7 @@ def repeating_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]
     return batches
 
 
-def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def token_budget_batches(lengths: Sequence[int], max_tokens: int, *, run_tokens: int = RUN_TOKENS) -> list[list[int]]:
     """Return the indices of each batch, longest documents first.
 
     The longest come first so that the peak of memory is met at once and not at the end.
@@ -46,19 +51,20 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int) -> list[list[i
         lengths: Tokens of each document.
         max_tokens: Most padded tokens (documents x longest) in a batch; a single document may
             have more.
+        run_tokens: What a run costs beside its tokens, in tokens.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    cheapest, begins = [0], [0]  # of the first so many documents: what they cost, and where their last batch begins
+    longest = np.array([lengths[i] for i in order], dtype=np.int64)  # of a batch that begins there
+    places = np.arange(len(order))
+    cheapest = np.zeros(len(order) + 1, dtype=np.int64)  # of the first so many documents; the best last batch begins at `begins`
+    begins = [0] * (len(order) + 1)
+    first = 0  # where the largest batch that fits begins: never earlier than the one before
     for end in range(1, len(order) + 1):
-        best, best_begin = cheapest[end - 1] + lengths[order[end - 1]], end - 1
-        for begin in range(end - 2, -1, -1):
-            padded = (end - begin) * lengths[order[begin]]
-            if padded > max_tokens:
-                break
-            if cheapest[begin] + padded < best:
-                best, best_begin = cheapest[begin] + padded, begin
-        cheapest.append(best + RUN_TOKENS)
-        begins.append(best_begin)
+        while first < end - 1 and (end - first) * longest[first] > max_tokens:
+            first += 1
+        costs = cheapest[first:end] + (end - places[first:end]) * longest[first:end]
+        begins[end] = end - 1 - int(costs[::-1].argmin())  # of equals the shortest batch
+        cheapest[end] = costs[begins[end] - first] + run_tokens
     batches: list[list[int]] = []
     end = len(order)
     while end:

@@ -22,6 +22,8 @@ Timings = list[tuple[int, float]]
 """Tokens of a batch, and the seconds it took."""
 
 SIZES = (128, 512, 1024, 2048, 4096, 8192)
+GPU_SIZES = (*SIZES, 16_384, 32_768)
+"""A GPU's cores are filled later."""
 PROBE_SECONDS = 0.5
 """No larger batch is tried once the last took so long."""
 ROUNDS = 3
@@ -39,12 +41,17 @@ MEMORY_SHARE = 0.25
 
 
 def timings(
-    run: Callable[[int, int], None], *, largest: int = SIZES[-1], clock: Callable[[], float] = time.perf_counter
+    run: Callable[[int, int], None],
+    *,
+    sizes: Sequence[int] = SIZES,
+    largest: int = SIZES[-1],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Timings:
     """Return what batches of growing size take.
 
     Args:
         run: Scores a batch of so many rows of so many tokens.
+        sizes: Tokens of the batches to try, growing.
         largest: Most tokens of a batch that memory allows.
     """
 
@@ -54,8 +61,8 @@ def timings(
         return clock() - begin
 
     best: dict[int, float] = {}
-    run(1, SIZES[0])  # the first run pays for first-time work
-    for size in SIZES:
+    run(1, sizes[0])  # the first run pays for first-time work
+    for size in sizes:
         if best and (size > largest or max(best.values()) > PROBE_SECONDS):
             break
         best[size] = seconds(size)

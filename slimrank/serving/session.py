@@ -29,7 +29,7 @@ from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
 from slimrank.serving import probe
 from slimrank.serving.admission import Speed
-from slimrank.serving.batching import repeating_batches, token_budget_batches
+from slimrank.serving.batching import GPU_RUN_TOKENS, RUN_TOKENS, repeating_batches, token_budget_batches
 from slimrank.serving.device import DeviceRun
 from slimrank.types import Scored
 
@@ -137,7 +137,8 @@ class OrtScorer:
         file = probe_folder and probe.probe_file(probe_folder, ort.__version__, threads, *digests)
         found = probe.kept(file)
         if found is None:
-            found = probe.timings(self._run_rows, largest=probe.memory_tokens())
+            sizes = probe.SIZES if self._device_run is None else probe.GPU_SIZES
+            found = probe.timings(self._run_rows, sizes=sizes, largest=probe.memory_tokens())
             if probe.is_telling(found):
                 probe.keep(file, found)
         self.score("warm up", ["a document", ""])
@@ -253,8 +254,11 @@ class OrtScorer:
             prefix_ids, rows = self._behind_head(prefix_ids, rows)
         shared = self._shared(prefix_ids)
         lengths = [len(row) for row in rows]
-        cut = repeating_batches if self._shapes_repeat else token_budget_batches
-        batches = cut(lengths, self._batch_tokens)
+        if self._shapes_repeat:
+            batches = repeating_batches(lengths, self._batch_tokens)
+        else:
+            run_tokens = RUN_TOKENS if self._device_run is None else GPU_RUN_TOKENS
+            batches = token_budget_batches(lengths, self._batch_tokens, run_tokens=run_tokens)
         for batch in batches:
             scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))
         return scores, tuple(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)

@@ -50,3 +50,9 @@ def test_no_other_cut_costs_less_in_padding_and_runs(lengths: list[int], budget:
 
     found = [[lengths[index] for index in batch] for batch in token_budget_batches(lengths, budget)]
     assert cost(found) == min(map(cost, cuts(ordered)))
+
+
+def test_where_a_run_is_dear_fewer_batches_are_made() -> None:
+    lengths = [500, 490, 100, 90, 30, 20]
+    assert len(token_budget_batches(lengths, 4096)) > len(token_budget_batches(lengths, 4096, run_tokens=1024))
+    assert token_budget_batches(lengths, 4096, run_tokens=4096) == [[0, 1, 2, 3, 4, 5]]

@@ -55,3 +55,8 @@ def test_a_broken_file_or_folder_is_no_failure(tmp_path: Path) -> None:
     broken.write_text("{")
     assert probe.kept(broken) is None
     probe.keep(broken / "below-a-file", [(128, 1.0)])
+
+
+def test_a_gpu_is_tried_with_larger_batches() -> None:
+    found = probe.timings(lambda rows, length: None, sizes=probe.GPU_SIZES, largest=20_000)
+    assert [tokens for tokens, _ in found] == [*probe.SIZES, 16_384]
