@@ -25,7 +25,7 @@ DOCUMENTS = [
 ]
 
 
-def make_checkpoint(folder: Path, kind: str = "llama", *, hidden_size: int = 64) -> Path:
+def make_checkpoint(folder: Path, kind: str = "llama", *, hidden_size: int = 64, head_size: int = 16) -> Path:
     """Write a random checkpoint of kind "llama", "qwen2" or "qwen3" with two layers and grouped heads."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
@@ -45,10 +45,10 @@ def make_checkpoint(folder: Path, kind: str = "llama", *, hidden_size: int = 64)
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=head_size,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
-        initializer_range=0.2,  # enough for two random layers to tell words apart
+        initializer_range=0.2 * min(1, 64 / hidden_size) ** 0.5,  # enough for two random layers to tell words apart
     )
     model = model_class(config)
     # Biases and norms start at 0 and 1, which would hide that one is left out.

@@ -1,33 +1,37 @@
-"""The engine on a GPU beside transformers, in one call: ``python -m tests.serving.gpu``. Never run on a GPU yet.
+"""The engine on a GPU beside torch, in one call: ``python -m tests.serving.gpu``.
 
-Models of the Qwen2.5-0.5B and 1.5B shapes with random weights, which is enough for speed; pairs of at most 512 tokens with
-lengths as in a BEIR collection (``--data``, four characters a token) or about 150 tokens. Published for these shapes on an
-H100: 809 and 387 pairs/s; the aim is three times that.
+Models of the Qwen2.5-0.5B and 1.5B shapes with random weights, which is enough for speed; requests of one query and 100
+documents, pairs of at most 512 tokens. Lengths are drawn from ``--lengths``, a JSON object of token counts, "head" (of the
+prompt), "queries" and "documents", or else spread as in Natural Questions. Published for these shapes on an H100: 809 and 387
+pairs/s; the aim is three times that.
 
 What is measured is what serves: the graphs of ``slimrank export --precision fp16``, ``bf16`` and ``int8-gpu``, opened as a
-worker opens them and run by I/O binding (``slimrank.serving.device``), in three ways: each pair whole, the prefix shared, and
-with CUDA graphs, for which shapes repeat. The tests run all of it but CUDA itself and bf16, which a CPU cannot:
-``--provider cpu --shapes tiny --precisions fp16 int8-gpu``.
+worker opens them and run by I/O binding (``slimrank.serving.device``), in the ways of ``WAYS``, in turns with torch: bf16, its
+own attention kernel, batches of 128 sorted by length. A line of JSON is printed for each as soon as it is known. The tests run
+all of it but CUDA itself and bf16, which a CPU cannot: ``--provider cpu --shapes tiny --precisions fp16 int8-gpu``.
 """
 
 import argparse
 import json
 import random
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from onnx_export.fused import FusedPrecision, write_graph
 from slimrank import graph_io, providers
-from slimrank.beir import read_collection
 from slimrank.manifest import Architecture
-from slimrank.serving.batching import repeating_batches, token_budget_batches
+from slimrank.serving.batching import GPU_RUN_TOKENS, repeating_batches, token_budget_batches
 from slimrank.serving.device import DeviceRun
 from slimrank.serving.session import open_session
 
@@ -42,139 +46,225 @@ SHAPES: dict[str, dict[str, int]] = {
 PUBLISHED = {"0.5b": 809.0, "1.5b": 387.0}
 ANSWERS = (15, 16)
 MAX_PAIR_TOKENS = 512
-PREFIX_TOKENS = 40
+PEER_ROWS = 128
+WAYS = ("whole", "head", "shared", "graphs")
+"""Each pair whole; the prompt's head run once for all; the head and each request's query run once; as "head", with CUDA graphs."""
 Rows = list[list[int]]
 
 
-def model_of(shape: str) -> Any:
-    """Return a Qwen2 of that shape with random weights."""
+@dataclass(frozen=True)
+class Work:
+    """Token ids: the prompt's head, and of each request the query's and every document's."""
+
+    head: list[int]
+    requests: list[tuple[list[int], Rows]]
+
+    def pairs(self) -> Rows:
+        """Return what follows the head in each pair."""
+        return [query + document for query, documents in self.requests for document in documents]
+
+
+Scorer = Callable[[Work], list[float]]
+
+
+def model_of(shape: str, device: str) -> Any:
+    """Return a Qwen2 of that shape with random weights, the same for a device at every call."""
     torch.manual_seed(0)
-    return Qwen2ForCausalLM(
-        Qwen2Config(**SHAPES[shape], max_position_embeddings=MAX_PAIR_TOKENS, tie_word_embeddings=True)
-    ).eval()
+    config = Qwen2Config(**SHAPES[shape], max_position_embeddings=MAX_PAIR_TOKENS, tie_word_embeddings=True)
+    with torch.device(device):  # on a GPU the numbers are drawn there, in no time
+        return Qwen2ForCausalLM(config).eval()
 
 
-WAYS = ("whole", "shared", "graphs")
+def architecture_of(shape: str) -> Architecture:
+    """Return what serving knows of a model of that shape."""
+    config = SHAPES[shape]
+    size = config["hidden_size"] // config["num_attention_heads"]
+    return Architecture(layers=config["num_hidden_layers"], key_value_heads=config["num_key_value_heads"], head_size=size)
 
 
 class Ours:
-    """A graph for GPUs, run by I/O binding.
+    """A graph for GPUs, run by I/O binding in one of ``WAYS``."""
 
-    Args:
-        way: "whole" = each pair by itself; "shared" = the prefix run once; "graphs" = the prefix run once, shapes recorded.
-    """
-
-    def __init__(self, graph: Path, architecture: Architecture, way: str, *, provider: str, batch_tokens: int) -> None:
-        records = way == "graphs"
-        session = open_session(graph, provider=provider, cuda_graphs=records and provider == "cuda")
+    def __init__(self, session: ort.InferenceSession, shape: str, way: str, *, device: str, batch_tokens: int) -> None:
+        self._records = way == "graphs"
         names = [given.name for given in session.get_inputs()]
-        run = DeviceRun(session, "cpu" if provider == "cpu" else "cuda", records=records)
-        self._graph = graph_io.open_graph(names, architecture, run, step=graph_io.SHAPE_STEP if records else 1)
-        self._cut = repeating_batches if records else token_budget_batches
-        self._batch_tokens, self._is_shared = batch_tokens, way != "whole"
-        self._kept: dict[tuple[int, ...], graph_io.KeysValues] = {}
+        run = DeviceRun(session, device, records=self._records)
+        step = graph_io.SHAPE_STEP if self._records else 1
+        self._graph = graph_io.open_graph(names, architecture_of(shape), run, step=step)
+        self._way, self._batch_tokens = way, batch_tokens
+        self._head: graph_io.KeysValues | None = None
 
-    def __call__(self, prefix: list[int], rows: Rows) -> list[float]:
-        """Return a score for each row after the prefix, which is run anew unless its keys and values are part of a recording."""
-        if not self._is_shared:
-            prefix, rows = [], [prefix + row for row in rows]
-        key = tuple(prefix)
-        shared = self._kept.get(key) or self._graph.share(prefix)
-        if self._cut is repeating_batches:  # in serving the prompt's head, which is kept as well
-            self._kept[key] = shared
-        found = [0.0] * len(rows)
-        for batch in self._cut([len(row) for row in rows], self._batch_tokens):
+    def __call__(self, work: Work) -> list[float]:
+        """Return a score for each pair. The head's keys and values are kept from call to call, as in serving."""
+        if self._way == "whole":
+            return self._scored([work.head + pair for pair in work.pairs()], self._graph.share([]))
+        if self._head is None:
+            self._head = self._graph.share(work.head)
+        if self._way != "shared":
+            return self._scored(work.pairs(), self._head)
+        return [
+            score for query, rows in work.requests for score in self._scored(rows, self._graph.share(query, after=self._head))
+        ]
+
+    def _scored(self, rows: Rows, shared: graph_io.KeysValues) -> list[float]:
+        lengths, found = [len(row) for row in rows], [0.0] * len(rows)
+        if self._records:
+            batches = repeating_batches(lengths, self._batch_tokens)
+        else:
+            batches = token_budget_batches(lengths, self._batch_tokens, run_tokens=GPU_RUN_TOKENS)
+        for batch in batches:
             for i, pair in zip(batch, self._graph.logits([rows[i] for i in batch], shared), strict=True):
                 found[i] = float(pair[1] - pair[0])
         return found
 
 
-def peer(model: Any, device: str) -> Callable[[list[int], Rows], list[float]]:
-    """Return transformers in half precision, batches of 128 sorted by length, the head at the last slot only."""
-    model = model.to(device, torch.bfloat16 if device == "cpu" else torch.float16)
+def peer(model: Any, device: str) -> Scorer:
+    """Return torch in bf16, batches of like lengths, the head at the last slot only."""
+    model = model.to(device, torch.bfloat16)
 
-    def score(prefix: list[int], rows: Rows) -> list[float]:
-        order, found = sorted(range(len(rows)), key=lambda i: -len(rows[i])), [0.0] * len(rows)
-        for start in range(0, len(order), 128):
-            batch = order[start : start + 128]
-            longest = len(prefix) + len(rows[batch[0]])
-            pairs = [[0] * (longest - len(prefix) - len(rows[i])) + prefix + rows[i] for i in batch]
-            mask = [[0] * (longest - len(prefix) - len(rows[i])) + [1] * (len(prefix) + len(rows[i])) for i in batch]
+    def score(work: Work) -> list[float]:
+        pairs = [work.head + pair for pair in work.pairs()]
+        order, found = sorted(range(len(pairs)), key=lambda i: -len(pairs[i])), [0.0] * len(pairs)
+        for start in range(0, len(order), PEER_ROWS):
+            batch = order[start : start + PEER_ROWS]
+            longest = len(pairs[batch[0]])
+            ids = torch.tensor([[0] * (longest - len(pairs[i])) + pairs[i] for i in batch], device=device)
+            seen = torch.tensor([[0] * (longest - len(pairs[i])) + [1] * len(pairs[i]) for i in batch], device=device)
             with torch.inference_mode():
-                ids, seen = torch.tensor(pairs, device=device), torch.tensor(mask, device=device)
-                logits = model(input_ids=ids, attention_mask=seen, logits_to_keep=1, use_cache=False).logits[:, -1].float().cpu()
-            for i, row in zip(batch, logits, strict=True):
-                found[i] = float(row[ANSWERS[1]] - row[ANSWERS[0]])
+                logits = model(input_ids=ids, attention_mask=seen, logits_to_keep=1, use_cache=False).logits[:, -1]
+                logits = logits[:, list(ANSWERS)].float().cpu()
+            for i, (irrelevant, relevant) in zip(batch, logits.tolist(), strict=True):
+                found[i] = relevant - irrelevant
         return found
 
     return score
 
 
-def measured(shape: str, precision: FusedPrecision, args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return pairs a second of our engine's ways and of transformers, interleaved, the best of the rounds."""
-    chance, model = random.Random(0), model_of(shape)
-    words = SHAPES[shape]["vocab_size"]
-    prefix = [chance.randrange(words) for _ in range(PREFIX_TOKENS)]
-    rows = [[chance.randrange(words) for _ in range(length)] for length in lengths(args.data, args.pairs, chance)]
-    config = SHAPES[shape]
-    size = config["hidden_size"] // config["num_attention_heads"]
-    architecture = Architecture(layers=config["num_hidden_layers"], key_value_heads=config["num_key_value_heads"], head_size=size)
-    with tempfile.TemporaryDirectory() as work:
-        graph = Path(work) / "model.onnx"
-        write_graph(model, ANSWERS, graph, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
-        ways: dict[str, Callable[[list[int], Rows], list[float]]] = {
-            way: Ours(graph, architecture, way, provider=args.provider, batch_tokens=args.batch_tokens) for way in args.ways
-        }
-        ways["transformers"] = peer(model, "cpu" if args.provider == "cpu" else "cuda")
-        scores = {name: way(prefix, rows) for name, way in ways.items()}  # warms up, and records graphs
-        seconds = dict.fromkeys(ways, float("inf"))
-        for _ in range(args.rounds):
-            for name, way in ways.items():
-                began = time.perf_counter()
-                way(prefix, rows)
-                seconds[name] = min(seconds[name], time.perf_counter() - began)
-    return {name: _figures(name, shape, len(rows), seconds, scores) for name in ways}
+def graph_file(folder: Path, shape: str, precision: FusedPrecision, device: str) -> Path:
+    """Return the graph of a shape, written if it is not there yet."""
+    kept = folder / f"{shape}-{precision}"
+    if not kept.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            write_graph(
+                model_of(shape, device).cpu(),
+                ANSWERS,
+                Path(work) / "model.onnx",
+                precision=precision,
+                max_pair_tokens=MAX_PAIR_TOKENS,
+            )
+            (Path(work) / "done").mkdir()
+            for file in Path(work).glob("model.onnx*"):
+                file.rename(Path(work) / "done" / file.name)
+            (Path(work) / "done").rename(kept)  # whole, or not at all
+    return kept / "model.onnx"
 
 
-def _figures(name: str, shape: str, pairs: int, seconds: dict[str, float], scores: dict[str, list[float]]) -> dict[str, float]:
-    speed = pairs / seconds[name]
+def measured(
+    shape: str, precision: FusedPrecision, work: Work, graph: Path, args: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """Yield what each way and torch did, which took turns."""
+    device = "cpu" if args.provider == "cpu" else "cuda"
+    sessions = {
+        records: open_session(graph, provider=args.provider, cuda_graphs=records and device == "cuda")
+        for records in sorted({way == "graphs" for way in args.ways})
+    }
+    ways: dict[str, Scorer] = {
+        way: Ours(sessions[way == "graphs"], shape, way, device=device, batch_tokens=args.batch_tokens) for way in args.ways
+    }
+    ways["torch"] = peer(model_of(shape, device), device)
+    scores, failed, memory = {}, {}, {}
+    for name, way in ways.items():  # warms up, and records graphs
+        try:
+            scores[name] = way(work)
+        except Exception as error:  # one way's failure leaves the others to be measured
+            failed[name] = str(error)[:500]
+        memory[name] = _device_bytes(device)
+    seconds: dict[str, list[float]] = {name: [] for name in scores}
+    began = time.perf_counter()
+    for _ in range(args.rounds):
+        if time.perf_counter() - began > args.seconds:
+            break
+        for name, times in seconds.items():
+            start = time.perf_counter()
+            ways[name](work)
+            times.append(time.perf_counter() - start)
+    for name in ways:
+        line: dict[str, Any] = {"shape": shape, "precision": precision, "way": name, "device_bytes": memory[name]}
+        yield line | ({"failed": failed[name]} if name in failed else _figures(name, shape, seconds, scores))
+
+
+def _device_bytes(device: str) -> int:
+    """Return the memory in use on the device, by all: arenas keep what they once took."""
+    if device == "cpu":
+        return 0
+    free, total = torch.cuda.mem_get_info()
+    return total - free
+
+
+def _figures(name: str, shape: str, seconds: dict[str, list[float]], scores: dict[str, list[float]]) -> dict[str, Any]:
+    median = {way: statistics.median(times) for way, times in seconds.items()}
+    speed = len(scores[name]) / median[name]
     against = {"times_published": speed / PUBLISHED[shape]} if shape in PUBLISHED else {}
-    worst = float(np.abs(np.subtract(scores[name], scores["transformers"])).max())
-    return {
+    figures: dict[str, Any] = {
         "pairs_per_second": speed,
-        "times_transformers": seconds["transformers"] / seconds[name],
-        "largest_difference": worst,
-    } | against
+        "best": len(scores[name]) / min(seconds[name]),
+        "rounds": len(seconds[name]),
+    }
+    if "torch" in scores:
+        difference = np.abs(np.subtract(scores[name], scores["torch"]))
+        figures |= {"times_torch": median["torch"] / median[name], "largest_difference": float(difference.max())}
+        figures |= {"scores_spread": float(np.std(scores["torch"]))}
+    return figures | against
 
 
-def lengths(data: Path | None, count: int, chance: random.Random) -> list[int]:
-    """Return what follows the prefix, in tokens."""
-    room = MAX_PAIR_TOKENS - PREFIX_TOKENS
-    if data is None:
-        return [min(room, max(8, round(chance.lognormvariate(4.9, 0.45)))) for _ in range(count)]
-    texts = [document.content for document in read_collection(data, "test").documents.values()]
-    return [min(room, max(8, len(chance.choice(texts)) // 4)) for _ in range(count)]
+def work_of(shape: str, lengths: Path | None, requests: int, documents: int) -> Work:
+    """Return random ids in the lengths asked for."""
+    chance, words = random.Random(0), SHAPES[shape]["vocab_size"]
+    known = json.loads(lengths.read_text()) if lengths else {"head": 32, "queries": [11, 13, 15]}
+
+    def ids(count: int) -> list[int]:
+        return [chance.randrange(words) for _ in range(count)]
+
+    def document(room: int) -> list[int]:
+        drawn = chance.choice(known["documents"]) if lengths else max(16, round(chance.lognormvariate(4.75, 0.5)))
+        return ids(min(room, drawn))
+
+    head, asked = ids(known["head"]), []
+    for _ in range(requests):
+        query = ids(chance.choice(known["queries"]))
+        asked.append((query, [document(MAX_PAIR_TOKENS - len(head) - len(query)) for _ in range(documents)]))
+    return Work(head, asked)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the shapes and print JSON."""
+    """Measure the shapes and print a line of JSON for each result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--provider", default="cuda", choices=list(providers.NAMES))
     parser.add_argument("--shapes", nargs="+", default=["0.5b", "1.5b"], choices=list(SHAPES))
-    parser.add_argument("--data", type=Path, help="BEIR folder whose documents' lengths are taken, such as Natural Questions.")
-    parser.add_argument("--pairs", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch-tokens", type=int, default=32_768)
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--precisions", nargs="+", default=list(graph_io.FOR_GPU), choices=list(graph_io.FOR_GPU))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--lengths", type=Path, help="JSON of token counts: head, queries, documents.")
+    parser.add_argument("--requests", type=int, default=10)
+    parser.add_argument("--documents", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=60.0, help="No round begins later.")
+    parser.add_argument("--batch-tokens", type=int, default=32_768)
+    parser.add_argument("--graphs", type=Path, help="Folder that keeps the graphs for the next call; default: none is kept.")
+    parser.add_argument("--write-only", action="store_true", help="Write the graphs and measure nothing.")
     args = parser.parse_args(arguments)
     for precision in args.precisions:
         providers.check_precision(args.provider, precision)
-    print(
-        json.dumps(
-            {shape: {precision: measured(shape, precision, args) for precision in args.precisions} for shape in args.shapes}
-        )
-    )
+    with ExitStack() as stack:
+        folder = args.graphs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        for shape in args.shapes:
+            work = work_of(shape, args.lengths, args.requests, args.documents)
+            for precision in args.precisions:
+                graph = graph_file(folder, shape, precision, "cpu" if args.provider == "cpu" else "cuda")
+                if args.write_only:
+                    continue
+                for line in measured(shape, precision, work, graph, args):
+                    print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
