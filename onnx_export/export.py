@@ -27,9 +27,11 @@ from slimrank import __version__
 from slimrank.errors import ConfigError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Calibration, Fusion, Manifest, file_records, sha256_of
 from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt, PromptEncoder
+from slimrank.providers import WHEELS, is_installed
 
 PLAIN_OPSET = 18
-MADE_WITH = ("torch", "transformers", "optimum", "optimum-onnx", "onnxruntime")
+MADE_WITH = ("torch", "transformers", "optimum", "optimum-onnx", *WHEELS)
+"""The versions that a manifest records, of those that are installed: on a GPU ONNX Runtime's wheel has another name."""
 CHECKPOINT_KEY = "checkpoint"
 CHECKPOINT_HASH_KEY = "checkpoint_sha256"
 
@@ -102,7 +104,7 @@ def export(
             calibration=Calibration.model_validate(values.get("calibration", {})),
             fusion=Fusion.model_validate(values["fusion"]) if "fusion" in values else None,
             made_with={"slimrank": __version__, GRAPH_NUMBER_KEY: graph_number(precision)}
-            | {package: version(package) for package in MADE_WITH}
+            | {package: version(package) for package in MADE_WITH if is_installed(package)}
             | ({"in_float": ",".join(in_float)} if in_float else {})
             | ({"in_two": ",".join(in_two)} if in_two else {})
             | ({ADAPTER_HASH_KEY: merged} if (merged := merged_hash(checkpoint_folder)) else {})

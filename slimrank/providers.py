@@ -78,7 +78,7 @@ def chosen(provider: str, available: Collection[str], *, cuda_graphs: bool = Fal
             f"SLIMRANK_PROVIDER={provider} was asked for, and this ONNX Runtime offers {', '.join(sorted(available))};"
             " install the extra `gpu` in place of `serve`"
         )
-    both = [wheel for wheel in WHEELS if _is_installed(wheel)]
+    both = [wheel for wheel in WHEELS if is_installed(wheel)]
     if len(both) > 1:
         raise ConfigError(f"{' and '.join(both)} are both installed and overwrite each other; remove both, then install `gpu`")
     on_cuda = (NAMES["cuda"], CUDA_OPTIONS | (CUDA_GRAPHS if cuda_graphs else {}))
@@ -165,7 +165,8 @@ def _check_known(provider: str) -> None:
         raise ConfigError(f"there is no provider {provider}; choose {', '.join(NAMES)}")
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Tell whether a distribution is installed under this name."""
     try:
         version(package)
     except PackageNotFoundError:

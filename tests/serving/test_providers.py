@@ -16,7 +16,7 @@ GPU_BUILD = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecution
 
 @pytest.fixture
 def gpu_wheel_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(providers, "_is_installed", lambda package: package == "onnxruntime-gpu")
+    monkeypatch.setattr(providers, "is_installed", lambda package: package == "onnxruntime-gpu")
 
 
 def test_the_cpu_is_never_more_than_the_cpu() -> None:
@@ -86,7 +86,7 @@ def test_a_build_without_it_is_refused_in_words() -> None:
 
 
 def test_both_wheels_beside_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(providers, "_is_installed", lambda package: True)
+    monkeypatch.setattr(providers, "is_installed", lambda package: True)
     with pytest.raises(ConfigError, match="both installed"):
         providers.chosen("cuda", GPU_BUILD)
 
