@@ -155,7 +155,9 @@ def _visits(
         cuts = random.Random(f"{config.seed}-{step}") if config.one_forward else draw
         group, cut = groups[index], cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
         if step <= config.easy_start.steps:
-            group, cut = with_strangers(group, groups, config.easy_start.strangers, draw), config.easy_start.document_tokens
+            cut = config.easy_start.document_tokens
+            if teacher is not None or any(group.relevance):  # a stranger has no stored teacher score: labels must say what is right
+                group = with_strangers(group, groups, config.easy_start.strangers, draw)
         group = ask_teacher(group, teacher, config.false_negative_margin)
         visits.append(Visit(group, *encode_group(group, encoder, cut)))
     return visits
