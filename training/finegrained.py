@@ -156,7 +156,8 @@ def _visits(
         group, cut = groups[index], cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
         if step <= config.easy_start.steps:
             cut = config.easy_start.document_tokens
-            if teacher is not None or any(group.relevance):  # a stranger has no stored teacher score: labels must say what is right
+            # A stranger has no stored teacher score: where none is asked, labels must say what is right.
+            if teacher is not None or any(group.relevance):
                 group = with_strangers(group, groups, config.easy_start.strangers, draw)
         group = ask_teacher(group, teacher, config.false_negative_margin)
         visits.append(Visit(group, *encode_group(group, encoder, cut)))
