@@ -1,8 +1,8 @@
 """Make training groups: read collections, mine negatives, ask the teacher, write JSON lines.
 
 The first step of training. Every split is respected: only ``train`` judgments are read, queries
-held out for dev stay out, and a query text that also stands in another split is dropped with a
-count of how many. Command: ``slimrank train prepare CONFIG --data FOLDER --out FOLDER``.
+held out for dev stay out, and a query text, judged or made, that also stands in another split is
+dropped. Command: ``slimrank train prepare CONFIG --data FOLDER --out FOLDER``.
 """
 
 import json
@@ -81,7 +81,8 @@ def _of_collection(
     seen = len(collection.queries) - len(held) - len(usable)
     log.info("collection name=%s queries=%d seen_in_other_splits=%d", collection.name, len(chosen), seen)
     yield from labelled_groups(collection, chosen, first_stage, mining, rng)
-    yield from made_groups(collection, _made(entry, collection, rng), search, mining, rng)
+    made = [query for query in _made(entry, collection, rng) if query_key(query.text) not in forbidden]
+    yield from made_groups(collection, made, search, mining, rng)
 
 
 def _read(entry: CollectionConfig, data: Path) -> Collection:

@@ -43,6 +43,12 @@ def test_a_query_that_also_stands_in_test_is_left_out(data: Path, tmp_path: Path
     assert made({"collections": [{"folder": "rivers", "queries": 9}]}, data, tmp_path) == ["Boats of stone"]
 
 
+def test_a_made_query_that_also_stands_in_test_is_left_out(data: Path, tmp_path: Path) -> None:
+    write_queries(data / "rivers", {"q1": "river bridges", "q2": "Boats of stone", "q3": "The long  river number 5"})
+    titles = made({"collections": [{"folder": "rivers", "titles": 20}]}, data, tmp_path)
+    assert sorted(titles) == sorted(f"the long river number {n}" for n in range(20) if n != 5)
+
+
 def test_a_corpus_alone_gives_groups(data: Path, tmp_path: Path) -> None:
     config = {"collections": [{"folder": "rivers", "unlabelled": True, "titles": 3, "sentences": 2}]}
     assert len(made(config, data, tmp_path)) == 5
