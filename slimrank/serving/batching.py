@@ -10,8 +10,6 @@ request's order with the indices it is given.
 from collections.abc import Sequence
 from itertools import groupby
 
-import numpy as np
-
 from slimrank.graph_io import SHAPE_STEP
 
 RUN_TOKENS = 32
@@ -54,17 +52,17 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int, *, run_tokens:
         run_tokens: What a run costs beside its tokens, in tokens.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    longest = np.array([lengths[i] for i in order], dtype=np.int64)  # of a batch that begins there
-    places = np.arange(len(order))
-    cheapest = np.zeros(len(order) + 1, dtype=np.int64)  # of the first so many documents; the best last batch begins at `begins`
-    begins = [0] * (len(order) + 1)
-    first = 0  # where the largest batch that fits begins: never earlier than the one before
+    cheapest, begins = [0], [0]  # of the first so many documents: what they cost, and where their last batch begins
     for end in range(1, len(order) + 1):
-        while first < end - 1 and (end - first) * longest[first] > max_tokens:
-            first += 1
-        costs = cheapest[first:end] + (end - places[first:end]) * longest[first:end]
-        begins[end] = end - 1 - int(costs[::-1].argmin())  # of equals the shortest batch
-        cheapest[end] = costs[begins[end] - first] + run_tokens
+        best, best_begin = cheapest[end - 1] + lengths[order[end - 1]], end - 1
+        for begin in range(end - 2, -1, -1):
+            padded = (end - begin) * lengths[order[begin]]
+            if padded > max_tokens:
+                break
+            if cheapest[begin] + padded < best:
+                best, best_begin = cheapest[begin] + padded, begin
+        cheapest.append(best + run_tokens)
+        begins.append(best_begin)
     batches: list[list[int]] = []
     end = len(order)
     while end:

@@ -69,7 +69,7 @@ class DeviceRun:
 
     def __init__(self, session: ort.InferenceSession, device: str, *, records: bool = False) -> None:
         self._session = session
-        self._device = device
+        self.device = device
         self.records = records
         self._shapes: dict[tuple[tuple[int, ...], int], _Shape] = {}
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class DeviceRun:
         for name, value in feed.items():
             _bind(binding, name, value)
         for name in outputs:
-            binding.bind_output(name, self._device if name == graph_io.KEYS_VALUES else "cpu")
+            binding.bind_output(name, self.device if name == graph_io.KEYS_VALUES else "cpu")
         self._session.run_with_iobinding(binding, options)
         found = zip(outputs, binding.get_outputs(), strict=True)
         return [OnDevice(value) if name == graph_io.KEYS_VALUES else value.numpy() for name, value in found]
@@ -116,13 +116,13 @@ class DeviceRun:
         options.add_run_config_entry(GRAPH_ID, str(len(self._shapes) + 1))  # 0 is ONNX Runtime's own
         names = [name for name in feed if name not in (graph_io.PREFIX, graph_io.KEEP)]
         # A copy: on a CPU the value would lie on the caller's array, which is another at every call.
-        inputs = {name: ort.OrtValue.ortvalue_from_numpy(feed[name].copy(), self._device, 0) for name in names}
+        inputs = {name: ort.OrtValue.ortvalue_from_numpy(feed[name].copy(), self.device, 0) for name in names}
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         _bind(binding, graph_io.PREFIX, shared)
         _bind(binding, graph_io.KEEP, feed[graph_io.KEEP])  # read on the host, and always 0 here
         rows = len(feed[graph_io.INPUT_IDS])
-        logits = ort.OrtValue.ortvalue_from_shape_and_type([rows, ANSWERS], np.float32, self._device, 0)
+        logits = ort.OrtValue.ortvalue_from_shape_and_type([rows, ANSWERS], np.float32, self.device, 0)
         binding.bind_ortvalue_output(graph_io.LOGITS, logits)
         return _Shape(binding, inputs, logits, options, shared)
 

@@ -65,6 +65,7 @@ class OrtScorer:
         self._session = session
         self._device_run = device_run
         self._shapes_repeat = device_run is not None and device_run.records
+        self._on_gpu = device_run is not None and device_run.device == "cuda"
         names = [given.name for given in session.get_inputs()]
         step = graph_io.SHAPE_STEP if self._shapes_repeat else 1
         self._graph = graph_io.open_graph(names, manifest.architecture, self._run, step=step)
@@ -137,7 +138,7 @@ class OrtScorer:
         file = probe_folder and probe.probe_file(probe_folder, ort.__version__, threads, *digests)
         found = probe.kept(file)
         if found is None:
-            sizes = probe.SIZES if self._device_run is None else probe.GPU_SIZES
+            sizes = probe.GPU_SIZES if self._on_gpu else probe.SIZES
             found = probe.timings(self._run_rows, sizes=sizes, largest=probe.memory_tokens())
             if probe.is_telling(found):
                 probe.keep(file, found)
@@ -257,7 +258,7 @@ class OrtScorer:
         if self._shapes_repeat:
             batches = repeating_batches(lengths, self._batch_tokens)
         else:
-            run_tokens = RUN_TOKENS if self._device_run is None else GPU_RUN_TOKENS
+            run_tokens = GPU_RUN_TOKENS if self._on_gpu else RUN_TOKENS
             batches = token_budget_batches(lengths, self._batch_tokens, run_tokens=run_tokens)
         for batch in batches:
             scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))

@@ -54,8 +54,7 @@ def test_half_precision_is_verified_within_its_tolerance_and_shares_prefixes(in_
 def test_binding_gives_the_same_scores_and_keeps_keys_and_values_where_they_are(scorer: OrtScorer) -> None:
     bound = on_device(scorer)
     for query in QUERIES:
-        # Runs are dearer there, so batches are others, and 8-bit products on a CPU move with a batch's shape.
-        assert bound.score(query, DOCUMENTS).scores == pytest.approx(scorer.score(query, DOCUMENTS).scores, abs=0.02)
+        assert bound.score(query, DOCUMENTS).scores.tolist() == scorer.score(query, DOCUMENTS).scores.tolist()
     assert len(bound._prefixes) == len(QUERIES)
     assert all(isinstance(shared, OnDevice) for shared in bound._prefixes.values())
     arrays = [scorer._graph.share(list(key)) for key in bound._prefixes]
