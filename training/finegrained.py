@@ -178,10 +178,8 @@ def _step(
     values: dict[str, float | str | None] = {}
     total = 0.0
     for batch in [visits] if config.one_forward else [[visit] for visit in visits]:
-        if config.one_forward:
-            every = scorer.together([(visit.prefix, visit.bodies) for visit in batch])
-        else:
-            every = [scorer(visit.prefix, visit.bodies) for visit in batch]
+        asked = [(visit.prefix, visit.bodies) for visit in batch]
+        every = scorer.together(asked) if config.one_forward else [scorer(*one) for one in asked]
         results = [group_loss(scores, visit.group, config.loss) for scores, visit in zip(every, batch, strict=True)]
         loss = torch.stack([result.loss for result in results]).sum()
         total += float(loss.detach()) / len(visits)

@@ -31,13 +31,7 @@ class Judge:
 
     def logits(self, pairs: Sequence[Pair]) -> Tensor:
         """Return the whole vocabulary's logits at the answer slot, shape (B, V)."""
-        rows = [self.ids(pair) for pair in pairs]
-        width = max(len(row) for row in rows)
-        padded = torch.zeros((len(rows), width), dtype=torch.long)
-        for index, row in enumerate(rows):
-            padded[index, : len(row)] = torch.tensor(row)
-        hidden = self.scorer.backbone(input_ids=padded, use_cache=False).last_hidden_state
-        last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])]
+        last = self.scorer.last_of([self.ids(pair) for pair in pairs])
         logits: Tensor = self.scorer.model.get_output_embeddings()(last)
         return logits
 

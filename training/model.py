@@ -97,7 +97,7 @@ class GroupScorer(nn.Module):
         Args:
             groups: Prefix and bodies of each group, as ``forward`` takes them.
         """
-        hidden = self._last_of([[*prefix, *body] for prefix, bodies in groups for body in bodies])
+        hidden = self.last_of([[*prefix, *body] for prefix, bodies in groups for body in bodies])
         answers = hidden.float() @ self._answer_rows().T
         return list((answers[:, 1] - answers[:, 0]).split([len(bodies) for _, bodies in groups]))
 
@@ -113,9 +113,9 @@ class GroupScorer(nn.Module):
         for index, layer in enumerate(shared.layers):
             count = len(bodies)
             expanded.update(layer.keys.expand(count, -1, -1, -1), layer.values.expand(count, -1, -1, -1), index)
-        return self._last_of(bodies, past_key_values=expanded, use_cache=True)
+        return self.last_of(bodies, past_key_values=expanded, use_cache=True)
 
-    def _last_of(self, rows: Sequence[Sequence[int]], **cache: Any) -> Tensor:
+    def last_of(self, rows: Sequence[Sequence[int]], **cache: Any) -> Tensor:
         """Return the hidden state of each row's last token, shape (rows, hidden size)."""
         lengths = [len(row) for row in rows]
         width = -(-max(lengths) // PADDED_TO) * PADDED_TO
