@@ -41,9 +41,20 @@ def post(url: str, body: Any = GOOD, **options: Any) -> httpx.Response:
 
 
 def are_taken(store: redis.Redis, count: int) -> bool:
-    """Tell whether a worker of the model "fake" has taken this many requests, none of them answered yet."""
-    waiting = store.llen(messages.KEY_PREFIX + messages.queue_name("fake"))
-    return waiting == 0 and len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) == count
+    """Tell whether a worker of the model "fake" has taken this many requests, none of them answered yet.
+
+    A job is written before its message is sent, and a message leaves the queue before its task begins: what looks taken
+    must look so a moment later too.
+    """
+
+    def look() -> bool:
+        on_their_way = store.llen(messages.KEY_PREFIX + messages.queue_name("fake")) + store.hlen(messages.KEY_PREFIX + "unacked")
+        return on_their_way == 0 and len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) == count
+
+    if not look():
+        return False
+    time.sleep(0.2)
+    return look()
 
 
 def eventually(claim: Callable[[], bool], *, seconds: float = 60) -> None:
