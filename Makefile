@@ -53,7 +53,7 @@ lock: ## Resolve the locked dependencies anew
 	for extra in serve gpu; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--constraint requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--constraint requirements/dev.txt --excludes requirements/without-cuda.in --extra export pyproject.toml -o requirements/model.txt
+		--constraint requirements/dev.txt --excludes requirements/without-cuda.in --extra export pyproject.toml requirements/model.in -o requirements/model.txt
 
 clean: ## Remove what was made here, not what was downloaded
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -20,10 +20,10 @@ from slimrank.errors import ConfigError, SlimrankError
 from slimrank.files import explain_os
 
 COMMANDS = {
-    "model": ("onnx_export.cli", "model", "export", "Make the default model, or list what is here"),
+    "model": ("onnx_export.cli", "model", "export,serve", "Make the default model, or list what is here"),
     "train": ("training.cli", "app", "train", "Train a model in two stages"),
-    "export": ("onnx_export.cli", "export", "export", "Export a checkpoint to a model folder"),
-    "verify": ("onnx_export.cli", "verify", "export", "Compare an exported model with its checkpoint"),
+    "export": ("onnx_export.cli", "export", "export,serve", "Export a checkpoint to a model folder"),
+    "verify": ("onnx_export.cli", "verify", "export,serve", "Compare an exported model with its checkpoint"),
     "rank": ("slimrank.serving.offline", "rank", "serve", "Rank lines of a file for a query"),
     "evaluate": ("slimrank.serving.offline", "evaluate_collections", "serve", "Measure nDCG@10 before and after on a collection"),
     "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
