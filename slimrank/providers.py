@@ -3,8 +3,8 @@
 ``cpu`` needs the CPU wheel; ``cuda`` and ``tensorrt`` need the extra ``gpu``, whose wheel must not lie
 beside the CPU wheel: both install the same files. A GPU that was asked for and is not in use is an
 error at start, never a slow service; so is one that runs the model only in part, and a precision that the provider has no
-kernels for. Export asks the same as serving does. Written against ONNX Runtime's documentation; no machine with a
-GPU was at hand, so the choice is tested and the kernels are not.
+kernels for. Export asks the same as serving does. Written against ONNX Runtime's documentation; on a GPU it was only
+begun (docs/LOG.md), so the choice is tested and the kernels are not.
 """
 
 from collections import Counter
@@ -105,19 +105,27 @@ def open_session(
 
     Raises:
         ConfigError: as ``chosen``.
-        ModelNotReady: the session fell back to another device.
+        ModelNotReady: the session fell back to another device, or leaves products to the CPU.
         unloadable: ONNX Runtime cannot load the graph.
     """
     runtime.disable_telemetry_events()  # a reranker on your own machines calls nobody
     wanted = chosen(provider, runtime.get_available_providers(), cuda_graphs=cuda_graphs)
     preload(provider, getattr(runtime, "preload_dlls", None))
     options.log_severity_level = 3
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1" if provider != "cpu" else "0")
     try:
         session = runtime.InferenceSession(str(graph), options, providers=wanted)
     except Exception as error:  # ONNX Runtime's errors share no base class but Exception
         raise unloadable(f"ONNX Runtime cannot load {graph}: {error}; export the model again") from error
     check_in_use(provider, session.get_providers())
+    if provider != "cpu":
+        check_products(provider, assigned_nodes(session))
     return session
+
+
+def assigned_nodes(session: Any) -> list[tuple[str, str]]:
+    """Return the provider and the kind of each node of a session that was told to record them."""
+    return [(part.ep_name, node.op_type) for part in session.get_provider_graph_assignment_info() for node in part.get_nodes()]
 
 
 def check_in_use(provider: str, in_use: Sequence[str]) -> None:

@@ -317,13 +317,5 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_g
     options.intra_op_num_threads = threads
     # Shapes change with every batch: a plan of memory by shape would grow with each new one.
     options.enable_mem_pattern = False
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1" if provider != "cpu" else "0")
-    session = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs)
-    if provider != "cpu":
-        providers.check_products(provider, assigned_nodes(session))
+    session: ort.InferenceSession = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs)
     return session
-
-
-def assigned_nodes(session: ort.InferenceSession) -> list[tuple[str, str]]:
-    """Return the provider and the kind of each node of a session that was told to record them."""
-    return [(part.ep_name, node.op_type) for part in session.get_provider_graph_assignment_info() for node in part.get_nodes()]

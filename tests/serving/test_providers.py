@@ -5,10 +5,11 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
+from onnx_export.runner import GraphRunner
 from slimrank import providers
 from slimrank.errors import ConfigError, ModelNotReady
 from slimrank.manifest import read
-from slimrank.serving.session import OrtScorer, assigned_nodes
+from slimrank.serving.session import OrtScorer
 from slimrank.settings import Settings
 
 GPU_BUILD = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -35,11 +36,32 @@ def test_a_model_whose_products_run_elsewhere_is_refused(tiny_model: Path) -> No
     options = ort.SessionOptions()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     session = ort.InferenceSession(str(tiny_model / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    nodes = assigned_nodes(session)
+    nodes = providers.assigned_nodes(session)
     with pytest.raises(ModelNotReady, match=r"8 Attention.*--precision fp16"):
         providers.check_products("cuda", nodes)
     shapes_only = [("CPUExecutionProvider", kind) for _, kind in nodes if kind in ("Shape", "Slice", "Concat")]
     providers.check_products("cuda", [("CUDAExecutionProvider", "MatMul"), *shapes_only])
+
+
+@pytest.mark.usefixtures("gpu_wheel_alone")
+def test_export_and_serving_refuse_a_session_that_says_cuda_and_runs_products_on_the_cpu(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SaysCuda(ort.InferenceSession):
+        def __init__(self, graph: str, options: ort.SessionOptions, providers: object) -> None:
+            super().__init__(graph, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> list[str]:
+            return GPU_BUILD[1:]
+
+    monkeypatch.setattr(ort, "InferenceSession", SaysCuda)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: GPU_BUILD)
+    for load in (
+        lambda: OrtScorer.load(tiny_model, provider="cuda"),
+        lambda: GraphRunner(tiny_model, read(tiny_model), provider="cuda"),
+    ):
+        with pytest.raises(ModelNotReady, match="8 Attention"):
+            load()
 
 
 def test_a_precision_that_a_provider_has_no_kernels_for_is_refused_in_words() -> None:
