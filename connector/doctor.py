@@ -21,7 +21,7 @@ from connector.cluster import open_cluster
 from connector.connection import Out
 from connector.facts import Facts, read_facts, require_reranking
 from connector.findings import Finding
-from slimrank import __version__, manifest, settings, store
+from slimrank import __version__, manifest, processor, settings, store
 from slimrank.errors import ManifestError, PipelineNotInstalled, SlimrankError
 from slimrank.settings import Settings
 
@@ -56,6 +56,7 @@ def doctor(
 def examine(current: Settings, *, engine: str | None = None, gateway: str | None = None) -> Iterator[Finding]:
     """Yield every finding, from the machine outwards."""
     yield look_at_python()
+    yield look_at_processor(processor.eight_bit_products())
     yield look_at_threads(current.threads, cores())
     yield look_at_runtime()
     yield look_at_model(current)
@@ -82,6 +83,19 @@ def look_at_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Find
     if found < OLDEST:
         return Finding("python", "fault", words, f"slimrank needs Python {OLDEST[0]}.{OLDEST[1]} or newer")
     return Finding("python", "ok", words)
+
+
+def look_at_processor(products: list[str] | None) -> Finding:
+    """Look for instructions that multiply 8 bits."""
+    words = f"{processor.describe()}, 8 bits by {', '.join(products)}" if products else processor.describe()
+    if products == []:
+        return Finding(
+            "processor",
+            "warning",
+            f"{words}: nothing here multiplies 8 bits in one instruction, so int8 is slower than it can be",
+            "give workers a processor, or virtual machines a processor type, with AVX-512 VNNI, AVX-VNNI or ARM's dot product",
+        )
+    return Finding("processor", "ok", words)
 
 
 def look_at_threads(threads: int, available: float) -> Finding:

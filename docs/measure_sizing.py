@@ -11,7 +11,6 @@ Python's own documentation, cut to exactly the length of the line.
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from docs.marks import fill
-from slimrank import manifest
+from slimrank import manifest, processor
 from slimrank.prompt import Prompt, PromptEncoder
 
 PAGE = Path(__file__).parent / "guides" / "operating.md"
@@ -143,7 +142,7 @@ def table(folders: list[Path], seconds: float) -> str:
     cores = len(os.sched_getaffinity(0))
     command = " ".join(["python -m docs.measure_sizing", *(f"--model {manifest.read(folder).precision}" for folder in folders)])
     rows = [
-        f"{manifest.read(folders[0]).name} on {cores} cores of {processor()}, {time.strftime('%Y-%m-%d')}:"
+        f"{manifest.read(folders[0]).name} on {cores} cores of {processor.describe()}, {time.strftime('%Y-%m-%d')}:"
         f" `{command} --seconds {seconds:g}`",
         "",
         "| precision | processes x cores | documents | tokens each | documents/s | p50 ms | p95 ms | requests |",
@@ -157,15 +156,6 @@ def table(folders: list[Path], seconds: float) -> str:
         )
         print(rows[-1], file=sys.stderr, flush=True)
     return "\n".join(rows)
-
-
-def processor() -> str:
-    """Return what this machine calls its processor."""
-    try:
-        found = [row for row in Path("/proc/cpuinfo").read_text().splitlines() if row.startswith("model name")]
-        return found[0].partition(": ")[2]
-    except (OSError, IndexError):
-        return platform.machine()
 
 
 def main() -> None:

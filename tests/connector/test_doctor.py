@@ -31,7 +31,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_bare_machine_is_warned_of_and_told_what_to_do(alone: Path) -> None:
     findings = {found.name: found for found in doctor.examine(settings.load())}
-    assert list(findings) == ["python", "threads", "runtime", "model", "memory", "redis", "gateway"]
+    assert list(findings) == ["python", "processor", "threads", "runtime", "model", "memory", "redis", "gateway"]
     assert findings["model"].state == "warning" and findings["model"].cure.startswith("slimrank model pull")
     assert findings["gateway"].state == "warning" and findings["gateway"].cure == "start it: slimrank serve"
 
@@ -45,6 +45,12 @@ def test_the_command_prints_json_and_ends_with_a_code(alone: Path) -> None:
 
 def test_an_old_python_is_a_fault() -> None:
     assert doctor.look_at_python((3, 10, 4)).state == "fault"
+
+
+def test_a_processor_without_products_of_8_bits_is_warned_of_and_one_that_does_not_tell_is_not() -> None:
+    assert doctor.look_at_processor([]).state == "warning"
+    assert doctor.look_at_processor(None).state == "ok"
+    assert doctor.look_at_processor(["AVX-512 VNNI"]).words.endswith("8 bits by AVX-512 VNNI")
 
 
 def test_more_threads_than_cores_are_warned_of() -> None:
