@@ -8,13 +8,11 @@ each between its marks, and the plot to docs/images/engine.svg. Measures nothing
 
 import argparse
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from docs.marks import fill
-from docs.measure_sizing import processor
 from slimrank.serving.bench_all import CURVES_FILE, PLOT_FILE, WEIGHTS
 from slimrank.serving.bench_table import summary, table
 
@@ -55,7 +53,7 @@ def main() -> None:
     reports = cells(folder)
     if not reports:
         parser.error(f"no finished cell is in {folder}; run `{COMMAND}` first")
-    about = f"{os.cpu_count()} cores of {processor()}, `{COMMAND}`:"
+    about = f"{reports[0]['machine']}, `{COMMAND}`:"
     fill(PAGES[0], BEGIN, END, f"{about}\n\n{summary(reports)}")
     kept = folder / CURVES_FILE
     shown = [f"{about}\n\n{table(reports).rstrip()}"]

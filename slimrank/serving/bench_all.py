@@ -1,10 +1,10 @@
-"""``slimrank bench --all FOLDER``: every cell of the benchmark, the most telling first, within about a given time.
+"""``slimrank bench --all FOLDER``: every cell of the benchmark within about a given time.
 
 A cell is a collection, a depth and a length of pairs. Each is kept as FOLDER/NAME.json after every answer, so a run
-that is killed loses one answer; a run into the same folder goes on with the cells that are not finished, or that another
-graph was measured for. In the first cell every contender takes part. After it, what a contender's tokens took
-says what a request will take it, and the slowest are left out of a cell that would not fit into its share of the
-time that is left; the table says so.
+that is killed loses one answer; a run into the same folder goes on with the cells that are not finished, or that were
+measured for another graph or machine. In the first cell, a cheap one, every contender takes part. After it, what a
+contender's tokens took says what a request will take it, and the slowest are left out of a cell that would not fit
+into its share of the time that is left; the table says so. The most telling cells come next.
 """
 
 import json
@@ -20,12 +20,12 @@ from slimrank import manifest as manifests
 from slimrank.errors import ConfigError
 from slimrank.files import replace_text
 from slimrank.manifest import GRAPH_FILE
+from slimrank.serving import bench_table
 from slimrank.serving.bench_curves import draw, measure_curves
-from slimrank.serving.bench_engine import OURS, compare
-from slimrank.serving.bench_table import table
+from slimrank.serving.bench_engine import OURS, compare, machine
 
-WEIGHTS = {(100, None): 10, (20, None): 3, (20, 512): 3, (100, 512): 4}
-"""(depth, tokens of a pair) -> share of the time, the most telling first."""
+WEIGHTS = {(20, None): 3, (100, None): 10, (20, 512): 3, (100, 512): 6}
+"""(depth, tokens of a pair) -> share of the time, in the order of measuring."""
 MOST_REQUESTS = 30
 CURVES_FILE, TABLE_FILE, PLOT_FILE = "curves.json", "table.md", "engine.svg"
 
@@ -102,7 +102,7 @@ def measure_all(
     curves = _kept(target / CURVES_FILE, graph)
     if not curves:
         curves = measure_curves(folder, threads=thread_counts(threads), most_documents=100, seed=seed)
-        curves |= {"graph_sha256": graph, "complete": True}
+        curves |= {"graph_sha256": graph, "machine": machine(), "complete": True}
         _keep(target / CURVES_FILE, curves)
     _show(target, done)
     return done | {"curves": curves}
@@ -137,10 +137,10 @@ def too_slow(cell: Cell, done: Sequence[Mapping[str, Any]], share: float) -> set
 def _show(target: Path, done: Mapping[str, dict[str, Any]]) -> None:
     """Write the table and the plot of what is there."""
     reports = list(done.values())
-    (target / TABLE_FILE).write_text(table(reports), encoding="utf-8")
-    first = [report for report in reports if (report["depth"], report["pair_tokens"]) == next(iter(WEIGHTS))]
-    if first:
-        draw(first, target / PLOT_FILE)
+    (target / TABLE_FILE).write_text(bench_table.table(reports), encoding="utf-8")
+    drawn = [report for report in reports if (report["depth"], report["pair_tokens"]) == (bench_table.MARKED_DEPTH, None)]
+    if drawn:
+        draw(drawn, target / PLOT_FILE)
 
 
 def _kept(file: Path, graph: str) -> dict[str, Any] | None:
@@ -148,7 +148,8 @@ def _kept(file: Path, graph: str) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found if found.get("complete") and found["graph_sha256"] == graph else None
+    is_same = (found.get("graph_sha256"), found.get("machine")) == (graph, machine())
+    return found if found.get("complete") and is_same else None
 
 
 def _keep(file: Path, report: Mapping[str, Any]) -> None:

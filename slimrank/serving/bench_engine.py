@@ -10,6 +10,7 @@ it ranks as well. Which pairs those are is ``bench_pairs``'.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -25,7 +26,7 @@ import numpy as np
 from rich.progress import track
 
 from slimrank import manifest as manifests
-from slimrank import measures
+from slimrank import measures, processor
 from slimrank.errors import ConfigError, ScoringError
 from slimrank.evaluation import paired_gain
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, Manifest
@@ -197,6 +198,11 @@ def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None
     return target
 
 
+def machine() -> str:
+    """Return what a figure of speed holds for."""
+    return f"{os.cpu_count()} cores of {processor.describe()}"
+
+
 def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest: Manifest) -> dict[str, Any]:
     """Return the figures of those who answered anything."""
     ours, *peers = contenders
@@ -206,6 +212,7 @@ def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest:
         "model": manifest.name,
         "precision": manifest.precision,
         "graph_sha256": manifest.files[GRAPH_FILE].sha256,
+        "machine": machine(),
         "source": pairs.source,
         "requests": len(asked),
         "pairs": sum(len(request.rows) for request in asked),

@@ -37,7 +37,7 @@ def test_finished_cells_are_written_between_the_marks(tmp_path: Path, monkeypatc
     write_benchmark.main()
     one, two = (page.read_text() for page in pages)
     assert one.startswith(f"before\n{write_benchmark.BEGIN}\n") and one.endswith(f"{write_benchmark.END}\nafter\n")
-    assert "| transformers fp32 | 1.0 (10.00) |" in one
+    assert "| transformers fp32 | 1.0 (10.00) |" in one and "2 cores of a processor, `slimrank bench" in one
     assert "old" not in one + two and "cut short" not in one + two
     assert "| threads | 1 | 2 |" in two
     assert (tmp_path / "plot.svg").read_text() == "<svg/>"

@@ -10,6 +10,7 @@ import pytest
 from slimrank.errors import ConfigError
 from slimrank.serving import bench_all, bench_table
 from slimrank.serving.bench_all import WEIGHTS, Cell, measure_all, thread_counts, too_slow
+from slimrank.serving.bench_engine import machine
 from slimrank.serving.bench_pairs import token_pairs
 from tests.command import slimrank
 from tests.tiny import make_model
@@ -49,6 +50,7 @@ def test_every_cell_is_kept_with_equal_scores_and_a_second_run_measures_only_wha
         kept = json.loads((target / f"{name}.json").read_text())
         assert kept == found[name]
         assert (kept["requests"], kept["left_out"]) == (2, [])
+        assert kept["machine"] == machine()
         for figures in kept["contenders"].values():
             assert figures["largest_difference_from_ours"] < 1e-3
             assert figures["ours_gains_nDCG@10"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
@@ -56,12 +58,12 @@ def test_every_cell_is_kept_with_equal_scores_and_a_second_run_measures_only_wha
     assert "slimrank, prefix shared" in (target / "table.md").read_text()
     assert (target / "engine.svg").stat().st_size > 1000
     before = {file.name: file.stat().st_mtime_ns for file in target.glob("*.json")}
-    cut_short = json.loads((target / "b-12.json").read_text()) | {"complete": False}
-    (target / "b-12.json").write_text(json.dumps(cut_short))
-    os.utime(target / "b-12.json", ns=(1, 1))
+    for name, change in (("b-12.json", {"complete": False}), ("a-5-96.json", {"machine": "another"})):
+        (target / name).write_text(json.dumps(json.loads((target / name).read_text()) | change))
+        os.utime(target / name, ns=(1, 1))
     assert set(measure_all(tiny_model, target, data, **given)) == set(found)
     now = {file.name: file.stat().st_mtime_ns for file in target.glob("*.json")}
-    assert [name for name in before if now[name] != before[name]] == ["b-12.json"]
+    assert {name for name in before if now[name] != before[name]} == {"b-12.json", "a-5-96.json"}
 
 
 def test_the_cells_are_those_that_are_promised() -> None:
@@ -99,6 +101,7 @@ def report(**speeds: float) -> dict[str, Any]:
     }
     ratios = {"torch_fp32": speeds["fused"] / speeds["torch_fp32"], "plain_optimum": None}
     about = {"source": "a", "depth": 100, "pair_tokens": None, "left_out": ["plain"], "model": "m", "precision": "int8"}
+    about |= {"machine": "2 cores of a processor"}
     return about | {"pairs": 100, "tokens": 1000, "bytes_on_disk": 1, "contenders": contenders, "ratios": ratios}
 
 
