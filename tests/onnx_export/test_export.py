@@ -1,6 +1,7 @@
 """An export is exact, whole, refused where it is not proved, and asks what every other part asks."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,21 @@ WITHOUT_SATURATION = pytest.mark.skipif(
 )
 
 
-def in_eight_bits(checkpoint: Path, folder: Path) -> tuple[Any, Any, Any, Any]:
+IN_TWO = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "layers.0.mlp.down_proj", "down_proj")
+
+
+def in_eight_bits(checkpoint: Path, folder: Path, in_two: Sequence[str] = ()) -> tuple[Any, Any, Any, Any]:
     """The reference's scores of a group, then the 8-bit graph's: alone, together, after a shared prefix."""
-    manifest = export(checkpoint, folder, ignore, precision="int8", max_pair_tokens=MAX_PAIR_TOKENS)
+    manifest = export(checkpoint, folder, ignore, precision="int8", in_two=in_two, max_pair_tokens=MAX_PAIR_TOKENS)
     loaded = checkpoints.load(checkpoint)
     encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
     group = next(iter(token_groups(encoder)))
     return reference_scores(loaded, encoder, group), *graph_scores(GraphRunner(folder, manifest), group)
 
 
-def test_eight_bits_ignore_their_neighbours(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    _, alone, together, shared = in_eight_bits(tiny_checkpoint, tmp_path / "model")
+@pytest.mark.parametrize("in_two", [(), IN_TWO], ids=["one step", "two steps"])
+def test_eight_bits_ignore_their_neighbours(tiny_checkpoint: Path, tmp_path: Path, in_two: Sequence[str]) -> None:
+    _, alone, together, shared = in_eight_bits(tiny_checkpoint, tmp_path / "model", in_two)
     assert together == pytest.approx(alone, abs=1e-5)
     assert shared == pytest.approx(alone, abs=1e-5)
 
@@ -227,18 +232,9 @@ def test_auto_for_a_gpu_is_refused_before_any_work_where_there_is_none(tiny_chec
 
 @WITHOUT_SATURATION
 def test_two_steps_come_closer_than_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    loaded = checkpoints.load(tiny_checkpoint)
-    encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
-    group = next(iter(token_groups(encoder)))
-    expected = reference_scores(loaded, encoder, group)
     off = []
-    for name in ((), ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "layers.0.mlp.down_proj", "down_proj")):
-        manifest = export(
-            tiny_checkpoint, tmp_path / "model", ignore, precision="int8", in_two=name, max_pair_tokens=MAX_PAIR_TOKENS
-        )
-        alone, together, shared = graph_scores(GraphRunner(tmp_path / "model", manifest), group)
-        assert together == pytest.approx(alone, abs=1e-5)
-        assert shared == pytest.approx(alone, abs=1e-5)
+    for in_two in ((), IN_TWO):
+        expected, alone, _, _ = in_eight_bits(tiny_checkpoint, tmp_path / "model", in_two)
         off.append(np.sqrt(np.mean((alone - expected) ** 2)))
     assert off[1] < off[0]
 
