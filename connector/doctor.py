@@ -31,7 +31,6 @@ CPU_PROVIDER = "CPUExecutionProvider"
 MEMORY_FACTOR = 3.0
 """Free memory over the weights' size that a model and one batch of the default size need, with room (docs/LOG.md)."""
 CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-CGROUP_CPU = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 GIB = 2**30
 
 
@@ -57,7 +56,7 @@ def examine(current: Settings, *, engine: str | None = None, gateway: str | None
     """Yield every finding, from the machine outwards."""
     yield look_at_python()
     yield look_at_processor(processor.eight_bit_products())
-    yield look_at_threads(current.threads, cores())
+    yield look_at_threads(current.threads, processor.cores())
     yield look_at_runtime()
     yield look_at_model(current)
     yield look_at_memory(current, memory_bytes())
@@ -100,10 +99,8 @@ def look_at_processor(products: list[str] | None) -> Finding:
 
 def look_at_threads(threads: int, available: float) -> Finding:
     """Compare the model's threads with the cores that this process may use."""
-    words = f"{available:g} cores may be used; SLIMRANK_THREADS is {threads or '0, one a physical core'}"
-    # ONNX Runtime counts the machine's cores, not those that a container was given.
-    wanted = threads or (os.cpu_count() or 1) // 2
-    if wanted > available:
+    words = f"{available:g} cores may be used; SLIMRANK_THREADS is {threads or f'0, so {processor.physical_cores()}'}"
+    if threads > available:
         return Finding(
             "threads",
             "warning",
@@ -111,23 +108,6 @@ def look_at_threads(threads: int, available: float) -> Finding:
             f"set SLIMRANK_THREADS={max(1, int(available))}: more threads than cores wait for each other",
         )
     return Finding("threads", "ok", words)
-
-
-def cores() -> float:
-    """Return the cores that this process may use: its affinity, or less where its container has a quota."""
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
-    return min(mine, quota) if quota else mine
-
-
-def _quota() -> float | None:
-    """Return the container's CPU quota in cores, or None where it has none."""
-    try:
-        text = next(path for path in CGROUP_CPU if path.is_file()).read_text().split()
-        period = float(text[1]) if len(text) > 1 else float((CGROUP_CPU[1].parent / "cpu.cfs_period_us").read_text())
-        return float(text[0]) / period if text[0] not in ("max", "-1") else None
-    except (StopIteration, OSError, ValueError):
-        return None
 
 
 def memory_bytes() -> int | None:

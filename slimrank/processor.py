@@ -1,13 +1,17 @@
-"""What this machine's processor is: reports of speed name it, and ``slimrank doctor`` looks at it.
+"""What this machine's processor is: reports of speed name it, runs go side by side on its cores, ``slimrank doctor`` looks at it.
 
 8 bits are fast and exact where one instruction multiplies and adds them into 32 bits. Elsewhere two do it through 16 bits,
 which are slower and may saturate (Intel, "Lower Numerical Precision Deep Learning Inference and Training", 2018).
 """
 
+import os
 import platform
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+"""The hardware threads of one core share its multipliers: a second one busy with products gains nothing."""
+CGROUP_CPU = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 EIGHT_BIT_PRODUCTS = {
     "amx_int8": "AMX",
     "avx512_vnni": "AVX-512 VNNI",
@@ -32,6 +36,38 @@ def eight_bit_products() -> list[str] | None:
     facts = _facts()
     flags = facts.get("flags", facts.get("Features"))
     return None if flags is None else [name for flag, name in EIGHT_BIT_PRODUCTS.items() if flag in flags.split()]
+
+
+def cores() -> float:
+    """Return the cores that this process may use, hardware threads counted: its affinity, or less where its container has a quota."""
+    mine, quota = len(_affinity()), _quota()
+    return min(mine, quota) if quota else mine
+
+
+def physical_cores() -> int:
+    """Return how many of those cores are whole ones of their own; at least 1."""
+    return max(1, int(min(cores(), len({_siblings(cpu) for cpu in _affinity()}))))
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _siblings(cpu: int) -> str:
+    try:
+        return Path(SIBLINGS.format(cpu)).read_text(encoding="ascii")
+    except OSError:
+        return str(cpu)
+
+
+def _quota() -> float | None:
+    """Return the container's CPU quota in cores, or None where it has none."""
+    try:
+        text = next(path for path in CGROUP_CPU if path.is_file()).read_text().split()
+        period = float(text[1]) if len(text) > 1 else float((CGROUP_CPU[1].parent / "cpu.cfs_period_us").read_text())
+        return float(text[0]) / period if text[0] not in ("max", "-1") else None
+    except (StopIteration, OSError, ValueError):
+        return None
 
 
 def _facts() -> dict[str, str]:

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that the gateway listens on, and a worker's metrics")
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway listens on")
-    threads: int = Field(0, ge=0, description="Threads of one model session; 0 = one a physical core")
+    threads: int = Field(
+        0, ge=0, description="Cores that score side by side, a batch each; 0 = all physical ones that the process may use"
+    )
     provider: str = Field(
         "cpu", pattern="^(cpu|cuda|tensorrt)$", description="Where the model runs: cpu, cuda or tensorrt (extra `gpu`)"
     )

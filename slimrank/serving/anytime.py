@@ -9,6 +9,7 @@ between its other jobs (``scoring_loop``).
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 from slimrank.errors import DeadlineExceeded, InvalidRequest
@@ -28,12 +29,33 @@ PROMPT_TOKENS = 12
 MOST_TOKENS = 512
 
 
+class TokenCost(Speed):
+    """Seconds for documents by their tokens, where some lanes score side by side.
+
+    Args:
+        lanes: How many; a document is scored in one of them, so a single one keeps all from their work as so many would.
+    """
+
+    def __init__(self, lanes: int = 1) -> None:
+        super().__init__()
+        self.lanes = lanes
+
+    def work(self, tokens: Sequence[int]) -> list[int]:
+        """Return what the first, the first two, ... all documents cost, in tokens of lanes that are all busy."""
+        totals, longests = accumulate(tokens), accumulate(tokens, max)
+        return [max(total, self.lanes * longest) for total, longest in zip(totals, longests, strict=True)]
+
+    def learn_documents(self, tokens: Sequence[int], seconds: float) -> None:
+        """Learn from documents that were scored together."""
+        self.learn(self.work(tokens)[-1], seconds)
+
+
 @runtime_checkable
 class CostedScorer(Protocol):
     """A scorer that knows what it costs."""
 
-    cost: Speed
-    """Seconds for tokens, fitted in warm-up."""
+    cost: TokenCost
+    """Fitted in warm-up."""
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
         """Return the tokens that each document would put through the model."""
@@ -47,32 +69,31 @@ def token_counts(scorer: Scorer, query: str, documents: Sequence[str], *, instru
     return [min(MOST_TOKENS, len(document) // CHARACTERS_PER_TOKEN + PROMPT_TOKENS) for document in documents]
 
 
-def cost_of(scorer: Scorer) -> Speed:
+def cost_of(scorer: Scorer) -> TokenCost:
     """Return the scorer's cost model, or a new one that has yet to learn."""
-    return scorer.cost if isinstance(scorer, CostedScorer) else Speed()
+    return scorer.cost if isinstance(scorer, CostedScorer) else TokenCost()
 
 
-def depth_within(tokens: Sequence[int], seconds: float, cost: Speed) -> int:
+def depth_within(tokens: Sequence[int], seconds: float, cost: TokenCost) -> int:
     """Return how many of the first documents fit into so much time; all of them before anything is known."""
-    total = 0
-    for place, count in enumerate(tokens):
-        total += count
-        if cost.seconds(total) > seconds:
+    for place, work in enumerate(cost.work(tokens)):
+        if cost.seconds(work) > seconds:
             return place
     return len(tokens)
 
 
-def next_chunk(tokens: Sequence[int], left_seconds: float, cost: Speed) -> int:
+def next_chunk(tokens: Sequence[int], left_seconds: float, cost: TokenCost) -> int:
     """Return how many documents to score next; 0 where none fits into the time left."""
     if left_seconds <= 0:
         return 0
+    least = max(LEAST_CHUNK, cost.lanes)
     if not cost.is_known:
-        return min(LEAST_CHUNK, len(tokens))
+        return min(least, len(tokens))
     fits = depth_within(tokens, SAFETY * left_seconds, cost)
-    return fits if fits == len(tokens) else min(fits, max(LEAST_CHUNK, depth_within(tokens, HALF * left_seconds, cost)))
+    return fits if fits == len(tokens) else min(fits, max(least, depth_within(tokens, HALF * left_seconds, cost)))
 
 
-def first_depth(depth: Depth | None, tokens: Sequence[int], left_seconds: float | None, cost: Speed) -> int:
+def first_depth(depth: Depth | None, tokens: Sequence[int], left_seconds: float | None, cost: TokenCost) -> int:
     """Return how many documents are to be scored at all.
 
     Args:
@@ -129,7 +150,7 @@ def score_until(
         if not size:
             break
         parts.append(scorer.score(query, documents[done : done + size], instruction=instruction))
-        cost.learn(sum(tokens[done : done + size]), clock() - begin)
+        cost.learn_documents(tokens[done : done + size], clock() - begin)
         done += size
     if not parts:
         raise DeadlineExceeded("there was no time to score a single document; allow more time")

@@ -2,18 +2,23 @@
 
 Documents are sorted by length, so that neighbours in a batch need little padding, and the cuts
 between batches are those of least cost: padded tokens, and a fixed price for each run of the
-graph. For CUDA graphs the cuts are such that few shapes come again and again. Memory is bounded by
+graph. Where several batches run side by side, they are as many and as small as lets all lanes end together.
+For CUDA graphs the cuts are such that few shapes come again and again. Memory is bounded by
 tokens, whatever the number of documents. Knows nothing of models; the caller restores the
 request's order with the indices it is given.
 """
 
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 from itertools import groupby
+from math import ceil
 
 from slimrank.graph_io import SHAPE_STEP
 
-RUN_TOKENS = 32
+RUN_TOKENS = 10
 """What a run of the graph costs beside its tokens, in tokens (docs/LOG.md): batches split where that saves more padding."""
+MOST_BATCHES = 4
+"""Of a lane, where they are cut for all lanes to end together: more gain less than their runs cost."""
 GPU_RUN_TOKENS = 1024
 """The same on a GPU, where every run begins with some hundreds of kernels to launch: an estimate, three milliseconds at a few
 hundred thousand tokens a second."""
@@ -69,3 +74,33 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int, *, run_tokens:
         batches.append(order[begins[end] : end])
         end = begins[end]
     return batches[::-1]
+
+
+def lane_batches(lengths: Sequence[int], max_tokens: int, *, lanes: int, run_tokens: int = RUN_TOKENS) -> list[list[int]]:
+    """Return the indices of each batch, the dearest first, for lanes that each take the next batch when they are free.
+
+    Of the cuts by ``token_budget_batches`` with budgets of a lane's whole share, half of it, and so on, the one whose last lane ends first.
+
+    Args:
+        lengths: Tokens of each document.
+        max_tokens: As there.
+        lanes: How many batches run side by side.
+        run_tokens: As there.
+    """
+    if lanes == 1:
+        return token_budget_batches(lengths, max_tokens, run_tokens=run_tokens)
+
+    def cost(batch: list[int]) -> int:
+        return len(batch) * lengths[batch[0]] + run_tokens
+
+    def last_end(batches: list[list[int]]) -> int:
+        ends = [0] * lanes
+        heapify(ends)
+        for batch in batches:
+            heapreplace(ends, ends[0] + cost(batch))
+        return max(ends)
+
+    share = sum(lengths) / lanes
+    budgets = {min(max_tokens, ceil(share / parts)) for parts in range(1, MOST_BATCHES + 1)} | {max_tokens}
+    cuts = [token_budget_batches(lengths, budget, run_tokens=run_tokens) for budget in sorted(budgets, reverse=True)]
+    return min((sorted(cut, key=cost, reverse=True) for cut in cuts), key=last_end)

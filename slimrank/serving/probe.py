@@ -1,7 +1,7 @@
 """Time a few batches at start-up: what tokens cost on this machine, and how many make a good batch.
 
-More tokens in a batch waste more padding and hold more memory, and beyond some size buy no speed;
-where that is depends on the cores. The probe takes a second or two, once: timings are kept beside
+More tokens in a batch hold more memory, and beyond some size buy no speed; where that is depends on the
+processor. All lanes run a batch each, as they will. The probe takes a second or two, once: timings are kept beside
 the models, by machine and model. Speed alone is fitted; a batch's size changes no score.
 """
 
@@ -21,18 +21,18 @@ PROBES = "probes"
 Timings = list[tuple[int, float]]
 """Tokens of a batch, and the seconds it took."""
 
-SIZES = (128, 512, 1024, 2048, 4096, 8192)
-GPU_SIZES = (*SIZES, 16_384, 32_768)
+SIZES = (128, 256, 512, 1024, 2048)
+GPU_SIZES = (*SIZES, 4096, 8192, 16_384, 32_768)
 """A GPU's cores are filled later."""
-PROBE_SECONDS = 0.5
+PROBE_SECONDS = 0.25
 """No larger batch is tried once the last took so long."""
-ROUNDS = 3
+ROUNDS = 2
 """Sizes take turns, and the best time of each counts: other work on the machine only ever makes one slower."""
 ROW_TOKENS = 128
-TELLING = 3
+TELLING = 2
 """Sizes that must have been timed; fewer mean that the machine was busy with something else, or is very slow."""
 GOOD_ENOUGH = 1.05
-"""The largest batch is taken whose tokens cost at most so many times the cheapest: small ones lose cores, large ones only memory."""
+"""The smallest batch is taken whose tokens cost at most so many times the cheapest: what more would bring is memory."""
 LEAST_BUDGET = 512
 """Whatever a probe says: one long pair fills it, and smaller batches were never faster on a quiet machine (docs/LOG.md)."""
 BYTES_PER_TOKEN = 100_000
@@ -79,7 +79,7 @@ def is_telling(found: Sequence[tuple[int, float]]) -> bool:
 def best_budget(found: Sequence[tuple[int, float]]) -> int:
     """Return the batch size, in tokens, that these timings speak for; they must be telling."""
     cheapest = min(seconds / tokens for tokens, seconds in found)
-    return max(LEAST_BUDGET, *(tokens for tokens, seconds in found if seconds / tokens <= GOOD_ENOUGH * cheapest))
+    return max(LEAST_BUDGET, min(tokens for tokens, seconds in found if seconds / tokens <= GOOD_ENOUGH * cheapest))
 
 
 def memory_tokens() -> int:

@@ -204,7 +204,7 @@ class ScoringLoop:
         seconds = self._clock() - begin
         self._speed.learn(cost_of(part), seconds)
         if waiting.tokens:
-            self.model.cost.learn(sum(waiting.tokens[waiting.done - size : waiting.done]), seconds)
+            self.model.cost.learn_documents(waiting.tokens[waiting.done - size : waiting.done], seconds)
         waiting.infer_seconds += seconds
         if waiting.done < waiting.wanted:
             return False

@@ -1,7 +1,7 @@
 """An exported model behind ONNX Runtime: texts in, scores out. Needs no torch.
 
-    request -> prompt ids -> duplicates once -> batches by token budget -> graph -> scores in
-    request order
+    request -> prompt ids -> duplicates once -> batches by token budget -> graph, a core a batch
+    -> scores in request order
 
 The query's part of the prompt is run once a request, and its keys and values are shared by all
 documents; those of the prompt's own head are kept for all requests. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
@@ -22,20 +22,21 @@ import numpy.typing as npt
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
-from slimrank import graph_io, manifest, providers
+from slimrank import graph_io, manifest, processor, providers
 from slimrank.errors import ConfigError, ManifestError, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import scores_from_logits
 from slimrank.serving import probe
-from slimrank.serving.admission import Speed
-from slimrank.serving.batching import GPU_RUN_TOKENS, RUN_TOKENS, repeating_batches, token_budget_batches
+from slimrank.serving.anytime import TokenCost
+from slimrank.serving.batching import GPU_RUN_TOKENS, lane_batches, repeating_batches, token_budget_batches
 from slimrank.serving.device import DeviceRun
+from slimrank.serving.lanes import Lanes
 from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BATCH_TOKENS = 1024
+DEFAULT_BATCH_TOKENS = 512
 """Until a warm-up has fitted another, as in a command that scores once."""
 PREFIX_CACHE_BYTES = 64 * 2**20
 """Keys and values of recent queries: 46 kB a token for 135M parameters, so some thirty queries."""
@@ -50,6 +51,7 @@ class OrtScorer:
         encoder: Renders the folder's prompt.
         batch_tokens: Most padded tokens in one run of the graph; bounds memory. 0 = fitted in warm-up.
         device_run: Runs the graph and keeps on the device what is used again; left out, all passes through the host's memory.
+        lanes: Threads that run a batch each.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class OrtScorer:
         *,
         batch_tokens: int = 0,
         device_run: DeviceRun | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self.manifest = manifest
         self._session = session
@@ -73,7 +76,8 @@ class OrtScorer:
         self._run_options = ort.RunOptions()
         self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.encoder = encoder
-        self.cost = Speed()
+        self._lanes = lanes or Lanes(1)
+        self.cost = TokenCost(self._lanes.count)
         self._planned: tuple[tuple[str, str | None], dict[str, Piece]] = ("", None), {}
         self._head: graph_io.KeysValues | None = None
         self._prefixes: OrderedDict[tuple[int, ...], graph_io.KeysValues] = OrderedDict()
@@ -88,7 +92,7 @@ class OrtScorer:
         """Open a model folder.
 
         Args:
-            threads: Threads of the session; 0 = one a physical core.
+            threads: Cores that score side by side, a batch each; 0 = all physical ones that this process may use. A GPU has one batch at a time.
             provider: cpu, cuda or tensorrt (``slimrank.providers``).
             cuda_graphs: Record each shape of a batch as a CUDA graph, and make shapes repeat.
 
@@ -117,15 +121,18 @@ class OrtScorer:
                 f"CUDA graphs need {', '.join(graph_io.FOR_GPU)}, and {folder} is in {checked.precision};"
                 " `slimrank export --precision fp16`"
             )
+        lanes = Lanes(threads or processor.physical_cores()) if provider == "cpu" else Lanes(1)
+        threads = 1 if provider == "cpu" else threads
         session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs)
         is_fused = graph_io.is_fused([given.name for given in session.get_inputs()])
         device_run = DeviceRun(session, "cuda", records=cuda_graphs) if provider != "cpu" and is_fused else None
         log.info("load model=%s precision=%s provider=%s folder=%s", checked.name, checked.precision, provider, folder)
-        return cls(session, checked, encoder, batch_tokens=batch_tokens, device_run=device_run)
+        return cls(session, checked, encoder, batch_tokens=batch_tokens, device_run=device_run, lanes=lanes)
 
     def with_budget(self, batch_tokens: int) -> "OrtScorer":
         """Return the same open model with another batch size and no cached prefixes."""
-        return OrtScorer(self._session, self.manifest, self.encoder, batch_tokens=batch_tokens, device_run=self._device_run)
+        run, lanes = self._device_run, self._lanes
+        return OrtScorer(self._session, self.manifest, self.encoder, batch_tokens=batch_tokens, device_run=run, lanes=lanes)
 
     def warm_up(self, probe_folder: Path | None = None) -> None:
         """Make ready for the first request: pay for first-time work, learn what tokens cost and how many make a batch.
@@ -133,26 +140,31 @@ class OrtScorer:
         Args:
             probe_folder: Where timings are kept, so that only the first start of a model takes them.
         """
-        threads = self._session.get_session_options().intra_op_num_threads
+        lanes, most = self._lanes.count, probe.memory_tokens() // self._lanes.count
         digests = [record.sha256 for record in self.manifest.files.values()]
-        file = probe_folder and probe.probe_file(probe_folder, ort.__version__, threads, *digests)
+        file = probe_folder and probe.probe_file(probe_folder, ort.__version__, lanes, *digests)
         found = probe.kept(file)
         if found is None:
             sizes = probe.GPU_SIZES if self._on_gpu else probe.SIZES
-            found = probe.timings(self._run_rows, sizes=sizes, largest=probe.memory_tokens())
+            found = probe.timings(self._run_rows, sizes=sizes, largest=most)
             if probe.is_telling(found):
                 probe.keep(file, found)
         self.score("warm up", ["a document", ""])
         for tokens, seconds in found:
-            self.cost.learn(tokens, seconds)
+            self.cost.learn(lanes * tokens, seconds)
         if self._fits_budget:
             best = probe.best_budget(found) if probe.is_telling(found) else DEFAULT_BATCH_TOKENS
-            self._batch_tokens = min(best, probe.memory_tokens())
-        log.info("warm model=%s batch_tokens=%d", self.manifest.name, self._batch_tokens)
+            self._batch_tokens = min(best, most)
+        log.info("warm model=%s lanes=%d batch_tokens=%d", self.manifest.name, lanes, self._batch_tokens)
 
     def _run_rows(self, count: int, length: int) -> None:
-        row = (self.encoder.suffix_ids * length)[:length]
-        self._graph.logits([row] * count, self._graph.share([]))
+        """Run a batch of so many rows of so many tokens in every lane."""
+        rows, nothing = [(self.encoder.suffix_ids * length)[:length]] * count, self._graph.share([])
+
+        def run(lane: int) -> None:
+            self._graph.logits(rows, nothing)
+
+        self._lanes.each(run, range(self._lanes.count))
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return the score of each document, in the order given.
@@ -254,15 +266,20 @@ class OrtScorer:
         if self._shapes_repeat:
             prefix_ids, rows = self._behind_head(prefix_ids, rows)
         shared = self._shared(prefix_ids)
-        lengths = [len(row) for row in rows]
-        if self._shapes_repeat:
-            batches = repeating_batches(lengths, self._batch_tokens)
-        else:
-            run_tokens = GPU_RUN_TOKENS if self._on_gpu else RUN_TOKENS
-            batches = token_budget_batches(lengths, self._batch_tokens, run_tokens=run_tokens)
-        for batch in batches:
+        batches = self._batches([len(row) for row in rows])
+
+        def run(batch: list[int]) -> None:
             scores[batch] = scores_from_logits(self._graph.logits([rows[i] for i in batch], shared))
+
+        self._lanes.each(run, batches)
         return scores, tuple(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
+
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        if self._shapes_repeat:
+            return repeating_batches(lengths, self._batch_tokens)
+        if self._on_gpu:
+            return token_budget_batches(lengths, self._batch_tokens, run_tokens=GPU_RUN_TOKENS)
+        return lane_batches(lengths, self._batch_tokens, lanes=self._lanes.count)
 
     def _behind_head(self, prefix_ids: list[int], rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
         """Return a prefix whose length does not change from request to request, the prompt's head, and the rest in the rows."""

@@ -56,23 +56,7 @@ def test_a_processor_without_products_of_8_bits_is_warned_of_and_one_that_does_n
 def test_more_threads_than_cores_are_warned_of() -> None:
     assert doctor.look_at_threads(8, 2.0).cure.startswith("set SLIMRANK_THREADS=2")
     assert doctor.look_at_threads(2, 2.0).state == "ok"
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"q": "200000\n", "cpu.cfs_period_us": "100000\n"}, 2.0),
-    ],
-)
-def test_a_containers_quota_is_read(
-    files: dict[str, str], cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(doctor, "CGROUP_CPU", (tmp_path / "cpu.max", tmp_path / "q"))
-    assert doctor._quota() == cores
+    assert doctor.look_at_threads(0, 2.0).state == "ok", "left to slimrank, it is never more than there are"
 
 
 def test_both_builds_of_the_runtime_are_a_fault_and_none_a_warning() -> None:

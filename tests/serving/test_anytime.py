@@ -14,8 +14,7 @@ from slimrank import Reranker
 from slimrank.errors import DeadlineExceeded, InvalidRequest
 from slimrank.scoring import FIRST_STAGE_SCORE, rank
 from slimrank.serving import messages
-from slimrank.serving.admission import Speed
-from slimrank.serving.anytime import depth_within, first_depth, next_chunk, score_until
+from slimrank.serving.anytime import LEAST_CHUNK, TokenCost, depth_within, first_depth, next_chunk, score_until
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
@@ -29,7 +28,7 @@ class Clocked:
 
     def __init__(self, tokens_per_second: float = 100.0) -> None:
         self.now = 0.0
-        self.cost = Speed()
+        self.cost = TokenCost()
         self.calls: list[int] = []
         self._speed = tokens_per_second
 
@@ -109,7 +108,7 @@ def test_without_time_for_one_document_it_says_so() -> None:
 
 @given(st.lists(st.integers(1, 512), max_size=60), st.floats(0.001, 100))
 def test_what_is_chosen_fits_and_one_more_would_not(tokens: list[int], seconds: float) -> None:
-    cost = Speed()
+    cost = TokenCost()
     for count in (64, 512):
         cost.learn(count, 0.01 + count / 1000)
     depth = depth_within(tokens, seconds, cost)
@@ -117,6 +116,24 @@ def test_what_is_chosen_fits_and_one_more_would_not(tokens: list[int], seconds: 
     assert depth == len(tokens) or cost.seconds(sum(tokens[: depth + 1])) > seconds
     assert 0 <= next_chunk(tokens, seconds, cost) <= len(tokens)
     assert first_depth("auto", tokens, None, cost) == len(tokens)
+
+
+def test_a_document_takes_its_lane_as_long_however_many_lie_idle_beside_it() -> None:
+    cost = TokenCost(lanes=4)
+    assert cost.work([100, 20, 400, 300, 900]) == [400, 400, 1600, 1600, 3600]
+    for tokens in ([100] * 8, [50] * 4):
+        cost.learn_documents(tokens, sum(tokens) / 1000)
+    assert cost.seconds(cost.work([100])[0]) == pytest.approx(cost.seconds(cost.work([100] * 4)[-1]))
+    assert depth_within([100], 0.3, cost) == 0, "one lane takes .4 s for it"
+    assert depth_within([100] * 8, 0.55, cost) == 5
+
+
+def test_a_chunk_keeps_every_lane_busy() -> None:
+    cost = TokenCost(lanes=16)
+    assert next_chunk([10] * 100, 1.0, cost) == 16
+    cost.learn_documents([10] * 16, 0.16)
+    assert next_chunk([10] * 100, 0.3, cost) == 16
+    assert next_chunk([10] * 100, 0.3, TokenCost()) == LEAST_CHUNK
 
 
 def test_fused_and_very_low_scores_stay_above_what_was_not_scored() -> None:
@@ -162,7 +179,7 @@ def test_partial_answers_travel_through_the_queue() -> None:
     assert (found.is_partial, found.scored.depth, found.scored.passages, found.scored.cached) == (True, 1, 4, 1)
 
 
-class OneChunk(Speed):
+class OneChunk(TokenCost):
     """Foresees time for a few documents once, and then for none: a deadline without the waiting."""
 
     is_over = False

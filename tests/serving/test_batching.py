@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimrank.graph_io import SHAPE_STEP
-from slimrank.serving.batching import RUN_TOKENS, repeating_batches, token_budget_batches
+from slimrank.serving.batching import RUN_TOKENS, lane_batches, repeating_batches, token_budget_batches
 
 
 @given(st.lists(st.integers(1, 600), max_size=200), st.integers(64, 4096))
@@ -56,3 +56,28 @@ def test_where_a_run_is_dear_fewer_batches_are_made() -> None:
     lengths = [500, 490, 100, 90, 30, 20]
     assert len(token_budget_batches(lengths, 4096)) > len(token_budget_batches(lengths, 4096, run_tokens=1024))
     assert token_budget_batches(lengths, 4096, run_tokens=4096) == [[0, 1, 2, 3, 4, 5]]
+
+
+def last_end(lengths: list[int], batches: list[list[int]], lanes: int) -> int:
+    ends = [0] * lanes
+    for batch in batches:
+        lane = ends.index(min(ends))
+        ends[lane] += len(batch) * max(lengths[index] for index in batch) + RUN_TOKENS
+    return max(ends)
+
+
+@given(st.lists(st.integers(1, 600), max_size=100), st.integers(64, 2048), st.integers(1, 16))
+def test_lanes_get_every_document_once_within_the_budget_and_end_no_later(lengths: list[int], budget: int, lanes: int) -> None:
+    batches = lane_batches(lengths, budget, lanes=lanes)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget for batch in batches)
+    plain = token_budget_batches(lengths, budget)
+    assert last_end(lengths, batches, lanes) <= last_end(lengths, plain, lanes)
+    assert lanes > 1 or batches == plain
+
+
+def test_lanes_end_together_where_documents_allow() -> None:
+    lengths = [70] * 20
+    assert last_end(lengths, lane_batches(lengths, 512, lanes=2), 2) == 10 * 70 + 2 * RUN_TOKENS
+    assert last_end(lengths, token_budget_batches(lengths, 512), 2) > 13 * 70
+    assert len(lane_batches([400, 400, 400], 4096, lanes=8)) == 3, "a document a lane"
