@@ -119,11 +119,13 @@ def bench(
         report = asyncio.run(load(plan))
     if json_output:
         typer.echo(json.dumps(report))
-        return
-    table = Table("figure", "value")
-    for name, value in report.items():
-        table.add_row(name, json.dumps(value))
-    Console().print(table)
+    elif quick or engine:
+        _show(report)
+    else:
+        table = Table("figure", "value")
+        for name, value in report.items():
+            table.add_row(name, json.dumps(value))
+        Console().print(table)
 
 
 def compare_engine(
@@ -188,6 +190,21 @@ def _ours_and_plain(model: Path | None, plain: Path | None, checkpoint: Path | N
     settings = process_settings.load(model=model)
     folder = store.model_folder(settings)
     return folder, plain or made_plain(folder, checkpoint, settings.home_folder)
+
+
+def _show(report: dict[str, Any]) -> None:
+    """Print a comparison: a row a contender, and what the engine is ahead of by how much."""
+    from slimrank.serving import bench_table
+
+    table = Table(title=f"{bench_table.title(report)}, {report['machine']}", caption=bench_table.about(report))
+    for place, head in enumerate(bench_table.HEADS):
+        table.add_column(head, justify="right" if place else "left")
+    for row in bench_table.rows(report):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    ratios = {name.replace("_", " "): ratio for name, ratio in report["ratios"].items() if ratio is not None}
+    console.print(", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()) + " times ours", highlight=False)
 
 
 def _sizes(text: str) -> list[int]:

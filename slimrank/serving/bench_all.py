@@ -81,8 +81,8 @@ def measure_all(
         without = too_slow(cell, list(done.values()), share)
         if share <= 0 or OURS in without:
             continue
-        about = {"cell": cell.name, "depth": cell.depth, "pair_tokens": cell.pair_tokens, "left_out": sorted(without)}
-        found = about | compare(
+        named = {"cell": cell.name}
+        found = named | compare(
             folder,
             plain=plain,
             checkpoint=checkpoint,
@@ -94,7 +94,7 @@ def measure_all(
             seconds=share,
             pair_tokens=cell.pair_tokens,
             without=without,
-            keep=lambda report, about=about: _keep(target / f"{about['cell']}.json", about | report),  # type: ignore[misc]
+            keep=lambda report, named=named: _keep(target / f"{named['cell']}.json", named | report),  # type: ignore[misc]
         )
         done[cell.name] = found | {"complete": True}
         _keep(target / f"{cell.name}.json", done[cell.name])

@@ -129,6 +129,7 @@ def compare(
     manifest = manifests.check(folder)
     places = {name: place for name, place in _places(folder, manifest, plain, checkpoint).items() if name not in without}
     pairs = token_pairs(folder, manifest, data, queries=queries, depth=depth, seed=seed, pair_tokens=pair_tokens)
+    asked = {"depth": depth, "pair_tokens": pair_tokens, "left_out": sorted(without)}
     begin = monotonic()
     with ExitStack() as stack:
         contenders = [stack.enter_context(_started(name, place, manifest, threads)) for name, place in places.items()]
@@ -146,8 +147,8 @@ def compare(
                 ends = monotonic() - begin + contender.expected_seconds(request) + waiting
                 if contender is ours or (len(contender.seconds) == turn and (not turn or ends <= seconds)):
                     contender.count(request)
-                    keep(report_of(contenders, pairs, folder, manifest))
-    return report_of(contenders, pairs, folder, manifest)
+                    keep(asked | report_of(contenders, pairs, folder, manifest))
+    return asked | report_of(contenders, pairs, folder, manifest)
 
 
 def _places(folder: Path, manifest: Manifest, plain: Path | None, checkpoint: Path | None) -> dict[str, Path]:

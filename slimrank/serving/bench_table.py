@@ -1,4 +1,4 @@
-"""The benchmark's figures as Markdown: a row a contender, a column or a table a cell, and the marks that they reach or miss.
+"""The benchmark's figures as tables: a row a contender, a column or a table a cell, and the marks that they reach or miss.
 
 Reads reports of ``bench_engine`` as ``bench_all`` keeps them; measures nothing.
 """
@@ -21,6 +21,20 @@ LABELS = {
     "minilm-sized-fp32": "six layers of MiniLM's size, fp32",
 }
 """What tables and plots call the contenders."""
+HEADS = (
+    "contender",
+    "requests",
+    "pairs/s",
+    "times ours",
+    "p50 s",
+    "p95 s",
+    "p99 s",
+    "to first answer s",
+    "peak MB",
+    "nDCG@10",
+    "ours gains",
+)
+"""Of a cell's own table."""
 MARKS = (("best_torch_peer", 2.0), ("torch_fp32", 4.0), ("plain_optimum", 2.0))
 MARKED_DEPTH = 100
 NDCG_MARGIN = 0.005
@@ -39,13 +53,8 @@ def table(reports: Sequence[Mapping[str, Any]]) -> str:
     """Return the summary, every cell's own table, and the marks."""
     parts = [summary(reports)] if reports else []
     for report in reports:
-        heads = "contender", "requests", "pairs/s", "times ours", "p50 s", "p95 s", "p99 s", "to first answer s", "peak MB"
-        rows = [_row(report, name) for name in LABELS if name in report["contenders"]]
-        lines = ["| " + " | ".join([*heads, "nDCG@10", "ours gains"]) + " |", "|---" + "|--:" * 10 + "|", *rows]
-        left_out = ", ".join(LABELS[name] for name in LABELS if name in report["left_out"])
-        about = f"**{title(report)}**: {report['pairs']} pairs, {report['tokens']} tokens, {report['model']} in {report['precision']}, {report['bytes_on_disk'] / 1e6:.0f} MB on disk."
-        why = f" Left out, as one request each would not have fitted into the time: {left_out}." if left_out else ""
-        parts.append("\n".join([about + why, "", *lines]))
+        lines = [_line(HEADS), "|---" + "|--:" * (len(HEADS) - 1) + "|", *map(_line, rows(report))]
+        parts.append("\n".join([f"**{title(report)}**: {about(report)}", "", *lines]))
     if found := marks(reports):
         parts.append(
             "\n".join(
@@ -94,10 +103,27 @@ def _speed(report: Mapping[str, Any], name: str) -> str:
     return f"{report['contenders'][name]['pairs_per_second']:.1f} ({_times(report['contenders'][name]['seconds'], ours):.2f})"
 
 
-def _row(report: Mapping[str, Any], name: str) -> str:
+def about(report: Mapping[str, Any]) -> str:
+    """Return what a cell measured, and who is not in it."""
+    left_out = ", ".join(LABELS[name] for name in LABELS if name in report["left_out"])
+    why = f" Left out, as one request each would not have fitted into the time: {left_out}." if left_out else ""
+    what = f"{report['pairs']} pairs, {report['tokens']} tokens, {report['model']} in {report['precision']}"
+    return f"{what}, {report['bytes_on_disk'] / 1e6:.0f} MB on disk.{why}"
+
+
+def rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """Return a cell's own table, a row a contender under ``HEADS``."""
+    return [_row(report, name) for name in LABELS if name in report["contenders"]]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _row(report: Mapping[str, Any], name: str) -> list[str]:
     figures = report["contenders"][name]
     gain = figures.get("ours_gains_nDCG@10")
-    cells = [
+    return [
         LABELS[name],
         str(figures["requests"]),
         f"{figures['pairs_per_second']:.1f}",
@@ -108,7 +134,6 @@ def _row(report: Mapping[str, Any], name: str) -> str:
         f"{figures['nDCG@10']:.4f}" if "nDCG@10" in figures else "",
         f"{gain['mean']:+.4f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" if gain and name != OURS else "",
     ]
-    return "| " + " | ".join(cells) + " |"
 
 
 def _times(theirs: Sequence[float], ours: Sequence[float]) -> float:

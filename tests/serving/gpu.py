@@ -252,6 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--graphs", type=Path, help="Folder that keeps the graphs for the next call; default: none is kept.")
     parser.add_argument("--write-only", action="store_true", help="Write the graphs and measure nothing.")
     args = parser.parse_args(arguments)
+    providers.chosen(args.provider, ort.get_available_providers())  # before minutes of work
     for precision in args.precisions:
         providers.check_precision(args.provider, precision)
     with ExitStack() as stack:

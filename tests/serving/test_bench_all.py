@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slimrank.errors import ConfigError
-from slimrank.serving import bench_all, bench_table
+from slimrank.serving import bench, bench_all, bench_table
 from slimrank.serving.bench_all import WEIGHTS, Cell, measure_all, thread_counts, too_slow
 from slimrank.serving.bench_engine import machine
 from slimrank.serving.bench_pairs import token_pairs
@@ -120,6 +120,18 @@ def test_the_table_says_who_was_left_out_and_which_marks_are_missed() -> None:
     assert "| transformers fp32 | 1 | 1.0 | 10.00 |" in text
     assert "| a, top 100, natural lengths: 4 times torch fp32 | 10.00 | yes |" in text
     assert "nDCG@10 of fp32 within 0.005 | -0.0100 [-0.0200, +0.0000] | no |" in text
+
+
+def test_a_comparison_is_printed_as_a_row_a_contender(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    bench._show(report(fused=100.0, torch_fp32=10.0))
+    text = capsys.readouterr().out
+    (row,) = [line for line in text.splitlines() if "transformers fp32" in line]
+    assert [cell.strip() for cell in row.split("│")[2:5]] == ["1", "1.0", "10.00"]
+    assert "torch fp32 10.00 times ours" in text and "2 cores of a processor" in text
+    assert "plain optimum" not in text, "a peer without a figure has none"
 
 
 @pytest.mark.parametrize(("threads", "counts"), [(1, [1]), (2, [2, 1]), (6, [6, 1, 2, 4])])
