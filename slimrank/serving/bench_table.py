@@ -71,7 +71,7 @@ def table(reports: Sequence[Mapping[str, Any]]) -> str:
 def marks(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
     """Return what is aimed at on natural lengths, what was found, and whether that reaches it.
 
-    Ranking as well means that nDCG@10 does not fall by more than .005 against fp32 in torch on the same requests; the
+    Ranking as well means that nDCG@10 differs by at most .005 from that of fp32 in torch on the same requests; the
     interval beside it says how much these few requests can tell.
     """
     found = []
