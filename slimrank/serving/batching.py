@@ -9,7 +9,7 @@ request's order with the indices it is given.
 """
 
 from collections.abc import Sequence
-from heapq import heapify, heapreplace
+from heapq import heapreplace
 from itertools import groupby
 from math import ceil
 
@@ -94,8 +94,7 @@ def lane_batches(lengths: Sequence[int], max_tokens: int, *, lanes: int, run_tok
         return len(batch) * lengths[batch[0]] + run_tokens
 
     def last_end(batches: list[list[int]]) -> int:
-        ends = [0] * lanes
-        heapify(ends)
+        ends = [0] * lanes  # alike, so a heap already
         for batch in batches:
             heapreplace(ends, ends[0] + cost(batch))
         return max(ends)

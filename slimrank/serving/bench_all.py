@@ -81,8 +81,7 @@ def measure_all(
         without = too_slow(cell, list(done.values()), share)
         if share <= 0 or OURS in without:
             continue
-        named = {"cell": cell.name}
-        found = named | compare(
+        found = {"cell": cell.name} | compare(
             folder,
             plain=plain,
             checkpoint=checkpoint,
@@ -94,7 +93,7 @@ def measure_all(
             seconds=share,
             pair_tokens=cell.pair_tokens,
             without=without,
-            keep=lambda report, named=named: _keep(target / f"{named['cell']}.json", named | report),  # type: ignore[misc]
+            keep=lambda report, name=cell.name: _keep(target / f"{name}.json", {"cell": name} | report),  # type: ignore[misc]
         )
         done[cell.name] = found | {"complete": True}
         _keep(target / f"{cell.name}.json", done[cell.name])
