@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from slimrank.serving.session import OrtScorer
 
@@ -34,7 +36,7 @@ def measure_memory(folder: Path, *, requests: int, most_documents: int, threads:
     scorer = OrtScorer.load(folder, threads=threads)
     scorer.warm_up()
     sizes: list[int] = []
-    for turn in range(requests):
+    for turn in track(range(requests), description="requests", console=Console(stderr=True)):
         count, length = chance.randint(1, most_documents), chance.randint(10, 3000)
         scorer.score(f"{chance.choice(paragraphs)[:80]} {turn}", [chance.choice(paragraphs)[:length] for _ in range(count)])
         if (turn + 1) % max(1, requests // SAMPLES) == 0:
@@ -70,7 +72,7 @@ def measure_determinism(folder: Path, *, rounds: int, threads: int, seed: int, d
     scorer = OrtScorer.load(folder, threads=threads)
     alone = np.concatenate([scorer.score(QUERY, [text]).scores for text in texts])
     worst = 0.0
-    for _ in range(rounds):
+    for _ in track(range(rounds), description="rounds", console=Console(stderr=True)):
         chosen = chance.sample(range(documents), chance.randint(1, documents))
         fresh = scorer.with_budget(chance.choice(BUDGETS))
         found = fresh.score(QUERY, [texts[place] for place in chosen]).scores

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from slimrank.errors import ConfigError
 from slimrank.serving.bench_table import LABELS
@@ -42,10 +44,11 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
     few = min(10, most_documents)
     limit = scorer.manifest.max_pair_tokens
     at_length = [length for length in LENGTHS if length <= limit]
-    by_documents = {count: _seconds(scorer, chance, count, DOCUMENT_TOKENS) for count in counts}
-    by_length = {length: _seconds(scorer, chance, few, length - PREFIX_TOKENS) for length in at_length}
+    console = Console(stderr=True)
+    by_documents = {n: _seconds(scorer, chance, n, DOCUMENT_TOKENS) for n in track(counts, "documents", console=console)}
+    by_length = {n: _seconds(scorer, chance, few, n - PREFIX_TOKENS) for n in track(at_length, "pair tokens", console=console)}
     by_threads = {}
-    for number in threads:
+    for number in track(threads, "threads", console=console):
         other = scorer if number == threads[0] else OrtScorer.load(folder, threads=number)
         by_threads[number] = _seconds(other, chance, few, DOCUMENT_TOKENS)
     operations = 2 * product_parameters(folder) * (PREFIX_TOKENS + counts[-1] * DOCUMENT_TOKENS)

@@ -23,6 +23,7 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.progress import track
 
 from slimrank import manifest as manifests
@@ -138,7 +139,7 @@ def compare(
             began = monotonic()
             contender.ask(warm_up)
             contender.first_answer_seconds += monotonic() - began
-        for turn, request in enumerate(track(pairs.requests, description="requests", console=_stderr())):
+        for turn, request in enumerate(track(pairs.requests, description="requests", console=Console(stderr=True))):
             if turn and monotonic() - begin + ours.expected_seconds(request) > seconds:
                 break
             for step in range(len(contenders)):  # another one begins each time
@@ -294,9 +295,3 @@ def _started(name: str, folder: Path, manifest: Manifest, threads: int) -> Itera
             yield contender
         finally:
             process.kill()
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
