@@ -6,6 +6,7 @@ a sample of judged queries), else from the committed ones, whose first document 
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,15 +91,19 @@ def _of_collections(folders: Sequence[Path]) -> Iterator[tuple[str, list[str], l
 
 
 def scores_of(runner: GraphRunner, pairs: Sequence[Judged], *, batch_rows: int = BATCH_ROWS) -> list[Scores]:
-    """Return (N,) scores of each query's documents, run in small batches of like length."""
-    found = []
-    for query in pairs:
+    """Return (N,) scores of each query's documents, run in small batches of like length, in all lanes of the runner."""
+    found = [np.empty(len(query.rows), dtype=np.float32) for query in pairs]
+    batches = list[tuple[Judged, Scores, list[int]]]()
+    for query, scores in zip(pairs, found, strict=True):
         order = sorted(range(len(query.rows)), key=lambda place: len(query.rows[place]))
-        scores = np.empty(len(order), dtype=np.float32)
-        for start in range(0, len(order), batch_rows):
-            chosen = order[start : start + batch_rows]
-            scores[chosen] = runner.score([query.rows[place] for place in chosen], prefix=query.prefix)
-        found.append(scores)
+        batches += [(query, scores, order[start : start + batch_rows]) for start in range(0, len(order), batch_rows)]
+
+    def run(batch: tuple[Judged, Scores, list[int]]) -> None:
+        query, scores, chosen = batch
+        scores[chosen] = runner.score([query.rows[place] for place in chosen], prefix=query.prefix)
+
+    with ThreadPoolExecutor(runner.lanes) as lanes:
+        list(lanes.map(run, batches))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Run an exported graph as serving does: feeds from ``slimrank.graph_io``, sessions from ONNX Runtime.
+"""Run an exported graph as serving does: feeds from ``slimrank.graph_io``, sessions from ONNX Runtime, a core a batch.
 
 Kept apart from ``slimrank.serving`` because the two meet on disk only. No batching, no cache: the
 caller says which rows go through the graph together.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from slimrank import graph_io, providers
+from slimrank import graph_io, processor, providers
 from slimrank.errors import ManifestError
 from slimrank.manifest import GRAPH_FILE, Manifest
 from slimrank.scoring import scores_from_logits
@@ -22,19 +22,21 @@ class GraphRunner:
     Args:
         provider: Where it runs. Verifying and timing take no TensorRT: it is CUDA then.
 
+    Attributes:
+        lanes: How many batches may run side by side: one for each core of a CPU, one on a GPU.
+
     Raises:
         ConfigError: this ONNX Runtime lacks the provider, or the provider cannot run the precision.
         ManifestError: ONNX Runtime cannot load it.
         ModelNotReady: it does not run where it was asked to.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, threads: int = 0, provider: str = "cpu") -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, provider: str = "cpu") -> None:
         providers.check_precision(provider, manifest.precision)
         provider = "cpu" if provider == "cpu" else "cuda"
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Threads that spin while they wait starve each other wherever the machine has other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1
+        self.lanes = processor.physical_cores() if provider == "cpu" else 1
         session = providers.open_session(ort, folder / GRAPH_FILE, options, provider, unloadable=ManifestError)
         names = [given.name for given in session.get_inputs()]
         self._graph = graph_io.open_graph(names, manifest.architecture, session.run)

@@ -72,7 +72,7 @@ def verify(
     check_precision(provider, manifest.precision)
     expected = reference or read_reference(folder, report, checkpoint=checkpoint)
     report("score the pairs with the graph")
-    runner = GraphRunner(folder, manifest, threads=1, provider=provider)
+    runner = GraphRunner(folder, manifest, provider=provider)
     found = side_by_side(lambda group: graph_scores(runner, group), expected.groups)
     tolerance = TOLERANCE[manifest.precision]
     both = list(zip(found, expected.scores, strict=True))
