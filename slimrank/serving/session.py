@@ -72,9 +72,6 @@ class OrtScorer:
         names = [given.name for given in session.get_inputs()]
         step = graph_io.SHAPE_STEP if self._shapes_repeat else 1
         self._graph = graph_io.open_graph(names, manifest.architecture, self._run, step=step)
-        # Layers take turns with the arena's memory, which is handed back after each run: kept, it would be the largest request's.
-        self._run_options = ort.RunOptions()
-        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.encoder = encoder
         self._lanes = lanes or Lanes(1)
         self.cost = TokenCost(self._lanes.count)
@@ -315,7 +312,7 @@ class OrtScorer:
         try:
             if self._device_run is not None:
                 return self._device_run(outputs, feed)
-            results: list[Any] = self._session.run(outputs, feed, self._run_options)
+            results: list[Any] = self._session.run(outputs, feed)
         except Exception as error:  # ONNX Runtime's errors share no base class but Exception
             raise ScoringError(
                 f"the graph failed on {feed[graph_io.INPUT_IDS].shape} tokens: {error}; verify the model folder or lower batch_tokens"
@@ -332,7 +329,8 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_g
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # Shapes change with every batch: a plan of memory by shape would grow with each new one.
+    # Shapes change with every batch: a plan of memory by shape would grow with each new one. The arena is kept between runs; it is as
+    # large as the largest batch of each lane. Handed back after every run, its pieces left holes in the heap (docs/LOG.md).
     options.enable_mem_pattern = False
     session: ort.InferenceSession = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs)
     return session
