@@ -28,8 +28,8 @@ from slimrank.settings import Settings
 SECONDS = 5.0
 OLDEST = (3, 11)
 CPU_PROVIDER = "CPUExecutionProvider"
-MEMORY_FACTOR = 3.0
-"""Free memory over the weights' size that a model and one batch of the default size need, with room (docs/LOG.md)."""
+MEMORY_BYTES, CORE_BYTES = 400 * 2**20, 100 * 2**20
+"""What a worker needs beside the weights, and for each core's batch, with room (docs/LOG.md)."""
 CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 GIB = 2**30
 
@@ -130,11 +130,11 @@ def look_at_memory(current: Settings, free: int | None) -> Finding:
         weights = sum(record.bytes for record in manifest.read(_folder(current)).files.values())
     except ManifestError:
         return Finding("memory", "ok", f"{free / GIB:.1f} GiB are free")
-    needed = int(MEMORY_FACTOR * weights)
+    needed = weights + MEMORY_BYTES + CORE_BYTES * (current.threads or processor.physical_cores())
     words = f"{free / GIB:.1f} GiB are free; this model wants about {needed / GIB:.1f}"
     if free < needed:
         return Finding(
-            "memory", "warning", words, "lower SLIMRANK_BATCH_TOKENS, export with --precision auto, or give it more memory"
+            "memory", "warning", words, "set fewer SLIMRANK_THREADS, export with --precision auto, or give it more memory"
         )
     return Finding("memory", "ok", words)
 

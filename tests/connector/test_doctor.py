@@ -87,6 +87,12 @@ def test_a_model_that_does_not_fit_into_memory_is_warned_of(tiny_model: Path) ->
     assert doctor.look_at_memory(current, 2**40).state == "ok"
 
 
+def test_each_core_wants_memory_for_its_batch(tiny_model: Path) -> None:
+    free = 700 * 2**20
+    assert doctor.look_at_memory(settings.load(model=tiny_model, threads=1), free).state == "ok"
+    assert doctor.look_at_memory(settings.load(model=tiny_model, threads=8), free).state == "warning"
+
+
 def test_a_redis_that_was_named_must_be_there(alone: Path) -> None:
     assert doctor.look_at_redis(settings.load()).state in ("warning", "ok")
     assert doctor.look_at_redis(settings.load(redis_url="redis://127.0.0.1:1/0")).state == "fault"
