@@ -8,7 +8,6 @@ into its share of the time that is left; the table says so. The most telling cel
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from slimrank import manifest as manifests
+from slimrank import processor
 from slimrank.errors import ConfigError
 from slimrank.files import replace_text
 from slimrank.manifest import GRAPH_FILE
@@ -109,7 +109,7 @@ def measure_all(
 
 def thread_counts(threads: int) -> list[int]:
     """Return the numbers of threads that curves try: that many (0 = all cores), and the powers of two below."""
-    most = threads or os.cpu_count() or 1
+    most = threads or processor.physical_cores()
     return [most, *(2**power for power in range(most.bit_length()) if 2**power < most)]
 
 

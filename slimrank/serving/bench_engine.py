@@ -10,7 +10,6 @@ it ranks as well. Which pairs those are is ``bench_pairs``'.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -202,7 +201,7 @@ def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None
 
 def machine() -> str:
     """Return what a figure of speed holds for."""
-    return f"{os.cpu_count()} cores of {processor.describe()}"
+    return f"{processor.cores():g} cores of {processor.describe()}"
 
 
 def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest: Manifest) -> dict[str, Any]:
