@@ -130,7 +130,7 @@ def look_at_memory(current: Settings, free: int | None) -> Finding:
         weights = sum(record.bytes for record in manifest.read(_folder(current)).files.values())
     except ManifestError:
         return Finding("memory", "ok", f"{free / GIB:.1f} GiB are free")
-    needed = weights + MEMORY_BYTES + CORE_BYTES * (current.threads or processor.physical_cores())
+    needed = weights + MEMORY_BYTES + CORE_BYTES * processor.lanes(current.threads, current.provider)
     words = f"{free / GIB:.1f} GiB are free; this model wants about {needed / GIB:.1f}"
     if free < needed:
         return Finding(

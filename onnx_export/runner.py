@@ -36,7 +36,7 @@ class GraphRunner:
         provider = "cpu" if provider == "cpu" else "cuda"
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        self.lanes = processor.physical_cores() if provider == "cpu" else 1
+        self.lanes = processor.lanes(0, provider)
         session = providers.open_session(ort, folder / GRAPH_FILE, options, provider, unloadable=ManifestError)
         names = [given.name for given in session.get_inputs()]
         self._graph = graph_io.open_graph(names, manifest.architecture, session.run)

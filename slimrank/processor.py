@@ -49,6 +49,11 @@ def physical_cores() -> int:
     return max(1, int(min(cores(), len({_siblings(cpu) for cpu in _affinity()}))))
 
 
+def lanes(threads: int, provider: str) -> int:
+    """Return how many runs of a graph go side by side: one on a GPU, else ``threads``, 0 = a run for each whole core."""
+    return (threads or physical_cores()) if provider == "cpu" else 1
+
+
 def _affinity() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 

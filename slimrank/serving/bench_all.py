@@ -109,7 +109,7 @@ def measure_all(
 
 def thread_counts(threads: int) -> list[int]:
     """Return the numbers of threads that curves try: that many (0 = all cores), and the powers of two below."""
-    most = threads or processor.physical_cores()
+    most = processor.lanes(threads, "cpu")
     return [most, *(2**power for power in range(most.bit_length()) if 2**power < most)]
 
 

@@ -118,7 +118,7 @@ class OrtScorer:
                 f"CUDA graphs need {', '.join(graph_io.FOR_GPU)}, and {folder} is in {checked.precision};"
                 " `slimrank export --precision fp16`"
             )
-        lanes = Lanes(threads or processor.physical_cores()) if provider == "cpu" else Lanes(1)
+        lanes = Lanes(processor.lanes(threads, provider))
         threads = 1 if provider == "cpu" else threads
         session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs)
         is_fused = graph_io.is_fused([given.name for given in session.get_inputs()])

@@ -91,6 +91,7 @@ def test_each_core_wants_memory_for_its_batch(tiny_model: Path) -> None:
     free = 700 * 2**20
     assert doctor.look_at_memory(settings.load(model=tiny_model, threads=1), free).state == "ok"
     assert doctor.look_at_memory(settings.load(model=tiny_model, threads=8), free).state == "warning"
+    assert doctor.look_at_memory(settings.load(model=tiny_model, threads=8, provider="cuda"), free).state == "ok"
 
 
 def test_a_redis_that_was_named_must_be_there(alone: Path) -> None:

@@ -44,3 +44,9 @@ def test_without_the_kernels_word_every_cpu_is_a_core(tmp_path: Path, monkeypatc
     monkeypatch.setattr(processor, "CGROUP_CPU", (tmp_path / "none", tmp_path / "none"))
     monkeypatch.setattr(processor, "_affinity", lambda: {3, 4})
     assert processor.physical_cores() == 2
+
+
+def test_runs_go_side_by_side_on_a_processor_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "physical_cores", lambda: 3)
+    assert [processor.lanes(threads, "cpu") for threads in (0, 1, 5)] == [3, 1, 5]
+    assert [processor.lanes(threads, "cuda") for threads in (0, 5)] == [1, 1]
