@@ -48,8 +48,7 @@ class Candidate:
 
 REFERENCE = Candidate("fp32", "fp32")
 CANDIDATES = (
-    Candidate("int8", "int8"),
-    Candidate("int8-outliers-two", "int8", in_two=(OUTLIERS,)),
+    Candidate("int8", "int8", in_two=(OUTLIERS,)),
     Candidate("int8-down-two", "int8", in_two=DOWN_PROJECTION),
     Candidate("int8-down-o-two", "int8", in_two=(*DOWN_PROJECTION, "o_proj")),
     Candidate("int8-down-float", "int8", in_float=DOWN_PROJECTION),

@@ -17,9 +17,10 @@ import torch
 
 from onnx_export.adapter import merged_hash, values_of
 from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
-from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, write_graph
+from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, is_named, write_graph
 from onnx_export.outliers import OUTLIERS, outlier_products
 from onnx_export.pairs import read_pairs
+from onnx_export.rounding import round_weights
 from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, graph_number
 from onnx_export.smoothing import smooth
 from onnx_export.source import Report, checked_checkpoint, new_folder
@@ -46,7 +47,7 @@ def export(
     max_pair_tokens: int = DEFAULT_MAX_PAIR_TOKENS,
     precision: FusedPrecision = "fp32",
     in_float: Sequence[str] = (),
-    in_two: Sequence[str] = (),
+    in_two: Sequence[str] = (OUTLIERS,),
     plain: bool = False,
     trained: bool = False,
 ) -> Manifest:
@@ -77,6 +78,7 @@ def export(
         report("export the graph")
         config = loaded.model.config
         config.save_pretrained(partial)
+        two_steps: list[str] = []
         if plain or not can_fuse(config):
             if precision != "fp32":
                 raise ConfigError(
@@ -84,7 +86,7 @@ def export(
                 )
             _export_plain(loaded, encoder, partial)
         else:
-            in_two = _export_fused(loaded, encoder, partial, precision, in_float, in_two)
+            two_steps = _export_fused(loaded, encoder, partial, report, precision, in_float, in_two)
         loaded.tokenizer.save(str(partial / TOKENIZER_FILE))
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
@@ -106,7 +108,7 @@ def export(
             made_with={"slimrank": __version__, GRAPH_NUMBER_KEY: graph_number(precision)}
             | {package: version(package) for package in MADE_WITH if is_installed(package)}
             | ({"in_float": ",".join(in_float)} if in_float else {})
-            | ({"in_two": ",".join(in_two)} if in_two else {})
+            | ({"in_two": ",".join(two_steps)} if two_steps else {})
             | ({ADAPTER_HASH_KEY: merged} if (merged := merged_hash(checkpoint_folder)) else {})
             | {CHECKPOINT_KEY: str(checkpoint_folder.resolve()), CHECKPOINT_HASH_KEY: weights_hash(checkpoint_folder)},
             files=file_records(partial, (file.name for file in partial.iterdir())),
@@ -125,17 +127,20 @@ def _export_fused(
     loaded: Checkpoint,
     encoder: PromptEncoder,
     target: Path,
+    report: Report,
     precision: FusedPrecision,
     in_float: Sequence[str],
     in_two: Sequence[str],
 ) -> list[str]:
     """Write the serving graph; return the names of products whose activations it takes in two steps."""
-    in_two = list(in_two)
+    in_two = list(in_two) if precision == "int8" else []
     if precision == "int8":
         smooth(loaded.model, lambda: _calibrate(loaded, encoder))
         if OUTLIERS in in_two:
             in_two.remove(OUTLIERS)
             in_two += outlier_products(loaded.model, lambda: _calibrate(loaded, encoder))
+        report("round the weights")
+        round_weights(loaded.model, lambda: _calibrate(loaded, encoder), skip=lambda name: is_named(name, in_float))
     answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
     path = target / GRAPH_FILE
     write_graph(
@@ -151,10 +156,10 @@ def _export_fused(
 
 
 def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:
-    """Run the model on the short ones of the committed pairs."""
+    """Run the model on the committed pairs."""
     with torch.inference_mode():
         for group in read_pairs():
-            for document in group.documents[:2]:
+            for document in group.documents:
                 loaded.model(input_ids=torch.tensor([encoder.pair_ids(group.query, document).ids]), logits_to_keep=1)
 
 

@@ -315,7 +315,7 @@ class _Builder:
         return product if bias is None else self._node("Add", [product, self._constant(f"{name}.bias", bias)])
 
     def _in_8_bits(self, name: str) -> bool:
-        return self._int8 and not _names(name, self._in_float)
+        return self._int8 and not is_named(name, self._in_float)
 
     def _product_of_blocks(self, x: str, weight: Array, name: str) -> str:
         rows, columns = weight.shape
@@ -335,7 +335,7 @@ class _Builder:
 
         rows, row_scale = self._rows_int8(x)
         product = times(rows, "unit")
-        if _names(name, self._in_two):
+        if is_named(name, self._in_two):
             product = self._node("Add", [product, times(self._rest_int8(x), "per_254")])
         return product, row_scale
 
@@ -387,6 +387,6 @@ def in_blocks(weight: Array) -> tuple[Array, Array]:
     return steps.astype(np.uint8), scales
 
 
-def _names(name: str, chosen: Sequence[str]) -> bool:
+def is_named(name: str, chosen: Sequence[str]) -> bool:
     """Whether a product, such as ``layers.2.mlp.down_proj``, is among those chosen by kind or by full name."""
     return name in chosen or name.split(".")[-1] in chosen

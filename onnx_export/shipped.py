@@ -13,7 +13,7 @@ from slimrank.manifest import sha256_of
 WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
 ADAPTER_HASH_KEY = "adapter_sha256"
 GRAPH_NUMBER_KEY = "graph_number"
-GRAPH_NUMBERS = {"fp16": 2}
+GRAPH_NUMBERS = {"fp16": 2, "int8": 2}
 """By precision, raised by hand where the serving graph is written so differently that folders made before are to be made anew;
 1 where none is given, as is the number of a folder that has none. fp16: norms sum in float32, padding has positions."""
 _HERE = Path(__file__).parent
