@@ -133,14 +133,7 @@ def _export_fused(
     in_two: Sequence[str],
 ) -> list[str]:
     """Write the serving graph; return the names of products whose activations it takes in two steps."""
-    in_two = list(in_two) if precision == "int8" else []
-    if precision == "int8":
-        smooth(loaded.model, lambda: _calibrate(loaded, encoder))
-        if OUTLIERS in in_two:
-            in_two.remove(OUTLIERS)
-            in_two += outlier_products(loaded.model, lambda: _calibrate(loaded, encoder))
-        report("round the weights")
-        round_weights(loaded.model, lambda: _calibrate(loaded, encoder), skip=lambda name: is_named(name, in_float))
+    two_steps = _ready_for_int8(loaded, encoder, report, in_float, in_two) if precision == "int8" else []
     answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
     path = target / GRAPH_FILE
     write_graph(
@@ -149,10 +142,27 @@ def _export_fused(
         path,
         precision=precision,
         in_float=in_float,
-        in_two=in_two,
+        in_two=two_steps,
         max_pair_tokens=encoder.max_pair_tokens,
     )
-    return in_two
+    return two_steps
+
+
+def _ready_for_int8(
+    loaded: Checkpoint, encoder: PromptEncoder, report: Report, in_float: Sequence[str], in_two: Sequence[str]
+) -> list[str]:
+    """Smooth and round the weights in place; return ``in_two`` with the outliers' names."""
+
+    def run() -> None:
+        _calibrate(loaded, encoder)
+
+    smooth(loaded.model, run)
+    two_steps = [name for name in in_two if name != OUTLIERS]
+    if OUTLIERS in in_two:
+        two_steps += outlier_products(loaded.model, run)
+    report("round the weights")
+    round_weights(loaded.model, run, skip=lambda name: is_named(name, in_float))
+    return two_steps
 
 
 def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:

@@ -9,15 +9,15 @@ count after each row is scaled to a largest value of 1, as in ``onnx_export.smoo
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from onnx_export.inputs import FLOOR, scaled_inputs
+
 STEPS = 127
 DAMPING = 0.01
 """Of the mean square of an input, added to each: what few calibration texts say is not trusted to the last digit."""
-FLOOR = 1e-5
 BLOCK = 128
 """Inputs rounded before the others hear of it."""
 MEMORY_BYTES = 2**30
@@ -32,15 +32,13 @@ def round_weights(model: Any, run: Callable[[], None], *, skip: Callable[[str], 
         run: Runs the model on calibration texts.
         skip: Whether a product, such as ``layers.2.mlp.down_proj``, is left as it is.
     """
-    inputs = [products for layer in model.model.layers for products in _by_input(layer)]
     names = {product: name.removeprefix("model.") for name, product in model.named_modules()}
-    for some in _in_memory(inputs):
-        with _squares(products[0] for products in some) as squares:
-            run()
+    readers = (products for layer in model.model.layers for products in _by_input(layer))
+    chosen = ([product for product in products if not skip(names[product])] for products in readers)
+    for some in _in_memory(products for products in chosen if products):
+        squares = _squares((products[0] for products in some), run)
         for products in some:
-            chosen = [product for product in products if not skip(names[product])]
-            if chosen:
-                _round_together(chosen, squares.pop(products[0]))
+            _round_together(products, squares.pop(products[0]))
 
 
 def rounded(weight: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
@@ -92,7 +90,7 @@ def _by_input(layer: Any) -> Iterator[list[torch.nn.Linear]]:
     yield [mlp.down_proj]
 
 
-def _in_memory(inputs: Sequence[list[torch.nn.Linear]]) -> Iterator[list[list[torch.nn.Linear]]]:
+def _in_memory(inputs: Iterable[list[torch.nn.Linear]]) -> Iterator[list[list[torch.nn.Linear]]]:
     """Yield as many at a time as fit into ``MEMORY_BYTES``, at least one."""
     some: list[list[torch.nn.Linear]] = []
     taken = 0
@@ -103,22 +101,17 @@ def _in_memory(inputs: Sequence[list[torch.nn.Linear]]) -> Iterator[list[list[to
             some, taken = [], 0
         some.append(products)
         taken += wanted
-    yield some
+    if some:
+        yield some
 
 
-@contextmanager
-def _squares(products: Iterable[torch.nn.Linear]) -> Iterator[dict[torch.nn.Module, torch.Tensor]]:
-    """Collect (K, K) sums of products of row-scaled inputs, for each product."""
+def _squares(products: Iterable[torch.nn.Linear], run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
+    """Return (K, K) sums of products of row-scaled inputs, for each product."""
     sums: dict[torch.nn.Module, torch.Tensor] = {}
 
-    def record(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
-        rows = rows / rows.abs().amax(-1, keepdim=True).clamp(min=FLOOR)
-        sums[module] = sums.get(module, 0) + rows.T @ rows
+    def see(product: torch.nn.Module, rows: torch.Tensor) -> None:
+        sums[product] = sums.get(product, 0) + rows.T @ rows
 
-    hooks = [product.register_forward_pre_hook(record) for product in products]
-    try:
-        yield sums
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with scaled_inputs(products, see):
+        run()
+    return sums

@@ -15,7 +15,8 @@ ADAPTER_HASH_KEY = "adapter_sha256"
 GRAPH_NUMBER_KEY = "graph_number"
 GRAPH_NUMBERS = {"fp16": 2, "int8": 2}
 """By precision, raised by hand where the serving graph is written so differently that folders made before are to be made anew;
-1 where none is given, as is the number of a folder that has none. fp16: norms sum in float32, padding has positions."""
+1 where none is given, as is the number of a folder that has none. fp16: norms sum in float32, padding has positions.
+int8: weights are rounded so that products stay."""
 _HERE = Path(__file__).parent
 SHIPPED = (_HERE / "models", _HERE.parent / "models")
 """Where they lie in an installed wheel, and in a checkout."""

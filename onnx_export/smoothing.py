@@ -11,14 +11,14 @@ square after each row is scaled to a largest value of 1, where the paper uses it
 massive tokens do not decide; and the exponent is 0.5.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from onnx_export.inputs import FLOOR, scaled_inputs
+
 EXPONENT = 0.5
-FLOOR = 1e-5
 
 
 def smooth(model: Any, run: Callable[[], None]) -> None:
@@ -28,8 +28,7 @@ def smooth(model: Any, run: Callable[[], None]) -> None:
         model: A transformers causal LM with ``model.layers``.
         run: Runs the model on calibration texts.
     """
-    with _channel_squares(model) as squares:
-        run()
+    squares = _channel_squares(model, run)
     with torch.no_grad():
         for layer in model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
@@ -51,23 +50,20 @@ def _rescale(readers: list[torch.nn.Linear], squares: torch.Tensor) -> torch.Ten
     return scale
 
 
-@contextmanager
-def _channel_squares(model: Any) -> Iterator[dict[torch.nn.Module, torch.Tensor]]:
-    """Collect, for each product's input, the mean square of each channel of row-scaled values."""
+def _channel_squares(model: Any, run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
+    """Return, for each product's input, the sum of squares of each channel of row-scaled values: only ratios between channels matter."""
     sums: dict[torch.nn.Module, torch.Tensor] = {}
 
-    def record(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
-        rows = rows / rows.abs().amax(-1, keepdim=True).clamp(min=FLOOR)
-        sums[module] = sums.get(module, torch.zeros(rows.shape[1])) + (rows**2).sum(0)
+    def see(product: torch.nn.Module, rows: torch.Tensor) -> None:
+        sums[product] = sums.get(product, torch.zeros(rows.shape[1])) + (rows**2).sum(0)
 
-    watched = [
-        module for layer in model.model.layers for module in (layer.self_attn.q_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
-    ]
-    hooks = [module.register_forward_pre_hook(record) for module in watched]
-    try:
-        yield sums
-        # Only ratios between channels matter, so sums do as well as means.
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with scaled_inputs(
+        [
+            product
+            for layer in model.model.layers
+            for product in (layer.self_attn.q_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
+        ],
+        see,
+    ):
+        run()
+    return sums
