@@ -9,6 +9,7 @@ retriever = ContextualCompressionRetriever(
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from langchain_core.callbacks import Callbacks
@@ -22,7 +23,7 @@ SCORE = "relevance_score"
 
 
 class SlimrankCompressor(BaseDocumentCompressor):
-    """Returns the best documents, best first, with their score in the metadata.
+    """Returns copies of the best documents, best first, with their score in the metadata.
 
     Attributes:
         scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
@@ -43,7 +44,7 @@ class SlimrankCompressor(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """Return copies of the best documents.
+        """Return the best documents.
 
         Raises:
             SlimrankError: the scorer failed, with on_failure="raise".
@@ -53,10 +54,9 @@ class SlimrankCompressor(BaseDocumentCompressor):
             self.scorer, query, texts, top_n=self.top_n, instruction=self.instruction, on_failure=self.on_failure,
             first_stage_order=self.first_stage_order,
         )  # fmt: skip
-        return [_scored(documents[each.index], each.score) for each in placed]
+        return [_copied(documents[each.index], each.score) for each in placed]
 
 
-def _scored(document: Document, score: float | None) -> Document:
-    if score is None:
-        return document
-    return document.model_copy(update={"metadata": {**document.metadata, SCORE: score}})
+def _copied(document: Document, score: float | None) -> Document:
+    scored = {} if score is None else {SCORE: score}
+    return document.model_copy(update={"metadata": deepcopy(document.metadata) | scored})

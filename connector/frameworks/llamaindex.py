@@ -1,4 +1,4 @@
-"""LlamaIndex: a node postprocessor.
+"""LlamaIndex: a node postprocessor, seen by its tracers as LlamaIndex's own rerankers are.
 
 from connector.frameworks.llamaindex import SlimrankPostprocessor
 
@@ -7,20 +7,28 @@ engine = index.as_query_engine(
 )
 """
 
+from copy import deepcopy
 from typing import Any
 
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # re-exported
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from connector.frameworks.ranking import OnFailure, place
 from slimrank.errors import InvalidRequest
 
+dispatcher = get_dispatcher(__name__)
+
+MODEL_NAME = "slimrank"
+"""What events call the model: its own name is known only to the scorer."""
 RETRIEVAL_SCORE = "retrieval_score"
 """LlamaIndex's own rerankers keep the retriever's score under this name."""
 
 
 class SlimrankPostprocessor(BaseNodePostprocessor):
-    """Returns the best nodes, best first; the text judged is the node's, with the metadata meant for embedding.
+    """Returns copies of the best nodes, best first; the text judged is the node's, with the metadata meant for embedding.
 
     Attributes:
         scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
@@ -46,16 +54,33 @@ class SlimrankPostprocessor(BaseNodePostprocessor):
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         if query_bundle is None:
             raise InvalidRequest("nodes were to be reranked without a query; pass query_bundle or query_str")
+        top_n = len(nodes) if self.top_n is None else self.top_n
+        dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=top_n, model_name=MODEL_NAME))
+        told: dict[str, Any] = {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: MODEL_NAME,
+            EventPayload.QUERY_STR: query_bundle.query_str,
+            EventPayload.TOP_K: top_n,
+        }
+        with self.callback_manager.event(CBEventType.RERANKING, payload=told) as event:
+            ranked = self._rank(nodes, query_bundle.query_str)
+            event.on_end(payload={EventPayload.NODES: ranked})
+        dispatcher.event(ReRankEndEvent(nodes=ranked))
+        return ranked
+
+    def _rank(self, nodes: list[NodeWithScore], query: str) -> list[NodeWithScore]:
         texts = [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
         placed = place(
-            self.scorer, query_bundle.query_str, texts, top_n=self.top_n, instruction=self.instruction,
+            self.scorer, query, texts, top_n=self.top_n, instruction=self.instruction,
             on_failure=self.on_failure, first_stage_order=self.first_stage_order,
         )  # fmt: skip
-        return [self._scored(nodes[each.index], each.score) for each in placed]
+        return [self._copied(nodes[each.index], each.score) for each in placed]
 
-    def _scored(self, node: NodeWithScore, score: float | None) -> NodeWithScore:
+    def _copied(self, given: NodeWithScore, score: float | None) -> NodeWithScore:
+        """Return a copy with a score of ours, or with the retriever's where we have none."""
+        node = given.node.model_copy(update={"metadata": deepcopy(given.node.metadata)})
         if score is None:
-            return node
+            return NodeWithScore(node=node, score=given.score)
         if self.keep_retrieval_score:
-            node.node.metadata[RETRIEVAL_SCORE] = node.score
-        return NodeWithScore(node=node.node, score=score)
+            node.metadata[RETRIEVAL_SCORE] = given.score
+        return NodeWithScore(node=node, score=score)

@@ -7,17 +7,20 @@ best = ranker.rank("run a shell command", ["subprocess.run ...", "os.listdir ...
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, TypeAlias
 
 from rerankers import Document
 from rerankers.models.ranker import BaseRanker
 from rerankers.results import RankedResults, Result
-from rerankers.utils import prep_docs
 
 from connector.frameworks.ranking import AnyScorer, OnFailure, place
 from connector.scorers import scorer_of
+from slimrank.errors import InvalidRequest
 
+Ids: TypeAlias = Sequence[int | str]
+Metadata: TypeAlias = Sequence[Mapping[str, Any]]
 Documents: TypeAlias = str | Sequence[str] | Document | Sequence[Document]
 
 
@@ -51,28 +54,54 @@ class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no 
         """
         return float(scorer_of(self.scorer).score(query, [doc], instruction=self.instruction).scores[0])
 
-    def rank(self, query: str, docs: Documents, doc_ids: Sequence[int | str] | None = None) -> RankedResults:
-        """Return all documents, best first.
+    def rank(self, query: str, docs: Documents, doc_ids: Ids | None = None, metadata: Metadata | None = None) -> RankedResults:
+        """Return copies of all documents, best first.
+
+        Args:
+            doc_ids: one a document; left out, the documents' own, else their places.
+            metadata: one a document; left out, the documents' own.
 
         Raises:
+            InvalidRequest: there are more or fewer ids or metadata than documents, or a document has no text.
             SlimrankError: the scorer failed, with on_failure="raise".
         """
-        given = [docs] if isinstance(docs, str | Document) else list(docs)
-        documents = prep_docs(given, list(doc_ids) if doc_ids is not None else None) if given else []
-        texts = [document.text for document in documents]
+        documents = _documents([docs] if isinstance(docs, str | Document) else docs, doc_ids, metadata)
         placed = place(
-            self.scorer, query, texts, instruction=self.instruction, on_failure=self.on_failure,
-            first_stage_order=self.first_stage_order,
+            self.scorer, query, [document.text for document in documents], instruction=self.instruction,
+            on_failure=self.on_failure, first_stage_order=self.first_stage_order,
         )  # fmt: skip
         results = [Result(document=documents[each.index], score=each.score, rank=number) for number, each in enumerate(placed, 1)]
         return RankedResults(results=results, query=query, has_scores=all(each.score is not None for each in placed))
 
-    async def rank_async(self, query: str, docs: Documents, doc_ids: Sequence[int | str] | None = None) -> RankedResults:
-        """Return all documents, best first, without blocking the caller's event loop."""
-        return await asyncio.to_thread(self.rank, query, docs, doc_ids)
+    async def rank_async(
+        self, query: str, docs: Documents, doc_ids: Ids | None = None, metadata: Metadata | None = None
+    ) -> RankedResults:
+        """Return what `rank` returns, without blocking the caller's event loop."""
+        return await asyncio.to_thread(self.rank, query, docs, doc_ids, metadata)
 
     def as_langchain_compressor(self, k: int = 10) -> Any:
         """Return a LangChain compressor that keeps the `k` best; needs slimrank[langchain]."""
         from connector.frameworks.langchain import SlimrankCompressor
 
-        return SlimrankCompressor(scorer=self.scorer, top_n=k, instruction=self.instruction, on_failure=self.on_failure)
+        return SlimrankCompressor(
+            scorer=self.scorer, top_n=k, instruction=self.instruction, on_failure=self.on_failure,
+            first_stage_order=self.first_stage_order,
+        )  # fmt: skip
+
+
+def _documents(given: Sequence[str | Document], doc_ids: Ids | None, metadata: Metadata | None) -> list[Document]:
+    """Return new documents; `rerankers.utils.prep_docs` would write ids into the caller's own."""
+    for name, values in (("doc_ids", doc_ids), ("metadata", metadata)):
+        if values is not None and len(values) != len(given):
+            raise InvalidRequest(f"{name} has {len(values)} entries for {len(given)} documents; pass one a document")
+    documents = [deepcopy(each) if isinstance(each, Document) else Document(each) for each in given]
+    for number, document in enumerate(documents):
+        if document.text is None:
+            raise InvalidRequest(f"docs[{number}] is of type {document.document_type} and has no text; pass texts")
+        if doc_ids is not None:
+            document.doc_id = doc_ids[number]
+        elif document.doc_id is None:
+            document.doc_id = number
+        if metadata is not None:
+            document.metadata = deepcopy(dict(metadata[number]))
+    return documents

@@ -68,3 +68,12 @@ def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reran
     assert places(fused.compress_documents(DOCUMENTS, QUERY)) == [0, 1, 2, 3, 4]
     plain = SlimrankCompressor(scorer=first_stage_reranker, first_stage_order=False)
     assert places(plain.compress_documents(DOCUMENTS, QUERY)) == BEST_FIRST
+
+
+@pytest.mark.parametrize("query", [QUERY, "fail"], ids=["scored", "kept"])
+def test_the_documents_given_are_never_changed_nor_shared(query: str) -> None:
+    given = [Document(page_content=text, metadata={"tags": ["first"]}) for text in TEXTS]
+    for document in SlimrankCompressor(scorer=FakeScorer(), on_failure="keep_order").compress_documents(given, query):
+        document.metadata["tags"].append("changed by the caller")
+        document.metadata["n"] = 1
+    assert [document.metadata for document in given] == [{"tags": ["first"]}] * len(TEXTS)

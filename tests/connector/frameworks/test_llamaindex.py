@@ -1,7 +1,13 @@
 import asyncio
+from typing import Any
 
 import pytest
+from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload, LlamaDebugHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.schema import NodeWithScore, TextNode
+from pydantic import Field
 
 from connector.frameworks.llamaindex import SlimrankPostprocessor
 from slimrank.errors import InvalidRequest, ScoringError
@@ -66,3 +72,44 @@ def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reran
     assert places(fused.postprocess_nodes(nodes(), query_str=QUERY)) == [0, 1, 2, 3, 4]
     plain = SlimrankPostprocessor(scorer=first_stage_reranker, first_stage_order=False)
     assert places(plain.postprocess_nodes(nodes(), query_str=QUERY)) == BEST_FIRST
+
+
+class Heard(BaseEventHandler):
+    """Keeps the rerank events that LlamaIndex's tracers would be sent."""
+
+    events: list[Any] = Field(default_factory=list)
+
+    def handle(self, event: Any, **_: Any) -> None:
+        if isinstance(event, ReRankStartEvent | ReRankEndEvent):
+            self.events.append(event)
+
+
+def test_tracers_are_told_of_the_reranking_as_by_llamaindexs_own_rerankers() -> None:
+    heard = Heard()
+    root = get_dispatcher()
+    root.add_event_handler(heard)
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    postprocessor = SlimrankPostprocessor(scorer=FakeScorer(), top_n=2, callback_manager=CallbackManager([debug]))
+    try:
+        found = postprocessor.postprocess_nodes(nodes(), query_str=QUERY)
+    finally:
+        root.event_handlers.remove(heard)
+    start, end = heard.events
+    assert (start.query.query_str, len(start.nodes), start.top_n, start.model_name) == (QUERY, 5, 2, "slimrank")
+    assert places(end.nodes) == places(found) == BEST_FIRST[:2]
+    ((began, ended),) = debug.get_event_pairs(CBEventType.RERANKING)
+    assert (began.payload[EventPayload.QUERY_STR], began.payload[EventPayload.TOP_K]) == (QUERY, 2)
+    assert places(ended.payload[EventPayload.NODES]) == BEST_FIRST[:2]
+
+
+@pytest.mark.parametrize("query", [QUERY, "fail"], ids=["scored", "kept"])
+def test_the_nodes_given_are_never_changed_nor_shared(query: str) -> None:
+    given = nodes()
+    for node in given:
+        node.node.metadata["tags"] = ["first"]
+    before = [node.model_dump() for node in given]
+    postprocessor = SlimrankPostprocessor(scorer=FakeScorer(), keep_retrieval_score=True, on_failure="keep_order")
+    for node in postprocessor.postprocess_nodes(given, query_str=query):
+        node.node.metadata["tags"].append("changed by the caller")
+        node.score = 0.0
+    assert [node.model_dump() for node in given] == before

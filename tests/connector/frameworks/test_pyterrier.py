@@ -85,3 +85,10 @@ def test_the_rank_is_a_prior_unless_told_otherwise_or_missing(first_stage_rerank
     assert places(fused(frame(QUERY).drop(columns=["rank", "score"]))) == BEST_FIRST
     plain = SlimrankTransformer(first_stage_reranker, first_stage_order=False)  # type: ignore[arg-type]
     assert places(plain(frame(QUERY))) == BEST_FIRST
+
+
+def test_the_frame_given_is_never_changed() -> None:
+    given = frame(QUERY, "silver")
+    before = given.copy(deep=True)
+    SlimrankTransformer(FakeScorer())(given)["text"] = "changed by the caller"
+    pd.testing.assert_frame_equal(given, before)

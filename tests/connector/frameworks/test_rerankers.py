@@ -4,7 +4,7 @@ import pytest
 from rerankers import Document
 
 from connector.frameworks.rerankers import SlimrankRanker
-from slimrank.errors import ScoringError
+from slimrank.errors import InvalidRequest, ScoringError
 from tests.connector.frameworks.conftest import BEST_FIRST, QUERY, TEXTS, TiedScorer
 from tests.doubles import FakeScorer
 
@@ -68,3 +68,50 @@ def test_the_order_of_any_list_is_a_prior_only_where_it_is_said(first_stage_rera
     assert places(SlimrankRanker(first_stage_reranker).rank(QUERY, TEXTS)) == BEST_FIRST  # type: ignore[arg-type]
     fused = SlimrankRanker(first_stage_reranker, first_stage_order=True)  # type: ignore[arg-type]
     assert places(fused.rank(QUERY, TEXTS)) == [0, 1, 2, 3, 4]
+
+
+def test_a_langchain_compressor_takes_the_order_as_a_prior_where_the_ranker_does(first_stage_reranker: object) -> None:
+    from langchain_core.documents import Document as LangchainDocument
+
+    documents = [LangchainDocument(page_content=text) for text in TEXTS]
+    for first_stage_order, expected in ((False, BEST_FIRST), (True, [0, 1, 2, 3, 4])):
+        ranker = SlimrankRanker(first_stage_reranker, first_stage_order=first_stage_order)  # type: ignore[arg-type]
+        found = ranker.as_langchain_compressor().compress_documents(documents, QUERY)
+        assert [document.page_content for document in found] == [TEXTS[place] for place in expected]
+
+
+@pytest.mark.parametrize("as_documents", [False, True], ids=["texts", "documents"])
+def test_metadata_and_ids_are_given_beside_the_documents(as_documents: bool) -> None:
+    given = [Document(text) if as_documents else text for text in TEXTS]
+    metadata = [{"n": place} for place in range(5)]
+    ranker = SlimrankRanker(FakeScorer())
+    found = ranker.rank(QUERY, given, doc_ids=["a", "b", "c", "d", "e"], metadata=metadata)  # type: ignore[arg-type]
+    assert [(result.doc_id, result.metadata["n"]) for result in found] == [("abcde"[place], place) for place in BEST_FIRST]
+    awaited = asyncio.run(ranker.rank_async(QUERY, given, metadata=metadata))  # type: ignore[arg-type]
+    assert [result.metadata["n"] for result in awaited] == BEST_FIRST
+
+
+@pytest.mark.parametrize("name", ["doc_ids", "metadata"])
+@pytest.mark.parametrize("entries", [[], [{}], [{}] * 6])
+def test_a_list_that_does_not_fit_the_documents_is_refused_in_words(name: str, entries: list[dict]) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name} has {len(entries)} entries for 5 documents; pass one a document"):
+        SlimrankRanker(FakeScorer()).rank(QUERY, TEXTS, **{name: entries})
+
+
+def test_an_image_is_refused_in_words() -> None:
+    image = Document(document_type="image", image_path="cat.png")
+    with pytest.raises(InvalidRequest, match=r"docs\[1\] is of type image and has no text"):
+        SlimrankRanker(FakeScorer()).rank(QUERY, [Document("a cat"), image])
+
+
+@pytest.mark.parametrize("query", [QUERY, "fail"], ids=["scored", "kept"])
+def test_the_documents_given_are_never_changed_nor_shared(query: str) -> None:
+    given = [Document(text, metadata={"tags": ["first"]}) for text in TEXTS]
+    metadata = [{"tags": ["second"]} for _ in TEXTS]
+    ranker = SlimrankRanker(FakeScorer(), on_failure="keep_order")
+    for result in ranker.rank(query, given, doc_ids=range(5), metadata=metadata):
+        result.document.metadata["tags"].append("changed by the caller")
+    for result in ranker.rank(query, given):
+        result.document.metadata["tags"].append("changed by the caller")
+    assert [(document.doc_id, document.metadata) for document in given] == [(None, {"tags": ["first"]})] * 5
+    assert metadata == [{"tags": ["second"]}] * 5
