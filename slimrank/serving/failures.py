@@ -23,6 +23,8 @@ _STATUSES: tuple[tuple[type[SlimrankError], int, str], ...] = (
     (DeadlineExceeded, 504, "deadline_exceeded"),
     (ScoringError, 500, "internal"),
 )
+MAX_MESSAGE_CHARACTERS = 500
+"""Messages quote what was asked, which may be megabytes."""
 _KINDS = {401: "unauthorized", 403: "forbidden", 404: "not_found"}
 
 
@@ -42,8 +44,12 @@ def failure_of(error: Exception) -> Failure:
         if isinstance(error, kind):
             status = getattr(error, "status", status)
             retry_after = getattr(error, "retry_after_seconds", _retry_after(status))
-            return Failure(status, _KINDS.get(status, name), str(error), retry_after)
+            return Failure(status, _KINDS.get(status, name), _short(str(error)), retry_after)
     return Failure(500, "internal", "the gateway failed to answer; its log says more")
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else message[:MAX_MESSAGE_CHARACTERS] + "..."
 
 
 def _retry_after(status: int) -> float | None:

@@ -1,6 +1,6 @@
 """The HTTP gateway: bodies in, answers out, nothing scored here.
 
-Flow: ``schemas.parse`` -> a ``Backend`` -> ``answers.body_of``. The app is the same over a model
+Flow: ``bodies.read_object`` -> ``schemas.parse`` -> a ``Backend`` -> ``answers.body_of``. The app is the same over a model
 in this process and over a queue; it imports no torch and, over a queue, no onnxruntime.
 """
 
@@ -8,10 +8,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -21,6 +21,7 @@ from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
 from slimrank.serving import answers, schemas, traces
 from slimrank.serving.backend import Answer
+from slimrank.serving.bodies import read_object
 from slimrank.serving.failures import Failure, failure_of
 from slimrank.serving.guarded import GuardedBackend
 from slimrank.serving.keys import KeyRing, check_grant
@@ -30,9 +31,12 @@ from slimrank.serving.openapi import describe
 from slimrank.settings import Settings
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 READY_SECONDS = 1.0
 BODY_SECONDS = 10.0
+LONG_BYTES = 2**16
+"""A longer body is parsed in a thread, so that other requests are answered meanwhile; a shorter one takes no longer than that."""
 DEADLINE_HEADER = "x-slimrank-deadline-ms"
 PARTIAL_HEADER = "x-slimrank-partial"
 RERANK_ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
@@ -83,9 +87,11 @@ class _Gateway:
         call: schemas.RerankCall | None = None
         try:
             key = self._keys.admit(request.headers.get("authorization"))
-            body = await _read_body(request, self._settings.max_body_bytes)
-            shape = schemas.shape_of(body)
-            call = schemas.parse(body, max_documents=self._settings.max_documents)
+            body, most = await _read_body(request, self._settings.max_body_bytes), self._settings.max_documents
+            is_long = len(body) > LONG_BYTES
+            fields = await _done(is_long, lambda: read_object(body, max_documents=most))
+            shape = schemas.shape_of(fields)
+            call = await _done(is_long, lambda: schemas.parse(fields, max_documents=most))
             if key is not None:
                 check_grant(key, self._backend.choose_model(call.job.model))
             left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
@@ -177,6 +183,10 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
+async def _done(is_long: bool, work: Callable[[], Result]) -> Result:
+    return await asyncio.to_thread(work) if is_long else work()
+
+
 async def _unless_gone(request: Request, scoring: Awaitable[Answer]) -> Answer:
     """Await the answer; take the job back if the caller hangs up first.
 
@@ -212,7 +222,7 @@ def _log_failure(error: Exception, request_id: str) -> None:
     if not isinstance(error, SlimrankError):
         log.error("failed id=%s", request_id, exc_info=error)
     elif not isinstance(error, InvalidRequest):
-        log.warning("refused id=%s kind=%s reason=%s", request_id, type(error).__name__, error)
+        log.warning("refused id=%s kind=%s reason=%s", request_id, type(error).__name__, failure_of(error).message)
 
 
 def _unknown_route(_: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from slimrank.errors import InvalidRequest
 from slimrank.requests import check_request
 from slimrank.serving.backend import Job, LongDocument, Priority
+from slimrank.serving.bodies import kind_of
 from slimrank.types import RerankRequest
 
 Shape = Literal["cohere", "tei"]
@@ -23,6 +24,10 @@ DEFAULT_SHAPE: Shape = "cohere"
 # Said in the description only: the check, with its own words, is `check_request`.
 NOT_BLANK: dict[str, JsonValue] = {"pattern": "\\S"}
 NOT_EMPTY: dict[str, JsonValue] = {"minItems": 1, "maxItems": 10_000}
+# Above what any caller means, and below where arithmetic on it would fail.
+Count = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Rank = Annotated[int, Field(ge=1, le=2**31 - 1)]
+_LISTS = ("documents", "texts", "first_stage_ranks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,12 @@ class _Wire(BaseModel):
     # Strict: "5" is not 5. Fields unknown here are other servers' options and are ignored.
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    deadline_ms: Annotated[int, Field(ge=1)] | None = Field(
+    deadline_ms: Count | None = Field(
         None,
         description="Answer within this many milliseconds of arrival with what is scored by then, marked `partial`;"
         " documents are scored in first-stage order: by `first_stage_ranks`, else as given. As header: `x-slimrank-deadline-ms`.",
     )
-    depth: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+    depth: Count | Literal["auto"] | None = Field(
         None,
         description="Score only so many documents, from the first stage's first, and leave the others in their order below;"
         " `auto`: as many as fit into the deadline, chosen before scoring begins.",
@@ -76,10 +81,10 @@ class _Wire(BaseModel):
     first_stage_order: bool = Field(
         False, description="The documents stand in first-stage order: use it as a prior, with the weight fitted for the model."
     )
-    first_stage_offset: Annotated[int, Field(ge=0)] = Field(
+    first_stage_offset: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
         0, description="With `first_stage_order`: how many first-stage hits come before the first document, as on a second page."
     )
-    first_stage_ranks: list[Annotated[int, Field(ge=1)]] | None = Field(
+    first_stage_ranks: Annotated[list[Rank], Field(fail_fast=True)] | None = Field(
         None, description="1-based first-stage rank of each document, where they do not stand in that order."
     )
 
@@ -113,18 +118,16 @@ class RerankBody(_Wire):
     """Cohere's shape, v1 and v2, as Jina and vLLM use it too."""
 
     query: str = Field(description="What is searched for.", json_schema_extra=NOT_BLANK)
-    documents: list[str | TextDocument] = Field(
+    documents: Annotated[list[str | TextDocument], Field(fail_fast=True)] = Field(
         description="First-stage hits in first-stage order: strings, or objects with `text`.", json_schema_extra=NOT_EMPTY
     )
     model: str | None = Field(None, description="Name of a served model; left out, the default one.")
-    top_n: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Answer only the best; left out, every document is answered."
-    )
+    top_n: Count | None = Field(None, description="Answer only the best; left out, every document is answered.")
     return_documents: bool = Field(False, description="Repeat each document in its result.")
-    rank_fields: list[str] | None = Field(
+    rank_fields: Annotated[list[str], Field(fail_fast=True, max_length=100)] | None = Field(
         None, description="Fields of object documents to read, in this order; left out, `text`."
     )
-    max_tokens_per_doc: Annotated[int, Field(ge=1)] | None = Field(None, description="Cut documents to this many tokens.")
+    max_tokens_per_doc: Count | None = Field(None, description="Cut documents to this many tokens.")
     instruction: str | None = Field(None, description="How to judge, such as `prefer recent manuals`.")
     priority: Priority = Field("query", description="`audit` waits until no query does.")
     raw_scores: bool = Field(False, description="Answer scores instead of probabilities; search engines should ask for this.")
@@ -153,7 +156,7 @@ class RerankBody(_Wire):
     def _text(self, document: str | TextDocument, place: int) -> str:
         if isinstance(document, str):
             return document
-        names = self.rank_fields or ["text"]
+        names = list(dict.fromkeys(self.rank_fields or ["text"]))  # each once: a long list of one name would repeat the text
         values = [getattr(document, name, None) for name in names]
         texts = [
             value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values if value is not None
@@ -167,7 +170,7 @@ class TeiBody(_Wire):
     """The shape of Text Embeddings Inference."""
 
     query: str = Field(json_schema_extra=NOT_BLANK)
-    texts: list[str] = Field(json_schema_extra=NOT_EMPTY)
+    texts: Annotated[list[str], Field(fail_fast=True)] = Field(json_schema_extra=NOT_EMPTY)
     raw_scores: bool = False
     return_text: bool = False
     truncate: bool | None = None
@@ -257,60 +260,40 @@ class ErrorAnswer(BaseModel):
     type: str
 
 
-def parse(body: bytes, *, max_documents: int) -> RerankCall:
-    """Return the call that a request body holds.
+def parse(fields: dict[str, Any], *, max_documents: int) -> RerankCall:
+    """Return the call that a body's fields are.
 
     Raises:
-        InvalidRequest: the body is not JSON, lacks or mistypes a field, or holds too much or too little.
+        InvalidRequest: a field is missing or of another type, or there is too much or too little of something.
     """
-    call = _read(body)
+    for name in _LISTS:  # before each element is looked at
+        if isinstance(value := fields.get(name), list) and len(value) > max_documents:
+            raise InvalidRequest(f"{len(value)} {name} are too many: at most {max_documents} a request; send fewer", status=413)
+    try:
+        call = _MODELS[shape_of(fields)].model_validate(fields).to_call()
+    except ValidationError as error:
+        raise InvalidRequest(_explain(error), status=422) from error
     _check(call.job.request, max_documents)
     return call
 
 
-def shape_of(body: bytes) -> Shape:
-    """Tell the shapes apart, even of a body that does not parse: only TEI's has `texts`, and it has no `documents`."""
-    return "tei" if b'"texts"' in body and b'"documents"' not in body else "cohere"
+def shape_of(fields: dict[str, Any]) -> Shape:
+    """Tell the shapes apart: only TEI's has `texts`, and it has no `documents`."""
+    return "tei" if "texts" in fields and "documents" not in fields else "cohere"
 
 
-def _read(body: bytes) -> RerankCall:
-    model = TeiBody if shape_of(body) == "tei" else RerankBody
-    try:
-        return model.model_validate_json(body).to_call()
-    except ValidationError as error:
-        if error.errors()[0]["type"] != "json_invalid":
-            raise InvalidRequest(_explain(error), status=422) from error
-        first = error.errors()[0]
-    try:
-        # Lone surrogates are not Unicode but are legal JSON, and engines hold such documents.
-        clean = _without_surrogates(json.loads(body))
-    except (ValueError, RecursionError) as error:
-        reason = str(first.get("ctx", {}).get("error", first["msg"]))
-        raise InvalidRequest(f"the body is not JSON: {reason}; send an object with `query` and `documents`") from error
-    try:
-        return model.model_validate_json(json.dumps(clean)).to_call()
-    except ValidationError as error:
-        raise InvalidRequest(_explain(error), status=422) from error
-
-
-def _without_surrogates(value: Any) -> Any:
-    text = json.dumps(value, ensure_ascii=False)
-    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+_MODELS: dict[Shape, type[RerankBody] | type[TeiBody]] = {"cohere": RerankBody, "tei": TeiBody}
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "TextDocument")) or "the body"
     if first["type"] == "missing":
         return f"{place} is missing; send an object with `query` and `documents`"
-    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{place} should be {message}, found {_kind(first['input'])}"
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    kind = "null" if value is None else names.get(type(value), type(value).__name__)
-    return f"{kind} ({value})" if isinstance(value, int | float) else kind
+    if first["type"] == "too_long":
+        return f"{place} should have at most {first['ctx']['max_length']} entries, found {len(first['input'])}"
+    message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ").replace("a valid list", "a valid array")
+    return f"{place} should be {message}, found {kind_of(first['input'])}"
 
 
 def _check(request: RerankRequest, max_documents: int) -> None:

@@ -86,7 +86,7 @@ def test_a_changed_key_is_seen_and_one_that_is_not_given_again_is_kept() -> None
 
 def _as_tei(payload: dict[str, Any]) -> tuple[int, str]:
     """Answer as the gateway does, in the shape of its tests and models."""
-    call = parse(json.dumps(payload).encode(), max_documents=10)
+    call = parse(payload, max_documents=10)
     answer = Answer(FakeScorer().score(call.job.request.query, call.job.request.documents), "m")
     return 200, json.dumps(body_of(call, answer, request_id="1"))
 

@@ -1,7 +1,5 @@
 """The first stage's order as a prior, only where the request gives it."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -23,7 +21,7 @@ class Even:
 
 
 def answered(weight: float = 1.0, **fields: object) -> list[int]:
-    body = json.dumps({"query": "q", "documents": ["a", "b", "c"], "raw_scores": True, **fields}).encode()
+    body = {"query": "q", "documents": ["a", "b", "c"], "raw_scores": True, **fields}
     call = schemas.parse(body, max_documents=10)
     answer = Answer(Even().score("q", list(call.job_by_rank().request.documents)), "m", fusion_weight=weight)
     results = answers.body_of(call, answer, request_id="1")["results"]
@@ -48,8 +46,8 @@ def test_ranks_may_be_given_one_by_one() -> None:
 
 
 def test_documents_are_scored_in_the_order_of_their_ranks_so_that_a_deadline_leaves_out_the_last() -> None:
-    body = json.dumps({"query": "q", "documents": ["a", "b", "c"], "first_stage_ranks": [3, 1, 2], "return_documents": True})
-    call = schemas.parse(body.encode(), max_documents=10)
+    body = {"query": "q", "documents": ["a", "b", "c"], "first_stage_ranks": [3, 1, 2], "return_documents": True}
+    call = schemas.parse(body, max_documents=10)
     documents = list(call.job_by_rank().request.documents)
     assert documents == ["b", "c", "a"]
     scored = Scored(np.array([1, 2], dtype=np.float32), np.array([False, True]), False, 1)

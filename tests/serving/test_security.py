@@ -5,6 +5,7 @@ import os
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from slimrank.errors import ConfigError, InvalidRequest, Overloaded
 from slimrank.serving import schemas
+from slimrank.serving.bodies import read_object
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.keys import KeyRing, new_key
 from slimrank.serving.model import Model
@@ -162,10 +164,62 @@ TRIES = int(os.environ.get("SLIMRANK_TEST_TRIES", "300"))
 @given(st.binary(max_size=200) | st.dictionaries(st.sampled_from(FIELDS), JSON).map(lambda value: json.dumps(value).encode()))
 def test_no_body_makes_the_parser_fail_otherwise_than_in_words(body: bytes) -> None:
     try:
-        call = schemas.parse(body, max_documents=100)
+        call = schemas.parse(read_object(body, max_documents=100), max_documents=100)
     except InvalidRequest as error:
         assert error.status in (400, 413, 422)
         assert "\n" not in str(error)
     else:
         assert call.job.request.query.strip()
         "".join(call.job.request.documents).encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "entry"),
+    [
+        ('{"query": "q", "documents": [', "1"),
+        ('{"query": "q", "texts": [', "1"),
+        ('{"query": "q", "documents": ["a"], "first_stage_ranks": [', '"1"'),
+        ('{"query": "q", "documents": ["a"], "rank_fields": [', "1"),
+        ('{"query": "q", "documents": [', '{"text": "a"}'),
+        ('{"query": "q", "documents": ["a"], "ignored": [', '{"a":[1]}'),
+        ('{"query": "q", "model": "unknown", "documents": [', '"a\\ud800"'),
+    ],
+    ids=["numbers", "texts", "ranks", "rank-fields", "objects", "ignored", "surrogates"],
+)  # fmt: skip
+def test_a_body_of_a_million_wrong_values_is_refused_at_once_and_briefly(head: str, entry: str) -> None:
+    body = (head + (entry + ",") * (4_000_000 // (len(entry) + 1)) + entry + "]}").encode()
+    begin = time.process_time()
+    with pytest.raises(InvalidRequest) as refused:
+        schemas.parse(read_object(body, max_documents=10_000), max_documents=10_000)
+    assert time.process_time() - begin < 2  # one to fifteen seconds while every entry had its error
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("field", ["top_n", "deadline_ms", "depth", "first_stage_offset", "max_tokens_per_doc"])
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1" + "0" * 5000, "-1" + "0" * 400, "1e400"])
+def test_a_number_beyond_all_measure_is_refused(field: str, number: str) -> None:
+    body = f'{{"query": "q", "documents": ["a", "b"], "first_stage_order": true, "{field}": {number}}}'.encode()
+    with pytest.raises(InvalidRequest) as refused:
+        schemas.parse(read_object(body, max_documents=100), max_documents=100)
+    assert len(str(refused.value)) < 300
+
+
+def test_one_field_named_many_times_is_read_once() -> None:
+    fields = {"query": "q", "documents": [{"a": "text"}], "rank_fields": ["a"] * 100}
+    assert schemas.parse(fields, max_documents=10).job.request.documents == ["text"]
+    with pytest.raises(InvalidRequest, match="rank_fields should have at most 100 entries, found 101"):
+        schemas.parse(fields | {"rank_fields": ["a"] * 101}, max_documents=1000)
+
+
+def test_a_long_body_holds_up_no_other_caller() -> None:
+    # over a real process: its one event loop answers both
+    body = b'{"query": "q", "documents": [' + b"1," * 2_000_000 + b"1]}"
+    with gateway(embedded=True) as url, httpx.Client(base_url=url, timeout=60) as caller, ThreadPoolExecutor(1) as pool:
+        hostile = pool.submit(httpx.post, f"{url}/v1/rerank", content=body, timeout=60)
+        waits = []
+        while not hostile.done():
+            begin = time.monotonic()
+            assert caller.get("/healthz").status_code == 200
+            waits.append(time.monotonic() - begin)
+        assert hostile.result().status_code == 413
+    assert max(waits) < 2
