@@ -10,9 +10,12 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Protocol, overload
 
+from connector.gateway import GatewayScorer, gateway_at
 from connector.rerank_plan import DEFAULT_WINDOW, Options, RerankPlan, documents_of, finish, plan_search
 from connector.scorers import AnyScorer, score_hits
+from connector.windows import window_key
 from slimrank.errors import SlimrankError
+from slimrank.types import Scored
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -107,9 +110,32 @@ def _finish_now(response: Any, plan: RerankPlan, scorer: AnyScorer, instruction:
     if not any(documents):
         return finish(plan, answer, None, reason=f"the fields {', '.join(plan.template.fields)} are empty in every hit")
     try:
-        return finish(plan, answer, score_hits(scorer, plan.query, documents, instruction=instruction))
+        return finish(plan, answer, _score(plan, scorer, documents, instruction))
     except SlimrankError as error:
         if on_failure == "raise":
             raise
         log.warning("rerank failed, first stage answered: error=%s hits=%d", error, len(documents))
         return finish(plan, answer, None, reason=str(error))
+
+
+def _score(plan: RerankPlan, scorer: AnyScorer, documents: Sequence[str], instruction: str | None) -> Scored:
+    """Return the scores of the window: of a gateway, which has deadlines, the same for every page of a search.
+
+    Raises:
+        SlimrankError: no scores can be had, or the page before had none.
+    """
+    known = gateway_at(scorer) if isinstance(scorer, str) else scorer
+    if not isinstance(known, GatewayScorer):
+        return score_hits(known, plan.query, documents, instruction=instruction)
+    key = window_key(plan.query, documents, instruction)
+    with known.windows.turn(key):
+        scored = known.windows.find(key, is_first_page=plan.start == 0)
+        if scored is not None:
+            return scored
+        try:
+            scored = score_hits(known, plan.query, documents, instruction=instruction)
+        except SlimrankError:
+            known.windows.keep(key, None)
+            raise
+        known.windows.keep(key, scored)
+        return scored

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 
 from connector.urls import require_url
+from connector.windows import Windows
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError
 from slimrank.types import Scored
 
@@ -42,6 +43,7 @@ class GatewayScorer:
     ) -> None:
         require_url(url, "asked to score through the gateway", "http://localhost:8080")
         self.url = url.rstrip("/")
+        self.windows = Windows()
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = http or httpx.Client(timeout=timeout_seconds)
         self._takes_partial = priority == "query"  # half an answer is better than none, but no measurement

@@ -32,6 +32,7 @@ How things are used is in the [guides](guides/).
 """
 HEADERS = {
     "x-slimrank": "answer of the proxy: `reranked`, `passed` or `degraded`, and after a semicolon the reason",
+    "x-slimrank-scored": "answer of the proxy: how many of the window's hits were scored, such as `12/100`; one entry a search",
     "x-slimrank-deadline-ms": "request to the gateway: answer within so many milliseconds, with what is scored by then; the least of this, the field `deadline_ms` and `SLIMRANK_TIMEOUT_SECONDS` counts",
     "x-slimrank-partial": "answer of the gateway: how many documents were scored before the deadline; there only when it left some out",
     "x-slimrank-degraded": "answer of the gateway: why the documents were left in first-stage order; there only when they were",

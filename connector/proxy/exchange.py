@@ -15,6 +15,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MARK = b"x-slimrank"
+SCORED = b"x-slimrank-scored"
 _HOP_BY_HOP = frozenset(
     {
         b"connection",

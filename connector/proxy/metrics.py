@@ -19,6 +19,12 @@ class Metrics:
         self._seconds = Histogram(
             telemetry.PROXY_SECONDS, "From arrival to answer", ["outcome"], buckets=_SECONDS, registry=registry
         )
+        self._partial = Counter(
+            telemetry.PROXY_PARTIAL,
+            "Searches whose deadline came before all hits of the window were scored",
+            ["rule"],
+            registry=registry,
+        )
         self._shadow = Counter(telemetry.PROXY_SHADOW, "Searches tried in shadow", ["rule", "outcome"], registry=registry)
         self._moved = Counter(
             telemetry.PROXY_SHADOW_MOVED, "Places of the first ten that would hold another hit", ["rule"], registry=registry
@@ -34,6 +40,10 @@ class Metrics:
         """Count an answer. What follows a colon in the reason is detail, and no label."""
         self._requests.labels(outcome, reason.split(":")[0]).inc()
         self._seconds.labels(outcome).observe(seconds)
+
+    def count_partial(self, reason: str) -> None:
+        """Count a search of which some hits were not scored; its reason begins with the rule's name."""
+        self._partial.labels(reason.split(":")[0].removeprefix("rule ")).inc()
 
     def count_shadow(self, rule: str, outcome: str) -> None:
         """Count a search tried in shadow: compared, failed or dropped."""

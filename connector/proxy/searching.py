@@ -7,10 +7,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from connector.proxy.exchange import MARK, Exchange, Headers, end_to_end, header, mark
+from connector.proxy.exchange import MARK, SCORED, Exchange, Headers, end_to_end, header, mark
 from connector.proxy.metrics import Metrics
+from connector.proxy.pages import Pages
 from connector.proxy.passing import pass_on
 from connector.proxy.rules import Rules
 from connector.proxy.scorer import AsyncScorer
@@ -55,6 +56,11 @@ class Parts:
     max_window_bytes: int = 16 * 2**20
     max_running: int = 32
     running: int = 0
+    pages: Pages = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let the pages of a search share what the scorer says."""
+        self.pages = Pages(self.scorer)
 
 
 def reason_of_headers(headers: Headers) -> str:
@@ -92,7 +98,7 @@ async def answer(parts: Parts, exchange: Exchange, target: Target, raw: bytes) -
     path = exchange.path + b"?" + widened_params(params, decision.plan).encode()
 
     async def edit(text: str) -> list[Outcome]:
-        return [await judge(parts.scorer, decision, text)]
+        return [await judge(parts.pages, decision, text)]
 
     return await _rerank(parts, exchange, path, widened_body(body, decision), decision.body, edit)
 
@@ -114,10 +120,20 @@ async def _rerank(parts: Parts, exchange: Exchange, path: bytes, body: bytes, ow
     content, headers = encoded(apply(fetched.text, edits), fetched.headers) if edits else (fetched.raw, fetched.headers)
     if outcome.mark == "degraded":
         log.warning("degraded reason=%s", outcome.reason)
+    for each in outcomes:
+        if each.scored < each.window:
+            parts.metrics.count_partial(each.reason)
+            log.warning("partial reason=%s", each.reason)
     exchange.outcome, exchange.reason = outcome.mark, outcome.reason
-    kept = end_to_end(headers, without=(MARK, b"content-length"))
-    await exchange.answer(fetched.status, [*kept, mark(outcome.mark, outcome.reason)], content)
+    kept = end_to_end(headers, without=(MARK, SCORED, b"content-length"))
+    await exchange.answer(fetched.status, [*kept, mark(outcome.mark, outcome.reason), *_scored(outcomes)], content)
     return None
+
+
+def _scored(outcomes: list[Outcome]) -> Headers:
+    """Return the header that says how many of the window's hits were scored, one entry a search."""
+    entries = [f"{each.scored}/{each.window}" if each.window else "-" for each in outcomes]
+    return [(SCORED, ", ".join(entries).encode())] if any(each.window for each in outcomes) else []
 
 
 async def _fetch(parts: Parts, method: str, path: bytes, headers: Headers, body: bytes) -> Fetched:
@@ -165,7 +181,7 @@ async def _answer_many(parts: Parts, exchange: Exchange, target: Target, params:
         ]
 
         async def edit(text: str) -> list[Outcome]:
-            return await _judge_many(parts.scorer, decisions, active, text)
+            return await _judge_many(parts.pages, decisions, active, text)
 
         await _rerank(parts, exchange, exchange.target, _joined(lines, widened), own, edit)
     for (indices, decision), search in zip(searches, lines[1::2], strict=True):
@@ -188,7 +204,7 @@ def _indices_of(line: bytes, target: Target) -> str:
         return "\0"
 
 
-async def _judge_many(scorer: AsyncScorer, decisions: list[Decision], active: list[bool], text: str) -> list[Outcome]:
+async def _judge_many(pages: Pages, decisions: list[Decision], active: list[bool], text: str) -> list[Outcome]:
     """Return what is to be changed in each answer.
 
     Raises:
@@ -204,7 +220,7 @@ async def _judge_many(scorer: AsyncScorer, decisions: list[Decision], active: li
     if any(is_active and "error" in value for (value, _), is_active in zip(found, active, strict=True)):
         raise Unusable("the engine refused a widened search")
     judged = [
-        judge(scorer, decision, text, begin) if is_active else _passed(decision)
+        judge(pages, decision, text, begin) if is_active else _passed(decision)
         for decision, is_active, (_, begin) in zip(decisions, active, found, strict=True)
     ]
     outcomes = await asyncio.gather(*judged, return_exceptions=True)

@@ -4,7 +4,6 @@ Fails open: whatever goes wrong after the engine has answered, the caller gets t
 and where the engine refused the widened search, the caller's own search is sent instead.
 """
 
-import asyncio
 import gzip
 import zlib
 from collections.abc import Sequence
@@ -13,10 +12,13 @@ from dataclasses import asdict, dataclass
 import httpx
 
 from connector.proxy.exchange import Headers, end_to_end, header
+from connector.proxy.pages import Pages
 from connector.proxy.scorer import AsyncScorer
 from connector.proxy.searches import Decision
 from connector.proxy.splice import Edit, FoundHits, find_hits, reordered
+from connector.windows import FirstPageNotScored
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, SlimrankError
+from slimrank.types import Scored
 
 
 class Unusable(Exception):
@@ -39,6 +41,7 @@ _NAMES = {
     Overloaded: "overloaded",
     InvalidRequest: "refused by the scorer",
     NoText: "no text",
+    FirstPageNotScored: "first page not reranked",
 }
 _NOT_FORWARDED = (b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect")
 
@@ -56,11 +59,17 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one search: the edits that turn the engine's answer into the caller's, and the mark."""
+    """What became of one search: the edits that turn the engine's answer into the caller's, and the mark.
+
+    Attributes:
+        scored: how many of `window` hits have a score; both 0 where it was not reranked.
+    """
 
     mark: str
     reason: str
     edits: Sequence[Edit] = ()
+    scored: int = 0
+    window: int = 0
 
 
 def widened_headers(headers: Headers, body: bytes) -> Headers:
@@ -124,7 +133,7 @@ def decompress(raw: bytes, encoding: bytes, limit: int) -> bytes | None:
     return plain if len(plain) <= limit and reader.eof else None
 
 
-async def judge(scorer: AsyncScorer, decision: Decision, text: str, start: int = 0) -> Outcome:
+async def judge(pages: Pages, decision: Decision, text: str, start: int = 0) -> Outcome:
     """Score the hits of the answer that begins at `start` and return what is to be changed in it.
 
     Raises:
@@ -137,16 +146,18 @@ async def judge(scorer: AsyncScorer, decision: Decision, text: str, start: int =
     if not found.hits:
         return Outcome("passed", "no hits")
     try:
-        scores, depth = await _score(scorer, decision, found)
+        scored = await _score(pages, decision, found)
     except SlimrankError as error:
         reason = f"{_NAMES.get(type(error), 'the scorer failed')}: {error}"
         if plan.depends_on_size:
             raise Unusable(reason, mark="degraded") from error
         return Outcome("degraded", reason, reordered(text, found, first_stage, None, added))
+    scores = _scores(scored)
+    depth = len(scores) if scored.depth is None else scored.depth
     page = _order(scores, len(found.hits))[plan.start : plan.start + plan.size]
     edits = reordered(text, found, page, scores, added, shows_first_stage=decision.shows_first_stage)
-    partial = "" if depth is None else f": {depth} of {len(scores)} hits scored in time"
-    return Outcome("reranked", f"rule {decision.rule}{partial}", edits)
+    partial = "" if depth == len(scores) else f": {depth} of {len(scores)} hits scored in time"
+    return Outcome("reranked", f"rule {decision.rule}{partial}", edits, depth, len(scores))
 
 
 def _hits(text: str, start: int) -> FoundHits:
@@ -159,19 +170,22 @@ def _hits(text: str, start: int) -> FoundHits:
     return found
 
 
-async def _score(scorer: AsyncScorer, decision: Decision, found: FoundHits) -> tuple[list[float], int | None]:
-    """Return the scores, and how many of the hits have one where a deadline came before all had."""
-    plan = decision.plan
+async def _score(pages: Pages, decision: Decision, found: FoundHits) -> Scored:
+    plan, how = decision.plan, decision.how
     documents = [plan.template.render(hit.value) for hit in found.hits[: plan.window]]
     if not any(document.strip() for document in documents):
         raise NoText("the fields hold no text in any hit")
-    seconds = decision.how.deadline_ms / 1000
-    try:
-        async with asyncio.timeout(seconds):
-            scored = await scorer.score(plan.query, documents, instruction=decision.how.instruction, timeout_seconds=seconds)
-    except TimeoutError as error:
-        raise DeadlineExceeded(f"no scores within {decision.how.deadline_ms} ms") from error
-    return [float(score) for score in scored.scores], scored.depth
+    return await pages.score(
+        plan.query,
+        documents,
+        instruction=how.instruction,
+        timeout_seconds=how.deadline_ms / 1000,
+        is_first_page=plan.start == 0,
+    )
+
+
+def _scores(scored: Scored) -> list[float]:
+    return [float(score) for score in scored.scores]
 
 
 def encoded(text: str, like: Headers) -> tuple[bytes, Headers]:
@@ -207,7 +221,7 @@ async def compare(scorer: AsyncScorer, decision: Decision, text: str) -> Moves |
     found = _hits(text, 0)
     if not found.hits:
         return None
-    scores, _ = await _score(scorer, decision, found)
+    scores = _scores(await _score(Pages(scorer), decision, found))
     order = _order(scores, len(scores))[:10]
     ids = [str(hit.value.get("_id")) for hit in found.hits]
     return Moves(

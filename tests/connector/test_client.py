@@ -2,13 +2,17 @@
 
 import asyncio
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any
 
+import httpx
 import pytest
 
 from connector.client import rerank_search
+from connector.gateway import GatewayScorer
 from connector.rerank_plan import Options, plan_search
+from connector.windows import FirstPageNotScored
 from slimrank.errors import ConfigError, ModelNotReady
 from slimrank.scoring import only_first
 from slimrank.serving.reranker import Reranker
@@ -201,3 +205,45 @@ def test_a_page_that_goes_beyond_the_window_of_a_hybrid_search_is_passed() -> No
     body = {"query": {"hybrid": {"queries": [{"match": {"title": "item"}}]}}, "from": 15}
     assert plan_search(body, Options(rank_window_size=20)).reason.startswith("a page of a hybrid search goes beyond the window")
     assert plan_search(body, Options(rank_window_size=25)).body["size"] == 25
+
+
+class _HurriedGateway:
+    """Scores later documents higher, and in time only as many as `depth` says."""
+
+    def __init__(self) -> None:
+        self.depth, self.calls, self.is_down = 4, 0, False
+
+    def scorer(self) -> GatewayScorer:
+        return GatewayScorer("http://gateway", http=httpx.Client(transport=httpx.MockTransport(self._answer)))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        if self.is_down:
+            return httpx.Response(503, json={"message": "no worker answers"})
+        count = len(json.loads(request.content)["documents"])
+        scores = [float(place) if place < self.depth else -1000.0 - place for place in range(count)]
+        results = [{"index": place, "relevance_score": score} for place, score in enumerate(scores)]
+        return httpx.Response(200, json={"results": results, "meta": {"scored_documents": min(count, self.depth)}})
+
+
+def test_ten_pages_through_a_gateway_with_a_deadline_show_as_many_hits_as_places() -> None:
+    gateway, walked = _HurriedGateway(), []
+    scorer = gateway.scorer()
+    for place in range(10):
+        gateway.depth = 4 + 5 * (place % 3)
+        walked += _ids(rerank_search(ListEngine(SOURCES), "i", {**BODY, "from": 3 * place, "size": 3}, scorer=scorer))
+    assert walked == [str(place) for place in (3, 2, 1, 0, *range(4, 30))]
+    assert gateway.calls == 1
+
+
+def test_after_a_first_page_that_was_not_reranked_the_next_is_not_either_and_says_so() -> None:
+    gateway = _HurriedGateway()
+    scorer, second = gateway.scorer(), {**BODY, "from": 10}
+    gateway.is_down = True
+    first_page = rerank_search(ListEngine(SOURCES), "i", BODY, scorer=scorer)
+    gateway.is_down = False
+    answer = rerank_search(ListEngine(SOURCES), "i", second, scorer=scorer)
+    assert _ids(first_page) + _ids(answer) == [str(place) for place in range(20)]
+    assert answer["slimrank"]["reason"].startswith("the first page of this search was not reranked")
+    with pytest.raises(FirstPageNotScored):
+        rerank_search(ListEngine(SOURCES), "i", second, scorer=scorer, on_failure="raise")

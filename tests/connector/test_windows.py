@@ -1,0 +1,83 @@
+"""What is kept of a window, for how long, and what two windows must not be taken for one."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from connector.windows import FirstPageNotScored, Windows, window_key
+from slimrank.types import Scored
+
+SCORED = Scored(np.array([1.0], dtype=np.float32), np.array([False]), False, 0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_window_is_kept_for_a_while_and_longer_where_it_is_paged_through() -> None:
+    clock = Clock()
+    windows = Windows(seconds=10, clock=clock)
+    windows.keep(b"a", SCORED)
+    for clock.now in (9.0, 18.0, 27.0):
+        assert windows.find(b"a", is_first_page=False) is SCORED
+    assert windows.find(b"a", is_first_page=True) is SCORED
+    clock.now = 37.5
+    assert windows.find(b"a", is_first_page=False) is None
+
+
+def test_first_pages_alone_do_not_keep_a_window_for_ever() -> None:
+    clock = Clock()
+    windows = Windows(seconds=10, clock=clock)
+    windows.keep(b"a", SCORED)
+    clock.now = 9.0
+    assert windows.find(b"a", is_first_page=True) is SCORED
+    clock.now = 11.0
+    assert windows.find(b"a", is_first_page=True) is None
+
+
+def test_a_failure_counts_for_later_pages_and_takes_no_scores_back() -> None:
+    windows = Windows()
+    windows.keep(b"a", None)
+    assert windows.find(b"a", is_first_page=True) is None
+    with pytest.raises(FirstPageNotScored, match="search again from the first"):
+        windows.find(b"a", is_first_page=False)
+    windows.keep(b"a", SCORED)
+    windows.keep(b"a", None)
+    assert windows.find(b"a", is_first_page=False) is SCORED
+
+
+def test_the_least_recently_used_window_leaves_first() -> None:
+    windows = Windows(most=2)
+    windows.keep(b"a", SCORED)
+    windows.keep(b"b", SCORED)
+    windows.find(b"a", is_first_page=True)
+    windows.keep(b"c", SCORED)
+    assert [windows.find(key, is_first_page=True) is SCORED for key in (b"a", b"b", b"c")] == [True, False, True]
+
+
+def test_windows_that_differ_in_anything_have_other_keys() -> None:
+    cases = [("q", ["a", "b"], None), ("q", ["ab"], None), ("q", ["b", "a"], None), ("q", ["a"], "b"), ("qa", ["b"], None)]
+    assert len({window_key(*case) for case in cases}) == len(cases)
+    assert window_key("q\ud800", ["a"], None)
+
+
+def test_one_thread_at_a_time_has_its_turn_at_a_window() -> None:
+    windows, order = Windows(), []
+    began = threading.Event()
+
+    def second() -> None:
+        began.set()
+        with windows.turn(b"a"):
+            order.append("second")
+
+    with windows.turn(b"a"), windows.turn(b"b"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        began.wait()
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
