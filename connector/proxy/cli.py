@@ -20,6 +20,7 @@ from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from slimrank.errors import ConfigError
+from slimrank.serving.protocol import options
 from slimrank.serving.server import listen
 from slimrank.telemetry import configure_logging
 
@@ -95,12 +96,9 @@ def _serve(app: Proxy, host: str, port: int, tls_cert: Path | None, tls_key: Pat
     listener = listen(host, port)
     config = uvicorn.Config(
         app,
-        access_log=False,
-        log_config=None,
-        server_header=False,
+        **options(),
         date_header=False,
         proxy_headers=False,
-        ws="none",
         lifespan="on",
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,

@@ -30,6 +30,10 @@ _HOP_BY_HOP = frozenset(
 )
 
 
+# What a message is read by belongs to it, whatever `Connection` names.
+_KEPT = frozenset({b"content-length", b"content-type", b"content-encoding", b"authorization", b"host"})
+
+
 class ClientGone(Exception):
     """The caller hung up before its request was read."""
 
@@ -43,7 +47,7 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[byte
     """Return the headers that belong to the message and not to the connection."""
     own = list(headers)
     named = {name.strip().lower() for key, value in own if key.lower() == b"connection" for name in value.split(b",")}
-    gone = _HOP_BY_HOP | named | set(without)
+    gone = _HOP_BY_HOP | (named - _KEPT) | set(without)
     return [(key, value) for key, value in own if key.lower() not in gone]
 
 

@@ -26,6 +26,7 @@ from deploy.demo import corpus
 from slimrank import manifest, settings, store
 from slimrank.beir import Collection, read_collection
 from slimrank.errors import ConfigError
+from slimrank.serving.protocol import options
 from slimrank.serving.server import listen
 from slimrank.settings import Settings
 from slimrank.telemetry import configure_logging
@@ -89,7 +90,7 @@ def playground(
     shown = "localhost" if host in ("0.0.0.0", "::") else host  # what a browser can open
     console.print(f"Playground: [bold]http://{shown}:{listener.getsockname()[1]}/[/]")
     with listener:
-        uvicorn.Server(uvicorn.Config(make_app(page), access_log=False, log_config=None, server_header=False)).run([listener])
+        uvicorn.Server(uvicorn.Config(make_app(page), **options())).run([listener])
 
 
 def make_app(page: Playground) -> Starlette:

@@ -17,7 +17,7 @@ from slimrank.serving.gateway import make_gateway
 from slimrank.serving.guarded import GuardedBackend
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
-from slimrank.serving.segments import GatheringProtocol
+from slimrank.serving.protocol import options
 from slimrank.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -61,11 +61,8 @@ def uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """Return how the gateway is served over HTTP."""
     return uvicorn.Config(
         app,
-        access_log=False,
-        http=GatheringProtocol,
-        log_config=None,
+        **options(),
         port=settings.port,
-        server_header=False,
         # Longer than clients keep an idle connection, so that none is closed under a request on its way.
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         **_tls(settings),

@@ -17,6 +17,7 @@ from slimrank.beir import Document
 from slimrank.errors import EngineUnavailable
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
+from slimrank.serving.protocol import options
 from tests.doubles import FakeScorer
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script> ${7*7} {{7*7}}"
@@ -73,7 +74,7 @@ def playground(
 @contextmanager
 def running(page: Playground) -> Iterator[str]:
     """Serve a playground until the block ends; yield its URL."""
-    server = uvicorn.Server(uvicorn.Config(make_app(page), port=0, access_log=False, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(make_app(page), port=0, **options()))
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -280,7 +280,7 @@ def test_ten_thousand_expired_requests_are_passed_over_while_fresh_ones_meet_the
 
 
 def test_slow_senders_are_cut_off_and_hold_up_nobody(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimrank.serving.segments.HEAD_SECONDS", 1.0)
+    monkeypatch.setattr("slimrank.serving.protocol.HEAD_SECONDS", 1.0)
     monkeypatch.setattr("slimrank.serving.gateway.BODY_SECONDS", 1.0)
     with contextlib.ExitStack() as stack:
         slow = []

@@ -20,6 +20,7 @@ from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from slimrank.errors import ModelNotReady
 from slimrank.scoring import only_first
+from slimrank.serving.protocol import options
 from slimrank.types import Scored
 from tests.connector.proxy.engine import Engine
 
@@ -60,9 +61,7 @@ class RunningProxy:
     def __init__(self, parts: Parts, scorer: CountingScorer) -> None:
         self.parts, self.scorer = parts, scorer
         self.app = Proxy(parts)
-        config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False, ws="none"
-        )
+        config = uvicorn.Config(self.app, **options(), date_header=False, proxy_headers=False)
         self._server = uvicorn.Server(config)
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]

@@ -251,3 +251,24 @@ def test_an_engine_that_wants_a_client_certificate_is_refused_in_words(
     assert "client certificate" in answer.json()["error"]["reason"]
     assert "API key" in json.dumps(answer.json())
     engine.close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB",
+        b"Connection: content-length",
+        b"Connection: Content-Type, content-length, authorization, host",
+        b"Connection: upgrade\r\nUpgrade: websocket",
+    ],
+)
+def test_a_body_passes_whole_whatever_its_connection_header_says(proxy: RunningProxy, engine: Engine, header: bytes) -> None:
+    body = b'{"title":"a shoe"}'
+    head = b"PUT /products/_doc/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Basic YTpi\r\n" + header
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
+        connection.sendall(head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    received = engine.received[0]
+    assert received.body == body
+    names = {key.lower() for key, _ in received.headers}
+    assert names == {"host", "content-type", "authorization", "content-length"}
