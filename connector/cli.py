@@ -3,7 +3,6 @@
 Errors are raised as ours and end in one line at the roof of the command line.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,8 @@ from connector.connection import Out, connected
 from connector.deep import deep as look_for_traps
 from connector.findings import Finding
 from connector.roles import install_roles, remove_roles
-from slimrank.errors import ConfigError
+from slimrank.errors import ConfigError, DataError
+from slimrank.files import parse_json, read_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -75,14 +75,14 @@ def _read_searches(path: Path) -> list[dict[str, Any]]:
         ConfigError: the file cannot be read or is neither.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except DataError as error:
         raise ConfigError(f"asked to look at the search in {path}, which cannot be read: {error}") from error
     try:
-        found = [json.loads(text)]
+        found = [parse_json(text)]
     except ValueError:
         try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            found = [parse_json(line) for line in text.splitlines() if line.strip()]
         except ValueError as error:
             raise ConfigError(f"{path} is neither a JSON object nor _msearch lines: {error}") from error
     if not found or not all(isinstance(search, dict) for search in found):

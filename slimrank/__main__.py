@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from slimrank import __version__
 from slimrank.errors import ConfigError, SlimrankError
-from slimrank.files import explain_os
+from slimrank.files import DISK_FAULTS, explain_os
 
 COMMANDS = {
     "model": ("onnx_export.cli", "model", "export,serve", "Make the default model, or list what is here"),
@@ -117,9 +117,11 @@ def main() -> None:
     except SlimrankError as error:
         _end(str(error))
     except OSError as error:
-        if error.filename is None:  # no file of the user's: a fault of ours, which its traceback shows best
+        if (
+            error.filename is None and error.errno not in DISK_FAULTS
+        ):  # no file of the user's: a fault of ours, best shown by its traceback
             raise
-        _end(f"cannot use {error.filename}: {explain_os(error)}")
+        _end(f"cannot use {error.filename}: {explain_os(error)}" if error.filename else f"cannot write: {explain_os(error)}")
 
 
 def _end(message: str) -> NoReturn:

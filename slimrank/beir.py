@@ -1,17 +1,17 @@
-"""BEIR folders: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv``, each plain or ``.gz``.
+"""BEIR folders: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv``, each plain, ``.gz`` or ``.zst``.
 
 Reads and writes the layout of https://github.com/beir-cellar/beir; ranks nothing.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimrank.columns import check_ids, grade_of
 from slimrank.errors import DataError
-from slimrank.files import either, open_text, replace_text
+from slimrank.files import either, open_text, packed_names, parse_json, plain_name, replace_text
 from slimrank.prompt import document_text
 from slimrank.types import Qrels
 
@@ -57,6 +57,8 @@ def read_queries(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
     Raises:
         DataError: a file is missing or malformed, or a judged query has no text.
     """
+    if not has_split(folder, split) and (there := splits(folder)):
+        raise DataError(f"{folder} has no split {split}; it has {', '.join(there)}")
     qrels = read_qrels(either(folder, f"qrels/{split}.tsv"))
     return query_texts(folder, qrels), qrels
 
@@ -77,7 +79,13 @@ def query_texts(folder: Path, query_ids: Iterable[str]) -> dict[str, str]:
 
 def has_split(folder: Path, split: str) -> bool:
     """Say whether a BEIR folder judges this split."""
-    return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
+    return any((folder / "qrels" / name).is_file() for name in packed_names(f"{split}.tsv"))
+
+
+def splits(folder: Path) -> list[str]:
+    """Return the splits that a BEIR folder judges."""
+    names = (plain_name(path) for path in (folder / "qrels").glob("*.tsv*"))
+    return sorted({name.removesuffix(".tsv") for name in names if name.endswith(".tsv")})
 
 
 def iterate_documents(folder: Path) -> Iterator[Document]:
@@ -99,15 +107,16 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 def iterate_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
     """Yield query id, document id and relevance, a line at a time."""
     with open_text(path) as file:
-        for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
-            if not row or (number == 1 and row[0] == "query-id"):
+        for number, line in enumerate(file, start=1):
+            row = line.rstrip("\r\n").split("\t")
+            if not line.strip() or (number == 1 and row[0] == "query-id"):
                 continue
             try:
                 query_id, doc_id, relevance = row
-                yield query_id, doc_id, int(relevance)
+                yield query_id, doc_id, grade_of(relevance)
             except ValueError as error:
                 raise DataError(
-                    f"{path}:{number}: expected query-id, corpus-id and an integer, tab-separated; found {row}"
+                    f"{path}:{number}: expected query-id, corpus-id and an integer, tab-separated; found {line.strip()[:80]!r}"
                 ) from error
 
 
@@ -127,7 +136,14 @@ def write_queries(folder: Path, queries: Mapping[str, str]) -> None:
 
 
 def write_qrels(folder: Path, split: str, qrels: Qrels) -> None:
-    """Write ``qrels/SPLIT.tsv``."""
+    """Write ``qrels/SPLIT.tsv``.
+
+    Raises:
+        DataError: an id holds a tab or a line break.
+    """
+    check_ids(qrels, columns="qrels", separator="\t")
+    for judged in qrels.values():
+        check_ids(judged, columns="qrels", separator="\t")
     with replace_text(folder / "qrels" / f"{split}.tsv") as file:
         file.write("query-id\tcorpus-id\tscore\n")
         for query_id, judged in qrels.items():
@@ -135,16 +151,27 @@ def write_qrels(folder: Path, split: str, qrels: Qrels) -> None:
 
 
 def _records(path: Path, required: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield the records of a file; ``title`` may be left out or null in any.
+
+    Raises:
+        DataError: a line is none, or the file holds none.
+    """
+    is_empty = True
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
+            is_empty = False
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError as error:
                 raise DataError(f"{path}:{number}: not JSON ({error})") from error
             if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in required):
                 raise DataError(
                     f"{path}:{number}: expected an object with the strings {', '.join(required)}; found {line.strip()[:80]}"
                 )
+            if not isinstance(record.get("title", ""), str | None):
+                raise DataError(f"{path}:{number}: expected a string as title; found {json.dumps(record['title'])[:80]}")
             yield record
+    if is_empty:
+        raise DataError(f"{path} is empty; a line a record is needed, such as " + json.dumps(dict.fromkeys(required, "...")))

@@ -31,7 +31,10 @@ class BM25:
         self._doc_ids = list(documents)
         self._stemmer = Stemmer.Stemmer("english")
         self._index = bm25s.BM25(method="lucene", k1=K1, b=B)
-        self._index.index(self._tokens(list(documents.values())), show_progress=False)
+        tokens = self._tokens(list(documents.values()))
+        if not any(len(ids) for ids in tokens.ids):
+            raise DataError(f"the {len(documents)} documents hold no word to search by; is their text in `title` and `text`?")
+        self._index.index(tokens, show_progress=False)
 
     def search(self, query: str, depth: int) -> dict[str, float]:
         """Return up to ``depth`` documents that share a term with the query, best first.

@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from slimrank.errors import ConfigError, InvalidRequest, ManifestError
+from slimrank.errors import ConfigError, DataError, InvalidRequest, ManifestError
+from slimrank.files import parse_json, read_text
 
 RENDERER_VERSION = 1
 """Changes whenever the same prompt file would render to other ids."""
@@ -75,10 +76,13 @@ class Prompt:
             ManifestError: the file is missing or holds something else.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise ManifestError(f"no prompt file at {path}; export the model again") from error
-        except (ValueError, TypeError) as error:
+            content = parse_json(read_text(path))
+            if not all(isinstance(value, str | None) for value in content.values()):
+                raise TypeError("every part is a string")
+            return cls(**content)
+        except DataError as error:
+            raise ManifestError(f"the prompt: {error}; export the model again") from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise ManifestError(f"{path} is not a prompt file ({error}); export the model again") from error
 
 

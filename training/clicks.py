@@ -10,7 +10,6 @@ query and document, divided by what documents at the ranks where it was shown re
 over the whole log. It corrects ranks, not trust or appearance; a document never shown stays unjudged.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 from slimrank.beir import iterate_documents, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
-from slimrank.files import open_text
+from slimrank.files import open_text, parse_json
 from slimrank.splits import query_key
 
 CLICK_ACTIONS = ("click", "product_click", "add_to_cart", "purchase")
@@ -98,7 +97,7 @@ def _records(path: Path, key: str) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 source = record.get("_source", record)  # as exported by a scroll, or bare
                 if not isinstance(source[key], str):
                     raise TypeError(f"{key} is not a string")

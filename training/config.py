@@ -9,8 +9,8 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, ValidationError, model_validator
 
-from slimrank.errors import ConfigError
-from slimrank.files import explain_os
+from slimrank.errors import ConfigError, DataError
+from slimrank.files import read_text
 
 
 class Settings(BaseModel):
@@ -213,11 +213,11 @@ def read_config(path: Path, kind: type[T], **overrides: object) -> T:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise ConfigError(f"cannot read the training configuration {path}: {explain_os(error)}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        content = yaml.safe_load(read_text(path)) or {}
+    except DataError as error:
+        raise ConfigError(f"the training configuration: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold keys and values; found {type(content).__name__}")
     return content

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from slimrank.beir import Collection
 from slimrank.errors import DataError
-from slimrank.files import open_text, replace_text
+from slimrank.files import open_text, parse_json, replace_text
 from training.synthetic import MadeQuery
 
 TOP = 10
@@ -152,7 +152,7 @@ def read_groups(path: Path) -> list[Group]:
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 groups.append(Group(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}))
             except (ValueError, TypeError, AttributeError) as error:
                 raise DataError(

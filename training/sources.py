@@ -4,11 +4,13 @@ Each becomes a ``Collection`` or a first stage for ``training.data``.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from slimrank import trec
 from slimrank.beir import Collection, Document, iterate_documents, query_texts
+from slimrank.columns import grade_of
 from slimrank.errors import DataError
 from slimrank.files import open_text
 
@@ -27,21 +29,36 @@ def read_csv(path: Path) -> Collection:
     doc_ids: dict[str, str] = {}
     query_ids: dict[str, str] = {}
     with open_text(path) as file:
-        rows = csv.DictReader(file)
-        if not set(COLUMNS) <= set(rows.fieldnames or ()):
-            raise DataError(f"{path} has the columns {rows.fieldnames}; it needs {', '.join(COLUMNS)}")
-        for row in rows:
+        for number, row in _rows(file, path):
             doc_id = doc_ids.setdefault(row["document"], f"d{len(doc_ids)}")
             query_id = query_ids.setdefault(row["query"], f"q{len(query_ids)}")
             documents[doc_id] = Document(doc_id, "", row["document"])
             queries[query_id] = row["query"]
             try:
-                qrels.setdefault(query_id, {})[doc_id] = int(row["label"])
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{path}:{rows.line_num}: the label must be an integer, found {row['label']!r}") from error
+                qrels.setdefault(query_id, {})[doc_id] = grade_of(row["label"])
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: the label must be an integer, found {row['label'][:40]!r}") from error
     if not qrels:
         raise DataError(f"{path} holds no rows")
     return Collection(path.stem, documents, queries, qrels)
+
+
+def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows with their lines.
+
+    Raises:
+        DataError: it is not CSV, lacks a column, or a row is cut short.
+    """
+    rows = csv.DictReader(file)
+    try:
+        if not set(COLUMNS) <= set(rows.fieldnames or ()):
+            raise DataError(f"{path} has the columns {rows.fieldnames}; it needs {', '.join(COLUMNS)}")
+        for row in rows:
+            if any(row[name] is None for name in COLUMNS):
+                raise DataError(f"{path}:{rows.line_num}: the row lacks a column; it needs {', '.join(COLUMNS)}")
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{path}:{rows.line_num} is not CSV: {error}") from error
 
 
 def read_trec(folder: Path, qrels_file: Path) -> Collection:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from connector.audit.access import Access
 from connector.audit.calibration import calibrate
-from connector.audit.compare import JUDGED, compare_queries
+from connector.audit.compare import compare_queries
 from connector.audit.flow import Steps, audit, conclude, write_report
 from connector.audit.folder import Folder
 from connector.audit.judgments import judgments
@@ -24,14 +24,14 @@ from connector.audit.plan import Cost, estimate, make_plan
 from connector.audit.reindex import reindex as copy_documents
 from connector.audit.run import run_audit
 from connector.audit.sheet import write_sheet
-from connector.audit.spec import Json, load_spec
+from connector.audit.spec import JUDGED, Json, load_spec
 from connector.audit.swap import perform, prepare
 from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
 from connector.audit.tally import tallied
 from connector.audit.verdict import EXIT_CODES
 from slimrank.errors import DataError
-from slimrank.files import open_text
+from slimrank.files import parse_json, read_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -304,11 +304,10 @@ def calibrate_verdict(
 
 
 def _read_json(path: Path) -> Json:
-    with open_text(path) as file:
-        try:
-            content: Json = json.load(file)
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON: {error}") from error
+    try:
+        content: Json = parse_json(read_text(path))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
     return content
 
 

@@ -12,9 +12,11 @@ from connector.audit.sample import Query
 from connector.audit.spec import Json, Judge
 from connector.audit.spill import Grade, in_order, scratch
 from connector.cluster import Cluster
+from slimrank.errors import DataError
 from slimrank.hits import value_at
 
 LEAST_IMPRESSIONS = 10
+_LOWEST_RANK = 10_000
 _PAGE = 1000
 
 
@@ -85,4 +87,8 @@ def _event(record: Json) -> Event | None:
     rank = value_at(record, "event_attributes.position.ordinal") or record.get("rank")
     if action not in ("impression", "click") or not query or doc_id is None or rank is None:
         return None
-    return Event(" ".join(str(query).split()), str(doc_id), int(rank), action == "click")
+    try:
+        place = int(rank)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"a click event has the rank {str(rank)[:40]!r}, which is no number: {str(record)[:80]}") from error
+    return Event(" ".join(str(query).split()), str(doc_id), min(max(place, 0), _LOWEST_RANK), action == "click")

@@ -10,7 +10,6 @@ from connector.audit.folder import Folder
 from connector.audit.sample import Query
 from connector.audit.spec import Json, Spec
 
-JUDGED = ("nDCG", "RR", "AP", "P")
 _FUNCTIONS = {"nDCG": measures.ndcg, "RR": measures.reciprocal_rank, "AP": measures.average_precision, "P": measures.precision}
 
 

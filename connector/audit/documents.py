@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from connector.audit.access import Reached
 from connector.audit.fields import compared_fields, shown_fields, under
-from connector.audit.search import business_id, text_of
+from connector.audit.search import business_id
 from connector.audit.spec import Json, Spec
+from connector.fields import Template
 
 _AT_A_TIME = 500
 _SHOWN_CHARACTERS = 2_000
@@ -18,7 +19,7 @@ class Shelf:
 
     def __init__(self, reached: Reached, spec: Spec) -> None:
         self._index, self._id_field, self._cluster = reached.side.index, spec.id_field, reached.cluster
-        self._shown, self._compared = shown_fields(spec), compared_fields(spec)
+        self._text, self._compared = Template.of(shown_fields(spec) or ()), compared_fields(spec)
 
     def fetch(self, doc_ids: Sequence[str]) -> dict[str, Json]:
         """Return the documents that are there, each with `text`, `fields` (a hash for each that counts) and `_id`."""
@@ -33,10 +34,9 @@ class Shelf:
 
     def _describe(self, hit: Json) -> Json:
         source = hit["_source"]
-        shown = self._shown or sorted(name for name, value in source.items() if isinstance(value, str))
         return {
             "_id": hit["_id"],
-            "text": text_of(source, shown)[:_SHOWN_CHARACTERS],
+            "text": self._text.render(hit)[:_SHOWN_CHARACTERS],
             "fields": {name: content_hash(value) for name, value in sorted(source.items()) if under(name, self._compared)},
         }
 

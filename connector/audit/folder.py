@@ -23,7 +23,7 @@ from typing import Any
 from connector.audit.sample import Query
 from connector.audit.spec import Spec, parse_spec
 from slimrank.errors import DataError
-from slimrank.files import open_text, replace_text
+from slimrank.files import open_text, parse_json, replace_text
 
 CHUNK = 20
 """Queries asked between two writes."""
@@ -78,7 +78,7 @@ class Folder:
     def chunk(self, number: int) -> list[Query]:
         """Return the queries of a chunk."""
         with open_text(self.path / "queries.jsonl") as file:
-            return [Query(**json.loads(line)) for line in islice(file, number * CHUNK, (number + 1) * CHUNK)]
+            return [Query(**parse_json(line)) for line in islice(file, number * CHUNK, (number + 1) * CHUNK)]
 
     def chunk_size(self, number: int) -> int:
         """Return how many queries a chunk holds."""
@@ -136,7 +136,7 @@ class Folder:
     def read(self, name: str) -> dict[str, Any]:
         """Read a JSON file of the folder."""
         with open_text(self.path / name) as file:
-            content: dict[str, Any] = json.load(file)
+            content: dict[str, Any] = parsed(file.read(), f"{self.path / name}")
         return content
 
     def write(self, name: str, content: Any) -> None:
@@ -150,10 +150,30 @@ class Folder:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSON-lines file."""
+    """Yield the records of a JSON-lines file.
+
+    Raises:
+        DataError: a line is not a JSON object.
+    """
     with open_text(path) as file:
-        for line in file:
-            yield json.loads(line)
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield parsed(line, f"{path}:{number}")
+
+
+def parsed(text: str, place: str) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise DataError(f"{place} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{place}: expected a JSON object; found {text.strip()[:80]!r}")
+    return content
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:

@@ -34,7 +34,28 @@ def judge_all(folder: Folder, access: Access, cluster: Cluster, progress: Callab
         if judge.kind == "person" and not (judge.file and judge.file.is_file()):
             continue
         if judge.file or not path.is_file():
-            write_grades(path, _grade(folder, judge, access, cluster, progress(f"judge: {judge.name}")))
+            write_grades(path, _some(judge, _grade(folder, judge, access, cluster, progress(f"judge: {judge.name}"))))
+
+
+def _some(judge: Judge, grades: Iterator[Grade]) -> Iterator[Grade]:
+    """Pass grades on; a file or index of judgments that grades nothing of the audit is an error, not a silence.
+
+    Raises:
+        DataError: there is no grade.
+    """
+    first = next(grades, None)
+    if first is None and judge.kind in ("qrels", "clicks"):
+        raise DataError(
+            f"the judge {judge.name} ({judge.file or judge.index}) grades none of the audit's queries: "
+            + (
+                "their `_id` or `query_id` must be those of the judgments"
+                if judge.kind == "qrels"
+                else "their texts must be those of the log"
+            )
+        )
+    if first is not None:
+        yield first
+    yield from grades
 
 
 def _grade(folder: Folder, judge: Judge, access: Access, cluster: Cluster, progress: Progress) -> Iterator[Grade]:
@@ -109,6 +130,10 @@ def open_cache(path: Path) -> Iterator[Cache]:
         database.execute("PRAGMA synchronous = OFF")  # survives a kill, which is all that is asked
         database.execute("CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade INTEGER) WITHOUT ROWID")
         yield Cache(database)
+    except sqlite3.OperationalError as error:
+        raise DataError(
+            f"cannot use the cache of grades {path}: {error}; name another file with `cache`, or free some space"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise DataError(f"{path} is no cache of grades ({error}); name another file with `cache`, or remove it") from error
     finally:

@@ -13,6 +13,7 @@ from connector.audit.folder import Folder, digest, read_lines, write_lines
 from connector.audit.spec import Json, Judge, Spec
 from connector.audit.spill import Grade, in_order
 from slimrank import beir, trec
+from slimrank.files import plain_name
 
 
 def grades_file(folder: Folder, judge: Judge) -> Path:
@@ -73,7 +74,7 @@ def judgments(folder: Folder) -> Callable[[str], Mapping[str, int]]:
 
 def from_qrels(path: Path, query_ids: Iterable[str], max_grade: int) -> Iterator[Grade]:
     """Yield the audit's queries' judgments from BEIR's .tsv or TREC's qrels; grades below 0 count as 0, above the most as that."""
-    is_beir = path.name.removesuffix(".gz").endswith(".tsv")
+    is_beir = plain_name(path).endswith(".tsv")
     qrels = beir.iterate_qrels(path) if is_beir else trec.iterate_qrels(path)
     return in_order(((query_id, doc_id, min(max(grade, 0), max_grade)) for query_id, doc_id, grade in qrels), query_ids)
 

@@ -1,14 +1,18 @@
 """The verdict as JUnit XML: one case a rule and one a golden query, so that a build server shows what failed."""
 
+import re
 from xml.etree import ElementTree as xml
 
 from connector.audit.spec import Json
+
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Of https://www.w3.org/TR/xml/#charsets, without the C1 controls that it discourages."""
 
 
 def to_junit(report: Json) -> str:
     """Return the XML. A warning is a passed case with its words in the output; a rule without data is skipped."""
     cases = [_rule(finding) for finding in report["findings"]] + [_golden(golden) for golden in report["golden"]]
-    suite = xml.Element("testsuite", name=f"audit {report['name']}", tests=str(len(cases)))
+    suite = xml.Element("testsuite", name=_printable(f"audit {report['name']}"), tests=str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
     suite.extend(cases)
@@ -34,10 +38,10 @@ def _rule(finding: Json) -> xml.Element:
 def _golden(golden: Json) -> xml.Element:
     case = xml.Element("testcase", classname="golden queries", name=_printable(golden["query"]))
     if golden["broken"]:
-        xml.SubElement(case, "failure", message="this query must not break, and did").text = golden["query_id"]
+        xml.SubElement(case, "failure", message="this query must not break, and did").text = _printable(golden["query_id"])
     return case
 
 
 def _printable(text: str) -> str:
-    """Leave out control characters, which XML 1.0 cannot hold in any spelling."""
-    return "".join(character for character in text if character.isprintable() or character in "\t\n")
+    """Leave out what XML 1.0 cannot hold in any spelling: control characters and halves of surrogate pairs."""
+    return _FORBIDDEN.sub("", text)

@@ -11,11 +11,11 @@ from typing import Any
 from connector.audit import agreement, statistics
 from connector.audit.access import Sides
 from connector.audit.causes import find_causes
-from connector.audit.compare import JUDGED, Row, compare_queries
+from connector.audit.compare import Row, compare_queries
 from connector.audit.content import compare_content
 from connector.audit.folder import Folder
 from connector.audit.judgments import judgments
-from connector.audit.spec import Json
+from connector.audit.spec import JUDGED, Json
 from connector.audit.spill import quantiles
 from connector.audit.tally import Tally, tallied
 from connector.audit.verdict import judge_rules, outcome_of

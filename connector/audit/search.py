@@ -17,6 +17,7 @@ from urllib.parse import quote
 from connector.audit.access import Reached
 from connector.audit.spec import Json, Side, Spec
 from connector.cluster import Refusal
+from connector.fields import Template
 from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 from slimrank.hits import value_at
@@ -103,7 +104,8 @@ class Searcher:
             return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
         if self._side.rerank and self._scorer and pairs:
             window = pairs[: self._side.rerank.rank_window_size]
-            texts = [text_of(hit["_source"], self._side.rerank.fields) for _, hit in window]
+            text = Template.of(self._side.rerank.fields)
+            texts = [text.render(hit) for _, hit in window]
             scores = score_hits(self._scorer, query, texts, offset=int(self._template.get("from", 0))).scores.tolist()
             reranked = [(document, score) for (document, _), score in zip(window, scores, strict=True)]
             return sorted(reranked, key=lambda pair: -pair[1])  # equal scores keep the first stage's order, as in serving
@@ -176,10 +178,3 @@ def business_id(hit: Mapping[str, Any], id_field: str) -> str:
             f"document {hit['_id']} of {hit['_index']} has no {id_field}; name the business id with id_field, or use _id"
         )
     return str(value)
-
-
-def text_of(source: Mapping[str, Any], fields: Sequence[str]) -> str:
-    """Return the text of a document: its fields, one a line."""
-    values = (value_at(source, field) for field in fields)
-    flat = (" ".join(map(str, value)) if isinstance(value, list) else value for value in values)
-    return "\n".join(str(value) for value in flat if value not in (None, ""))

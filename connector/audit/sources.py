@@ -3,9 +3,9 @@
 Every source yields `Asked`; the same text may come many times. Nothing is sampled or scrubbed here.
 """
 
-import json
 import re
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from connector.audit.spec import Derived, Log, Queries, Ubi
 from connector.cluster import Cluster
 from slimrank.errors import DataError
-from slimrank.files import open_text
+from slimrank.files import open_text, parse_json, plain_name
 
 _PAGE = 1000
 _SOURCE = re.compile(r"source\[(\{.*\})\], id\[")
@@ -41,17 +41,21 @@ def read_queries(queries: Queries, cluster: Cluster, index_name: str, seed: int)
 
 def read_file(path: Path) -> Iterator[Asked]:
     """Yield the queries of a file: JSON lines (`query` or BEIR's `_id`, `text`), tab-separated with a frequency, or plain lines."""
-    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    kind = plain_name(path).rpartition(".")[2]
+    is_empty = True
     with open_text(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
+            is_empty = False
             try:
-                yield _from_json(json.loads(line)) if kind == "jsonl" else _from_columns(line.rstrip("\n"), kind == "tsv")
-            except (ValueError, KeyError, AttributeError) as error:
+                yield _from_json(parse_json(line)) if kind == "jsonl" else _from_columns(line.rstrip("\n"), kind == "tsv")
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise DataError(
                     f"{path}:{number}: expected {_EXPECTED.get(kind, _EXPECTED['txt'])}; found {line.strip()[:80]!r}"
                 ) from error
+    if is_empty:
+        raise DataError(f"{path} is empty; each line is {_EXPECTED.get(kind, _EXPECTED['txt'])}")
 
 
 _EXPECTED = {
@@ -62,14 +66,24 @@ _EXPECTED = {
 
 
 def _from_json(record: dict[str, Any]) -> Asked:
-    query_id = record.get("query_id", record.get("_id"))
+    query_id = record.get("query_id", record.get("_id")) if isinstance(record, dict) else None
     text = record["query"] if "query" in record else record["text"]
-    return Asked(str(text), float(record.get("frequency", 1)), None if query_id is None else str(query_id))
+    if not isinstance(text, str) or not isinstance(query_id, str | int | None):
+        raise TypeError("a query is a string, its id a string or a number")
+    return Asked(text, _frequency(record.get("frequency", 1)), None if query_id is None else str(query_id))
 
 
 def _from_columns(line: str, has_frequency: bool) -> Asked:
     query, tab, frequency = line.rpartition("\t") if has_frequency else (line, "", "1")
-    return Asked(query, float(frequency)) if tab or not has_frequency else Asked(line)
+    return Asked(query, _frequency(frequency)) if tab or not has_frequency else Asked(line)
+
+
+def _frequency(given: Any) -> float:
+    """Return how often a query was asked: a number above 0, which weighs it beside the others."""
+    frequency = float(given)
+    if not 0 < frequency < inf:
+        raise ValueError(f"{given} is no frequency")
+    return frequency
 
 
 def read_log(log: Log) -> Iterator[Asked]:
@@ -100,10 +114,10 @@ def _slow_source(line: str) -> Any:
     found = _SOURCE.search(line)
     try:
         if found:
-            return json.loads(found[1])
-        record = json.loads(line)
+            return parse_json(found[1])
+        record = parse_json(line)
         source = next((record[name] for name in ("elasticsearch.slowlog.source", "source") if name in record), None)
-        return json.loads(source) if isinstance(source, str) else source
+        return parse_json(source) if isinstance(source, str) else source
     except (ValueError, TypeError):
         return None
 

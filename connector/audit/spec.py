@@ -9,6 +9,7 @@ The smallest useful one:
 `after` takes every field that it does not name from `before`. Secrets are not in here (see `access`).
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slimrank.errors import ConfigError
-from slimrank.files import open_text
+from slimrank.files import read_text
 
 Json = dict[str, Any]
 
@@ -145,14 +146,36 @@ class Judge(_Part):
         return f"{self.kind}:{self.model}" if self.model else self.kind
 
 
-class Rule(_Part):
-    """When the verdict warns or fails. Exactly one limit."""
+JUDGED = ("nDCG", "RR", "AP", "P")
+"""Measures that judgments are needed for; a rule says how far their mean may `drop` or `rise`."""
+SCALARS = (
+    "overlap", "Jaccard", "RBO", "Kendall tau", "rank-biased distance", "changed", "newly empty", "newly found", "hits ratio",
+    "failed queries", "golden broken", "documents lost", "documents new", "documents changed", "detectable nDCG", "latency ratio",
+)  # fmt: skip
+"""Measures of one number; a rule says what it may not be `below` or `above`."""
 
-    measure: str
-    drop: float | None = Field(default=None, ge=0, description="The mean fell by more than this")
-    rise: float | None = Field(default=None, ge=0, description="The mean rose by more than this")
-    below: float | None = None
-    above: float | None = None
+
+def _known_measure(name: str) -> str:
+    """Refuse a measure that there is not: its rule would never fire."""
+    known = {measure.lower(): measure for measure in (*JUDGED, *SCALARS)}
+    if name in known.values():
+        return name
+    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    hint = f"; did you mean {known[nearest[0]]}?" if nearest else ";"
+    raise ValueError(f"there is no measure {name!r}{hint} There are {', '.join((*JUDGED, *SCALARS))}")
+
+
+Limit = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Rule(_Part):
+    """When the verdict warns or fails. Exactly one limit, of the kind that the measure has."""
+
+    measure: Annotated[str, AfterValidator(_known_measure)]
+    drop: Limit | None = Field(default=None, ge=0, description="The mean fell by more than this")
+    rise: Limit | None = Field(default=None, ge=0, description="The mean rose by more than this")
+    below: Limit | None = None
+    above: Limit | None = None
     significant: bool = Field(default=False, description="... and chance does not explain it (family-wise 5%)")
     unless_judged: bool = Field(default=False, description="... and judgments do not speak for half of the changes")
     unless_better: bool = Field(default=False, description="... and nDCG is not significantly better")
@@ -162,6 +185,13 @@ class Rule(_Part):
     def _one_limit(self) -> Self:
         if sum(limit is not None for limit in (self.drop, self.rise, self.below, self.above)) != 1:
             raise ValueError("name one of `drop`, `rise`, `below` and `above`")
+        moves = self.drop is not None or self.rise is not None
+        if moves != (self.measure in JUDGED):
+            raise ValueError(
+                f"a rule on {self.measure} names `{'drop` or `rise' if self.measure in JUDGED else 'below` or `above'}`"
+            )
+        if self.significant and not moves:
+            raise ValueError(f"`significant` is for {', '.join(JUDGED)}; {self.measure} is one number")
         return self
 
 
@@ -236,11 +266,11 @@ def load_spec(path: Path) -> Spec:
         ConfigError: not YAML, or a field that does not fit.
         DataError: the file cannot be read.
     """
-    with open_text(path) as file:
-        try:
-            data = yaml.safe_load(file)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path} is not YAML: {error}") from error
+    text = read_text(path)
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path} holds {'nothing' if data is None else f'a {type(data).__name__}'} in place of keys and values; see `slimrank audit example`"

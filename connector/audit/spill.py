@@ -7,10 +7,13 @@ Knows nothing of audits.
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from tempfile import gettempdir
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
+from slimrank.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 1024
@@ -52,10 +55,18 @@ class Numbers:
 
 @contextmanager
 def scratch() -> Iterator[sqlite3.Connection]:
-    """Yield an empty database on a temporary file; SQLite keeps some 2 MB of it in memory, however large it grows."""
+    """Yield an empty database on a temporary file; SQLite keeps some 2 MB of it in memory, however large it grows.
+
+    Raises:
+        DataError: the disk of temporary files is full, or fails.
+    """
     database = sqlite3.connect("")
     try:
         yield database
+    except sqlite3.OperationalError as error:
+        raise DataError(
+            f"cannot keep temporary data in {gettempdir()}: {error}; free some space, or name another folder in TMPDIR"
+        ) from error
     finally:
         database.close()
 

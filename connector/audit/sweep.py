@@ -17,8 +17,9 @@ from connector.audit.folder import Folder
 from connector.audit.judgments import judgments
 from connector.audit.run import Progress
 from connector.audit.sample import Query
-from connector.audit.search import Searcher, text_of
+from connector.audit.search import Searcher
 from connector.audit.spec import Json
+from connector.fields import Template
 from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 from slimrank.scoring import Scorer
@@ -54,14 +55,14 @@ def sweep(
         raise DataError(
             f"no query of {folder.path} is judged, so no depth can be better; name `judges`, and run the report first"
         )
-    searcher = Searcher(reached, spec)
+    searcher, text = Searcher(reached, spec), Template.of(rerank.fields)
     totals = dict.fromkeys(depths, 0.0)
     seconds: dict[int, list[float]] = {depth: [] for depth in depths}
     weight = 0.0
     for place, (query, grades) in enumerate(_judged(folder)):
         weight += query.weight
         hits = searcher.first_stage(query.query, max(depths))
-        ids, texts = [document for document, _ in hits], [text_of(hit["_source"], rerank.fields) for _, hit in hits]
+        ids, texts = [document for document, _ in hits], [text.render(hit) for _, hit in hits]
         scores = score_hits(scorer, query.query, texts).scores.tolist() if texts else []
         for depth in depths:
             ranking = window(ids, scores, depth)

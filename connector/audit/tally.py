@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from connector.audit.compare import JUDGED, Row
+from connector.audit.compare import Row
+from connector.audit.spec import JUDGED
 from connector.audit.spill import Numbers
 from connector.audit.statistics import Block
 

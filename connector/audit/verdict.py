@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Literal
 
-from connector.audit.spec import Rule
+from connector.audit.spec import DEFAULT_RULES, JUDGED, Rule
 from connector.audit.statistics import LEVEL, Paired
 
 Outcome = Literal["pass", "warn", "fail"]
@@ -27,18 +27,30 @@ def judge_rules(
 ) -> list[Finding]:
     """Apply every rule.
 
+    A rule whose measure could not be taken is no pass; of the default rules, which nobody asked for, it says nothing.
+
     Args:
         scalars: values that have one number, by the measure's name; nan where not measured.
         judged_share: the share of the changed traffic that judgments speak for.
     """
     by_name = {pair.measure: pair for pair in paired}
-    return [_apply(rule, by_name, scalars, judged_share) for rule in rules]
+    findings = [_apply(rule, by_name, scalars, judged_share) for rule in rules]
+    if tuple(rules) == DEFAULT_RULES:
+        return findings
+    return [_insisted(rule, finding) for rule, finding in zip(rules, findings, strict=True)]
 
 
 def outcome_of(findings: Sequence[Finding]) -> Outcome:
     """Return the worst outcome."""
     outcomes = {finding.outcome for finding in findings}
     return "fail" if "fail" in outcomes else "warn" if "warn" in outcomes else "pass"
+
+
+def _insisted(rule: Rule, finding: Finding) -> Finding:
+    if finding.outcome != "not measured":
+        return finding
+    cure = "name a judge whose grades cover the queries" if "nDCG" in rule.measure or rule.measure in JUDGED else "see `content`"
+    return Finding(finding.rule, rule.then, f"{finding.message}, so this rule is not met; {cure}, or leave the rule out")
 
 
 def _apply(rule: Rule, paired: Mapping[str, Paired], scalars: Mapping[str, float], judged_share: float) -> Finding:

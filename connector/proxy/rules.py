@@ -25,7 +25,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from connector.fields import Template
-from slimrank.errors import ConfigError, InvalidRequest
+from slimrank.errors import ConfigError, DataError, InvalidRequest
+from slimrank.files import read_text
 
 
 class _Strict(BaseModel):
@@ -106,10 +107,10 @@ def load_rules(path: Path) -> Rules:
         ConfigError: it cannot be read, or a rule makes no sense.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the rules {path}: {error.strerror}; name a YAML file with `rules:`") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path))
+    except DataError as error:
+        raise ConfigError(f"the rules: {error}; name a YAML file with `rules:`") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"the rules {path} are not YAML: {' '.join(str(error).split())}") from error
     try:
         return Rules.model_validate(content or {})

@@ -2,11 +2,11 @@
 
 import json
 import math
-import sys
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,7 +20,7 @@ from slimrank.beir import read_collection
 from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
-from slimrank.files import open_text
+from slimrank.files import STANDARD_INPUT, open_text, parse_json
 from slimrank.manifest import Fusion, Manifest
 from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
@@ -284,34 +284,34 @@ def _long_document(given: str) -> LongDocument:
 
 
 def _documents(file: Path) -> Iterator[str]:
-    if str(file) == "-":
-        try:
-            yield from _lines(sys.stdin, "standard input")
-        except UnicodeDecodeError as error:
-            raise DataError(f"cannot read standard input: {error}") from error
-    else:
-        with open_text(file) as opened:
-            yield from _lines(opened, str(file))
-
-
-def _lines(lines: TextIO, name: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        content = line.rstrip("\r\n")
-        if not content.strip():
-            continue
-        yield encodable(_text_of(content, f"{name}:{number}"))  # JSON may spell what no terminal takes
+    is_empty = True
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                is_empty = False
+                yield encodable(_text_of(line.rstrip("\r\n"), f"{file}:{number}"))  # JSON may spell what no terminal takes
+    if is_empty:
+        raise DataError(f"{'standard input' if file == STANDARD_INPUT else file} is empty; give a document a line")
 
 
 def _text_of(line: str, place: str) -> str:
     """Return a line's document: a JSON string, the text of a JSON object, or the line itself."""
-    if line[0] not in '{"':
+    if not _looks_like_json(line):
         return line
     try:
-        record = json.loads(line)
-    except ValueError:
-        return line  # a plain line may begin with a brace or a quotation mark
+        record = parse_json(line)
+    except ValueError as error:
+        raise DataError(f"{place}: not JSON ({error}), though it looks like it; found {line[:80]}") from error
     if isinstance(record, str):
         return record
-    if isinstance(record, dict) and isinstance(record.get("text"), str):
-        return document_text(str(record.get("title") or ""), record["text"])
+    if isinstance(record, dict) and isinstance(record.get("text"), str) and isinstance(record.get("title", ""), str | None):
+        return document_text(record.get("title") or "", record["text"])
     raise DataError(f"{place}: expected a string or an object with a string `text`; found {line[:80]}")
+
+
+_OBJECT_OR_STRING = re.compile(r'\s*(?:\{\s*\}|\{\s*"[^"]*(?:"\s*(?::|$)|$)|"(?:[^"\\]|\\.)*"\s*$)')
+
+
+def _looks_like_json(line: str) -> bool:
+    """Tell a JSON string or object, even one cut short, from a plain line that begins with a brace or a quotation mark."""
+    return _OBJECT_OR_STRING.match(line) is not None

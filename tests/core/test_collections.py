@@ -43,6 +43,7 @@ def test_a_broken_gzip_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_missing_split_is_named_with_the_layout(folder: Path) -> None:
+    (folder / "qrels" / "test.tsv").unlink()
     with pytest.raises(DataError, match=r"qrels/dev\.tsv"):
         beir.read_collection(folder, "dev")
 
@@ -53,7 +54,13 @@ def test_a_judged_query_without_text_is_named(folder: Path) -> None:
         beir.read_collection(folder, "test")
 
 
-@pytest.mark.parametrize("line", ["not json", "[]", '{"_id": "d3"}', '{"_id": 3, "text": "x"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "not json", "[]", "[" * 100_000, '{"_id": "d3"}', '{"_id": 3, "text": "x"}', '{"_id": "d3", "text": "x", "title": 3}',
+        '{"_id": "d3", "text": "x", "title": ["a"]}',
+    ],
+)  # fmt: skip
 def test_a_broken_record_is_named_with_its_line(folder: Path, line: str) -> None:
     with (folder / "corpus.jsonl").open("a") as file:
         file.write(line + "\n")
@@ -61,7 +68,10 @@ def test_a_broken_record_is_named_with_its_line(folder: Path, line: str) -> None
         list(beir.iterate_documents(folder))
 
 
-@pytest.mark.parametrize("line", ["q1\td1", "q1\td1\thigh", "q1 d1 1"])
+@pytest.mark.parametrize(
+    "line",
+    ["q1\td1", "q1\td1\thigh", "q1 d1 1", f"q1\td1\t{'9' * 23}", f"q1\td1\t{'9' * 5000}", "q1\td1\t1_0", f"q1\t{'d' * 200_000}"],
+)
 def test_a_broken_judgment_is_named_with_its_line(folder: Path, line: str) -> None:
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{line}\n")
     with pytest.raises(DataError, match=r"test\.tsv:2"):
@@ -79,11 +89,51 @@ def test_trec_qrels_read_back(tmp_path: Path) -> None:
     assert trec.read_qrels(tmp_path / "qrels") == QRELS
 
 
-@pytest.mark.parametrize("line", ["q1 Q0 d1 1 2.0", "q1 Q0 d1 1 high tag"])
+@pytest.mark.parametrize("line", ["q1 Q0 d1 1 2.0", "q1 Q0 d1 1 high tag", "q1 Q0 d1 1 nan tag", "q1 Q0 d1 1 1e999 tag"])
 def test_a_broken_run_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "run").write_text(f"q0 Q0 d1 1 2.0 tag\n{line}\n")
     with pytest.raises(DataError, match="run:2"):
         trec.read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("query_id", ["a b", "", "a\u2028b", "a\tb"])
+def test_an_id_that_a_trec_line_cannot_hold_is_refused_by_name(tmp_path: Path, query_id: str) -> None:
+    with pytest.raises(DataError, match="cannot hold the id"):
+        trec.write_run(tmp_path / "run", {query_id: {"d1": 1.0}}, tag="test")
+    with pytest.raises(DataError, match="cannot hold the id"):
+        trec.write_qrels(tmp_path / "qrels", {"q1": {query_id: 1}})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tag_with_spaces_stays_one_column(tmp_path: Path) -> None:
+    trec.write_run(tmp_path / "run", {"q1": {"a": 1.0}}, tag="my model")
+    assert trec.read_run(tmp_path / "run") == {"q1": {"a": 1.0}}
+
+
+def test_an_id_with_a_tab_is_refused_in_a_beir_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot hold the id"):
+        beir.write_qrels(tmp_path, "test", {"q1": {"d\t1": 1}})
+    beir.write_qrels(tmp_path, "test", {"q 1": {"d 1": 1}})
+    assert beir.read_qrels(tmp_path / "qrels" / "test.tsv") == {"q 1": {"d 1": 1}}
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl"])
+def test_an_empty_file_says_so(folder: Path, name: str) -> None:
+    (folder / name).write_text("\n")
+    with pytest.raises(DataError, match="is empty"):
+        beir.read_collection(folder, "test")
+
+
+def test_an_empty_run_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(DataError, match="is empty"):
+        trec.read_run(tmp_path / "run")
+
+
+def test_a_wrong_split_lists_those_that_are_there(folder: Path) -> None:
+    beir.write_qrels(folder, "train", QRELS)
+    with pytest.raises(DataError, match="no split dev; it has test, train"):
+        beir.read_collection(folder, "dev")
 
 
 def test_an_interrupted_write_leaves_the_old_file(folder: Path) -> None:
@@ -109,3 +159,8 @@ def test_bm25_returns_only_documents_that_share_a_term_best_first() -> None:
 def test_bm25_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="no documents"):
         BM25({})
+
+
+def test_bm25_of_documents_without_words_is_refused() -> None:
+    with pytest.raises(DataError, match="hold no word"):
+        BM25({"d1": "", "d2": "the"})

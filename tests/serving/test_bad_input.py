@@ -85,8 +85,12 @@ def test_an_odd_query_is_a_query(ways: dict[str, Way], way: str, name: str) -> N
         ("q", b'{"text": 5}\n', ":1: expected a string or an object with a string `text`"),
         ("q", b'{"title": "no text"}\n', ":1: expected a string or an object"),
         ("q", b"\xff\xfe\x00binary\n", "cannot read"),
+        ("q", b'{"text": "cut sho\n', ":1: not JSON"),
+        ("q", b'{"text": "a"}\n{"te\n', ":2: not JSON"),
+        ("q", b'{"text": ' + b"[" * 100_000 + b"\n", ":1: not JSON"),
+        ("q", b'{"title": ["a"], "text": "b"}\n', ":1: expected a string or an object"),
     ],
-    ids=["empty-query", "too-many", "wrong-type", "no-text", "binary"],
+    ids=["empty-query", "too-many", "wrong-type", "no-text", "binary", "cut-short", "cut-shorter", "nested", "title-list"],
 )
 def test_the_command_line_refuses_in_one_line(tiny_model: Path, tmp_path: Path, query: str, content: bytes, words: str) -> None:
     file = tmp_path / "documents.jsonl"
@@ -142,10 +146,18 @@ def test_an_audit_s_specification_holds_keys_and_values(tmp_path: Path, content:
     assert f"audit.yaml holds {found} in place of keys and values; see `slimrank audit example`" in done.err
 
 
-def test_the_command_line_ranks_no_lines_to_nothing(tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
+def test_an_empty_file_of_documents_says_so(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
     done = slimrank("rank", "--model", tiny_model, "--query", "q", tmp_path / "empty")
-    assert (done.code, done.out) == (0, "")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "empty is empty" in done.err
+
+
+def test_a_plain_line_may_begin_as_json_does(tiny_model: Path, tmp_path: Path) -> None:
+    lines = ["{x} is a set", '"Rye" is a bread', '{"a", "b"} has two members', "\ufeffa mark within"]
+    (tmp_path / "lines").write_text("\ufeff" + "\n".join(lines))
+    done = slimrank("rank", "--model", tiny_model, "--query", "q", "--text", tmp_path / "lines")
+    assert {hit["index"]: hit["text"] for hit in map(json.loads, done.out.splitlines())} == dict(enumerate(lines)), done.err
 
 
 def test_a_missing_file_and_a_spoilt_folder_are_named(model_copy: Path, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from connector.audit.cli import app
-from connector.audit.compare import JUDGED
-from connector.audit.spec import Spec
+from connector.audit.spec import JUDGED, Spec
 from tests.connector.audit.auditing import WITHOUT_STEMS, shop_spec
 from tests.connector.audit.shop import MAPPINGS, SETTINGS, Index, Shop, make_shop
 from tests.nodes.engine import Engine

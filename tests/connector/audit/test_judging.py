@@ -15,12 +15,13 @@ from connector.audit.clicks import Event, coec
 from connector.audit.compare import compare_query
 from connector.audit.folder import Folder, write_lines
 from connector.audit.graders import ChatGrader, GatewayGrader, grade_of, open_grader, parse_grade
-from connector.audit.judging import _grade_with, cache_key, open_cache
+from connector.audit.judging import _grade_with, cache_key, judge_all, open_cache
 from connector.audit.judgments import grades_file, identity_file, judgments, to_judge, write_grades
 from connector.audit.sample import Query
-from connector.audit.sheet import read_sheet, write_sheet
+from connector.audit.sheet import _inert, read_sheet, write_sheet
 from connector.audit.spec import Judge, parse_spec
 from connector.audit.tally import tallied
+from connector.cluster import Cluster
 from connector.gateway import GatewayScorer
 from slimrank.errors import DataError, EngineRefused
 from tests.connector.audit.auditing import Judging
@@ -120,6 +121,19 @@ def test_a_sheet_is_blind_and_comes_back(folder: Folder, tmp_path: Path) -> None
     assert list(read_sheet(folder, path)) == [("q1", "=d", 3)]
 
 
+@pytest.mark.parametrize("kind", ["qrels", "clicks"])
+def test_judgments_of_other_queries_are_an_error_and_not_a_silence(folder: Folder, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / ("others.tsv" if kind == "qrels" else "others.jsonl")
+    file.write_text(
+        "another-query\ta\t1\n" if kind == "qrels" else '{"query": "x", "doc_id": "a", "rank": 1, "action": "click"}\n'
+    )
+    spec = SPEC.model_copy(update={"judges": [Judge.model_validate({"kind": kind, "file": file})]})
+    folder.write_plan({"spec": spec.model_dump(mode="json"), "queries": 2})
+    with pytest.raises(DataError, match="grades none of the audit's queries"):
+        judge_all(folder, Access(), Cluster(httpx.Client()), lambda step: lambda done, total: None)
+    assert not list((folder.path / "judgments").glob("*"))
+
+
 def test_a_wrong_grade_and_a_foreign_item_are_named(folder: Folder, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     path.write_text("item,query,document,grade\nx,q,d,7\n")
@@ -128,6 +142,34 @@ def test_a_wrong_grade_and_a_foreign_item_are_named(folder: Folder, tmp_path: Pa
     path.write_text("item,query,document,grade\nx,q,d,1\n")
     with pytest.raises(DataError, match="made for another"):
         list(read_sheet(folder, path))
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d"])
+@pytest.mark.parametrize("before", ["", " ", "\t", "red shoes;", "red shoes,", "red shoes\n", "red shoes\r", 'red "shoes"; '])
+def test_no_cell_of_a_sheet_begins_with_a_formula_whatever_separates_cells(before: str, sign: str) -> None:
+    cell = _inert(f"{before}{sign}HYPERLINK(1)")
+    assert cell == f"{before}'{sign}HYPERLINK(1)"
+
+
+def test_control_characters_do_not_reach_a_sheet() -> None:
+    assert _inert("red\x00\x1b[31m shoes\nnew") == "red[31m shoes\nnew"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a;b\n", "has the columns"),
+        ("", "has the columns"),
+        ("item,grade\nx,\u00b2\n", "whole number"),
+        ("item,grade\nx," + "9" * 5000 + "\n", "whole number"),
+        ("item,grade\n" + "x" * 200_000 + ",1\n", "is not CSV"),
+    ],
+    ids=["other", "empty", "superscript", "long", "wide"],
+)
+def test_a_sheet_that_is_none_is_named(folder: Folder, tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "sheet.csv").write_text(content)
+    with pytest.raises(DataError, match=words):
+        list(read_sheet(folder, tmp_path / "sheet.csv"))
 
 
 @pytest.mark.parametrize(

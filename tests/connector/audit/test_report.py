@@ -14,6 +14,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from connector.audit.folder import Folder
 from connector.audit.html import to_html
 from connector.audit.junit import to_junit
+from connector.audit.report import _scalars
+from connector.audit.spec import SCALARS
+from connector.audit.tally import tallied
 from tests.nodes.require import require
 
 EVIL = '<img src=x onerror="document.title=1"></script><script>document.title=2</script>'
@@ -242,3 +245,16 @@ def test_junit_has_a_case_a_rule_and_a_golden_query() -> None:
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "2", "1")
     assert suite.findall("testcase")[-1].get("name") == "bad  & <>"
     assert json.loads(json.dumps(suite.get("name"))) == f"audit {EVIL}"
+
+
+def test_junit_is_xml_whatever_ids_and_names_hold() -> None:
+    odd = "a\x00\x0b\x1b\ud800\ufffe\x85b \u00a0\u20ac"
+    report = make_report(name=odd, golden=[{"query_id": odd, "query": odd, "broken": True}])
+    suite = ElementTree.fromstring(to_junit(report).encode())[0]
+    assert suite.get("name") == "audit ab \u00a0\u20ac"
+    assert suite.findall("testcase")[-1].findtext("failure") == "ab \u00a0\u20ac"
+
+
+def test_a_rule_can_name_every_measure_that_a_report_takes_and_no_other() -> None:
+    with tallied([]) as tally:
+        assert {*_scalars(tally, {}, []), "latency ratio"} == set(SCALARS)

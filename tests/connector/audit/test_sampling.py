@@ -155,3 +155,35 @@ def test_a_plan_names_pairs_and_hours_first_and_offers_a_sample(capsys: pytest.C
     assert lines[1].endswith("slimrank audit plan audit.yaml --out out --sample 83")
     _print_cost(Cost(queries=1000, searches=2000, pairs=0, hours=0.5), Path("audit.yaml"), Path("out"))
     assert capsys.readouterr().out.splitlines() == ["about 30 minutes, 2000 searches"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"query": null}', '{"query": ["a"]}', '{"query": "a", "frequency": null}', '{"query": "a", "frequency": "NaN"}',
+        '{"query": "a", "frequency": NaN}', '{"query": "a", "frequency": 1e999}', '{"query": "a", "frequency": 0}',
+        '{"query": "a", "frequency": 1' + "0" * 400 + "}", '{"query": "a", "query_id": ["b"]}', "[]", '"a"', "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_a_query_line_that_says_no_query_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "queries.jsonl").write_text('{"query": "red shoes"}\n' + line + "\n")
+    with pytest.raises(DataError, match=r"queries\.jsonl:2: expected an object such as"):
+        list(read_file(tmp_path / "queries.jsonl"))
+
+
+@pytest.mark.parametrize("frequency", ["nan", "inf", "-3", "0"])
+def test_a_frequency_that_weighs_nothing_is_named(tmp_path: Path, frequency: str) -> None:
+    (tmp_path / "queries.tsv").write_text(f"red shoes\t{frequency}\n")
+    with pytest.raises(DataError, match=r"queries\.tsv:1: expected a query, a tab and how often"):
+        list(read_file(tmp_path / "queries.tsv"))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_query(tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_bytes(b"\xef\xbb\xbfred shoes\n")
+    assert list(read_file(tmp_path / "queries.txt")) == [Asked("red shoes")]
+
+
+def test_an_empty_file_of_queries_says_so(tmp_path: Path) -> None:
+    (tmp_path / "queries.jsonl").write_text("\n")
+    with pytest.raises(DataError, match="is empty"):
+        list(read_file(tmp_path / "queries.jsonl"))

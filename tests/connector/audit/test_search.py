@@ -9,9 +9,11 @@ import pytest
 
 from connector.audit import run
 from connector.audit.access import Reached, Sides
+from connector.audit.documents import Shelf
 from connector.audit.search import Searcher, fill
 from connector.audit.spec import Side, Spec, parse_spec
 from connector.cluster import Cluster, Refusal
+from connector.fields import Template
 from connector.gateway import GatewayScorer
 from slimrank.errors import ConfigError, DataError, EngineRefused
 
@@ -224,3 +226,22 @@ def test_an_unknown_setting_is_named() -> None:
 def test_credentials_in_a_url_are_refused_since_reports_would_show_them() -> None:
     with pytest.raises(ConfigError, match="must not hold user or password"):
         make_spec(before={"url": "http://ann:secret@engine", "index": "v1", "fields": ["title"]})
+
+
+@pytest.mark.parametrize(
+    ("field", "source", "text"),
+    [
+        ("authors.name", {"authors": [{"name": "Ann"}, {"name": "Bo"}]}, "Ann Bo"),
+        ("title.english", {"title": "red shoes"}, "red shoes"),
+        ("a.b", {"a.b": ["x", None, "y"]}, "x y"),
+    ],
+)
+def test_judges_and_the_reranker_read_of_a_hit_what_search_reads(field: str, source: dict[str, Any], text: str) -> None:
+    spec = make_spec(text_fields=[field])
+    hit = {"_index": "v1", "_id": "1", "_source": source}
+    http = httpx.Client(
+        base_url="http://engine",
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, json={"hits": {"hits": [hit]}})),
+    )
+    found = Shelf(Reached(spec.before, Cluster(http), None), spec).fetch(["1"])
+    assert found["1"]["text"] == text == Template.of([field]).render(hit)

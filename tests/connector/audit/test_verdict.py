@@ -1,6 +1,10 @@
 """Rules, one at a time."""
 
+import re
+from typing import Any, Literal
+
 import pytest
+from pydantic import ValidationError
 
 from connector.audit.spec import DEFAULT_RULES, Rule
 from connector.audit.statistics import Paired
@@ -47,7 +51,7 @@ def test_a_rise_can_be_watched_too() -> None:
     assert outcome(Rule(measure="nDCG", rise=0.02, then="warn"), pair(0.03)) == "warn"
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.0, "pass"), (0.02, "fail"), (float("nan"), "not measured")])
+@pytest.mark.parametrize(("value", "expected"), [(0.0, "pass"), (0.02, "fail"), (float("nan"), "fail")])
 def test_a_single_number_has_a_limit(value: float, expected: str) -> None:
     assert outcome(Rule(measure="newly empty", above=0.01), newly_empty=value) == expected
 
@@ -77,8 +81,37 @@ def test_where_judgments_speak_churn_alone_is_no_failure() -> None:
     assert outcome(rule, pair(0.0), judged_share=0.2, RBO=0.3) == "fail"
 
 
-def test_a_measure_that_does_not_exist_is_not_measured() -> None:
-    assert outcome(Rule(measure="nonsense", above=1)) == "not measured"
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"measure": "ndcg", "drop": 0.02}, "there is no measure 'ndcg'; did you mean nDCG"),
+        ({"measure": "nDCG@10", "drop": 0.02}, "did you mean nDCG"),
+        ({"measure": "newly-empty", "above": 0}, "did you mean newly empty"),
+        ({"measure": "zzz", "above": 0}, "There are nDCG, RR, AP, P, overlap"),
+        ({"measure": "RBO", "drop": 0.1}, "a rule on RBO names `below` or `above`"),
+        ({"measure": "nDCG", "below": 0.5}, "a rule on nDCG names `drop` or `rise`"),
+        ({"measure": "RBO", "below": float("nan")}, "finite number"),
+        ({"measure": "RBO", "below": 0.5, "significant": True}, "`significant` is for nDCG"),
+    ],
+)
+def test_a_rule_that_could_never_fire_is_refused(rule: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Rule.model_validate(rule)
+
+
+@pytest.mark.parametrize("then", ["warn", "fail"])
+def test_a_rule_whose_measure_could_not_be_taken_is_no_pass(then: Literal["warn", "fail"]) -> None:
+    found = judge_rules([Rule(measure="nDCG", drop=0.02, then=then)], [], {}, judged_share=1.0)[0]
+    assert (found.outcome, found.message) == (
+        then,
+        "nDCG was not measured, so this rule is not met; name a judge whose grades cover the queries, or leave the rule out",
+    )
+
+
+def test_default_rules_hold_without_judgments_as_far_as_they_go() -> None:
+    findings = judge_rules(list(DEFAULT_RULES), [], {"RBO": 1.0}, judged_share=1.0)
+    assert outcome_of(findings) == "pass"
+    assert "not measured" in {finding.outcome for finding in findings}
 
 
 def test_the_worst_finding_is_the_verdict_and_its_exit_code() -> None:
