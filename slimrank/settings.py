@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     score_cache_seconds: float = Field(3600.0, gt=0, description="How long a score is kept, seconds")
     max_documents: int = Field(10_000, ge=1, description="Most documents in one request")
     max_body_bytes: int = Field(32 * 2**20, ge=1024, description="Largest request body, bytes")
+    max_bodies_bytes: int = Field(
+        48 * 2**20, ge=1024, description="All request bodies in hand, bytes; a gateway takes about six times as much memory"
+    )
     timeout_seconds: float = Field(60.0, gt=0, description="Deadline of a request that names none, seconds")
     embedded: bool = Field(False, description="Run the model in the gateway's own process, without Redis")
     default_model: str | None = Field(None, description="Model for requests that name none; left out, the first by name")

@@ -10,32 +10,16 @@ from one, and it was addressed by a loopback name and passed through no proxy. T
 since a hostile page can resolve its own name to 127.0.0.1 (DNS rebinding).
 """
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from slimrank.serving.browsers import host_name, is_loopback
 
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 NOT_ALLOWED = (
     "Only from the machine that runs the playground: its server would call any URL a visitor names."
     " Start it with --allow-own-index to allow it for everyone who can reach it."
 )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def host_name(header: str) -> str:
-    """Return the host of a ``Host`` header, without its port."""
-    if header.startswith("["):
-        return header.partition("]")[0] + "]"
-    return header.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +53,3 @@ class Policy:
             and is_loopback(client)
             and is_loopback(host_name(headers.get("host", "")))
         )
-
-
-def is_same_origin(headers: Mapping[str, str]) -> bool:
-    """Tell whether a request comes from our own page, or from no page at all.
-
-    Another site's page can make a visitor's browser send requests; browsers name that site in
-    ``Origin`` and ``Sec-Fetch-Site``.
-    """
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return False
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == headers.get("host")

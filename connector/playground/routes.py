@@ -28,10 +28,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connector.playground import wire
 from connector.playground.audits import list_audits, page_of
-from connector.playground.policy import NOT_ALLOWED, Policy, is_same_origin
+from connector.playground.policy import NOT_ALLOWED, Policy
 from connector.playground.rankers import Ranker
 from connector.playground.sources import EngineSource, Source
 from slimrank.errors import EngineError, InvalidRequest, SlimrankError
+from slimrank.serving.browsers import is_same_origin
 from slimrank.serving.failures import failure_of
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,16 @@ __all__ = ["evaluate", "rank", "serve", "worker"]
 
 WORKER_ONLY = frozenset({"metrics_port", "worker_requests"})
 GATEWAY_ONLY = frozenset(
-    {"api_keys_file", "default_model", "embedded", "max_backlog_seconds", "max_body_bytes", "max_documents", "max_waiting"}
+    {
+        "api_keys_file",
+        "default_model",
+        "embedded",
+        "max_backlog_seconds",
+        "max_bodies_bytes",
+        "max_body_bytes",
+        "max_documents",
+        "max_waiting",
+    }
     | {"port", "timeout_seconds", "tls_certificate", "tls_client_ca", "tls_key"}
 )
 

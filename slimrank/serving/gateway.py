@@ -14,16 +14,19 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
-from slimrank.serving import answers, schemas, traces
+from slimrank.serving import answers, browsers, schemas, traces
 from slimrank.serving.backend import Answer
 from slimrank.serving.bodies import read_object
 from slimrank.serving.failures import Failure, failure_of
 from slimrank.serving.guarded import GuardedBackend
+from slimrank.serving.intake import Held, Intake
 from slimrank.serving.keys import KeyRing, check_grant
 from slimrank.serving.metrics import CONTENT_TYPE, Metrics
 from slimrank.serving.numbers import to_json
@@ -34,7 +37,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 READY_SECONDS = 1.0
-BODY_SECONDS = 10.0
 LONG_BYTES = 2**16
 """A longer body is parsed in a thread, so that other requests are answered meanwhile; a shorter one takes no longer than that."""
 DEADLINE_HEADER = "x-slimrank-deadline-ms"
@@ -60,8 +62,26 @@ def make_gateway(settings: Settings, backend: GuardedBackend, metrics: Metrics) 
     app.add_route("/readyz", gateway.readyz, methods=["GET"])
     app.add_route("/metrics", gateway.metrics, methods=["GET"])
     app.add_exception_handler(HTTPException, _unknown_route)
+    if settings.api_keys_file is None:
+        app.add_middleware(_BrowserGuard, listens_on=settings.host)
     app.openapi = lambda: describe(RERANK_ROUTES)  # type: ignore[method-assign]
     return app
+
+
+class _BrowserGuard:
+    """Refuses what a page of another site could have sent, where no key stands in its way."""
+
+    def __init__(self, app: ASGIApp, listens_on: str) -> None:
+        self._app, self._listens_on = app, listens_on
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            refused = browsers.objection(scope["method"], Headers(scope=scope), listens_on=self._listens_on)
+            if refused is not None:
+                status, reason = refused
+                app = _refusal(InvalidRequest(reason, status=status), schemas.DEFAULT_SHAPE, str(uuid.uuid4()))
+        await app(scope, receive, send)
 
 
 class _Gateway:
@@ -70,26 +90,28 @@ class _Gateway:
         self._backend = backend
         self._metrics = metrics
         self._keys = KeyRing(settings.api_keys_file)
+        self._intake = Intake(settings.max_body_bytes, settings.max_bodies_bytes)
         self._ready: tuple[float, Response] | None = None
         self._readying = asyncio.Lock()
 
     async def rerank(self, request: Request) -> Response:
         """Answer a rerank request, or say why not, in the caller's own wire format."""
         begin, request_id = time.monotonic(), str(uuid.uuid4())
-        with traces.request(request.headers) as attributes:
-            response = await self._answer(request, request_id, begin)
+        with traces.request(request.headers) as attributes, self._intake.hold() as held:
+            response = await self._answer(request, held, request_id, begin)
             attributes["http.response.status_code"] = response.status_code
         self._metrics.count_request(response.status_code, time.monotonic() - begin)
         return response
 
-    async def _answer(self, request: Request, request_id: str, begin: float) -> Response:
+    async def _answer(self, request: Request, held: Held, request_id: str, begin: float) -> Response:
         shape = schemas.DEFAULT_SHAPE
         call: schemas.RerankCall | None = None
         try:
             key = self._keys.admit(request.headers.get("authorization"))
-            body, most = await _read_body(request, self._settings.max_body_bytes), self._settings.max_documents
+            body, most = await self._intake.read(request, held), self._settings.max_documents
             is_long = len(body) > LONG_BYTES
             fields = await _done(is_long, lambda: read_object(body, max_documents=most))
+            body = b""  # not held while the documents are scored
             shape = schemas.shape_of(fields)
             call = await _done(is_long, lambda: schemas.parse(fields, max_documents=most))
             if key is not None:
@@ -159,28 +181,6 @@ def takes_partial(headers: Mapping[str, str], call: schemas.RerankCall) -> bool:
     """Whether what is scored by the deadline is an answer: where the caller set one, or would take no scores at all."""
     has_deadline = call.deadline_ms is not None or DEADLINE_HEADER in headers
     return call.job.priority == "query" and (has_deadline or call.on_failure == "first_stage")
-
-
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body; refuse one that is too large before it is held, let alone parsed."""
-    declared = request.headers.get("content-length", "0")
-    pieces, size = [], int(declared) if declared.isdigit() else 0
-    if size <= max_bytes:
-        size = 0
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                async for piece in request.stream():
-                    pieces.append(piece)
-                    size += len(piece)
-                    if size > max_bytes:
-                        break
-        except TimeoutError as error:
-            raise InvalidRequest(f"the body did not arrive within {BODY_SECONDS:g} s; send it at once", status=408) from error
-    if size > max_bytes:
-        raise InvalidRequest(
-            f"the body has {size} bytes or more, and {max_bytes} are allowed; send fewer or shorter documents", status=413
-        )
-    return b"".join(pieces)
 
 
 async def _done(is_long: bool, work: Callable[[], Result]) -> Result:

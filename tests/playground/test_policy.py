@@ -1,6 +1,7 @@
 import pytest
 
-from connector.playground.policy import Policy, is_same_origin
+from connector.playground.policy import Policy
+from slimrank.serving.browsers import is_same_origin
 
 HERE = {"host": "localhost:8090"}
 

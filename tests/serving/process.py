@@ -26,12 +26,21 @@ def gateway(
     *, fake: bool = True, wait_ready: bool = True, port: int = 0, is_up: Callable[[], bool] | None = None, **settings: object
 ) -> Iterator[str]:
     """Run a gateway with these settings; yield its URL."""
+    with gateway_process(fake=fake, wait_ready=wait_ready, port=port, is_up=is_up, **settings) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def gateway_process(
+    *, fake: bool = True, wait_ready: bool = True, port: int = 0, is_up: Callable[[], bool] | None = None, **settings: object
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a gateway with these settings; yield its URL and its process."""
     port = port or process.free_port()
     url = f"http://127.0.0.1:{port}"
     path = "/readyz" if wait_ready else "/healthz"
     role = "gateway" if fake else "serve"
-    with _running(role, settings | {"port": port}, fake=fake, is_up=is_up or (lambda: process.answers(url + path))):
-        yield url
+    with _running(role, settings | {"port": port}, fake=fake, is_up=is_up or (lambda: process.answers(url + path))) as running:
+        yield url, running
 
 
 @contextlib.contextmanager

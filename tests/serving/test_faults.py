@@ -281,10 +281,10 @@ def test_ten_thousand_expired_requests_are_passed_over_while_fresh_ones_meet_the
 
 def test_slow_senders_are_cut_off_and_hold_up_nobody(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slimrank.serving.protocol.HEAD_SECONDS", 1.0)
-    monkeypatch.setattr("slimrank.serving.gateway.BODY_SECONDS", 1.0)
+    monkeypatch.setattr("slimrank.serving.intake.BODY_SECONDS", 1.0)
     with contextlib.ExitStack() as stack:
         slow = []
-        for head in (b"POST /v1/re", b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"):
+        for head in (b"POST /v1/re", b"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{"):
             for _ in range(50):
                 connection = stack.enter_context(socket.create_connection((client.base_url.host, client.base_url.port)))
                 connection.sendall(head)
