@@ -179,7 +179,7 @@ def look_at_model(current: Settings) -> Finding:
     if current.model is None and not (folder / manifest.MANIFEST_FILE).is_file():
         return Finding("model", "warning", f"the default model is not at {folder} yet", "slimrank model pull (minutes, once)")
     try:
-        found = manifest.check(folder, deep=True)
+        found = manifest.check(folder)
     except ManifestError as error:
         return Finding("model", "fault", str(error), "the message says how; no such folder is served")
     verified = found.verification

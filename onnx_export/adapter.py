@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from onnx_export.shipped import ADAPTER_HASH_KEY, CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE, adapter_hash
-from onnx_export.source import new_folder
-from slimrank.errors import ModelSourceError
+from slimrank.errors import DataError, ModelSourceError, SlimrankError
+from slimrank.files import explain_os, parse_json, read_text, replace_text
+from slimrank.folders import marked_by, new_folder
+from slimrank.manifest import Calibration, Fusion
 
 CHECKPOINT_WEIGHTS = "model.safetensors"
 _MERGED_FILE = "adapter.json"
@@ -28,7 +33,7 @@ _LORA_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>
 def merged_hash(checkpoint: Path) -> str | None:
     """Return the hash of the adapter that a checkpoint was merged with, or None where it was with none."""
     path = checkpoint / _MERGED_FILE
-    return str(json.loads(path.read_text(encoding="utf-8"))[ADAPTER_HASH_KEY]) if path.is_file() else None
+    return str(_json_of(path).get(ADAPTER_HASH_KEY)) if path.is_file() else None
 
 
 def merge(adapter: Path, base: Path, target: Path) -> Path:
@@ -38,7 +43,7 @@ def merge(adapter: Path, base: Path, target: Path) -> Path:
         ModelSourceError: the folder holds no LoRA adapter, or it was made for another base model.
     """
     scale, sides = _read(adapter)
-    weights = load_file(base / CHECKPOINT_WEIGHTS)
+    weights = load_weights(base / CHECKPOINT_WEIGHTS)
     for module, pair in sides.items():
         name = f"{module}.weight"
         if name not in weights or set(pair) != {"A", "B"} or weights[name].shape != (len(pair["B"]), pair["A"].shape[1]):
@@ -46,7 +51,7 @@ def merge(adapter: Path, base: Path, target: Path) -> Path:
                 f"the adapter {adapter} does not fit the base model {base}: {name} is missing or of another shape"
             )
         weights[name] = (weights[name].float() + scale * pair["B"].float() @ pair["A"].float()).contiguous()
-    with new_folder(target) as partial:
+    with new_folder(target, marked_by(_MERGED_FILE), "a merged model") as partial:
         for file in base.iterdir():
             if file.is_file() and file.name != CHECKPOINT_WEIGHTS:
                 shutil.copy(file, partial / file.name)
@@ -56,6 +61,20 @@ def merge(adapter: Path, base: Path, target: Path) -> Path:
         record = {"adapter": adapter.resolve().name, ADAPTER_HASH_KEY: adapter_hash(adapter)}
         (partial / _MERGED_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
     return target
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        ModelSourceError: it is not there, cut short, or something else.
+    """
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise ModelSourceError(f"cannot read {path}: {explain_os(error)}") from error
+    except (SafetensorError, ValueError) as error:
+        raise ModelSourceError(f"{path} is no safetensors file, or not a whole one: {error}; copy or make it again") from error
 
 
 def values_of(folder: Path) -> dict[str, Any]:
@@ -68,12 +87,19 @@ def values_of(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content[name] for name in ("fusion", "calibration") if name in content}
-    except (ValueError, TypeError) as error:
+        content = parse_json(read_text(path))
+        found = {name: content[name] for name in ("fusion", "calibration") if name in content}
+        Calibration.model_validate(found.get("calibration", {}))
+        Fusion.model_validate(found.get("fusion", {"weight": 0, "first_stage": ""}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ModelSourceError(f"{path}: {place}: {first['msg']}; fit it again with `slimrank train fit`") from error
+    except (DataError, ValueError, TypeError) as error:
         raise ModelSourceError(
             f"{path} is not a file of fitted values ({error}); fit them again with `slimrank train fit`"
         ) from error
+    return found
 
 
 def recorded_precision(folder: Path) -> dict[str, Any]:
@@ -83,7 +109,7 @@ def recorded_precision(folder: Path) -> dict[str, Any]:
         ``precision``, ``in_float`` and ``in_two`` as ``onnx_export.export.export`` takes them.
     """
     path = folder / VALUES_FILE
-    noted = json.loads(path.read_text(encoding="utf-8")).get("precision", {}) if path.is_file() else {}
+    noted = _json_of(path).get("precision", {}) if path.is_file() else {}
     chosen = {name: tuple(noted.get(name, ())) for name in ("in_float", "in_two")}
     return {"precision": noted.get("precision", "fp32")} | chosen
 
@@ -91,16 +117,27 @@ def recorded_precision(folder: Path) -> dict[str, Any]:
 def record_precision(adapter: Path, choice: dict[str, Any]) -> None:
     """Note in an adapter's ``slimrank.json`` how its model is to be exported, and the figures that speak for it."""
     path = adapter / VALUES_FILE
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps(content | {"precision": choice}, indent=2) + "\n", encoding="utf-8")
+    content = _json_of(path) if path.is_file() else {}
+    with replace_text(path) as file:
+        file.write(json.dumps(content | {"precision": choice}, indent=2) + "\n")
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    try:
+        content = parse_json(read_text(path))
+    except (DataError, ValueError) as error:
+        raise ModelSourceError(f"{path} is not JSON ({error}); make it again") from error
+    if not isinstance(content, dict):
+        raise ModelSourceError(f"{path} holds no JSON object; make it again")
+    return content
 
 
 def _read(adapter: Path) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:
     try:
-        config = json.loads((adapter / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = parse_json(read_text(adapter / CONFIG_FILE))
         scale = float(config["lora_alpha"]) / float(config["r"])
-        tensors = load_file(adapter / WEIGHTS_FILE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tensors = load_weights(adapter / WEIGHTS_FILE)
+    except (SlimrankError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         raise ModelSourceError(f"{adapter} holds no LoRA adapter: {error}; it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
     sides: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():

@@ -22,11 +22,13 @@ from onnx_export.fused import FusedPrecision
 from onnx_export.gate import BATCH_ROWS, Agreement, Judged, agreement, judged_pairs, scores_of
 from onnx_export.outliers import OUTLIERS
 from onnx_export.runner import GraphRunner
-from onnx_export.source import Report, new_folder
+from onnx_export.source import Report
 from onnx_export.verify import Reference, read_reference, verify
 from slimrank import manifest as manifests
 from slimrank import providers
-from slimrank.manifest import Manifest
+from slimrank.errors import ManifestError
+from slimrank.folders import check_replaceable, new_folder
+from slimrank.manifest import Manifest, is_model_folder
 from slimrank.prompt import Prompt
 from slimrank.types import Scores
 
@@ -108,6 +110,7 @@ def export_fastest(
         DataError: a collection cannot be read.
     """
     providers.chosen(provider, ort.get_available_providers())  # before minutes of work
+    check_replaceable(target, is_model_folder, "a model folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".candidates-") as work:
 
@@ -130,7 +133,11 @@ def export_fastest(
 
         exact = made(REFERENCE)
         reference = read_reference(exact, report, checkpoint=checkpoint)
-        verify(exact, report, reference=reference)
+        if not (found := verify(exact, report, reference=reference)).passed:
+            raise ManifestError(
+                f"{target} was not written: even in fp32 scores differ by up to {found.max_score_difference:.4g} from"
+                f" {found.reference}, and {found.tolerance:.4g} is allowed"
+            )
         report("score the gate's pairs in fp32")
         pairs = judged_pairs(exact, collections)
         expected = scores_of(GraphRunner(exact, manifests.read(exact)), pairs)
@@ -147,7 +154,7 @@ def export_fastest(
         tried = json.dumps({trial.candidate.name: trial.figures() for trial in trials})
         gate = ",".join(folder.name for folder in collections) or "committed pairs"
         manifest = manifest.model_copy(update={"made_with": manifest.made_with | {"candidates": tried, "gate": gate}})
-        with new_folder(target) as partial:
+        with new_folder(target, is_model_folder, "a model folder") as partial:
             shutil.copytree(best.folder, partial, dirs_exist_ok=True)
             manifest.save(partial)
     return manifest

@@ -7,18 +7,27 @@ The heavy imports wait until a command runs.
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, adapter_hash, graph_number, shipped_adapter
+from onnx_export.shipped import (
+    ADAPTER_HASH_KEY,
+    CONFIG_FILE,
+    GRAPH_NUMBER_KEY,
+    adapter_hash,
+    graph_number,
+    is_adapter,
+    shipped_adapter,
+)
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.errors import ConfigError, ManifestError
+from slimrank.folders import check_replaceable, new_folder
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
 from slimrank.providers import check_precision
 from slimrank.settings import DEFAULT_MODEL_NAME
@@ -60,7 +69,7 @@ def pull(
     """
     settings = process_settings.load(home=home, provider=provider)
     folder = store.default_model_folder(settings)
-    with _locked(settings.home_folder), _steps() as report:
+    with _steps() as report, _alone(settings.home_folder, report):
         if force or not _is_current(folder):
             _make_default(folder, settings.home_folder, report, for_gpu=settings.provider != "cpu")
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
@@ -75,16 +84,20 @@ def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
     folder = process_settings.load(home=home).home_folder / "models"
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.glob(f"[!.]*/{manifests.MANIFEST_FILE}")):  # hidden ones are being made, or were interrupted
-        found = manifests.read(path.parent)
-        rows.append({"folder": str(path.parent), "served": _is_served(path.parent)} | _figures(found))
+        rows.append({"folder": str(path.parent)} | _state(path.parent))
     _print({"models": rows}, as_json)
     if not rows and not as_json:
         typer.echo(f"no model lies in {folder}; make the default one with `slimrank model pull`")
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, hub id, or the default base model's name.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Model folder to write; replaced if it is there.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Checkpoint folder, hub id (ORG/NAME, or ORG/NAME@COMMIT), or the default base model's name.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Model folder to write; an earlier one there is replaced once this one is verified."),
+    ],
     name: Annotated[str | None, typer.Option(help="Name on the wire; default the folder's.")] = None,
     prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
     max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
@@ -110,7 +123,7 @@ def export(
     home: HomeFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export a checkpoint to a model folder and verify it.
+    """Export a checkpoint to a model folder and verify it. An export that fails leaves what was there.
 
     Example: slimrank export BASE --adapter runs/adapter --out models/shop --trained
     """
@@ -122,7 +135,10 @@ def export(
         raise ConfigError("--record notes how CPUs are served, and --provider names a GPU; leave out one of the two")
     if compare and precision != "auto":  # before minutes of work
         check_precision(settings.provider, _precision(precision))
-    with _steps() as report:
+    check_replaceable(out, manifests.is_model_folder, "a model folder")
+    if adapter is not None and not is_adapter(adapter):
+        raise ConfigError(f"{adapter} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
+    with _steps() as report, _alone(settings.home_folder, report) if adapter or layers else nullcontext():
         source = base_checkpoint(checkpoint, settings.home_folder, report)
         if adapter is not None:
             source = _merged(adapter, source, settings.home_folder, report)
@@ -151,19 +167,25 @@ def export(
         from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
         from onnx_export.verify import verify as verify_folder
 
-        export_folder(
-            source,
-            out,
-            report,
-            name=name,
-            prompt=asked,
-            max_pair_tokens=max_pair_tokens,
-            precision=_precision(precision),
-            plain=plain,
-            trained=trained,
-        )
-        if compare:
-            verify_folder(out, report, checkpoint=source, provider=settings.provider)
+        with new_folder(out, manifests.is_model_folder, "a model folder") as partial:
+            export_folder(
+                source,
+                partial,
+                report,
+                name=name or out.resolve().name,
+                prompt=asked,
+                max_pair_tokens=max_pair_tokens,
+                precision=_precision(precision),
+                plain=plain,
+                trained=trained,
+            )
+            if compare:
+                found = verify_folder(partial, report, checkpoint=source, provider=settings.provider)
+                if not found.passed:
+                    raise ManifestError(
+                        f"{out} was not written: scores differ by up to {found.max_score_difference:.4g} from {found.reference},"
+                        f" and {found.tolerance:.4g} is allowed; export in fp32"
+                    )
     if compare:
         _finish(out, as_json)
 
@@ -191,13 +213,14 @@ def _make_default(folder: Path, home: Path, report: "Report", *, for_gpu: bool) 
     from onnx_export.adapter import recorded_precision
     from onnx_export.export import export as export_folder
     from onnx_export.gate import LEAST_AGREEMENT
-    from onnx_export.source import default_checkpoint, new_folder
+    from onnx_export.source import default_checkpoint
     from onnx_export.verify import verify as verify_folder
 
     adapter = shipped_adapter(DEFAULT_MODEL_NAME)
     checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
     choice = {"precision": "fp16"} if for_gpu else recorded_precision(checkpoint)
-    with new_folder(folder) as partial:  # in its place only once it is verified: until then the one before serves
+    # In its place only once it is verified: until then the one before serves. What lies there is ours, whole or not.
+    with new_folder(folder, lambda _: True, "the default model") as partial:
         export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME, **choice)
         found = verify_folder(partial, report, checkpoint=checkpoint)
         if choice["precision"] == "int8" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
@@ -256,6 +279,18 @@ def _is_current(folder: Path) -> bool:
     return number == graph_number(found.precision) and adapter == adapter_hash(shipped_adapter(DEFAULT_MODEL_NAME))
 
 
+def _state(folder: Path) -> dict[str, Any]:
+    """Return whether a folder may be served, its figures, and what is wrong with it."""
+    try:
+        return {"served": True} | _figures(manifests.check(folder))
+    except ManifestError as error:
+        try:
+            figures = _figures(manifests.read(folder))
+        except ManifestError:
+            figures = {"name": folder.name}
+        return {"served": False, "fault": str(error)} | figures
+
+
 def _is_served(folder: Path) -> bool:
     try:
         manifests.check(folder)
@@ -300,10 +335,18 @@ def _steps() -> Iterator["Report"]:
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Let one process at a time make models in a home folder."""
-    from filelock import FileLock
+def _alone(home: Path, report: "Report") -> Iterator[None]:
+    """Let one process at a time make models in a home folder: they share its merged checkpoints."""
+    from filelock import FileLock, Timeout
 
     home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / ".pull.lock"):
+    lock = FileLock(home / ".pull.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(f"wait for another slimrank that makes a model in {home}")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

@@ -23,10 +23,21 @@ from onnx_export.pairs import read_pairs
 from onnx_export.rounding import round_weights
 from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, graph_number
 from onnx_export.smoothing import smooth
-from onnx_export.source import Report, checked_checkpoint, new_folder
+from onnx_export.source import Report, checked_checkpoint
 from slimrank import __version__
 from slimrank.errors import ConfigError
-from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Calibration, Fusion, Manifest, file_records, sha256_of
+from slimrank.folders import check_replaceable, new_folder
+from slimrank.manifest import (
+    GRAPH_FILE,
+    PROMPT_FILE,
+    TOKENIZER_FILE,
+    Calibration,
+    Fusion,
+    Manifest,
+    file_records,
+    is_model_folder,
+    sha256_of,
+)
 from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt, PromptEncoder
 from slimrank.providers import WHEELS, is_installed
 
@@ -51,7 +62,7 @@ def export(
     plain: bool = False,
     trained: bool = False,
 ) -> Manifest:
-    """Write the model folder ``target``; one that is already there is replaced.
+    """Write the model folder ``target``; one that is already there is replaced, anything else refused.
 
     Args:
         name: What the model is called on the wire; default the target's name.
@@ -65,16 +76,17 @@ def export(
 
     Raises:
         ModelSourceError: the checkpoint cannot be loaded.
-        ConfigError: an answer of the prompt is not one token of the model, or the precision cannot be
-            had for its architecture.
+        ConfigError: an answer of the prompt is not one token of the model, the precision cannot be
+            had for its architecture, or ``target`` is neither empty nor a model folder.
     """
+    check_replaceable(target, is_model_folder, "a model folder")
     checked_checkpoint(checkpoint_folder)
     values = values_of(checkpoint_folder)
     report("load the checkpoint")
     loaded = load(checkpoint_folder)
     max_query_tokens = max_pair_tokens // 2
     encoder = loaded.encoder(prompt, max_pair_tokens=max_pair_tokens, max_query_tokens=max_query_tokens)
-    with new_folder(target) as partial:
+    with new_folder(target, is_model_folder, "a model folder") as partial:
         report("export the graph")
         config = loaded.model.config
         config.save_pretrained(partial)

@@ -9,12 +9,13 @@ import re
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from onnx_export.adapter import CHECKPOINT_WEIGHTS
+from onnx_export.adapter import CHECKPOINT_WEIGHTS, load_weights
 from onnx_export.shipped import VALUES_FILE
-from onnx_export.source import new_folder
-from slimrank.errors import ModelSourceError
+from slimrank.errors import DataError, ModelSourceError
+from slimrank.files import parse_json, read_text
+from slimrank.folders import marked_by, new_folder
 
 _CONFIG_FILE = "config.json"
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
@@ -27,17 +28,17 @@ def keep_layers(checkpoint: Path, layers: int, target: Path) -> Path:
         ModelSourceError: it has no more layers than that, or its weights are not in one file.
     """
     try:
-        config = json.loads((checkpoint / _CONFIG_FILE).read_text(encoding="utf-8"))
-        weights = load_file(checkpoint / CHECKPOINT_WEIGHTS)
-    except OSError as error:
+        config = parse_json(read_text(checkpoint / _CONFIG_FILE))
+        present = int(config["num_hidden_layers"])
+        weights = load_weights(checkpoint / CHECKPOINT_WEIGHTS)
+    except (DataError, ModelSourceError, ValueError, KeyError, TypeError) as error:
         raise ModelSourceError(f"cannot take layers off {checkpoint}: {error}; it needs {CHECKPOINT_WEIGHTS}") from error
-    present = int(config.get("num_hidden_layers", 0))
     if not 1 <= layers < present:
         raise ModelSourceError(f"asked to keep {layers} layers of {checkpoint}, which has {present}; name fewer, at least 1")
     config["num_hidden_layers"] = layers
     if isinstance(config.get("layer_types"), list):
         config["layer_types"] = config["layer_types"][:layers]
-    with new_folder(target) as partial:
+    with new_folder(target, marked_by(_CONFIG_FILE), "a checkpoint") as partial:
         for file in checkpoint.iterdir():
             if file.is_file() and file.name not in (CHECKPOINT_WEIGHTS, VALUES_FILE, _CONFIG_FILE):
                 shutil.copy(file, partial / file.name)

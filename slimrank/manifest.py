@@ -8,12 +8,14 @@ its reason and cure, where there would have been quietly wrong scores.
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slimrank.errors import ManifestError, PromptMismatch
+from slimrank.errors import DataError, ManifestError, PromptMismatch
+from slimrank.files import read_text, replace_text
 from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, Prompt
 
 MANIFEST_FILE = "manifest.json"
@@ -32,23 +34,23 @@ class _Record(BaseModel):
 class FileRecord(_Record):
     """One file of the folder."""
 
-    bytes: int
-    sha256: str
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Architecture(_Record):
     """The shapes a caller needs to make empty or shared keys and values."""
 
-    layers: int
-    key_value_heads: int
-    head_size: int
+    layers: int = Field(ge=1, le=10_000)
+    key_value_heads: int = Field(ge=1, le=10_000)
+    head_size: int = Field(ge=1, le=100_000)
 
 
 class Calibration(_Record):
-    """probability = sigmoid(scale * score + offset)."""
+    """probability = sigmoid(scale * score + offset); a scale below 0 would turn the order around."""
 
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    offset: float = Field(default=0.0, allow_inf_nan=False)
 
 
 class Verification(_Record):
@@ -65,7 +67,7 @@ class Verification(_Record):
 class Fusion(_Record):
     """score + weight * prior(first-stage rank), fitted on dev for one first stage."""
 
-    weight: float
+    weight: float = Field(ge=0, allow_inf_nan=False)
     first_stage: str
 
 
@@ -79,8 +81,8 @@ class Manifest(_Record):
     prompt_sha256: str
     relevant_id: int
     irrelevant_id: int
-    max_pair_tokens: int = DEFAULT_MAX_PAIR_TOKENS
-    max_query_tokens: int = DEFAULT_MAX_PAIR_TOKENS // 2
+    max_pair_tokens: int = Field(default=DEFAULT_MAX_PAIR_TOKENS, ge=1, le=2**20)
+    max_query_tokens: int = Field(default=DEFAULT_MAX_PAIR_TOKENS // 2, ge=1, le=2**20)
     precision: Precision = "fp32"
     opset: int
     architecture: Architecture
@@ -97,8 +99,9 @@ class Manifest(_Record):
         return hashlib.sha256(files.encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write ``manifest.json``."""
-        (folder / MANIFEST_FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        """Write ``manifest.json``, whole or not at all."""
+        with replace_text(folder / MANIFEST_FILE) as file:
+            file.write(self.model_dump_json(indent=2) + "\n")
 
 
 def file_records(folder: Path, names: Iterable[str]) -> dict[str, FileRecord]:
@@ -107,7 +110,13 @@ def file_records(folder: Path, names: Iterable[str]) -> dict[str, FileRecord]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hex SHA-256 of a file, read in pieces."""
+    """Return the hex SHA-256 of a file; read again only where its size, time or place on disk is another."""
+    status = path.stat()
+    return _sha256_of(path.resolve(), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: Path, *_stamp: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -122,28 +131,29 @@ def read(folder: Path) -> Manifest:
     if not path.is_file():
         raise ManifestError(f"{folder} is not a model folder: it has no {MANIFEST_FILE}; make one with `slimrank export`")
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_text(path))
+    except DataError as error:
+        raise ManifestError(f"the manifest: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ManifestError(f"{path}: {place}: {first['msg']}; export the model again with this release") from error
 
 
-def check(folder: Path, *, deep: bool = False, unverified: bool = False) -> Manifest:
-    """Return the manifest of a folder that may be served; refuse any other.
+def check(folder: Path, *, unverified: bool = False) -> Manifest:
+    """Return the manifest of a folder that may be served; refuse any other. Every file is hashed, once a process.
 
     Args:
-        deep: Also hash every file (seconds for large weights). Otherwise sizes are compared and
-            only the small files are hashed.
         unverified: Accept a folder that was not yet verified; for ``slimrank verify`` itself.
 
     Raises:
         PromptMismatch: the prompt is not the one the model was exported with.
-        ManifestError: a file is missing or altered, or the folder did not pass verification.
+        ManifestError: a file is missing, altered or not vouched for, or the folder did not pass verification.
     """
     manifest = read(folder)
+    _check_listed(folder, manifest)
     for name, record in manifest.files.items():
-        _check_file(folder / name, record, hashed=deep or record.bytes < 16 * 2**20)
+        _check_file(folder / name, record)
     found = Prompt.load(folder / PROMPT_FILE)
     if found.digest() != manifest.prompt_sha256:
         raise PromptMismatch(
@@ -155,7 +165,27 @@ def check(folder: Path, *, deep: bool = False, unverified: bool = False) -> Mani
     return manifest
 
 
-def _check_file(path: Path, record: FileRecord, *, hashed: bool) -> None:
+def is_model_folder(folder: Path) -> bool:
+    """Tell whether a folder is one that an export wrote, and holds nothing else."""
+    try:
+        known = {MANIFEST_FILE, *read(folder).files}
+    except ManifestError:
+        return False
+    return {path.name for path in folder.iterdir()} <= known
+
+
+def _check_listed(folder: Path, manifest: Manifest) -> None:
+    """Refuse a manifest that does not vouch for what is loaded."""
+    loaded = {GRAPH_FILE, TOKENIZER_FILE, PROMPT_FILE} | {path.name for path in folder.glob(f"{GRAPH_FILE}*")}
+    if missing := sorted(loaded - manifest.files.keys()):
+        raise ManifestError(f"{folder / MANIFEST_FILE} does not vouch for {', '.join(missing)}; export the model again")
+    if odd := [name for name in manifest.files if Path(name).name != name]:
+        raise ManifestError(
+            f"{folder / MANIFEST_FILE} names {odd[0][:80]!r}, which is no file of the folder; export the model again"
+        )
+
+
+def _check_file(path: Path, record: FileRecord) -> None:
     if not path.is_file():
         raise ManifestError(f"{path} is missing; copy the whole model folder, or export it again")
     if path.stat().st_size != record.bytes:
@@ -163,7 +193,7 @@ def _check_file(path: Path, record: FileRecord, *, hashed: bool) -> None:
             f"{path} has {path.stat().st_size} bytes where the manifest says {record.bytes}; the copy is incomplete or altered:"
             " copy it again, or export it again"
         )
-    if hashed and sha256_of(path) != record.sha256:
+    if sha256_of(path) != record.sha256:
         raise ManifestError(f"{path} is not the file that was exported (its SHA-256 differs); copy it again, or export it again")
 
 

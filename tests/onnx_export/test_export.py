@@ -1,6 +1,7 @@
 """An export is exact, whole, refused where it is not proved, and asks what every other part asks."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,21 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from onnx_export import checkpoint as checkpoints
+from onnx_export.adapter import merge
 from onnx_export.choose import GPU_CANDIDATES, export_fastest
 from onnx_export.export import export
 from onnx_export.fused import FusedPrecision, in_blocks
 from onnx_export.gate import Judged, agreement, judged_pairs, ndcg_at_10, scores_of
+from onnx_export.prune import keep_layers
 from onnx_export.runner import GraphRunner
 from onnx_export.smoothing import smooth
-from onnx_export.verify import graph_scores, kendall_tau, reference_scores, token_groups, verify
+from onnx_export.verify import TOLERANCE, graph_scores, kendall_tau, reference_scores, token_groups, verify
 from slimrank import manifest as manifests
 from slimrank import processor
 from slimrank.errors import ConfigError, ManifestError, ModelSourceError
 from slimrank.prompt import QWEN3, SLIMRANK, PromptEncoder
-from tests.tiny import MAX_PAIR_TOKENS, make_checkpoint, make_model
+from tests.command import slimrank
+from tests.tiny import MAX_PAIR_TOKENS, make_adapter, make_checkpoint, make_model
 
 
 def ignore(step: str) -> None:
@@ -179,12 +183,72 @@ def test_verify_wants_the_very_checkpoint(model_copy: Path, tiny_qwen_checkpoint
 def test_a_failed_export_leaves_what_was_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
-    (target / "kept").touch()
     with pytest.raises(ConfigError, match='the answer "yes"'):
         export(tiny_checkpoint, target, ignore, prompt=QWEN3)
     with pytest.raises(ModelSourceError, match="not a checkpoint"):
         export(tmp_path, target, ignore)
-    assert [path.name for path in tmp_path.rglob("*")] == ["model", "kept"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["model"]
+
+
+@pytest.mark.parametrize("out", ["checkpoint", "parent", "homework"])
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_an_export_never_replaces_what_is_no_model_folder(
+    tiny_checkpoint: Path, tmp_path: Path, out: str, precision: str
+) -> None:
+    checkpoint = Path(shutil.copytree(tiny_checkpoint, tmp_path / "in" / "checkpoint"))
+    (tmp_path / "homework").mkdir()
+    (tmp_path / "homework" / "manifest.json").write_text('{"name": "an extension of a browser"}')
+    target = {"checkpoint": checkpoint, "parent": checkpoint.parent, "homework": tmp_path / "homework"}[out]
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = slimrank("export", checkpoint, "--out", target, "--precision", precision, "--home", tmp_path / "home")
+    assert (done.code, "neither empty nor a model folder and would be lost" in done.err) == (2, True), done.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_model_folder_with_notes_beside_it_is_not_replaced(model_copy: Path, tiny_checkpoint: Path) -> None:
+    (model_copy / "notes.md").write_text("what we measured")
+    with pytest.raises(ConfigError, match="would be lost"):
+        export(tiny_checkpoint, model_copy, ignore)
+
+
+def test_an_export_that_fails_its_verification_leaves_the_folder_that_serves(
+    model_copy: Path, tiny_qwen_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in model_copy.iterdir()}
+    monkeypatch.setitem(TOLERANCE, "fp32", -1.0)
+    done = slimrank("export", tiny_qwen_checkpoint, "--out", model_copy)
+    assert done.code == 2
+    assert f"{model_copy} was not written: scores differ by up to" in " ".join(done.err.split())
+    assert {path.name: path.read_bytes() for path in model_copy.iterdir()} == before
+    assert [path.name for path in model_copy.parent.iterdir()] == [model_copy.name]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 64, (2**62).to_bytes(8, "little") + b"{}", (9).to_bytes(8, "little") + b"not a map"],
+    ids=["empty", "random", "huge header", "no JSON"],
+)
+def test_weights_that_are_no_safetensors_are_named_in_one_line(tiny_checkpoint: Path, tmp_path: Path, content: bytes) -> None:
+    checkpoint = Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
+    (checkpoint / "model.safetensors").write_bytes(content)
+    adapter = make_adapter(tiny_checkpoint, tmp_path / "adapter")
+    with pytest.raises(ModelSourceError, match="cannot be loaded"):
+        export(checkpoint, tmp_path / "out", ignore)
+    with pytest.raises(ModelSourceError, match=r"model\.safetensors is no safetensors file"):
+        merge(adapter, checkpoint, tmp_path / "merged")
+    with pytest.raises(ModelSourceError, match="cannot take layers off"):
+        keep_layers(checkpoint, 1, tmp_path / "pruned")
+    (adapter / "adapter_model.safetensors").write_bytes(content)
+    with pytest.raises(ModelSourceError, match="holds no LoRA adapter"):
+        merge(adapter, tiny_checkpoint, tmp_path / "merged")
+
+
+@pytest.mark.parametrize("scale", [-0.5, 0, 1e999])
+def test_a_scale_that_turns_the_order_around_is_not_exported(tiny_checkpoint: Path, tmp_path: Path, scale: float) -> None:
+    checkpoint = Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
+    (checkpoint / "slimrank.json").write_text(json.dumps({"calibration": {"scale": scale, "offset": 0}}))
+    with pytest.raises(ModelSourceError, match=r"slimrank\.json: scale"):
+        export(checkpoint, tmp_path / "out", ignore)
 
 
 def test_kendalls_tau_counts_pairs_in_order() -> None:
@@ -198,7 +262,7 @@ def test_kendalls_tau_counts_pairs_in_order() -> None:
 def test_auto_keeps_a_folder_that_passes_its_gate_and_records_all_candidates(tiny_checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "model"
     export_fastest(tiny_checkpoint, target, ignore, name=None, prompt=SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, trained=False)
-    manifest = manifests.check(target, deep=True)
+    manifest = manifests.check(target)
     tried = json.loads(manifest.made_with["candidates"])
     assert {"fp32", "int8"} <= set(tried)
     assert tried["fp32"]["passed"]

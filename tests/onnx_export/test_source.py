@@ -1,7 +1,9 @@
 """Base models come whole or not at all, and what is missing is said in words."""
 
+import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,26 +52,52 @@ def test_a_download_that_fails_says_so(index: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
-def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:
-    target = tmp_path / "model"
-    target.mkdir()
-    (target / "old").touch()
-    with pytest.raises(KeyboardInterrupt), source.new_folder(target) as partial:
-        (partial / "new").touch()
-        raise KeyboardInterrupt
-    assert [path.name for path in tmp_path.rglob("*")] == ["model", "old"]
+class Hub:
+    """What the hub's library is asked for, over a folder."""
+
+    def __init__(self, weights: bytes, commit: str = "c" * 40) -> None:
+        self.weights, self.commit, self.asked = weights, commit, list[str | None]()
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> "Hub":
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: self)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", self.download)
+        return self
+
+    def model_info(self, hub_id: str, *, revision: str | None, timeout: float) -> SimpleNamespace:
+        self.asked.append(revision)
+        return SimpleNamespace(sha=self.commit)
+
+    def download(self, hub_id: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
+        assert revision == self.commit
+        (local_dir / "model.safetensors").write_bytes(self.weights)
 
 
-def test_a_finished_folder_replaces_the_old_one(tmp_path: Path) -> None:
-    target = tmp_path / "model"
-    target.mkdir()
-    (target / "old").touch()
-    with source.new_folder(target) as partial:
-        (partial / "new").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["model", "new"]
+def test_a_hub_id_takes_a_pinned_revision_and_keeps_it_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(b"w").install(monkeypatch)
+    for name in ("org/name", f"org/name@{hub.commit}", "org/name@v1"):
+        folder = source.base_checkpoint(name, tmp_path, lambda step: None)
+        assert json.loads((folder / "source.json").read_text()) == {"hub": "org/name", "revision": hub.commit}
+    assert hub.asked == [None, hub.commit, "v1"]
+    assert len(list((tmp_path / "base").iterdir())) == 3
 
 
-@pytest.mark.parametrize("name", ["/nowhere/at/all", "./model", "no-slash"])
+def test_a_hub_that_offers_another_commit_or_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Hub(b"other").install(monkeypatch)
+    with pytest.raises(ModelSourceError, match="nothing was kept"):
+        source.base_checkpoint(f"org/name@{'d' * 40}", tmp_path, lambda step: None)
+    with pytest.raises(ModelSourceError, match="not the pinned"):
+        source.hub_checkpoint("org/name", tmp_path / "base" / "name", lambda step: None, weights_sha256="0" * 64)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_default_model_is_asked_for_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(b"other", commit=source.DEFAULT_REVISION).install(monkeypatch)
+    with pytest.raises(ModelSourceError, match=f"not the pinned {source.DEFAULT_WEIGHTS_SHA256}"):
+        source.default_checkpoint(tmp_path, lambda step: None, source="hub")
+    assert hub.asked == [source.DEFAULT_REVISION]
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "./model", "no-slash", "../a/b", "org/name@a b", "org/na me", "@/@"])
 def test_a_base_that_is_nothing_known_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="neither a checkpoint folder nor a hub id"):
         source.base_checkpoint(name, tmp_path, lambda step: None)
