@@ -103,24 +103,48 @@ class FinegrainedConfig(StageConfig):
     false_negative_margin: float = Field(0.0, description="as in `train prepare`")
 
 
+class LevelConfig(Settings):
+    """Where the irrelevant document of a couple comes from, and from which step on."""
+
+    from_step: int = Field(1, ge=1)
+    ranks: tuple[int, int] | None = Field(None, description="ranks of the first stage, both included; left out, a stranger")
+    strangers: float = Field(0.0, ge=0, le=1, description="share of couples that have a stranger all the same")
+
+    @property
+    def name(self) -> str:
+        """As logs call it."""
+        return f"hits_{self.ranks[0]}_{self.ranks[1]}" if self.ranks else "strangers"
+
+
 class WarmupConfig(StageConfig):
-    """Stage 1. ``groups_per_step`` of the optimizer does not apply: a step is one batch of pairs."""
+    """Stage 1. ``groups_per_step`` of the optimizer does not apply: a step is one batch of couples."""
 
     objective: Literal["grpo", "exact", "ce"] = "grpo"
     output: Path = Path("runs/warmup")
-    batch_pairs: int = Field(8, ge=2, description="different pairs a step, half of them relevant")
-    generations: int = Field(8, ge=2, description="GRPO: digits drawn for each pair")
-    temperature: float = Field(1.0, gt=0)
-    accuracy_weight: float = 1.0
-    format_weight: float = 0.3
-    reference_weight: float = Field(0.02, ge=0, description="of the KL divergence from the model without its adapter")
-    keep_between: tuple[float, float] | None = Field(
-        None, description="train only on pairs whose right answer has a probability in this range before training"
+    couples_per_step: int = Field(16, ge=1, description="queries a step, each with a relevant and an irrelevant document")
+    levels: list[LevelConfig] = Field(
+        default=[LevelConfig()], min_length=1, description="by rising from_step; the first begins at 1"
     )
-    filter_pairs: int = Field(512, ge=2, description="how many pairs are looked at for keep_between")
-    dev_pairs: int = Field(64, ge=2, description="pairs kept out for balanced accuracy")
+    generations: int = Field(32, ge=2, description="GRPO: digits drawn for each document")
+    temperature: float = Field(1.0, gt=0, description="GRPO: of the draws")
+    accuracy_weight: float = Field(1.0, description="of the joint reward: both documents of a couple judged right")
+    format_weight: float = Field(0.3, description="of the reward for an answer that is a digit")
+    normalise_advantages: bool = Field(True, description="divide advantages by the spread of their group's rewards, as GRPO does")
+    reference_weight: float = Field(0.02, ge=0, description="of the KL divergence from the model without its adapter")
+    dev_groups: int = Field(48, ge=2, description="groups kept out to measure each level on")
     evaluate_every: int = Field(25, ge=1, description="steps")
-    patience: int = Field(4, ge=1, description="evaluations without a better balanced accuracy before it stops")
+    patience: int = Field(4, ge=1, description="looks at the last level without a better balanced accuracy before it stops")
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        starts = [level.from_step for level in self.levels]
+        if starts[0] != 1 or starts != sorted(set(starts)):
+            raise ValueError(f"levels begin at the steps {starts}; the first must begin at 1, each other after the one before")
+        return self
+
+    def level_at(self, step: int) -> LevelConfig:
+        """Return the level of a 1-based step."""
+        return [level for level in self.levels if level.from_step <= step][-1]
 
 
 class TemplatesConfig(Settings):

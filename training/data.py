@@ -35,7 +35,8 @@ class Group:
     """One query and N documents.
 
     ``relevance`` holds a judged grade or None where nobody judged; ``teacher`` a cosine a
-    document, or is empty.
+    document, or is empty; ``ranks`` the 1-based rank that the first stage gave a document, None
+    where it did not find it, or is empty.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Group:
     documents: tuple[str, ...]
     relevance: tuple[int | None, ...]
     teacher: tuple[float, ...] = field(default=())
+    ranks: tuple[int | None, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def labelled_groups(
         best = max(judged[doc_id] for doc_id in positives)
         rng.shuffle(positives)
         chosen = sorted(positives, key=lambda doc_id: judged[doc_id] < best)[: mining.max_positives]
-        hits = [d for d in first_stage.search(collection.queries[query_id], mining.depth) if d in collection.documents]
+        ranks = _ranks(first_stage.search(collection.queries[query_id], mining.depth))
+        hits = [doc_id for doc_id in ranks if doc_id in collection.documents]
         negatives = _negatives([d for d in hits if judged.get(d, 0) == 0], judged, mining.group_size - len(chosen), rng)
         doc_ids = tuple(chosen + negatives)
         if len(doc_ids) < 3:
@@ -86,6 +89,7 @@ def labelled_groups(
             doc_ids=doc_ids,
             documents=tuple(collection.documents[doc_id].content for doc_id in doc_ids),
             relevance=tuple(judged.get(doc_id) for doc_id in doc_ids),
+            ranks=tuple(ranks.get(doc_id) for doc_id in doc_ids),
         )
 
 
@@ -94,8 +98,8 @@ def made_groups(
 ) -> Iterator[Group]:
     """Yield a group for each made query; its source document takes part in every second one."""
     for query in made:
-        found = first_stage.search(query.text, mining.depth)
-        hits = [doc_id for doc_id in found if doc_id != query.source_id and doc_id in collection.documents]
+        ranks = _ranks(first_stage.search(query.text, mining.depth))
+        hits = [doc_id for doc_id in ranks if doc_id != query.source_id and doc_id in collection.documents]
         with_source = rng.random() < 0.5
         negatives = _negatives(hits, {}, mining.group_size - with_source, rng)
         if len(negatives) < 3:
@@ -109,6 +113,7 @@ def made_groups(
             doc_ids=lead[0] + tuple(negatives),
             documents=lead[1] + documents,
             relevance=lead[2] + (None,) * len(negatives),
+            ranks=tuple(ranks.get(doc_id) for doc_id in lead[0] + tuple(negatives)),
         )
 
 
@@ -129,6 +134,7 @@ def drop_false_negatives(group: Group, margin: float) -> Group:
         documents=tuple(group.documents[index] for index in kept),
         relevance=tuple(group.relevance[index] for index in kept),
         teacher=tuple(group.teacher[index] for index in kept),
+        ranks=tuple(group.ranks[index] for index in kept) if group.ranks else (),
     )
 
 
@@ -161,6 +167,11 @@ def read_groups(path: Path) -> list[Group]:
     if not groups:
         raise DataError(f"{path} holds no training groups; make them with `slimrank train prepare`")
     return groups
+
+
+def _ranks(found: Mapping[str, float]) -> dict[str, int]:
+    """Return the 1-based rank of each hit, in their order."""
+    return {doc_id: rank for rank, doc_id in enumerate(found, start=1)}
 
 
 def _negatives(hits: Sequence[str], judged: Mapping[str, int], count: int, rng: random.Random) -> list[str]:

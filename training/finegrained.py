@@ -105,7 +105,7 @@ def with_strangers(group: Group, groups: Sequence[Group], count: int, draw: rand
         other = draw.choice(groups)
         pick = draw.randrange(len(other.documents))
         doc_ids[index], documents[index], relevance[index] = other.doc_ids[pick], other.documents[pick], None
-    return replace(group, doc_ids=tuple(doc_ids), documents=tuple(documents), relevance=tuple(relevance), teacher=())
+    return replace(group, doc_ids=tuple(doc_ids), documents=tuple(documents), relevance=tuple(relevance), teacher=(), ranks=())
 
 
 def ask_teacher(group: Group, teacher: Teacher | None, margin: float) -> Group:

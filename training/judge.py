@@ -1,24 +1,36 @@
-"""A model that judges single pairs: what stage 1 trains, and how well it does on pairs kept out.
+"""A model that judges pairs: what stage 1 trains, and how well it does on couples kept out.
 
 Knows nothing of objectives and steps; ``training.warmup`` and ``training.grpo`` train it.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from slimrank.errors import ConfigError
 from slimrank.prompt import PromptEncoder
 from training import objectives
+from training.calibration import calibrated
+from training.couples import Couple, Pair, pairs_of
 from training.model import GroupScorer
-from training.pairs import Pair
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 8
+"""On a CPU: enough for full products, and few enough that rows of like length go together."""
 
 
 class Judge:
-    """A model and its prompt: pairs in, answer probabilities out."""
+    """A model and its prompt: pairs in, answer probabilities out.
+
+    ``margin`` is taken from the logits of the digits (``training.calibration``).
+    """
 
     document_tokens = 128
+    margin = 0.0
 
     def __init__(self, scorer: GroupScorer, encoder: PromptEncoder) -> None:
         self.scorer, self.encoder = scorer, encoder
@@ -30,42 +42,64 @@ class Judge:
         return prefix + body.ids[: self.document_tokens] + list(self.encoder.suffix_ids)
 
     def logits(self, pairs: Sequence[Pair]) -> Tensor:
-        """Return the whole vocabulary's logits at the answer slot, shape (B, V)."""
-        last = self.scorer.last_of([self.ids(pair) for pair in pairs])
-        logits: Tensor = self.scorer.model.get_output_embeddings()(last)
-        return logits
+        """Return the whole vocabulary's calibrated logits at the answer slot, shape (B, V)."""
+        return self.logits_of([self.ids(pair) for pair in pairs])
 
-    def chances(self, pairs: Sequence[Pair]) -> objectives.AnswerChances:
-        """Return the probability of the right and the wrong digit for each pair."""
-        return self.chances_of(self.logits(pairs), pairs)
+    def logits_of(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return the same of token ids; what all rows begin with goes through the model once."""
+        shared = _common_prefix(rows)
+        at_once = None if torch.cuda.is_available() else ROWS_AT_ONCE
+        last = self.scorer.last_hidden(rows[0][:shared], [row[shared:] for row in rows], rows_at_once=at_once)
+        logits: Tensor = self.scorer.model.get_output_embeddings()(last)
+        return calibrated(logits, self.margin, relevant_id=self.encoder.relevant_id, irrelevant_id=self.encoder.irrelevant_id)
 
     def chances_of(self, logits: Tensor, pairs: Sequence[Pair]) -> objectives.AnswerChances:
-        """Return the same from logits that were already made."""
-        labels = torch.tensor([pair.relevant for pair in pairs])
+        """Return the probability of the right and the wrong digit for each pair, from its logits."""
+        labels = torch.tensor([pair.relevant for pair in pairs], device=logits.device)
         return objectives.answer_chances(
             logits, labels, relevant_id=self.encoder.relevant_id, irrelevant_id=self.encoder.irrelevant_id
         )
 
     @torch.inference_mode()
-    def chances_of_right(self, pairs: Sequence[Pair], *, batch_size: int = 16) -> list[float]:
-        """Return the probability of the right digit for each pair."""
-        starts = range(0, len(pairs), batch_size)
-        return [value for start in starts for value in self.chances(pairs[start : start + batch_size]).right.tolist()]
+    def look(self, pairs: Sequence[Pair], *, batch_size: int = 32) -> tuple[objectives.AnswerChances, Tensor]:
+        """Return chances and calibrated margins of many pairs, in their order."""
+        right, wrong, margins = [], [], []
+        for start in range(0, len(pairs), batch_size):
+            batch = pairs[start : start + batch_size]
+            logits = self.logits(batch).float()
+            chances = self.chances_of(logits, batch)
+            right.append(chances.right)
+            wrong.append(chances.wrong)
+            margins.append(logits[:, self.encoder.relevant_id] - logits[:, self.encoder.irrelevant_id])
+        return objectives.AnswerChances(torch.cat(right), torch.cat(wrong)), torch.cat(margins)
 
 
-@torch.inference_mode()
-def judge_dev(judge: Judge, dev: Sequence[Pair], *, batch_size: int = 16) -> dict[str, float]:
-    """Return balanced accuracy of the likelier digit, and the mass of both digits."""
-    right: dict[bool, list[float]] = {True: [], False: []}
-    mass: list[float] = []
-    for start in range(0, len(dev), batch_size):
-        batch = dev[start : start + batch_size]
-        chances = judge.chances(batch)
-        for pair, good, bad in zip(batch, chances.right.tolist(), chances.wrong.tolist(), strict=True):
-            right[pair.relevant].append(float(good > bad))
-            mass.append(good + bad)
-    balanced = sum(math.fsum(hits) / max(1, len(hits)) for hits in right.values()) / 2
-    return {"balanced_accuracy": balanced, "format": math.fsum(mass) / len(mass)}
+def mean_margin(judge: Judge, couples: Sequence[Couple]) -> float:
+    """Return the mean margin of both documents of the couples: by how much the model leans to "1" before it reads."""
+    return float(judge.look(pairs_of(couples))[1].mean())
+
+
+def judge_dev(judge: Judge, dev: Mapping[str, Sequence[Couple]], generations: int) -> dict[str, float]:
+    """Return what is worth knowing of the couples of each level, under ``level/name``.
+
+    ``balanced_accuracy`` at the calibrated zero; ``auc`` over all relevant and irrelevant documents; ``bias``,
+    the mean margin, which is 0 where the model leans to neither digit; ``gap`` between the mean margins of both kinds;
+    ``legal``, the mass of both digits; ``zero_variance``, the share of couples that would teach nothing.
+    """
+    looks: dict[str, float] = {}
+    for name, couples in dev.items():
+        chances, margins = judge.look(pairs_of(couples))
+        relevant, irrelevant = margins[0::2], margins[1::2]
+        found = {
+            "balanced_accuracy": ((relevant > 0).float().mean() + (irrelevant < 0).float().mean()) / 2,
+            "auc": (relevant[:, None] > irrelevant[None, :]).float().mean(),
+            "bias": margins.mean(),
+            "gap": relevant.mean() - irrelevant.mean(),
+            "legal": chances.legal.mean(),
+            "zero_variance": objectives.zero_variance_share(chances.both_right, generations),
+        }
+        looks.update({f"{name}/{key}": round(float(value), 4) for key, value in found.items()})
+    return looks
 
 
 class Plateau:
@@ -79,3 +113,42 @@ class Plateau:
         self._since = 0 if value > self._best else self._since + 1
         self._best = max(self._best, value)
         return self._since >= self._patience
+
+
+class RewardWatch:
+    """Warns while no couple is judged right, and makes a run that never saw one fail.
+
+    Args:
+        every: Steps without a reward after which it warns.
+    """
+
+    LEAST = 1e-3
+    """A mean reward below this is none: one draw in a thousand."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._steps, self._since = every, 0, 0
+
+    def take(self, reward: float) -> None:
+        """Take the mean joint reward of a step."""
+        self._steps += 1
+        self._since = 0 if reward >= self.LEAST else self._since + 1
+        if self._since and self._since % self._every == 0:
+            log.warning("no couple judged right for steps=%d", self._since)
+
+    def finish(self) -> None:
+        """Say whether anything was learnt from.
+
+        Raises:
+            ConfigError: there were steps, and none had a reward.
+        """
+        if self._steps and self._since == self._steps:
+            raise ConfigError(
+                f"in {self._steps} steps no couple was judged right, so stage 1 taught nothing; begin with strangers"
+                " (levels), take more generations, or use objective: ce, which learns where rewards are 0"
+            )
+
+
+def _common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all rows begin with; each row keeps at least one of its own."""
+    shortest = min(len(row) for row in rows) - 1
+    return next((place for place in range(shortest) if len({row[place] for row in rows}) > 1), shortest)

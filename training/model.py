@@ -19,7 +19,7 @@ from training.config import AdapterConfig, ModelConfig
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
-PADDED_TO = 16
+PADDED_TO = 8
 """Bodies are padded to a multiple of this: fewer shapes, fewer kernels to prepare."""
 
 
@@ -105,15 +105,28 @@ class GroupScorer(nn.Module):
         """Return the logits of "0" and "1" at the answer slot, shape (N, 2), float32."""
         return self.last_hidden(prefix, bodies).float() @ self._answer_rows().T
 
-    def last_hidden(self, prefix: Sequence[int], bodies: Sequence[Sequence[int]]) -> Tensor:
-        """Return the final hidden state at the answer slot, shape (N, hidden size)."""
+    def last_hidden(self, prefix: Sequence[int], bodies: Sequence[Sequence[int]], *, rows_at_once: int | None = None) -> Tensor:
+        """Return the final hidden state at the answer slot, shape (N, hidden size).
+
+        Args:
+            prefix: Token ids that all rows begin with; one at least.
+            bodies: Token ids that follow it.
+            rows_at_once: So many bodies go through the model together, those of like length: less padding. None: all of them.
+        """
         shared = _cache()
         self.backbone(input_ids=torch.tensor([list(prefix)], device=self._device), past_key_values=shared, use_cache=True)
-        expanded = _cache()
-        for index, layer in enumerate(shared.layers):
-            count = len(bodies)
-            expanded.update(layer.keys.expand(count, -1, -1, -1), layer.values.expand(count, -1, -1, -1), index)
-        return self.last_of(bodies, past_key_values=expanded, use_cache=True)
+        order = sorted(range(len(bodies)), key=lambda index: len(bodies[index])) if rows_at_once else list(range(len(bodies)))
+        size = rows_at_once or len(bodies)
+        parts = []
+        for start in range(0, len(order), size):
+            chosen = [bodies[index] for index in order[start : start + size]]
+            expanded = _cache()
+            for index, layer in enumerate(shared.layers):
+                count = len(chosen)
+                expanded.update(layer.keys.expand(count, -1, -1, -1), layer.values.expand(count, -1, -1, -1), index)
+            parts.append(self.last_of(chosen, past_key_values=expanded, use_cache=True))
+        places = torch.tensor(order, device=self._device).argsort()
+        return torch.cat(parts)[places]
 
     def last_of(self, rows: Sequence[Sequence[int]], **cache: Any) -> Tensor:
         """Return the hidden state of each row's last token, shape (rows, hidden size)."""

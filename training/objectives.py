@@ -1,18 +1,21 @@
-"""Stage 1 without sampling: what one-token GRPO estimates, in closed form.
+"""Stage 1 without sampling: what one-token GRPO over couples estimates, in closed form.
 
 One completion token makes the action set the vocabulary, of which only "0" and "1" earn anything.
-With p the probability of the right digit and q that of the wrong one, the expected reward is
-``accuracy * p + format * (p + q)``: one forward gives it exactly, and its gradient is the mean of
-what GRPO with ``scale_rewards="none"`` draws (tests/training/test_objectives.py). Cross-entropy,
-``-log p``, is the control: unlike the expected reward it has a gradient where p is near zero.
+With p the probability of a document's right digit, p' that of its partner's and q that of its own
+wrong digit, a draw's expected reward is ``accuracy * p * p' + format * (p + q)``: one forward gives
+it exactly, and its gradient is the mean of what GRPO draws (tests/training/test_objectives.py).
+Cross-entropy, ``-log p``, is the control: unlike the expected reward it has a gradient where p is near zero.
 
-Shapes: logits (B, V) at the answer slot; labels (B,) of 0 and 1.
+Shapes: logits (B, V) at the answer slot; labels (B,) of 0 and 1. Documents 2i and 2i + 1 are couple i.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+SMALLEST_SPREAD = 1e-4
+"""Added to the spread of a group's rewards before dividing by it, as TRL does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,16 @@ class AnswerChances:
 
     right: Tensor
     wrong: Tensor
+
+    @property
+    def legal(self) -> Tensor:
+        """Return the probability of either digit."""
+        return self.right + self.wrong
+
+    @property
+    def both_right(self) -> Tensor:
+        """Return the probability that draws of both documents of a couple are right, shape (B / 2,)."""
+        return self.right[0::2] * self.right[1::2]
 
 
 def answer_chances(logits: Tensor, labels: Tensor, *, relevant_id: int, irrelevant_id: int) -> AnswerChances:
@@ -31,14 +44,24 @@ def answer_chances(logits: Tensor, labels: Tensor, *, relevant_id: int, irreleva
     return AnswerChances(torch.where(positive, relevant, irrelevant), torch.where(positive, irrelevant, relevant))
 
 
-def expected_reward(chances: AnswerChances, *, accuracy_weight: float, format_weight: float) -> Tensor:
-    """Return each pair's expected reward, shape (B,)."""
-    return accuracy_weight * chances.right + format_weight * (chances.right + chances.wrong)
+def exact_loss(chances: AnswerChances, *, accuracy_weight: float, format_weight: float, normalise: bool) -> Tensor:
+    """Return minus the mean expected reward of a document, whose gradient is that of sampled GRPO.
 
-
-def exact_loss(chances: AnswerChances, *, accuracy_weight: float, format_weight: float) -> Tensor:
-    """Return minus the mean expected reward."""
-    return -expected_reward(chances, accuracy_weight=accuracy_weight, format_weight=format_weight).mean()
+    Args:
+        chances: Of both documents of each couple.
+        accuracy_weight: Of the joint reward.
+        format_weight: Of the reward for a digit.
+        normalise: Divide each document's term by the standard deviation of its rewards, as GRPO divides advantages.
+    """
+    partner = chances.right.detach().reshape(-1, 2).flip(1).reshape(-1)  # a draw moves its own document's policy alone
+    joint, legal = chances.right * partner, chances.legal
+    reward = accuracy_weight * joint + format_weight * legal
+    if not normalise:
+        return -reward.mean()
+    with torch.no_grad():
+        square = (accuracy_weight + format_weight) ** 2 * joint + format_weight**2 * (legal - joint)
+        spread = (square - reward**2).clamp_min(0).sqrt() + SMALLEST_SPREAD
+    return -(reward / spread).mean()
 
 
 def cross_entropy_loss(chances: AnswerChances) -> Tensor:
@@ -51,3 +74,8 @@ def reference_divergence(logits: Tensor, reference_logits: Tensor) -> Tensor:
     policy = torch.log_softmax(logits.float(), dim=-1)
     reference = torch.log_softmax(reference_logits.float(), dim=-1)
     return (policy.exp() * (policy - reference)).sum(dim=-1).mean()
+
+
+def zero_variance_share(both_right: Tensor, generations: int) -> float:
+    """Return the expected share of couples whose draws all earn the same joint reward, and so teach nothing."""
+    return float((both_right**generations + (1 - both_right) ** generations).mean())

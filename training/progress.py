@@ -1,6 +1,6 @@
 """What a run says of itself: JSON lines, TensorBoard and a progress bar.
 
-One JSON object a step goes to ``log.jsonl``; a resumed run first drops the lines after its
+One JSON object a step goes to ``log.jsonl``, one a look at dev to ``dev.jsonl``; a resumed run first drops the lines after its
 checkpoint, so the file always tells one unbroken story.
 """
 
@@ -31,8 +31,9 @@ class RunLog:
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "log.jsonl"
-        self._keep_until(first_step)
+        self._path, self._dev_path = folder / "log.jsonl", folder / "dev.jsonl"
+        _keep_until(self._path, first_step)
+        _keep_until(self._dev_path, first_step)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._recent: dict[str, deque[float]] = {}
         self._progress = Progress(
@@ -60,6 +61,13 @@ class RunLog:
             self._task, completed=step, description=f"loss {math.fsum(loss) / len(loss):.3f}" if loss else "training"
         )
 
+    def look(self, step: int, values: dict[str, float]) -> None:
+        """Record what a look at dev found, in ``dev.jsonl`` and unsmoothed on the board."""
+        with self._dev_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(f"dev/{name}", value, step)
+
     def __enter__(self) -> "RunLog":
         """Start the bar."""
         self._progress.start()
@@ -70,10 +78,11 @@ class RunLog:
         self._progress.stop()
         self._board.close()
 
-    def _keep_until(self, step: int) -> None:
-        if not self._path.exists():
-            return
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        self._path.write_text(
-            "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step), encoding="utf-8"
-        )
+
+def _keep_until(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(
+        "".join(line for line in lines if step and line.endswith("\n") and json.loads(line)["step"] <= step), encoding="utf-8"
+    )

@@ -1,9 +1,12 @@
-"""Rewards of stage 1, plain functions from completions to numbers, as TRL calls them.
+"""Rewards of stage 1, plain functions from completions to numbers, as TRL calls them with a whole batch.
 
 ProRank (arXiv 2506.03487) rewards several signals at once: that the answer is one of the two
-digits, and that it is the right one. A completion here is one token.
+digits, and that it is the right one. A completion here is one token. Rightness is rewarded for a
+couple, not for a pair: a model that leans to one digit is half right on pairs whatever it reads,
+so a reward a pair lets the leaning grow without end (docs/training.md); on couples it earns nothing.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 ANSWERS = ("0", "1")
@@ -18,10 +21,21 @@ def format_reward(completions: Sequence[str], **columns: object) -> list[float]:
     return [float(completion in ANSWERS) for completion in completions]
 
 
-def relevance_reward(completions: Sequence[str], answer: Sequence[str], **columns: object) -> list[float]:
-    """Return 1 for the right answer.
+def couple_reward(completions: Sequence[str], answer: Sequence[str], couple: Sequence[str], **columns: object) -> list[float]:
+    """Return 1 where draw k of a document and draw k of its partner in the couple are both right.
 
-    >>> relevance_reward(["1", "0", "The"], ["1", "1", "1"])
-    [1.0, 0.0, 0.0]
+    Args:
+        completions: Drawn answers, in any order of documents.
+        answer: The right answer of each, which also tells the two documents of a couple apart.
+        couple: The couple that each belongs to.
+
+    >>> couple_reward(["1", "1", "0", "1"], answer=["1", "1", "0", "0"], couple=["a"] * 4)
+    [1.0, 0.0, 1.0, 0.0]
     """
-    return [float(completion == right) for completion, right in zip(completions, answer, strict=True)]
+    drawn: Counter[tuple[str, str]] = Counter()
+    draws: list[tuple[str, int]] = []
+    for right, name in zip(answer, couple, strict=True):
+        draws.append((name, drawn[name, right]))
+        drawn[name, right] += 1
+    hits = Counter(draw for draw, completion, right in zip(draws, completions, answer, strict=True) if completion == right)
+    return [float(hits[draw] == 2) for draw in draws]

@@ -9,10 +9,10 @@ from onnx_export import checkpoint
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.serving.session import OrtScorer
 from tests.tiny import DOCUMENTS
+from training.couples import Pair
 from training.data import Group
 from training.finegrained import encode_group
 from training.judge import Judge
-from training.pairs import Pair
 
 CUT = 128
 """Training cuts documents sooner than serving; below this both leave them whole."""

@@ -26,7 +26,7 @@ def test_a_tiny_model_goes_through_both_stages_to_a_served_folder(kind: str, tmp
     base = make_checkpoint(tmp_path / "base", kind)
     write_groups(tmp_path / "groups.jsonl", make_groups(24))
     places = {"model__base": base, "groups": tmp_path / "groups.jsonl", "checkpoint_minutes": 5}
-    first = warmup(read_config(CONFIGS / "tiny-warmup.yaml", WarmupConfig, **places, objective="exact", output=tmp_path / "one"))
+    first = warmup(read_config(CONFIGS / "tiny-warmup.yaml", WarmupConfig, **places, output=tmp_path / "one"))
     config = read_config(CONFIGS / "tiny.yaml", FinegrainedConfig, **places, model__start=first, output=tmp_path / "two")
     average([finegrained(config)], tmp_path / "adapter")
     write_values(tmp_path / "adapter", VALUES)

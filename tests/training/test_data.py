@@ -9,7 +9,6 @@ from slimrank.beir import Collection, Document
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, read_groups, write_groups
-from training.pairs import Pair, balanced_pairs, batches, filter_pairs
 from training.synthetic import from_sentences, from_templates, from_titles
 
 
@@ -30,6 +29,8 @@ def test_a_group_holds_the_best_positive_and_hits_that_are_not_positive() -> Non
     assert "d4" not in group.doc_ids
     assert group.relevance[0] == 2
     assert all(not grade for grade in group.relevance[1:])
+    found = list(index_of(rivers).search(rivers.queries["q"], 50))
+    assert [rank and found[rank - 1] for rank in group.ranks] == list(group.doc_ids)
 
 
 def test_the_same_seed_makes_the_same_groups() -> None:
@@ -39,8 +40,11 @@ def test_the_same_seed_makes_the_same_groups() -> None:
 
 
 def test_unjudged_documents_that_the_teacher_puts_above_the_positive_are_dropped() -> None:
-    group = Group("s", "q", "q", ("a", "b", "c", "d"), ("A", "B", "C", "D"), (1, None, 0, None), (0.6, 0.7, 0.8, 0.5))
-    assert drop_false_negatives(group, 0.0).doc_ids == ("a", "c", "d")
+    group = Group(
+        "s", "q", "q", ("a", "b", "c", "d"), ("A", "B", "C", "D"), (1, None, 0, None), (0.6, 0.7, 0.8, 0.5), (None, 1, 2, 3)
+    )
+    kept = drop_false_negatives(group, 0.0)
+    assert (kept.doc_ids, kept.ranks) == (("a", "c", "d"), (None, 2, 3))
     assert drop_false_negatives(group, 0.2).doc_ids == ("a", "b", "c", "d")
 
 
@@ -78,29 +82,3 @@ def test_made_queries_do_not_stand_in_their_source_as_shown() -> None:
     assert sentence.text not in sentence.source_text
     (question,) = from_templates(documents, ["what is {title}"], 1, random.Random(0))
     assert question.text == "what is how a river meets the sea"
-
-
-def labelled(count: int) -> list[Group]:
-    return [Group("s", str(n), f"q{n}", ("a", "b"), (f"good {n}", f"bad {n}"), (1, 0)) for n in range(count)]
-
-
-def test_every_batch_of_pairs_is_balanced() -> None:
-    stream = batches(balanced_pairs(labelled(5), 0), 4, 0)
-    for _ in range(10):
-        batch = next(stream)
-        assert sum(pair.relevant for pair in batch) * 2 == len(batch)
-
-
-def test_filtered_pairs_stay_balanced() -> None:
-    pairs = balanced_pairs(labelled(4), 0)
-
-    def chances(pairs: list[Pair]) -> list[float]:
-        return [0.5 if pair.relevant or pair.query == "q1" else 0.01 for pair in pairs]
-
-    kept = filter_pairs(pairs, chances, 0.1, 0.9)  # type: ignore[arg-type]
-    assert [pair.relevant for pair in kept] == [True, False]
-
-
-def test_groups_without_labels_are_no_use_to_stage_one() -> None:
-    with pytest.raises(DataError, match="no training group has a judged positive"):
-        balanced_pairs([Group("s", "q", "q", ("a", "b"), ("A", "B"), (None, None))], 0)
