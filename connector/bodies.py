@@ -7,6 +7,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from connector import scripts
 from connector.urls import require_url
 from slimrank.errors import ConfigError
 
@@ -20,16 +21,10 @@ TRUSTED = "plugins.ml_commons.trusted_connector_endpoints_regex"
 TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
 PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 
-# ML Commons fills ${parameters.*} from the hits of the search. Raw scores, since the engine keeps 32 bits of a score
-# and probabilities near 1 would tie. The hits of one call are in first-stage order, from the page's first on (where the
-# page begins is not told to a processor's model). A gateway that cannot score in time answers the first stage's order in a band of
-# its own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
-_REQUEST = (
-    '{ "documents": ${parameters.documents}, "query": "${parameters.query}", MODEL'
-    '"top_n": ${parameters.top_n}, "raw_scores": true, "first_stage_order": true, "deadline_ms": DEADLINE, "on_failure": "first_stage" }'
-)
-# The same through ml_inference, which fills the parameters itself and reads `scores`, in the order of the hits.
-_BY_FIELD_REQUEST = _REQUEST.replace('"top_n": ${parameters.top_n}, ', "")
+# Raw scores, since the engine keeps 32 bits of a score and probabilities near 1 would tie. The hits of one call are in
+# first-stage order, from the first on. A gateway that cannot score in time answers the first stage's order in a band of its
+# own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
+_OPTIONS: Json = {"raw_scores": True, "first_stage_order": True, "on_failure": "first_stage"}
 SCORE_FIELD = "slimrank_score"
 DEGRADED = -1000.0
 _RESERVE_MILLISECONDS = 500  # of the read timeout, for the way back
@@ -50,12 +45,6 @@ def rerank_url(gateway: str) -> str:
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/rerank') else path + '/v1/rerank'}"
-
-
-_COHERE = {
-    "pre_process_function": "connector.pre_process.cohere.rerank",
-    "post_process_function": "connector.post_process.cohere.rerank",
-}
 
 
 def require_name(name: str) -> str:
@@ -90,18 +79,19 @@ def connector(
     Args:
         by_field: for the ml_inference processor, which needs the answer as it is.
     """
-    deadline_ms = read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS
-    request = (
-        (_BY_FIELD_REQUEST if by_field else _REQUEST)
-        .replace("MODEL", '"model": "${parameters.model}", ' if model else "")
-        .replace("DEADLINE", str(deadline_ms))
-    )
+    options = {
+        **({"model": model} if model else {}),
+        **_OPTIONS,
+        "deadline_ms": read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS,
+    }
+    script = scripts.request_script(options, by_field=by_field)
     return {
         "name": name,
         "description": description,
         "version": "1",
         "protocol": "http",
-        "parameters": {"model": model} if model else {},
+        # ml_inference's own parameters reach a script only where this says so
+        "parameters": {"pre_process_function.process_remote_inference_input": "true"} if by_field else {},
         "credential": {"api_key": api_key},
         "client_config": {
             "max_connection": MAX_CONNECTIONS,
@@ -114,9 +104,10 @@ def connector(
                 "method": "POST",
                 "url": url,
                 "headers": {"Authorization": "Bearer ${credential.api_key}", "Content-Type": "application/json"},
-                "request_body": request,
+                "request_body": scripts.REQUEST_BODY,
+                "pre_process_function": script,
             }
-            | ({} if by_field else _COHERE)
+            | ({} if by_field else {"post_process_function": "connector.post_process.cohere.rerank"})
         ],
     }
 
@@ -155,7 +146,8 @@ def pipeline(
 def _with_window(processors: list[Json], oversample: float, description: str) -> Json:
     body: Json = {"description": description, "response_processors": processors}
     if oversample > 1:
-        body["request_processors"] = [{"oversample": {"tag": "slimrank", "sample_factor": oversample}}]
+        window = {"oversample": {"tag": "slimrank", "sample_factor": oversample}}
+        body["request_processors"] = [scripts.before_oversampling(), window, scripts.after_oversampling(oversample)]
         body["response_processors"] = [*processors, {"truncate_hits": {"tag": "slimrank"}}]
     return body
 

@@ -41,8 +41,8 @@ class Facts:
 
     @property
     def has_oversample(self) -> bool:
-        """Whether the window can be wider than the page."""
-        return {"oversample", "truncate_hits"} <= self.processors
+        """Whether the window can be wider than the page; it takes a script too (`connector.scripts`)."""
+        return {"oversample", "truncate_hits", "script"} <= self.processors
 
 
 def read_facts(cluster: Cluster) -> Facts:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from connector import scripts
+
 Json = dict[str, Any]
 
 _REQUEST = "$._request."
@@ -44,6 +46,16 @@ def sample_factor(pipeline: Json) -> float:
     """Return how many times the page is fetched."""
     factors = [part["oversample"]["sample_factor"] for part in pipeline.get("request_processors", []) if "oversample" in part]
     return float(factors[0]) if factors else 1.0
+
+
+def refuses_pages(pipeline: Json) -> bool:
+    """Tell whether our script keeps searches to their first page, and to a size of their own."""
+    return scripts.before_oversampling() in pipeline.get("request_processors", [])
+
+
+def capped(pipeline: Json) -> bool:
+    """Tell whether our script keeps a window within what an index returns by default."""
+    return scripts.after_oversampling(sample_factor(pipeline)) in pipeline.get("request_processors", [])
 
 
 def strict(pipeline: Json) -> Json:

@@ -9,8 +9,9 @@ from typing import Any
 
 from connector.facts import Facts
 from connector.findings import Finding
-from connector.judges import judges_of, sample_factor
+from connector.judges import capped, judges_of, refuses_pages, sample_factor
 from connector.query_text import find_query_text
+from connector.scripts import DEFAULT_SIZE, MOST_HITS
 from connector.trust import host_of
 
 Json = dict[str, Any]
@@ -18,7 +19,6 @@ Json = dict[str, Any]
 NESTED_SINCE = (3, 6)
 _LONGEST_SENSIBLE_TIMEOUT = 60  # seconds; a larger number was meant in milliseconds
 _MAX_PATH = 1000
-_DEFAULT_MAX_RESULT_WINDOW = 10_000
 
 
 def document_fields(pipeline: Json) -> list[str]:
@@ -45,6 +45,9 @@ def pipeline_traps(facts: Facts, pipeline: Json) -> list[Finding]:
                 "nested fields", "fault", f"{facts.name} reads {', '.join(dotted)} as empty; 3.6 can", "judge a top-level field"
             )
         )
+    if sample_factor(pipeline) > 1 and not refuses_pages(pipeline):
+        words = "a search that says no size is refused (400), and pages behind the first repeat some hits and lose others"
+        found.append(Finding("oversampling", "fault", words, "run install again"))
     if any(not judge.fails_soft for judge in judges_of(pipeline)):
         found.append(
             Finding("loud failures", "warning", "a failing reranker fails the search", "set ignore_failure: run install again")
@@ -75,8 +78,14 @@ def connector_traps(connector: Json) -> list[Finding]:
                     "run install with --read-timeout 5 --replace",
                 )
             )
-    request = str(connector["actions"][0].get("request_body", ""))
-    if request and "first_stage_order" not in request:
+    action = connector["actions"][0]
+    request, script = str(action.get("request_body", "")), str(action.get("pre_process_function", ""))
+    if "${parameters.documents}" in request:
+        found.append(
+            Finding("placeholder", "fault", "ML Commons fills in every ${parameters.*} that a document or a query holds, and sends a query that "
+                    "is JSON itself, such as [\"error\"], unquoted: such searches are not reranked, or by another text", "run install again")
+        )  # fmt: skip
+    if request and "first_stage_order" not in request + script:
         found.append(
             Finding("first stage", "warning", "the connector does not say that hits come in the first stage's order, so a model "
                     "fitted with it goes by its scores alone", "run install again")
@@ -106,12 +115,15 @@ def model_traps(model: Json) -> list[Finding]:
     return found
 
 
-def index_traps(index: str, mapping: Json, settings: Json, pipeline: Json, default_pipeline: str | None) -> list[Finding]:
+def index_traps(
+    index: str, mapping: Json, settings: Json, pipeline: Json, default_pipeline: str | None, size: int = DEFAULT_SIZE
+) -> list[Finding]:
     """Look at an index that is searched through the pipeline.
 
     Args:
         mapping: its `mappings`.
         settings: its flat settings.
+        size: the largest that a search asks for.
     """
     found = []
     source = mapping.get("_source") or {}
@@ -134,11 +146,13 @@ def index_traps(index: str, mapping: Json, settings: Json, pipeline: Json, defau
                     "reindex with it",
                 )
             )
-    window = int(settings.get("index.max_result_window", _DEFAULT_MAX_RESULT_WINDOW))
-    if 10 * sample_factor(pipeline) > window:
-        found.append(
-            Finding("window", "fault", f"oversampling goes beyond {index}'s max_result_window of {window}", "lower --oversample")
+    most = int(settings.get("index.max_result_window", MOST_HITS))
+    window = min(size * sample_factor(pipeline), max(size, MOST_HITS)) if capped(pipeline) else size * sample_factor(pipeline)
+    if window > most:
+        words = (
+            f"a search for {size} hits asks {index} for {window:.0f}, beyond its max_result_window of {most}: it is refused (400)"
         )
+        found.append(Finding("window", "fault", words, "install with a smaller --oversample, or ask for fewer hits"))
     if default_pipeline:
         found.append(
             Finding("default pipeline", "warning", f"{index} runs {default_pipeline} for every search; those without ext.rerank fail in it, "
@@ -185,15 +199,7 @@ def body_traps(body: Json, pipeline: Json) -> list[Finding]:
                 "size 0", "fault", "a search without hits is refused by the reranker (400)", "send it with search_pipeline=_none"
             )
         )
-    if int(body.get("from") or 0) > 0:
-        found.append(
-            Finding(
-                "paging",
-                "warning",
-                "each page is reranked by itself: hits cannot move between pages",
-                "page in the client, or through `slimrank proxy`",
-            )
-        )
+    found += _page_traps(body, pipeline)
     if body.get("track_total_hits") is False:
         found.append(Finding("totals", "fault", "the rerank processor needs the total of hits", "leave track_total_hits out"))
     if body.get("sort") not in (None, [], "_score", ["_score"]):
@@ -206,6 +212,25 @@ def body_traps(body: Json, pipeline: Json) -> list[Finding]:
             Finding("_source filter", "fault", f"{', '.join(empty)} is filtered out of _source: the reranker gets empty texts",
                     "let _source keep it, or ask for it under `fields`")
         )  # fmt: skip
+    return found
+
+
+def _page_traps(body: Json, pipeline: Json) -> list[Finding]:
+    found, cure = [], "ask for all pages at once with size and cut them yourself, or search through `slimrank proxy`"
+    if int(body.get("from") or 0) > 0:
+        if refuses_pages(pipeline):
+            words = "the pipeline refuses a page behind the first (400): reranked, pages would repeat some hits and lose others"
+            found.append(Finding("paging", "fault", words, cure))
+        elif sample_factor(pipeline) > 1:
+            words = "each page fetches and reranks hits of the next ones too: pages repeat some hits and lose others"
+            found.append(Finding("paging", "fault", words, f"run install again; {cure}"))
+        else:
+            words = "each page is reranked by itself: hits cannot move between pages"
+            found.append(Finding("paging", "warning", words, "page in the client, or through `slimrank proxy`"))
+    for name in ("search_after", "scroll"):
+        if body.get(name):
+            words = f"{name} goes on behind the last hit of the first stage's page, which is another after reranking: hits come twice or never"
+            found.append(Finding(name, "fault", words, "send it with search_pipeline=_none"))
     return found
 
 
@@ -228,20 +253,6 @@ def _context_traps(body: Json) -> list[Finding]:
                 f"{path!r} does not lead to a text of this search",
                 "name the path of the query's text",
             )
-        ]
-    found = text if text is not None else _at(body, str(path))
-    if re.fullmatch(r"\s*(\[.*\]|\{.*\})\s*", str(found), re.DOTALL):
-        return [
-            Finding(
-                "query that is JSON",
-                "fault",
-                "ML Commons sends such a query unquoted and refuses it itself",
-                "put a word before it",
-            )
-        ]
-    if "${" in str(found):
-        return [
-            Finding("placeholder", "warning", "ML Commons fills ${parameters.*} in a query as if it were its own", "leave ${ out")
         ]
     return []
 

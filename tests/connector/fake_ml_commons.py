@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from connector import scripts
 from tests.connector.fake_gateway import Gateway, Json, Refused, overlap_gateway
 
 
@@ -112,6 +113,8 @@ class FakeMlCommons:
         action = connector["actions"][0]
         if "://127." in action["url"] and not self.models[id]["private_ok"]:
             raise Refused(400, "Remote inference host name has private ip address: 127.0.0.1")
+        if script := action.get("pre_process_function", ""):
+            return self._ask(written(script, query, documents))
         parameters = {
             "documents": json.dumps(documents),
             "query": json.dumps(query)[1:-1],
@@ -121,6 +124,9 @@ class FakeMlCommons:
         if re.fullmatch(r"\[.*\]|\{.*\}", query):
             raise Refused(400, "Invalid payload")
         payload = re.sub(r"\$\{parameters\.(\w+)\}", lambda found: parameters[found[1]], action["request_body"])
+        return self._ask(payload)
+
+    def _ask(self, payload: str) -> str:
         try:
             status, text = self.gateway(json.loads(payload))
         except ConnectionError as error:
@@ -146,3 +152,12 @@ class FakeMlCommons:
         for result in results:
             scores[result["index"]] = result["relevance_score"]
         return scores
+
+
+def written(script: str, query: str, documents: list[str]) -> str:
+    """Return what our script writes; what it did on a node is held by the tests of ML Commons' own classes."""
+    found = re.search(r"append\(', (.*)\}'\);", script)
+    assert found, "this stand-in knows our scripts only"
+    options = json.loads("{" + found[1].replace("\\'", "'").replace("\\\\", "\\") + "}")
+    assert script in [scripts.request_script(options, by_field=by_field) for by_field in (False, True)]
+    return json.dumps({"query": query, "documents": documents, **options})

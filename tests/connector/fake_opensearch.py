@@ -87,7 +87,7 @@ class FakeOpenSearch(FakeSearches):
         if self.has_ml:
             responses += ["rerank", "ml_inference"]
         if self.has_oversample:
-            requests.append("oversample")
+            requests += ["oversample", "script"]
             responses.append("truncate_hits")
         pipelines = {
             "request_processors": [{"type": name} for name in requests],

@@ -1,10 +1,12 @@
 """Indices, search pipelines and their reranking processors in memory, with the traps that 3.5.0 was seen to have."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connector import scripts
 from tests.connector.fake_gateway import Json, Refused
 from tests.connector.fake_ml_commons import FakeMlCommons
 
@@ -44,7 +46,7 @@ class FakeSearches(FakeMlCommons):
 
     def _put_pipeline(self, name: str, body: Json) -> Json:
         known = {"filter_query", "rename_field"} | ({"rerank", "ml_inference"} if self.has_ml else set())
-        known |= {"oversample", "truncate_hits"} if self.has_oversample else set()
+        known |= {"oversample", "script", "truncate_hits"} if self.has_oversample else set()
         for kind in ("request_processors", "response_processors"):
             for processor in body.get(kind, []):
                 if next(iter(processor)) not in known:
@@ -55,10 +57,8 @@ class FakeSearches(FakeMlCommons):
     def _search(self, name: str, body: Json, pipeline_name: str | None) -> Json:
         chosen = body.get("search_pipeline", pipeline_name) or self._index(name)["settings"].get("index.search.default_pipeline")
         pipeline = chosen if isinstance(chosen, dict) else self.pipelines.get(chosen, {}) if chosen else {}
-        size = body.get("size", 10)
-        processors = pipeline.get("request_processors", [])
-        factor = next((p["oversample"]["sample_factor"] for p in processors if "oversample" in p), 1)
-        hits = self._first_stage(name, body)[: int(size * factor)]
+        start, wanted, size = self._asked(pipeline, body)
+        hits = self._first_stage(name, body)[start : start + wanted]
         for processor in pipeline.get("response_processors", []):
             if "truncate_hits" in processor:
                 hits = hits[:size]
@@ -70,6 +70,28 @@ class FakeSearches(FakeMlCommons):
                 if not options.get("ignore_failure"):
                     raise
         return {"hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
+
+    def _asked(self, pipeline: Json, body: Json) -> tuple[int, int, int]:
+        """Return from, size and the size before oversampling as the request processors leave them; -1 where none is said."""
+        start, size, original = body.get("from", -1), body.get("size", -1), None
+        for processor in pipeline.get("request_processors", []):
+            ((kind, options),) = processor.items()
+            if kind == "oversample":
+                original, size = size, math.ceil(size * options["sample_factor"])
+                if size < 0:
+                    raise Refused(400, f"[size] parameter cannot be negative, found [{size}]")
+            elif processor == scripts.before_oversampling():
+                if start > 0:
+                    raise Refused(400, options["params"]["words"])
+                size = options["params"]["size"] if size < 0 else size
+            elif kind == "script":
+                factor, most = options["params"]["factor"], options["params"]["most"]
+                assert processor == scripts.after_oversampling(factor), "this stand-in knows our scripts only"
+                size = max(int(size / factor), most) if size > most else size
+        size = 10 if size < 0 else size
+        if max(start, 0) + size > 10_000:
+            raise Refused(400, f"Result window is too large, from + size must be less than or equal to: [10000] but was [{size}]")
+        return max(start, 0), size, size if original is None else original
 
     def _first_stage(self, name: str, body: Json) -> list[Json]:
         ((kind, clause),) = body["query"].items()

@@ -1,6 +1,5 @@
 """The variant that needs no `ext` and keeps the first-stage score: ml_inference, then rerank by its field."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -85,7 +84,7 @@ def test_changing_the_variant_makes_a_new_connector() -> None:
 
 def test_the_gateways_answer_holds_the_scores_in_the_order_of_the_hits() -> None:
     documents = ["lead pipe", "gold ring", "pipe"]
-    call = parse(json.dumps({"query": "pipe", "documents": documents, "raw_scores": True}).encode(), max_documents=10)
+    call = parse({"query": "pipe", "documents": documents, "raw_scores": True}, max_documents=10)
     scored = FakeScorer().score("pipe", documents)
     body = body_of(call, Answer(scored, model="fake"), request_id="1")
     assert body["scores"] == scored.scores.tolist()

@@ -17,6 +17,7 @@ from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
 from slimrank.serving.reranker import Reranker
 from tests.connector.doubles import ListEngine
+from tests.connector.fake_ml_commons import written
 from tests.doubles import FakeScorer
 from tests.serving.conftest import over
 
@@ -71,8 +72,7 @@ def test_the_proxy_says_it(gateway: str) -> None:
 @pytest.mark.parametrize("by_field", [False, True])
 def test_opensearchs_connector_says_it(gateway: str, by_field: bool) -> None:
     connector = bodies.connector("slimrank", gateway, model="", api_key="k", description="", by_field=by_field)
-    filled = connector["actions"][0]["request_body"].replace("${parameters.documents}", json.dumps(TEXTS))
-    filled = filled.replace("${parameters.query}", "gold ring").replace("${parameters.top_n}", "3")
+    filled = written(connector["actions"][0]["pre_process_function"], "gold ring", TEXTS)
     answer = httpx.post(f"{gateway}/v1/rerank", content=filled, trust_env=False).json()
     assert [result["index"] for result in answer["results"]] == [0, 1, 2]
     assert answer["scores"] == sorted(answer["scores"], reverse=True)

@@ -35,8 +35,16 @@ def _context(**context: Any) -> dict[str, Any]:
 def test_a_connector_made_before_the_order_was_said_is_found() -> None:
     body = bodies.connector("slimrank", "http://slimrank:8080/v1/rerank", model="m", api_key="k", description="")
     action = body["actions"][0]
-    action["request_body"] = action["request_body"].replace('"first_stage_order": true, ', "")
+    action["pre_process_function"] = action["pre_process_function"].replace('"first_stage_order": true, ', "")
     assert _names(connector_traps(body)) == ["first stage"]
+
+
+def test_a_connector_whose_request_ml_commons_fills_in_itself_is_found() -> None:
+    body = bodies.connector("slimrank", "http://slimrank:8080/v1/rerank", model="m", api_key="k", description="")
+    action = body["actions"][0]
+    action["pre_process_function"] = "connector.pre_process.cohere.rerank"
+    action["request_body"] = '{"documents": ${parameters.documents}, "query": "${parameters.query}", "first_stage_order": true}'
+    assert _names(connector_traps(body)) == ["placeholder"]
 
 
 def test_a_good_search_pipeline_and_index_have_no_trap() -> None:
@@ -59,13 +67,12 @@ def test_a_good_search_pipeline_and_index_have_no_trap() -> None:
         (_context(query_text_path="query.match.title.query"), "query_text_path"),
         (_context(query_text_path="query.match.body"), "query_text_path"),
         (_context(query_text_path="x" * 1001), "query_text_path"),
-        (_context(query_text='["error"]'), "query that is JSON"),
-        (_context(query_text=' {"a": 1} '), "query that is JSON"),
-        (_context(query_text="what is ${parameters.query}"), "placeholder"),
         ({"id": "stored", "params": {"q": "gold"}}, "search template"),
         ({"source": '{"query": {}}', "params": {"q": "gold"}}, "search template"),
         ({**GOOD, "size": 0}, "size 0"),
         ({**GOOD, "from": 10}, "paging"),
+        ({**GOOD, "search_after": [1.5]}, "search_after"),
+        ({**GOOD, "scroll": "1m"}, "scroll"),
         ({**GOOD, "track_total_hits": False}, "totals"),
         ({**GOOD, "sort": [{"price": "asc"}]}, "sort"),
         ({**GOOD, "_source": False}, "_source filter"),
@@ -91,8 +98,28 @@ def test_the_cure_for_a_missing_context_names_the_searchs_own_text() -> None:
     assert '"query_text": "gold"' in finding.cure
 
 
+@pytest.mark.parametrize(
+    ("size", "window", "is_beyond"), [(10, 50, False), (11, 50, True), (5000, 10_000, False), (20_000, 10_000, True)]
+)
+def test_a_window_beyond_what_an_index_returns_is_found_by_the_size_that_is_asked_for(
+    size: int, window: int, is_beyond: bool
+) -> None:
+    found = index_traps("i", MAPPING, {"index.max_result_window": str(window)}, PIPELINE, None, size)
+    assert _names(found) == ["window"] * is_beyond
+
+
+def test_later_pages_are_refused_or_reranked_apart_or_worse() -> None:
+    later = {**GOOD, "from": 10}
+    refused = body_traps(later, PIPELINE)
+    apart = body_traps(later, bodies.pipeline("m", fields=["body"], oversample=1, description=""))
+    old = {**PIPELINE, "request_processors": [{"oversample": {"sample_factor": 5}}]}
+    assert [(each.state, "refuses" in each.words) for each in (*refused, *apart)] == [("fault", True), ("warning", False)]
+    assert "repeat some hits and lose others" in body_traps(later, old)[0].words
+    assert _names(pipeline_traps(FACTS, old)) == ["oversampling"]
+
+
 def test_traps_in_a_pipeline_are_found() -> None:
-    twice = {"response_processors": PIPELINE["response_processors"][:1] * 2}
+    twice = {**PIPELINE, "response_processors": PIPELINE["response_processors"][:1] * 2}
     assert _names(pipeline_traps(FACTS, twice)) == ["two rerankers", "joined fields"]
     loud = bodies.pipeline("m", fields=["body"], oversample=1, description="", ignore_failure=False)
     assert _names(pipeline_traps(FACTS, loud)) == ["loud failures"]
@@ -130,7 +157,7 @@ def test_traps_in_a_model_are_found() -> None:
         ({**MAPPING, "_source": {"enabled": False}}, {}, None, "source"),
         ({**MAPPING, "_source": {"excludes": ["body"]}}, {}, None, "source"),
         ({**MAPPING, "_source": {"includes": ["title"]}}, {}, None, "source"),
-        (MAPPING, {"index.max_result_window": "20"}, None, "window"),
+        (MAPPING, {"index.max_result_window": "49"}, None, "window"),
         (MAPPING, {}, "slimrank", "default pipeline"),
     ],
 )
@@ -163,7 +190,9 @@ def test_a_live_cluster_is_looked_at_whole() -> None:
     install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["body"]))
     fake.indices["shop"] = {"documents": {}, "mappings": MAPPING, "settings": {"index.search.default_pipeline": "slimrank"}}
     found = deep(Cluster(fake.client()), index="shop", searches=[{**GOOD, "size": 0}])
-    assert _names(found) == ["query that is JSON", "default pipeline", "size 0"]
+    assert _names(found[1:]) == ["default pipeline", "size 0"]
+    assert (found[0].name, found[0].state) == ("paging", "ok")
+    assert "scroll and search_after" in found[0].words
 
 
 @pytest.mark.parametrize(
@@ -180,7 +209,7 @@ def test_the_command_reads_a_search_or_an_msearch_from_a_file(tmp_path: Path, te
     path.write_text(text)
     with serving(fake.answer) as url:
         result = CliRunner().invoke(app, ["opensearch", "check", "--url", url, "--deep", "--body", str(path), "--json"])
-    assert [finding["name"] for finding in json.loads(result.output)][6:] == names
+    assert [finding["name"] for finding in json.loads(result.output)][5:] == ["paging", *names]
     assert result.exit_code == 1
 
 

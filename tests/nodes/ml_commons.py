@@ -19,6 +19,7 @@ _SOURCE = Path(__file__).resolve().parents[1] / "connector" / "jvm" / "Harness.j
 _JARS = [
     "org.opensearch:opensearch-ml-common:3.4.0.0",
     "org.opensearch:opensearch:3.5.0",
+    "org.opensearch.plugin:lang-painless:3.5.0",
     # ml-common's own dependencies, which its pom does not name; versions are those of ML Commons 3.4
     "com.jayway.jsonpath:json-path:2.9.0",
     "net.minidev:json-smart:2.5.2",

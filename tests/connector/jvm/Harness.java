@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.commons.text.StringEscapeUtils;
+import org.opensearch.common.settings.Settings;
 import org.opensearch.common.xcontent.XContentType;
 import org.opensearch.core.xcontent.DeprecationHandler;
 import org.opensearch.core.xcontent.NamedXContentRegistry;
@@ -27,15 +28,27 @@ import org.opensearch.ml.common.FunctionName;
 import org.opensearch.ml.common.connector.HttpConnector;
 import org.opensearch.ml.common.connector.MLPostProcessFunction;
 import org.opensearch.ml.common.connector.MLPreProcessFunction;
+import org.opensearch.ml.common.connector.functions.preprocess.DefaultPreProcessFunction;
+import org.opensearch.ml.common.connector.functions.preprocess.RemoteInferencePreProcessFunction;
 import org.opensearch.ml.common.dataset.TextSimilarityInputDataSet;
+import org.opensearch.ml.common.dataset.remote.RemoteInferenceInputDataSet;
 import org.opensearch.ml.common.input.MLInput;
 import org.opensearch.ml.common.output.model.ModelTensor;
 import org.opensearch.ml.common.transport.connector.MLCreateConnectorInput;
 import org.opensearch.ml.common.transport.connector.MLCreateConnectorRequest;
 import org.opensearch.ml.common.utils.StringUtils;
+import org.opensearch.painless.PainlessScriptEngine;
+import org.opensearch.painless.spi.Allowlist;
+import org.opensearch.script.ScriptService;
+import org.opensearch.script.TemplateScript;
 
 public class Harness {
     private static final Gson GSON = new Gson();
+    private static final ScriptService SCRIPTS = new ScriptService(
+        Settings.EMPTY,
+        Map.of("painless", new PainlessScriptEngine(Settings.EMPTY, Map.of(TemplateScript.CONTEXT, Allowlist.BASE_ALLOWLISTS))),
+        Map.of(TemplateScript.CONTEXT.name, TemplateScript.CONTEXT)
+    );
 
     public static void main(String[] args) throws Exception {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -80,16 +93,34 @@ public class Harness {
         HttpConnector connector = new HttpConnector("http", parser(input.get("connector")));
         List<String> documents = new ArrayList<>();
         input.getAsJsonArray("documents").forEach(document -> documents.add(document.getAsString()));
-        MLInput ml = MLInput.builder().algorithm(FunctionName.TEXT_SIMILARITY)
-            .inputDataset(new TextSimilarityInputDataSet(input.get("query").getAsString(), documents)).build();
-        String function = connector.getActions().get(0).getPreProcessFunction();
         Map<String, String> parameters = new HashMap<>(connector.getParameters());
-        // What ConnectorUtils.escapeRemoteInferenceInputData does: values that are JSON themselves go in as they are.
-        MLPreProcessFunction.get(function).apply(ml).getParameters().forEach((name, value) ->
-            parameters.put(name, StringUtils.isJson(value) ? value : StringEscapeUtils.escapeJava(value)));
+        String function = connector.getActions().get(0).getPreProcessFunction();
+        parameters.putAll(escaped(preProcessed(function, parameters, input.get("query").getAsString(), documents)));
         String payload = connector.createPayload("predict", parameters);
         connector.validatePayload(payload);
         return payload;
+    }
+
+    // What ConnectorUtils.processMLInput does, for the rerank processor's input and for that of ml_inference.
+    private static Map<String, String> preProcessed(String function, Map<String, String> parameters, String query, List<String> documents) {
+        if ("true".equals(parameters.get("pre_process_function.process_remote_inference_input"))) {
+            Map<String, String> own = escaped(Map.of("query", query, "documents", GSON.toJson(documents)));
+            MLInput ml = MLInput.builder().algorithm(FunctionName.REMOTE).inputDataset(new RemoteInferenceInputDataSet(own)).build();
+            return new RemoteInferencePreProcessFunction(SCRIPTS, function, parameters).apply(ml).getParameters();
+        }
+        boolean isOurs = !MLPreProcessFunction.contains(function);
+        TextSimilarityInputDataSet texts = isOurs
+            ? new TextSimilarityInputDataSet(StringUtils.processTextDoc(query), StringUtils.processTextDocs(documents))
+            : new TextSimilarityInputDataSet(query, documents);
+        MLInput ml = MLInput.builder().algorithm(FunctionName.TEXT_SIMILARITY).inputDataset(texts).build();
+        return (isOurs ? new DefaultPreProcessFunction(SCRIPTS, function, false) : MLPreProcessFunction.get(function)).apply(ml).getParameters();
+    }
+
+    // What ConnectorUtils.escapeRemoteInferenceInputData does: values that are JSON themselves go in as they are.
+    private static Map<String, String> escaped(Map<String, String> parameters) {
+        Map<String, String> result = new HashMap<>();
+        parameters.forEach((name, value) -> result.put(name, StringUtils.isJson(value) ? value : StringEscapeUtils.escapeJava(value)));
+        return result;
     }
 
     private static List<Object> scores(String answer) {

@@ -1,0 +1,86 @@
+"""The Painless scripts that our connector and pipeline bring along, for what ML Commons and the processors cannot do by themselves.
+
+ML Commons fills a connector's request body by `${parameters.NAME}`, and looks for more of those in what it has filled in: a
+document or a query that holds such letters would change the request, and a query that is JSON itself would be sent unquoted.
+So a script writes the whole request as one JSON object, in which each `${` is spelt `$\\u007b`: the gateway reads the same letters.
+"""
+
+import json
+from typing import Any
+
+Json = dict[str, Any]
+
+REQUEST_BODY = "${parameters.request}"
+_REQUEST = """StringBuilder request = new StringBuilder('{"query": "');
+QUERY
+request.append('", "documents": ');
+DOCUMENTS
+request.append(', OPTIONS}');
+String text = request.toString().replace('\\\\', '\\\\\\\\').replace('"', '\\\\"').replace('$' + '{', '$\\\\\\\\u007b');
+return '{"parameters": {"request": "' + text + '"}}';"""
+# The rerank processor's texts: ML Commons has escaped them before it calls a script.
+_ESCAPED = {
+    "QUERY": "request.append(params.query_text);",
+    "DOCUMENTS": """request.append('[');
+String gap = '';
+for (def document : params.text_docs) { request.append(gap).append('"').append(document).append('"'); gap = ', '; }
+request.append(']');""",
+}
+# ml_inference's parameters: the documents are a JSON list already; the query is escaped, unless it is JSON itself.
+_PLAIN = {
+    "QUERY": """String query = params.query;
+int quote = query.indexOf('"');
+if (quote == 0 || (quote > 0 && query.charAt(quote - 1) != (char) '\\\\')) {
+  query = query.replace('\\\\', '\\\\\\\\').replace('"', '\\\\"');
+}
+for (int place = 0; place < query.length(); place++) {
+  char letter = query.charAt(place);
+  request.append(letter < (char) 32 ? (def) ' ' : (def) letter);
+}""",
+    "DOCUMENTS": "request.append(params.documents);",
+}
+
+
+def request_script(options: Json, *, by_field: bool = False) -> str:
+    """Return the script that writes the gateway's request.
+
+    Args:
+        options: what is asked besides query and documents.
+        by_field: for the ml_inference processor.
+    """
+    text = json.dumps(options)[1:-1].replace("\\", "\\\\").replace("'", "\\'")
+    script = _REQUEST
+    for name, part in (_PLAIN if by_field else _ESCAPED).items():
+        script = script.replace(name, part)
+    return script.replace("OPTIONS", text)
+
+
+MOST_HITS = 10_000
+"""What an index returns at most, unless its `index.max_result_window` says otherwise."""
+DEFAULT_SIZE = 10
+_PAGE = """if (ctx._source['from'] > 0) { throw new IllegalArgumentException(params.words); }
+if (ctx._source['size'] < 0) { ctx._source['size'] = (int) params.size; }"""
+_CAP = """int size = (int) ctx._source['size'];
+int asked = (int) (size / (double) params.factor);
+if (size > (int) params.most) { ctx._source['size'] = asked > (int) params.most ? asked : (int) params.most; }"""
+REFUSAL = (
+    "slimrank reranks one window of hits a search, of which this pipeline can only return the first page: from must be 0. Ask for more "
+    "hits with size and cut the pages yourself, search through slimrank proxy, or install with --oversample 1, which reranks each page alone"
+)
+
+
+def before_oversampling() -> Json:
+    """Return the processor that refuses later pages, and says the size that a search left out, which oversample takes for -1.
+
+    Each page's window would begin at another hit: reranked, pages would repeat some hits and lose others.
+    """
+    return _processor(_PAGE, {"words": REFUSAL, "size": DEFAULT_SIZE})
+
+
+def after_oversampling(factor: float) -> Json:
+    """Return the processor that keeps a window within what an index returns: beyond it, searches are refused."""
+    return _processor(_CAP, {"factor": factor, "most": MOST_HITS})
+
+
+def _processor(source: str, params: Json) -> Json:
+    return {"script": {"tag": "slimrank", "lang": "painless", "source": source, "params": params}}
