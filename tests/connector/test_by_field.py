@@ -69,7 +69,7 @@ def test_check_tries_it_and_finds_what_is_wrong() -> None:
 def test_a_search_of_another_shape_is_a_trap_and_ext_is_not_asked_for() -> None:
     fake = _installed()
     assert body_traps(SEARCH, fake.pipelines["slimrank"]) == []
-    (finding,) = deep(Cluster(fake.client()), searches=[{"query": {"multi_match": {"query": "gold", "fields": ["text"]}}}])
+    _, finding = deep(Cluster(fake.client()), searches=[{"query": {"multi_match": {"query": "gold", "fields": ["text"]}}}])
     assert finding.name == "query path"
 
 
