@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable
 
 from connector.proxy import searching
-from connector.proxy.exchange import ClientGone, Exchange, Receive, Scope, Send
+from connector.proxy.exchange import ClientGone, Exchange, Receive, Scope, Send, SlowBody
 from connector.proxy.metrics import CONTENT_TYPE
 from connector.proxy.passing import pass_on
 from connector.proxy.searches import target_of
@@ -56,6 +56,9 @@ class Proxy:
             await self._forward(exchange)
         except ClientGone:
             exchange.outcome, exchange.reason = "left", "the caller hung up"
+        except SlowBody:
+            if not exchange.has_started:
+                await exchange.refuse(408, "the body of the request did not arrive in time; send it at once", "slow body")
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("no answer from the engine reason=%s", error)
             if exchange.has_started:

@@ -18,7 +18,7 @@ from connector.proxy.rules import Rules, load_rules
 from connector.proxy.scorer import make_scorer
 from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
-from connector.proxy.upstream import Upstream
+from connector.proxy.upstream import SILENT_SECONDS, Upstream
 from slimrank.errors import ConfigError
 from slimrank.serving.protocol import options
 from slimrank.serving.server import listen
@@ -50,6 +50,12 @@ def proxy(
     max_running: Annotated[
         int, typer.Option(min=1, help="Searches reranked at a time; more are passed on, marked degraded")
     ] = 32,
+    max_windows_bytes: Annotated[
+        int, typer.Option(min=1024, help="All windows in hand, bytes; the proxy takes about eight times as much memory")
+    ] = 48 * 2**20,
+    silent_seconds: Annotated[
+        float, typer.Option(min=1, help="Give an engine up that sends nothing for so long")
+    ] = SILENT_SECONDS,
     drain_seconds: Annotated[float, typer.Option(min=0, help="After SIGTERM, go on accepting for so long")] = 0.0,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
@@ -62,13 +68,14 @@ def proxy(
         raise ConfigError("--tls-cert and --tls-key belong together; give both, or neither for plain HTTP")
     metrics = Metrics()
     parts = Parts(
-        upstream=Upstream(upstream, ca_file=ca_file, verify=verify),
+        upstream=Upstream(upstream, ca_file=ca_file, verify=verify, silent_seconds=silent_seconds),
         scorer=make_scorer(scorer, model=model, api_key=api_key),
         rules=load_rules(rules) if rules else Rules(),
         metrics=metrics,
         shadow=Shadow(metrics, shadow_file, keep_queries=shadow_queries),
         max_request_bytes=max_request_bytes,
         max_window_bytes=max_window_bytes,
+        max_windows_bytes=max_windows_bytes,
         max_running=max_running,
     )
     _serve(Proxy(parts), host, port, tls_cert, tls_key, drain_seconds)

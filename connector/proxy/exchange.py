@@ -15,6 +15,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MARK = b"x-slimrank"
+BODY_SECONDS = 10.0
+PIECE_SECONDS = 30.0
+"""A body that is passed on may take long, but not between two pieces."""
 SCORED = b"x-slimrank-scored"
 _HOP_BY_HOP = frozenset(
     {
@@ -36,6 +39,10 @@ _KEPT = frozenset({b"content-length", b"content-type", b"content-encoding", b"au
 
 class ClientGone(Exception):
     """The caller hung up before its request was read."""
+
+
+class SlowBody(Exception):
+    """The body of the request does not arrive."""
 
 
 def header(headers: Headers, name: bytes) -> bytes:
@@ -80,10 +87,14 @@ class Exchange:
         return self.path + (b"?" + self.query_string if self.query_string else b"")
 
     async def read(self, limit: int) -> bytes | None:
-        """Return the whole body, or None where it is longer than `limit`; then `stream` still yields all of it."""
-        size = 0
+        """Return the whole body, or None where it is longer than `limit`; then `stream` still yields all of it.
+
+        Raises:
+            SlowBody: it does not arrive in time.
+        """
+        size, late = 0, asyncio.get_running_loop().time() + BODY_SECONDS
         while not self._read.is_set():
-            self._held.append(await self._next())
+            self._held.append(await self._next(late))
             size += len(self._held[-1])
             if size > limit:
                 return None
@@ -95,10 +106,14 @@ class Exchange:
         while self._held:
             yield self._held.pop(0)
         while not self._read.is_set():
-            yield await self._next()
+            yield await self._next(asyncio.get_running_loop().time() + PIECE_SECONDS)
 
-    async def _next(self) -> bytes:
-        message = await self._receive()
+    async def _next(self, late: float) -> bytes:
+        try:
+            async with asyncio.timeout_at(late):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise SlowBody from error
         if message["type"] == "http.disconnect":
             raise ClientGone
         if not message.get("more_body", False):

@@ -94,6 +94,9 @@ class Rules(_Strict):
 
     rules: tuple[Rule, ...] = ()
     allow_ext: bool = Field(default=True, description="Whether a search may ask for reranking in `ext.slimrank`")
+    max_deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
+        default=10_000, description="Longest deadline that `ext.slimrank` may ask for where no rule covers the indices"
+    )
 
     def find(self, indices: str) -> Rule | None:
         """Return the first rule that covers a search's indices."""

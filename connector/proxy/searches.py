@@ -97,6 +97,9 @@ def _decide(
     if rule is None and extension is None:
         raise Obstacle("no rule covers these indices")
     how, query, path = _choose(rule, extension)
+    if extension is not None:  # a search may be more hurried than its rule, never more patient
+        most = rule.deadline_ms if rule else rules.max_deadline_ms
+        how = how.model_copy(update={"deadline_ms": min(how.deadline_ms, most)})
     check_params(params)
     folded = _fold(search, params)
     check_body(folded)

@@ -6,13 +6,17 @@ Where anything stands in the way, the caller's own request goes to the engine in
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+import httpx
 
 from connector.proxy.exchange import MARK, SCORED, Exchange, Headers, end_to_end, header, mark
 from connector.proxy.metrics import Metrics
 from connector.proxy.pages import Pages
 from connector.proxy.passing import pass_on
+from connector.proxy.room import Place, Room
 from connector.proxy.rules import Rules
 from connector.proxy.scorer import AsyncScorer
 from connector.proxy.searches import (
@@ -33,6 +37,8 @@ from connector.proxy.window import Fetched, Outcome, Unusable, decompress, encod
 
 log = logging.getLogger(__name__)
 
+WINDOW_SECONDS = 30.0
+"""The longest time from the head of an engine's answer to its end, where the answer is a window."""
 Editor = Callable[[str], Awaitable[list[Outcome]]]
 """Takes an engine's answer, gives back what became of each search in it."""
 
@@ -44,7 +50,8 @@ class Parts:
     Attributes:
         max_request_bytes: longer searches are streamed through.
         max_window_bytes: an answer longer than this is not reranked; nothing more of one search is ever held.
-        max_running: so many searches are reranked at a time; more are passed on.
+        max_windows_bytes: of all windows in hand; a search whose window has no room is passed on.
+        max_running: so many searches are reranked at a time, from the head of the engine's answer on; more are passed on.
     """
 
     upstream: Upstream
@@ -54,13 +61,15 @@ class Parts:
     shadow: Shadow
     max_request_bytes: int = 2**20
     max_window_bytes: int = 16 * 2**20
+    max_windows_bytes: int = 48 * 2**20
     max_running: int = 32
-    running: int = 0
     pages: Pages = field(init=False)
+    room: Room = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let the pages of a search share what the scorer says."""
+        """Let the pages of a search share what the scorer says, and all searches the room."""
         self.pages = Pages(self.scorer)
+        self.room = Room(self.max_running, self.max_windows_bytes)
 
 
 def reason_of_headers(headers: Headers) -> str:
@@ -105,16 +114,27 @@ async def answer(parts: Parts, exchange: Exchange, target: Target, raw: bytes) -
 
 async def _rerank(parts: Parts, exchange: Exchange, path: bytes, body: bytes, own: bytes | None, edit: Editor) -> None:
     """Send the widened search, edit its answer and give it back; on any trouble pass the caller's own search on."""
-    if parts.running >= parts.max_running:
-        return await pass_on(parts.upstream, exchange, "too many searches at once", own=own, outcome="degraded")
-    parts.running += 1
     try:
-        fetched = await _fetch(parts, exchange.method, path, widened_headers(exchange.headers, body), body)
-        outcomes = [] if fetched.is_final else await edit(fetched.text)
+        parts.room.check()  # before the engine works in vain
+        response = await parts.upstream.send(exchange.method, path, widened_headers(exchange.headers, body), body)
+        async with _placed(parts, response) as place:  # an engine that is slow to answer takes no place
+            fetched = await _read(parts, response, place)
+            outcomes = [] if fetched.is_final else await edit(fetched.text)
     except Unusable as error:
         return await pass_on(parts.upstream, exchange, str(error), own=own, outcome=error.mark)
+    await _give_back(parts, exchange, fetched, outcomes)
+
+
+@asynccontextmanager
+async def _placed(parts: Parts, response: httpx.Response) -> AsyncIterator[Place]:
+    try:
+        with parts.room.place() as place:
+            yield place
     finally:
-        parts.running -= 1
+        await response.aclose()
+
+
+async def _give_back(parts: Parts, exchange: Exchange, fetched: Fetched, outcomes: list[Outcome]) -> None:
     outcome = summary(outcomes) if outcomes else Outcome("passed", f"the engine answered {fetched.status}")
     edits = [change for each in outcomes for change in each.edits]
     content, headers = encoded(apply(fetched.text, edits), fetched.headers) if edits else (fetched.raw, fetched.headers)
@@ -127,7 +147,6 @@ async def _rerank(parts: Parts, exchange: Exchange, path: bytes, body: bytes, ow
     exchange.outcome, exchange.reason = outcome.mark, outcome.reason
     kept = end_to_end(headers, without=(MARK, SCORED, b"content-length"))
     await exchange.answer(fetched.status, [*kept, mark(outcome.mark, outcome.reason), *_scored(outcomes)], content)
-    return None
 
 
 def _scored(outcomes: list[Outcome]) -> Headers:
@@ -138,8 +157,16 @@ def _scored(outcomes: list[Outcome]) -> Headers:
 
 async def _fetch(parts: Parts, method: str, path: bytes, headers: Headers, body: bytes) -> Fetched:
     response = await parts.upstream.send(method, path, headers, body)
+    async with _placed(parts, response) as place:
+        return await _read(parts, response, place)
+
+
+async def _read(parts: Parts, response: httpx.Response, place: Place) -> Fetched:
     try:
-        return await fetch(response, limit=parts.max_window_bytes)
+        async with asyncio.timeout(WINDOW_SECONDS):
+            return await fetch(response, limit=parts.max_window_bytes, grow=place.grow)
+    except TimeoutError as error:
+        raise Unusable("the window did not arrive in time", mark="degraded") from error
     except BROKEN as error:
         raise explain(parts.upstream.url, error) from error
 

@@ -15,6 +15,7 @@ from connector.proxy.exchange import Headers
 from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
 
 CONNECT_SECONDS = 5.0
+SILENT_SECONDS = 600.0
 KEEP_ALIVE_SECONDS = 5.0
 ALERT_SECONDS = 1.0
 # httpx translates the errors of its sockets, but lets those of TLS through while it reads
@@ -38,12 +39,15 @@ class Upstream:
         url: with a path, requests go below it.
         ca_file: certificates to trust instead of the system's.
         verify: whether to check the engine's certificate.
+        silent_seconds: the longest time in which the engine sends nothing, or takes nothing.
 
     Raises:
         ConfigError: the URL or the file cannot be used.
     """
 
-    def __init__(self, url: str, *, ca_file: Path | None = None, verify: bool = True) -> None:
+    def __init__(
+        self, url: str, *, ca_file: Path | None = None, verify: bool = True, silent_seconds: float = SILENT_SECONDS
+    ) -> None:
         try:
             parts = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -56,6 +60,7 @@ class Upstream:
         self.url = str(parts).rstrip("/")
         self.base = parts.raw_path.rstrip(b"/")
         self._host = parts.netloc
+        self._timeouts = {"connect": CONNECT_SECONDS, "read": silent_seconds, "write": silent_seconds}
         self._tls = _tls(ca_file, verify) if parts.scheme == "https" else None
         self._transport = httpx.AsyncHTTPTransport(
             verify=self._tls or False,
@@ -77,7 +82,7 @@ class Upstream:
         stream = httpx.ByteStream(body) if isinstance(body, bytes) else _Body(body)
         request = httpx.Request(
             method, self._origin, headers=[(b"host", self._host), *headers], stream=stream,
-            extensions={"target": self.base + target, "timeout": {"connect": CONNECT_SECONDS}},
+            extensions={"target": self.base + target, "timeout": self._timeouts},
         )  # fmt: skip
         try:
             try:

@@ -6,7 +6,7 @@ and where the engine refused the widened search, the caller's own search is sent
 
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import httpx
@@ -83,22 +83,23 @@ def widened_headers(headers: Headers, body: bytes) -> Headers:
     return own
 
 
-async def fetch(response: httpx.Response, *, limit: int) -> Fetched:
-    """Read an answer whole.
+async def fetch(response: httpx.Response, *, limit: int, grow: Callable[[int], None] = lambda _: None) -> Fetched:
+    """Read an answer whole; the caller closes it.
+
+    Args:
+        grow: is told the size of each piece, and may refuse it.
 
     Raises:
         Unusable: it is longer than `limit` bytes, no JSON, or a refusal that the caller's own search may not meet.
     """
     headers = list(response.headers.raw)
     pieces, size = [], 0
-    try:
-        async for piece in response.stream:  # type: ignore[union-attr]
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise Unusable(f"the answer is longer than {limit} bytes")
-    finally:
-        await response.aclose()
+    async for piece in response.stream:  # type: ignore[union-attr]
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise Unusable(f"the answer is longer than {limit} bytes")
+        grow(len(piece))
     raw = b"".join(pieces)
     if response.status_code in _FINAL_STATUSES or response.status_code >= 500:
         return Fetched(response.status_code, headers, raw, "", is_final=True)
@@ -106,7 +107,10 @@ async def fetch(response: httpx.Response, *, limit: int) -> Fetched:
         raise Unusable(f"the engine refused the widened search with {response.status_code}")
     if b"json" not in header(headers, b"content-type").lower():
         raise Unusable("the answer is not JSON")
-    return Fetched(200, headers, raw, _decode(raw, header(headers, b"content-encoding"), limit))
+    text = _decode(raw, header(headers, b"content-encoding"), limit)
+    if header(headers, b"content-encoding"):
+        grow(len(text))
+    return Fetched(200, headers, raw, text)
 
 
 def _decode(raw: bytes, encoding: bytes, limit: int) -> str:

@@ -22,6 +22,8 @@ from uvicorn.server import ServerState
 from slimrank.serving.segments import GatheringTransport
 
 HEAD_SECONDS = 10.0
+STALLED_SECONDS = 30.0
+"""An answer may take long to be read, but not without a byte of progress."""
 MAX_HEAD_BYTES = 2**15
 MAX_HEADERS = 100
 MAX_PIPELINED = 32
@@ -81,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Bytes that came and were no body: of a head, a chunk's length or a trailer that is not whole."""
     _in_head = True
     _is_receiving = False
+    _stalled: asyncio.TimerHandle | None = None
     _version = b"1.1"
 
     # -- connections ---------------------------------------------------------------------------------------------------
@@ -95,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Let go of a connection."""
         self._stop_timer()
         self._wait_no_more()
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # which resumes writing
 
     def _wait(self) -> None:
         waiting = _waiting.setdefault(self.server_state, OrderedDict())
@@ -118,6 +121,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Begin to watch whether the peer reads its answer."""
+        super().pause_writing()
+        self._watch(None)
+
+    def resume_writing(self) -> None:
+        """Stop watching: the peer has read."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def _watch(self, left: int | None) -> None:
+        """Cut the peer off where as much of its answer is left as before."""
+        now_left = self.transport.get_write_buffer_size()
+        if left is not None and now_left >= left:
+            self.transport.abort()
+        else:
+            self._stalled = self.loop.call_later(STALLED_SECONDS, self._watch, now_left)
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 

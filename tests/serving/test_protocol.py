@@ -240,3 +240,22 @@ def test_pipelined_requests_are_not_hoarded(client: httpx.Client) -> None:
         while connection.recv(65536):
             pass
     assert client.get("/healthz").status_code == 200
+
+
+def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.3)
+    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+        body = json.dumps({"query": "q", "documents": ["a" * 12_000_000], "return_documents": True}).encode()
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.settimeout(10)
+            deaf.connect((client.base_url.host, client.base_url.port))
+            deaf.sendall(request(body=body))
+            time.sleep(2)
+            read = 0
+            with contextlib.suppress(ConnectionResetError):
+                while piece := deaf.recv(2**20):
+                    read += len(piece)
+            assert read < 12_000_000
+        slow = client.post("/v1/rerank", content=body)
+        assert len(slow.json()["results"][0]["document"]["text"]) == 12_000_000

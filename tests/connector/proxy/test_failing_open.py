@@ -1,12 +1,15 @@
 """Whatever fails, the caller gets the first stage, marked; nothing is held beyond its limit."""
 
 import gzip
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from connector.proxy.upstream import Upstream
 from tests.connector.proxy.conftest import RunningProxy, StartProxy
 from tests.connector.proxy.engine import Engine, Received, Reply
 from tests.connector.proxy.searches import SEARCH, ids
@@ -126,3 +129,85 @@ def test_a_caller_who_hangs_up_stops_the_scoring(proxy: RunningProxy) -> None:
     while not proxy.scorer.cancelled and time.monotonic() < deadline:
         time.sleep(0.01)
     assert proxy.scorer.cancelled == 1
+
+
+def test_a_deadline_asked_for_is_bounded_by_the_rule(start_proxy: StartProxy) -> None:
+    rule = {"name": "r", "indices": ["products"], "fields": ["body"], "deadline_ms": 50}
+    proxy = start_proxy({"rules": [rule], "max_deadline_ms": 100})
+    proxy.scorer.seconds = 20
+    patient = {**SEARCH, "ext": {"slimrank": {"deadline_ms": 600_000, "fields": ["body"]}}}
+    for path, milliseconds in (("/products/_search", 50), ("/others/_search", 100)):
+        begin = time.monotonic()
+        answer = proxy.search(patient, path=path)
+        assert answer.headers["x-slimrank"] == f"degraded; reason=deadline: no scores within {milliseconds} ms"
+        assert time.monotonic() - begin < 5
+
+
+def test_a_silent_engine_is_given_up_and_holds_no_place(start_proxy: StartProxy, engine: Engine) -> None:
+    silent = threading.Event()
+
+    def reply(request: Received) -> Reply:
+        if "silent" in request.target:
+            silent.wait(20)
+        return engine.search(request)
+
+    engine.reply = reply
+    upstream = Upstream(f"http://127.0.0.1:{engine.port}", silent_seconds=1.0)
+    proxy = start_proxy(upstream=upstream, max_running=1)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(proxy.search, SEARCH, path="/products-silent/_search") for _ in range(3)]
+        asked.append(pool.submit(proxy.http.get, "/_cat/silent"))
+        time.sleep(0.3)
+        assert proxy.search(SEARCH).headers["x-slimrank"].startswith("reranked")
+        assert [answer.result().status_code for answer in asked] == [502] * 4
+        silent.set()
+
+
+def test_a_window_that_trickles_gives_its_place_back(
+    start_proxy: StartProxy, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.proxy.searching.WINDOW_SECONDS", 0.5)
+
+    def reply(request: Received) -> Reply:
+        whole = engine.search(request)
+        if request.params.get("size") == "20":
+            return Reply(chunks=[whole.body[:100], whole.body[100:]], before_chunk=lambda number: time.sleep(2 * number))
+        return whole
+
+    engine.reply = reply
+    answer = start_proxy().search(SEARCH)
+    assert answer.headers["x-slimrank"] == "degraded; reason=the window did not arrive in time"
+    assert ids(answer) == list(range(10))
+
+
+def test_windows_have_room_for_so_many_bytes_together(start_proxy: StartProxy, engine: Engine) -> None:
+    engine.documents = [{"title": "t", "body": "red " * 2000} for _ in range(20)]
+    answer = start_proxy(max_windows_bytes=50_000).search(SEARCH)
+    assert answer.headers["x-slimrank"] == "degraded; reason=too many bytes of windows at once"
+    proxy = start_proxy(max_windows_bytes=500_000)
+    for _ in range(5):  # what one has held, the next may
+        assert proxy.search(SEARCH).headers["x-slimrank"].startswith("reranked")
+
+
+def test_bodies_that_do_not_arrive_are_refused(proxy: RunningProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.proxy.exchange.BODY_SECONDS", 0.5)
+    monkeypatch.setattr("connector.proxy.exchange.PIECE_SECONDS", 0.5)
+    for path in (b"/products/_search", b"/products/_doc"):
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as slow:
+            slow.sendall(
+                b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            )
+            assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("field", ["size", "from", "timeout", "min_score"])
+def test_a_number_beyond_all_measure_is_the_engines_to_refuse(proxy: RunningProxy, engine: Engine, field: str) -> None:
+    engine.reply = lambda _: Reply(status=400, body=b"{}")
+    for number in ("1" + "0" * 400, "1" + "0" * 5000, "1e400"):
+        body = f'{{"query": {{"match": {{"body": "red"}}}}, "{field}": {number}}}'
+        headers = {"content-type": "application/json"}
+        assert proxy.http.post("/products/_search", content=body, headers=headers).status_code == 400
+        assert proxy.http.post(
+            "/products/_search", content=f'{{"ext":{{"slimrank":{{"deadline_ms":{number}}}}}}}', headers=headers
+        )
+    assert proxy.http.get("/_slimrank/health").status_code == 200
