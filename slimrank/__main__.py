@@ -6,6 +6,7 @@ refuses, end in one line and exit code 2, never in a traceback.
 """
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -28,6 +29,7 @@ COMMANDS = {
     "evaluate": ("slimrank.serving.offline", "evaluate_collections", "serve", "Measure nDCG@10 before and after on a collection"),
     "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
     "worker": ("slimrank.serving.cli", "worker", "serve", "Run a scoring worker"),
+    "keys": ("slimrank.serving.keys_cli", "app", "serve", "Make, list and remove API keys"),
     "proxy": ("connector.proxy.cli", "proxy", "connect", "Rerank in front of a search engine's _search"),
     "bench": ("slimrank.serving.bench", "bench", "serve", "Load a gateway, or measure queue and engine"),
     "connect": ("connector.cli", "app", "connect", "Connect a search engine"),
@@ -51,6 +53,12 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         """Import and return one command, or None where there is no such command."""
         return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Find the command that is meant, and name the nearest where there is none of that name."""
+        if args and args[0] not in COMMANDS and (nearest := get_close_matches(args[0], COMMANDS, n=1)):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {nearest[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """List the commands without importing them."""

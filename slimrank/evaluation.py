@@ -7,9 +7,12 @@ is measured beside it. Scores are kept in a file as they are made: a run that wa
 where it was. Prints nothing; the command line does.
 """
 
+import fcntl
 import json
 import math
+import os
 import random
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +25,7 @@ from slimrank import measures
 from slimrank.beir import Collection
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
+from slimrank.files import naming, parse_json
 from slimrank.fusion import fuse_run
 from slimrank.scoring import Scorer
 from slimrank.splits import Shared
@@ -76,11 +80,14 @@ class Evaluation:
     first_stage: Run = field(repr=False)
 
 
+_KEY_LINE = b'{"key": '
+
+
 class ScoreFile:
     """Scores kept as they are made, one JSON line a query, tied to one model and setting.
 
     Raises:
-        DataError: the file was made with another model, collection or setting.
+        DataError: the file was made with another model, collection or setting, is no file of scores, or another process writes it.
     """
 
     def __init__(self, path: Path | None, key: Mapping[str, object]) -> None:
@@ -88,32 +95,44 @@ class ScoreFile:
         self.scores: dict[str, dict[str, float]] = {}
         if path is None:
             return
-        if path.exists():
-            self._read(path, key)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        weakref.finalize(self, os.close, self._descriptor)
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(f"another process keeps scores in {path}; wait for it, or name another folder") from error
+        content = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole or not _KEY_LINE.startswith(content[: len(_KEY_LINE)]):
+            self._take(path, whole or content, key)
+        os.truncate(self._descriptor, len(whole))  # a line cut short by a kill or a full disk is made again
+        if not whole:
+            self._write({"key": key})
 
     def add(self, query_id: str, scores: dict[str, float]) -> None:
         """Keep the scores of one query."""
         self.scores[query_id] = scores
         if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"query_id": query_id, "scores": scores}) + "\n")
+            self._write({"query_id": query_id, "scores": scores})
 
-    def _read(self, path: Path, key: Mapping[str, object]) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):  # a line cut short by a kill is made again
-            lines.pop()
-            path.write_text("".join(lines), encoding="utf-8")
-        found = json.loads(lines[0])["key"] if lines else None
+    def _write(self, record: Mapping[str, object]) -> None:
+        line = json.dumps(record).encode() + b"\n"
+        with naming(self._path or Path()):
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+
+    def _take(self, path: Path, content: bytes, key: Mapping[str, object]) -> None:
+        try:
+            found, *records = [parse_json(line) for line in content.decode("utf-8-sig").splitlines()]
+            found = found["key"]
+            self.scores = {record["query_id"]: record["scores"] for record in records}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is no file of scores ({error}); name another folder, or remove it") from error
         if found != json.loads(json.dumps(key)):
             raise DataError(
                 f"{path} holds scores of {found}, and scores of {dict(key)} were asked for; name another file or remove it"
             )
-        for line in lines[1:]:
-            record = json.loads(line)
-            self.scores[record["query_id"]] = record["scores"]
 
 
 def sample_queries(collection: Collection, count: int | None, seed: int) -> list[str]:

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import stat
 import sys
 import zlib
@@ -117,6 +118,8 @@ def replace_text(path: Path) -> Iterator[TextIO]:
             opened = gzip.open if path.suffix == ".gz" else open
             with opened(partial, "wt", encoding="utf-8", errors="replace") as file:
                 yield file
+            if path.is_file():
+                shutil.copymode(path, partial)
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -89,7 +89,10 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
             raise ConfigError(f"process {other} is at work in {folder}; wait for it, or name another folder") from error
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
+        try:
+            yield
+        finally:
+            os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

@@ -4,7 +4,7 @@ Run lines: ``query_id Q0 doc_id rank score tag``; qrels lines: ``query_id 0 doc_
 (trec_eval's formats). A run is written best first, and read back with the scores it states.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from slimrank.columns import check_ids, grade_of, score_of
@@ -42,7 +42,7 @@ def write_run(path: Path, run: Run, *, tag: str) -> None:
     Raises:
         DataError: an id holds a space, which would be two columns.
     """
-    _check_columns(run)
+    check_columns(run)
     with replace_text(path) as file:
         for query_id, scores in run.items():
             best_first = sorted(scores.items(), key=lambda item: -item[1])
@@ -87,13 +87,18 @@ def write_qrels(path: Path, qrels: Qrels) -> None:
     Raises:
         DataError: an id holds a space.
     """
-    _check_columns(qrels)
+    check_columns(qrels)
     with replace_text(path) as file:
         for query_id, judged in qrels.items():
             file.writelines(f"{query_id} 0 {doc_id} {relevance}\n" for doc_id, relevance in judged.items())
 
 
-def _check_columns(table: Run | Qrels) -> None:
+def check_columns(table: Mapping[str, Collection[str]]) -> None:
+    """Refuse query ids and document ids that TREC's lines cannot hold.
+
+    Raises:
+        DataError: one is empty, or holds a space.
+    """
     check_ids(table, columns="a TREC file")
-    for documents in table.values():
+    for documents in {id(ids): ids for ids in table.values()}.values():  # the same documents of many queries once
         check_ids(documents, columns="a TREC file")

@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from slimrank.errors import ConfigError
+from slimrank.folders import check_replaceable, new_folder, only
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
+is_adapter_folder = only(WEIGHTS_FILE, CONFIG_FILE, "slimrank.json")
 LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 
 
@@ -32,7 +35,7 @@ def differences(folder: Path) -> dict[str, Tensor]:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS_FILE)
         scale = config["lora_alpha"] / config["r"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, SafetensorError) as error:
         raise ConfigError(f"{folder} holds no LoRA adapter: {error}") from error
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -69,6 +72,9 @@ def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> f
     Args:
         rank: Of the adapter written; default that of the last folder.
     """
+    if out.resolve() in {folder.resolve() for folder in folders}:
+        raise ConfigError(f"asked to write the average to {out}, which is one of those averaged; name another folder")
+    check_replaceable(out, is_adapter_folder, "an adapter")
     config = json.loads((folders[-1] / CONFIG_FILE).read_text(encoding="utf-8"))
     tensors, kept = cut_to_rank(mean_differences(folders), rank or config["r"])
     config |= {
@@ -77,9 +83,9 @@ def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> f
         "base_model_name_or_path": None,
         "inference_mode": True,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}, out / WEIGHTS_FILE)
-    (out / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with new_folder(out, is_adapter_folder, "an adapter") as partial:  # values that were fitted to an earlier one go with it
+        save_file({name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}, partial / WEIGHTS_FILE)
+        (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return kept
 
 

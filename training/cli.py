@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from slimrank.bm25 import FIRST_STAGE
-from slimrank.errors import ConfigError
+from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Gain
+from slimrank.files import parse_json, read_text
+from slimrank.folders import one_at_a_time
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a model in two stages.")
 
@@ -43,7 +46,9 @@ def prepare(
     from training.config import PrepareConfig, read_config
     from training.prepare import prepare as make
 
-    typer.echo(make(read_config(config, PrepareConfig), data, out, teacher))
+    settings = read_config(config, PrepareConfig)
+    with one_at_a_time(out):
+        typer.echo(make(settings, data, out, teacher))
 
 
 @app.command()
@@ -55,7 +60,9 @@ def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption
     from training.config import WarmupConfig, read_config
     from training.warmup import train
 
-    typer.echo(train(read_config(config, WarmupConfig, model__base=base, groups=groups, output=out)))
+    settings = read_config(config, WarmupConfig, model__base=base, groups=groups, output=out)
+    with _alone(settings.output):
+        typer.echo(train(settings))
 
 
 @app.command()
@@ -73,7 +80,9 @@ def finegrained(
     from training.config import FinegrainedConfig, read_config
     from training.finegrained import train
 
-    typer.echo(train(read_config(config, FinegrainedConfig, model__base=base, groups=groups, output=out, teacher=teacher)))
+    settings = read_config(config, FinegrainedConfig, model__base=base, groups=groups, output=out, teacher=teacher)
+    with _alone(settings.output):
+        typer.echo(train(settings))
 
 
 @app.command()
@@ -147,8 +156,10 @@ def evaluate(
     }
     measured = []
     for place in sets:
-        folder, split, *ids = place.split(":")
-        only = frozenset(json.loads(Path(ids[0]).read_text(encoding="utf-8"))) if ids else None
+        folder, split, ids = (*place.split(":", 2), "", "")[:3]
+        if not split:
+            raise ConfigError(f"--set is FOLDER:SPLIT, or FOLDER:SPLIT:IDS.json, found {place}")
+        only = _ids(Path(ids)) if ids else None
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only)
         if groups is not None:
             evaluation.refuse_seen(drawn, read_groups(groups))
@@ -182,15 +193,37 @@ def fit(
     Example: slimrank train fit --adapter models/mine --data collections --set cosqa:dev --set movies:dev --scores scores
     """
     from training import evaluate as evaluation
+    from training.adapter import CONFIG_FILE
 
+    if not (adapter / CONFIG_FILE).is_file():
+        raise ConfigError(f"{adapter} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
     measured = []
     for place in sets:
-        folder, split = place.split(":")
+        folder, _, split = place.partition(":")
+        if not split or ":" in split:
+            raise ConfigError(f"--set is FOLDER:SPLIT, found {place}")
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed)
         measured.append((drawn, evaluation.kept_scores(drawn, scores, queries=queries, depth=depth, seed=seed)))
     values = evaluation.fit_values(measured, first_stage=FIRST_STAGE)
     evaluation.write_values(adapter, values)
     typer.echo(json.dumps(values))
+
+
+def _ids(path: Path) -> frozenset[str]:
+    try:
+        found = parse_json(read_text(path))
+        if not isinstance(found, list) or not all(isinstance(query_id, str) for query_id in found):
+            raise ValueError("it is no list of strings")
+    except ValueError as error:
+        raise DataError(f"{path} is no list of query ids: {error}") from error
+    return frozenset(found)
+
+
+def _alone(output: Path) -> AbstractContextManager[None]:
+    """Let one run work in a folder; of several processes of one run the first speaks for all."""
+    from training import parallel
+
+    return one_at_a_time(output) if parallel.state().is_main_process else nullcontext()
 
 
 def _interval(gain: Gain) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from slimrank.beir import iterate_documents, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
 from slimrank.files import open_text, parse_json
+from slimrank.folders import new_folder
 from slimrank.splits import query_key
 
 CLICK_ACTIONS = ("click", "product_click", "add_to_cart", "purchase")
@@ -114,12 +115,14 @@ def write_collection(shown: Sequence[Shown], corpus: Path, folder: Path, *, min_
 
     Raises:
         DataError: no query has a clicked document that was shown often enough.
+        ConfigError: ``folder`` is not empty.
     """
     found = grades(shown, min_shown=min_shown)
     if not found:
         raise DataError(f"no query has a clicked document that was shown {min_shown} times or more; use a longer log")
     ids = {query: f"ubi-{number}" for number, query in enumerate(found)}
-    write_documents(folder, iterate_documents(corpus))
-    write_queries(folder, {query_id: query for query, query_id in ids.items()})
-    write_qrels(folder, "train", {ids[query]: judged for query, judged in found.items()})
+    with new_folder(folder, lambda _: False, "a collection") as partial:
+        write_documents(partial, iterate_documents(corpus))
+        write_queries(partial, {query_id: query for query, query_id in ids.items()})
+        write_qrels(partial, "train", {ids[query]: judged for query, judged in found.items()})
     return len(found)

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from slimrank import evaluation, measures
 from slimrank.beir import Collection, read_collection
 from slimrank.errors import DataError
+from slimrank.files import open_text, parse_json, read_text, replace_text
 from slimrank.fusion import fit_weight, fuse_run
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
@@ -92,8 +93,13 @@ def kept_scores(drawn: Sample, folder: Path, *, queries: int, depth: int, seed: 
     path = folder / f"{drawn.collection.name}.{drawn.split}.jsonl"
     if not path.is_file():
         raise DataError(f"no scores in {path}; make them with `slimrank evaluate --scores-folder {folder}`")
-    with path.open(encoding="utf-8") as file:
-        key = json.loads(file.readline())["key"]
+    with open_text(path) as file:
+        try:
+            key = parse_json(file.readline())["key"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is no file of scores ({error}); make it anew with `slimrank evaluate --scores-folder`"
+            ) from error
     wanted = {"collection": drawn.collection.name, "split": drawn.split, "queries": queries, "depth": depth, "seed": seed}
     found = {name: key.get(name) for name in wanted}
     if found != wanted:
@@ -170,20 +176,31 @@ def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -
         weights += [1 / len(pairs)] * len(pairs)
     x, y, w = (torch.tensor(values, dtype=torch.float64) for values in (scores, labels, weights))
     design = torch.stack([x, torch.ones_like(x)], dim=1)
-    theta = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    theta = torch.zeros(2, dtype=torch.float64)  # where no probability is saturated yet: from elsewhere it can diverge
     for _ in range(steps):  # Newton's method; the ridge keeps it finite where classes separate
         p = torch.sigmoid(design @ theta)
         gradient = design.T @ (w * (p - y)) + 1e-4 * theta
         hessian = design.T @ (design * (w * p * (1 - p))[:, None]) + 1e-4 * torch.eye(2, dtype=torch.float64)
         theta = theta - torch.linalg.solve(hessian, gradient)
-    return float(theta[0]), float(theta[1])
+    scale, offset = float(theta[0]), float(theta[1])
+    if not (0 < scale < math.inf and math.isfinite(offset)):
+        raise DataError(
+            f"the scores of these {len(labels)} hits do not tell relevant from irrelevant (scale {scale:.3g}, where above 0 is needed):"
+            " nothing was written; check the adapter and the judgments, or give more queries"
+        )
+    return scale, offset
 
 
 def write_values(folder: Path, values: Mapping[str, object]) -> None:
     """Write fitted values to the ``slimrank.json`` beside an adapter, next to what it already says."""
     path = folder / "slimrank.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps({**known, **values}, indent=2) + "\n", encoding="utf-8")
+    try:
+        known = parse_json(read_text(path)) if path.is_file() else {}
+        content = json.dumps({**known, **values}, indent=2)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is no JSON object ({error}); remove it, and fit again") from error
+    with replace_text(path) as file:
+        file.write(content + "\n")
 
 
 def _mean(values: Mapping[str, float]) -> float:

@@ -30,7 +30,7 @@ from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
 from connector.audit.tally import tallied
 from connector.audit.verdict import EXIT_CODES
-from slimrank.errors import DataError
+from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
 
 app = typer.Typer(
@@ -85,7 +85,7 @@ def plan(
     spec, access, made = load_spec(spec_file), Access(), Folder(folder)
     if sample:
         spec = spec.model_copy(update={"sample": spec.sample.model_copy(update={"size": sample})})
-    with access.reach(spec) as sides:
+    with made.at_work(begins=True), access.reach(spec) as sides:
         make_plan(spec, made, sides)
         cost = estimate(spec, made, sides)
     if json_output:
@@ -127,7 +127,7 @@ def run(
     Example: slimrank audit run audit
     """
     made, access = Folder(folder), Access()
-    with _progress() as progress:
+    with made.at_work(), _progress() as progress:
         if workers:
             _run_in_queue(made, access, workers, progress("ask both sides"))
         with access.reach(made.spec) as sides:
@@ -163,6 +163,10 @@ def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV fi
     """
     made = Folder(folder)
     made.require_answers()
+    if file.exists():
+        raise ConfigError(
+            f"asked to write the sheet to {file}, which is there, and may hold grades; name another file, or remove it"
+        )
     out.print(f"{write_sheet(made, file)} documents to grade from 0 to {made.spec.max_grade}, in {file}")
 
 
@@ -173,7 +177,7 @@ def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
     Example: slimrank audit report audit
     """
     made, access = Folder(folder), Access()
-    with access.reach(made.spec) as sides, _progress() as progress:
+    with made.at_work(), access.reach(made.spec) as sides, _progress() as progress:
         found = conclude(made, sides, access, progress)
     _print(found, folder, json_output)
     raise typer.Exit(EXIT_CODES[found["verdict"]])
@@ -230,6 +234,7 @@ def reindex(
     Example: slimrank audit reindex audit.yaml --create products.json --out audit
     """
     spec, access = load_spec(spec_file), Access()
+    Folder(folder).check_begins()
     body = _read_json(create) if create else None
     with access.reach(spec) as sides, _progress() as progress:
         copied = copy_documents(
@@ -260,9 +265,9 @@ def sweep(
         wanted = sorted({int(depth) for depth in depths.split(",")})
     except ValueError as error:
         raise typer.BadParameter(f"--depths takes whole numbers by commas; found {depths!r}") from error
-    with access.reach(made.spec) as sides, _progress() as progress:
+    with made.at_work(), access.reach(made.spec) as sides, _progress() as progress:
         found = measure_depths(made, dict(sides.items())[side], wanted, progress("rerank"))
-    write_report(made)
+        write_report(made)
     if json_output:
         typer.echo(json.dumps(found))
         return

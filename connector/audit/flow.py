@@ -23,7 +23,7 @@ def _silent(step: str) -> Progress:
 
 def audit(spec: Spec, folder: Folder, access: Access, progress: Steps = _silent) -> Json:
     """Plan, run, judge and report; return the report. What is already there is not done again."""
-    with access.reach(spec) as sides:
+    with folder.at_work(begins=True), access.reach(spec) as sides:
         make_plan(spec, folder, sides)
         run_audit(folder, sides, progress("ask both sides"))
         return conclude(folder, sides, access, progress)

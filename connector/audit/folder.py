@@ -14,6 +14,7 @@ report.json, junit.xml, report.html
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
@@ -24,6 +25,7 @@ from connector.audit.sample import Query
 from connector.audit.spec import Spec, parse_spec
 from slimrank.errors import DataError
 from slimrank.files import open_text, parse_json, replace_text
+from slimrank.folders import LOCK_FILE, check_replaceable, one_at_a_time, only
 
 CHUNK = 20
 """Queries asked between two writes."""
@@ -34,6 +36,34 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def check_begins(self) -> None:
+        """Refuse a folder that holds something other than an audit; before anything long begins.
+
+        Raises:
+            ConfigError: it does.
+        """
+        check_replaceable(
+            self.path, lambda folder: self.has("plan.json") or (self.has(LOCK_FILE) and _interrupted(folder)), "an audit"
+        )
+
+    @contextmanager
+    def at_work(self, *, begins: bool = False) -> Iterator[None]:
+        """Let one command work in the folder; others' workers add chunks, which are whole or not there.
+
+        Args:
+            begins: The folder need not hold a plan yet.
+
+        Raises:
+            ConfigError: another command is at work, or the folder holds something else.
+            DataError: there is no plan.
+        """
+        if begins:
+            self.check_begins()
+        else:
+            _ = self.plan  # a folder that is no audit is left as it is
+        with one_at_a_time(self.path):
+            yield
 
     @cached_property
     def plan(self) -> dict[str, Any]:
@@ -147,6 +177,10 @@ class Folder:
     def has(self, name: str) -> bool:
         """Tell whether a file is there."""
         return (self.path / name).is_file()
+
+
+_interrupted = only("queries.jsonl", LOCK_FILE)
+"""Tells a folder whose plan was being written."""
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -39,13 +39,10 @@ def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None =
         scrub: a function of one's own against personal data, in place of the specification's patterns.
 
     Raises:
-        DataError: the folder holds an audit with other settings, no query is found, or a file of judgments is not there.
+        DataError: the folder holds an audit with other settings, or no query is found.
         EngineError: a cluster does not answer, or lacks the index.
     """
     sides.require_indices()
-    for judge in spec.judges:
-        if judge.kind in ("qrels", "clicks") and judge.file and not judge.file.is_file():
-            raise DataError(f"the judge {judge.name} is to read {judge.file}, and there is no such file; correct `judges`")
     if folder.has("plan.json") and _keep_plan(spec, folder):
         return
     clean = scrub or scrubber(spec.sample.personal, spec.sample.patterns)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from slimrank.errors import ConfigError
+from slimrank.errors import ConfigError, DataError
 from slimrank.files import read_text
 
 Json = dict[str, Any]
@@ -264,7 +264,7 @@ def load_spec(path: Path) -> Spec:
 
     Raises:
         ConfigError: not YAML, or a field that does not fit.
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or a file of judgments is not there.
     """
     text = read_text(path)
     try:
@@ -275,7 +275,13 @@ def load_spec(path: Path) -> Spec:
         raise ConfigError(
             f"{path} holds {'nothing' if data is None else f'a {type(data).__name__}'} in place of keys and values; see `slimrank audit example`"
         )
-    return parse_spec(_absolute(data, path.parent.resolve()), str(path))
+    spec = parse_spec(_absolute(data, path.parent.resolve()), str(path))
+    for judge in spec.judges:  # now, and not after hours of asking; a person's sheet may come later
+        if judge.kind in ("qrels", "clicks") and judge.file and not judge.file.is_file():
+            raise DataError(
+                f"{path}: the judge {judge.name} is to read {judge.file}, and there is no such file; correct `judges`"
+            )
+    return spec
 
 
 def parse_spec(data: Any, origin: str) -> Spec:

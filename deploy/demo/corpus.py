@@ -13,6 +13,7 @@ Plain standard library on purpose, so that any interpreter can run it from a che
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import shutil
@@ -78,7 +79,7 @@ def _prominence(doc_id: str) -> tuple[int, str]:
 def build(folder: Path) -> int:
     """Write the BEIR folder, unless this Python and these judgments have already written it.
 
-    The folder appears whole or not at all; one that is there is replaced.
+    The folder appears whole or not at all; an earlier one is replaced, anything else refused.
 
     Returns:
         The number of documents.
@@ -87,6 +88,8 @@ def build(folder: Path) -> int:
     known = _built_count(folder, fingerprint)
     if known is not None:
         return known
+    if folder.exists() and any(folder.iterdir()) and not (folder / _BUILT).is_file():
+        raise FileExistsError(errno.EEXIST, "it is neither empty nor a demo corpus, and would be lost", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / "made"

@@ -1,8 +1,6 @@
 """API keys: who may ask, which models, how often.
 
-    python -m slimrank.serving.keys NAME      prints a new key, once, and the entry for the file
-
-The file named by ``SLIMRANK_API_KEYS_FILE`` holds hashes, never keys:
+The file named by ``SLIMRANK_API_KEYS_FILE`` holds hashes, never keys; ``slimrank keys`` writes it:
 
     {"keys": [{"name": "shop", "sha256": "9f86...", "models": ["slimrank-135m"], "requests_per_minute": 600}]}
 
@@ -12,11 +10,9 @@ A key is 256 random bits, so one SHA-256 is enough to keep it.
 """
 
 import hmac
-import json
 import logging
 import secrets
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +21,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slimrank.errors import ConfigError, InvalidRequest, Overloaded
+from slimrank.errors import ConfigError, DataError, InvalidRequest, Overloaded
+from slimrank.files import read_text, replace_text
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +34,10 @@ class KeyEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w.@ -]{1,100}$")]
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     models: list[str] | None = None
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    requests_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class _KeyFile(BaseModel):
@@ -80,7 +77,7 @@ class KeyRing:
             ConfigError: it does not read.
         """
         if self.path is not None:
-            self._entries, self._stamp = _read(self.path), _stamp(self.path)
+            self._entries, self._stamp = read_keys(self.path), _stamp(self.path)
 
     def admit(self, authorization: str | None) -> KeyEntry | None:
         """Return the entry of the key presented, or None where no keys are asked for.
@@ -133,7 +130,7 @@ class KeyRing:
             stamp = _stamp(path)
             if stamp == self._stamp:
                 return
-            self._entries, self._stamp = _read(path), stamp
+            self._entries, self._stamp = read_keys(path), stamp
             log.info("reload keys=%d", len(self._entries))
         except (ConfigError, OSError) as error:
             log.error("reload keys failed, the last good ones count: %s", error)
@@ -154,26 +151,40 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _read(path: Path) -> list[KeyEntry]:
+def read_keys(path: Path) -> list[KeyEntry]:
+    """Return the entries of a key file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no key file.
+    """
     try:
-        return _KeyFile.model_validate_json(path.read_bytes()).keys
-    except OSError as error:
-        raise ConfigError(f"the key file {path} cannot be read: {error.strerror}; see SLIMRANK_API_KEYS_FILE") from error
+        return _KeyFile.model_validate_json(read_text(path)).keys
+    except DataError as error:
+        raise ConfigError(f"the key file: {error}; make one with `slimrank keys add`, see SLIMRANK_API_KEYS_FILE") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"the key file {path} is not one: {place}: {first['msg']}") from error
+        raise ConfigError(f"the key file {path} is not one: {place}: {first['msg']}; `slimrank keys` writes it") from error
 
 
-def new_key(name: str) -> tuple[str, KeyEntry]:
-    """Return a new key, which is kept nowhere, and its entry."""
+def write_keys(path: Path, entries: Sequence[KeyEntry]) -> None:
+    """Write a key file, whole or not at all."""
+    with replace_text(path) as file:
+        file.write(_KeyFile(keys=list(entries)).model_dump_json(indent=2, exclude_none=True) + "\n")
+
+
+def new_key(name: str, *, models: Sequence[str] | None = None, requests_per_minute: float | None = None) -> tuple[str, KeyEntry]:
+    """Return a new key, which is kept nowhere, and its entry.
+
+    Raises:
+        ConfigError: the name or the rate does not fit.
+    """
     key = "sr-" + secrets.token_urlsafe(32)
-    return key, KeyEntry(name=name, sha256=sha256(key.encode()).hexdigest())
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m slimrank.serving.keys NAME")
-    made, made_entry = new_key(sys.argv[1])
-    print(f"key, shown once: {made}", file=sys.stderr)
-    print(json.dumps(made_entry.model_dump(exclude_none=True)))
+    hashed = sha256(key.encode()).hexdigest()
+    try:
+        return key, KeyEntry(
+            name=name, sha256=hashed, models=list(models) if models else None, requests_per_minute=requests_per_minute
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"a key's {first['loc'][0]}: {first['msg']}; found {str(first['input'])[:40]!r}") from error

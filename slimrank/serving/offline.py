@@ -117,6 +117,8 @@ def evaluate_collections(
     results = []
     for folder in data:
         collection = read_collection(folder, split)
+        if run_folder is not None:  # now, and not after an hour of scoring
+            trec.check_columns(dict.fromkeys(collection.queries, collection.documents))
         key = {"model": model_id, "collection": collection.name, "split": split, "depth": depth, "queries": queries, "seed": seed}
         key |= {} if long_document == "truncate" else {"long_document": long_document}
         kept = ScoreFile(scores_folder / f"{collection.name}.{split}.jsonl" if scores_folder else None, key)

@@ -1,5 +1,7 @@
 """Evaluation: before is the first stage, after is the scorer's order of the same hits, and kept scores are believed only where they fit."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,6 +85,50 @@ def test_scores_of_another_model_are_refused(tmp_path: Path) -> None:
     ScoreFile(tmp_path / "scores.jsonl", {"model": "m"})
     with pytest.raises(DataError, match="name another file"):
         ScoreFile(tmp_path / "scores.jsonl", {"model": "other"})
+
+
+@pytest.mark.parametrize("content", ["my notes\n", "my notes", "[]\n"])
+def test_a_file_that_holds_no_scores_is_named_and_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "scores.jsonl").write_text(content)
+    with pytest.raises(DataError, match="is no file of scores"):
+        ScoreFile(tmp_path / "scores.jsonl", {"model": "m"})
+    assert (tmp_path / "scores.jsonl").read_text() == content
+
+
+def test_a_file_of_scores_cut_in_its_first_line_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "scores.jsonl").write_text('{"key": {"mod')
+    ScoreFile(tmp_path / "scores.jsonl", {"model": "m"})
+    assert (tmp_path / "scores.jsonl").read_text() == '{"key": {"model": "m"}}\n'
+
+
+def test_two_processes_do_not_keep_scores_in_one_file(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from slimrank.evaluation import ScoreFile\n"
+        "kept = ScoreFile(Path(sys.argv[1]), {'model': 'm'}); print('in', flush=True); sys.stdin.read()"
+    )
+    path = tmp_path / "scores.jsonl"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(DataError, match="another process keeps scores"):
+            ScoreFile(path, {"model": "m"})
+        other.kill()
+    ScoreFile(path, {"model": "m"}).add("q", {"d": 1.0})
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_disk_without_room_loses_no_score_that_was_kept(tmp_path: Path) -> None:
+    """The limit of the process's file size stands for a full disk: the system refuses both alike."""
+    code = (
+        "import resource, sys; from pathlib import Path; from slimrank.evaluation import ScoreFile\n"
+        "kept = ScoreFile(Path(sys.argv[1]), {'model': 'm'}); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "for place in range(1000): kept.add(f'q{place}', {'d': 1.0})"
+    )
+    path = tmp_path / "scores.jsonl"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert f"File too large: '{path}'" in done.stderr.splitlines()[-1]
+    assert len(ScoreFile(path, {"model": "m"}).scores) == path.read_text().count("query_id") > 50
 
 
 def test_a_sample_is_the_same_for_the_same_seed() -> None:

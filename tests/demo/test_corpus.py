@@ -134,3 +134,10 @@ print(*sorted(set(sys.modules) - before))
     assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | {"deploy"}
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         assert (tmp_path / "stdlib" / name).read_bytes() == (built / name).read_bytes()
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "homework").touch()
+    with pytest.raises(FileExistsError, match="would be lost"):
+        corpus.build(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["homework"]

@@ -96,7 +96,9 @@ SERVES = {
 ENDS = {
     "slimrank doctor": "every hash right",
     "slimrank audit example": "queries:",
-    "python -m slimrank.serving.keys shop": "sha256",
+    "slimrank keys add shop --file keys.json --model slimrank-135m --requests-per-minute 600": "sr-",
+    "slimrank keys list --file keys.json": "slimrank-135m",
+    "slimrank keys remove shop --file keys.json": "nobody is let in",
     "slimrank train clicks --queries ubi_queries.jsonl --events ubi_events.jsonl --corpus collections/shop --out collections/shop-clicks": "queries",
     "slimrank evaluate --data collections/shop --split test --depth 50": "nDCG@10",
     "slimrank evaluate --data collections/shop --split test --depth 50 --queries 100 --seed 7 --json": "pairs_per_second",

@@ -105,7 +105,7 @@ def test_a_wrong_key_file_stops_the_start(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"keys\.json is not one"):
         KeyRing(path)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="the key file: cannot read"):
         KeyRing(tmp_path / "missing.json")
 
 

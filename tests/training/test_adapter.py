@@ -57,3 +57,16 @@ def test_the_average_loads_as_an_adapter_again(base: Path, tmp_path: Path) -> No
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no LoRA adapter"):
         differences(tmp_path)
+
+
+def test_an_average_replaces_an_adapter_with_its_fitted_values_and_nothing_else(base: Path, tmp_path: Path) -> None:
+    one = adapter(base, tmp_path / "one", 1)
+    with pytest.raises(ConfigError, match="one of those averaged"):
+        average([one], one)
+    average([one], tmp_path / "mean")
+    (tmp_path / "mean" / "slimrank.json").write_text("{}")
+    average([one], tmp_path / "mean")
+    assert sorted(path.name for path in (tmp_path / "mean").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    (tmp_path / "mean" / "README.md").touch()
+    with pytest.raises(ConfigError, match="would be lost"):
+        average([one], tmp_path / "mean")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from slimrank.errors import DataError
-from training.clicks import Shown, grades, read_ubi
+from slimrank.beir import Document, read_collection, write_documents, write_queries
+from slimrank.errors import ConfigError, DataError
+from training.clicks import Shown, grades, read_ubi, write_collection
 
 
 def answers(query: str, doc_ids: str, clicked: str, times: int) -> list[Shown]:
@@ -42,3 +43,15 @@ def test_a_line_that_is_no_ubi_document_is_named(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").touch()
     with pytest.raises(DataError, match=r"queries\.jsonl:1 is not a UBI document"):
         read_ubi(tmp_path / "queries.jsonl", tmp_path / "events.jsonl")
+
+
+def test_labels_never_replace_a_collection_that_is_there(tmp_path: Path) -> None:
+    shown = answers("red shoes", "xy", "x", 6)
+    write_documents(tmp_path / "shop", [Document(name, "", "text") for name in "xy"])
+    write_queries(tmp_path / "shop", {"q1": "hand-made"})
+    before = (tmp_path / "shop" / "queries.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="neither empty nor a collection"):
+        write_collection(shown, tmp_path / "shop", tmp_path / "shop")
+    assert (tmp_path / "shop" / "queries.jsonl").read_bytes() == before
+    assert write_collection(shown, tmp_path / "shop", tmp_path / "made") == 1
+    assert read_collection(tmp_path / "made", "train").queries == {"ubi-0": "red shoes"}

@@ -11,6 +11,7 @@ from slimrank.beir import Collection, Document, write_documents, write_qrels, wr
 from slimrank.errors import DataError
 from slimrank.evaluation import ScoreFile
 from slimrank.types import Scored
+from tests.command import slimrank
 from tests.training.conftest import make_groups
 from training.evaluate import (
     Sample,
@@ -123,3 +124,19 @@ def test_fitted_values_stand_beside_what_was_noted_before(tmp_path: Path) -> Non
     (tmp_path / "slimrank.json").write_text('{"precision": {"precision": "int8"}, "fusion": {"weight": 9}}')
     write_values(tmp_path, {"fusion": {"weight": 1}})
     assert json.loads((tmp_path / "slimrank.json").read_text()) == {"precision": {"precision": "int8"}, "fusion": {"weight": 1}}
+
+
+def test_a_fit_on_scores_that_stand_upside_down_is_refused(tmp_path: Path) -> None:
+    documents = {f"d{place}": Document(f"d{place}", "", "text") for place in range(40)}
+    run = {"q": {f"d{place}": float(place % 10) for place in range(40)}}
+    qrels = {"q": {f"d{place}": int((place % 10 < 5) != (place % 7 == 0)) for place in range(40)}}
+    collection = Collection("set", documents, {"q": "text"}, qrels)
+    with pytest.raises(DataError, match="do not tell relevant from irrelevant"):
+        fit_calibration([(Sample(collection, "dev", qrels, run), run)])
+
+
+def test_a_fit_wants_an_adapter_that_is_there(tmp_path: Path) -> None:
+    done = slimrank(
+        "train", "fit", "--adapter", tmp_path / "nothing", "--data", tmp_path, "--set", "set:dev", "--scores", tmp_path
+    )
+    assert (done.code, "holds no adapter" in done.err, (tmp_path / "nothing").exists()) == (2, True, False), done.err
