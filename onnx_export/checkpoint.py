@@ -1,4 +1,4 @@
-"""A causal LM checkpoint, loaded as a scorer: its head cut down to the two answer tokens.
+"""A checkpoint, loaded as a scorer: a causal LM, its head cut down to the two answer tokens, or a cross-encoder as it is.
 
 The head's two rows give exactly the logits that the full head gives at those tokens; there is no
 new layer and nothing is trained. Shared by export, which traces it, and verify, which compares
@@ -20,8 +20,9 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from onnx_export import cross_encoder
 from slimrank.errors import ModelSourceError
-from slimrank.manifest import Architecture
+from slimrank.manifest import Architecture, Kind
 from slimrank.prompt import Prompt, PromptEncoder
 
 
@@ -32,6 +33,13 @@ class Checkpoint:
     model: PreTrainedModel
     tokenizer: Tokenizer
     folder: Path
+    pair: Prompt | None = None
+    """The pair template of a cross-encoder; None = a language model, which is asked by a prompt."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the checkpoint holds."""
+        return "cross_encoder" if self.pair else "language_model"
 
     def encoder(self, prompt: Prompt, *, max_pair_tokens: int, max_query_tokens: int) -> PromptEncoder:
         """Return an encoder with a tokenizer of its own.
@@ -58,15 +66,19 @@ def load(folder: Path) -> Checkpoint:
     """Load a checkpoint folder.
 
     Raises:
-        ModelSourceError: transformers cannot load it as a causal LM with a fast tokenizer.
+        ModelSourceError: it gives no score, or transformers cannot load it with a fast tokenizer.
     """
+    kind = cross_encoder.kind_of(folder)
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            if kind == "cross_encoder":
+                model = cross_encoder.load(folder)
+            else:
+                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(folder).backend_tokenizer
     except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
-        raise ModelSourceError(f"{folder} cannot be loaded as a causal language model: {error}") from error
-    return Checkpoint(model.eval(), tokenizer, folder)
+        raise ModelSourceError(f"{folder} cannot be loaded as a {kind.replace('_', ' ')}: {error}") from error
+    return Checkpoint(model.eval(), tokenizer, folder, cross_encoder.pair_prompt(tokenizer) if kind == "cross_encoder" else None)
 
 
 def with_answer_head(model: PreTrainedModel, answer_ids: list[int]) -> PreTrainedModel:

@@ -55,7 +55,7 @@ CANDIDATES = (
     Candidate("int8-down-o-two", "int8", in_two=(*DOWN_PROJECTION, "o_proj")),
     Candidate("int8-down-float", "int8", in_float=DOWN_PROJECTION),
 )
-
+PAIR_CANDIDATES = (Candidate("int8", "int8"),)
 GPU_CANDIDATES = (Candidate("fp16", "fp16"), Candidate("bf16", "bf16"), Candidate("int8-gpu", "int8-gpu"))
 GPU_TIMES, GPU_BATCH_ROWS = 16, 64
 """Each document so many times over, and rows of a batch: a GPU is not busy with four. Never timed on one."""

@@ -123,9 +123,13 @@ def export(
     home: HomeFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export a checkpoint to a model folder and verify it. An export that fails leaves what was there.
+    """Export a checkpoint to a model folder and verify it: a causal language model, or a cross-encoder with one logit.
+
+    An export that fails leaves what was there.
 
     Example: slimrank export BASE --adapter runs/adapter --out models/shop --trained
+
+    Example: slimrank export cross-encoder/ms-marco-MiniLM-L6-v2 --precision int8 --out models/minilm
     """
     from onnx_export.source import base_checkpoint
 
@@ -144,8 +148,9 @@ def export(
             source = _merged(adapter, source, settings.home_folder, report)
         if layers is not None:
             source = _pruned(source, layers, settings.home_folder, report)
+        is_pair = _is_cross_encoder(source, plain=plain, has_prompt=prompt != SLIMRANK.name)
         if precision == "auto":
-            from onnx_export.choose import CANDIDATES, GPU_CANDIDATES, export_fastest
+            from onnx_export.choose import CANDIDATES, GPU_CANDIDATES, PAIR_CANDIDATES, export_fastest
 
             made = export_fastest(
                 source,
@@ -156,7 +161,7 @@ def export(
                 max_pair_tokens=max_pair_tokens,
                 trained=trained,
                 collections=data or [],
-                candidates=CANDIDATES if settings.provider == "cpu" else GPU_CANDIDATES,
+                candidates=PAIR_CANDIDATES if is_pair else CANDIDATES if settings.provider == "cpu" else GPU_CANDIDATES,
                 times_all=settings.provider != "cpu",
                 provider=settings.provider,
             )
@@ -253,6 +258,21 @@ def _pruned(checkpoint: Path, layers: int, home: Path, report: "Report") -> Path
     return keep_layers(checkpoint, layers, home / "merged" / f"{checkpoint.resolve().name}-{layers}-layers")
 
 
+def _is_cross_encoder(checkpoint: Path, *, plain: bool, has_prompt: bool) -> bool:
+    """Tell what kind of model a checkpoint holds; refuse options that its kind does not have."""
+    from onnx_export.cross_encoder import kind_of
+
+    if kind_of(checkpoint) == "language_model":
+        return False
+    for name, is_given in (("--plain", plain), ("--prompt", has_prompt)):
+        if is_given:
+            raise ConfigError(
+                f"{name} is for language models, and {checkpoint} is a cross-encoder, which has one graph and a pair template of"
+                " its own; leave it out"
+            )
+    return True
+
+
 def _prompt(name: str) -> Prompt:
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -307,7 +327,21 @@ def _finish(folder: Path, as_json: bool) -> None:
 
 def _figures(manifest: manifests.Manifest) -> dict[str, Any]:
     figures = manifest.verification.model_dump() if manifest.verification else {"passed": False}
-    return {"name": manifest.name, "precision": manifest.precision} | figures
+    return _card(manifest) | figures
+
+
+def _card(manifest: manifests.Manifest) -> dict[str, Any]:
+    """Return what a model is: its kind, its architecture, its precision, what it was made from, its limits and its size."""
+    return {
+        "name": manifest.name,
+        "kind": manifest.kind.replace("_", " "),
+        "base": f"{manifest.base}, {manifest.architecture.layers} layers",
+        "precision": manifest.precision,
+        "made_from": manifest.made_with.get("checkpoint", "unknown"),
+        "max_pair_tokens": manifest.max_pair_tokens,
+        "takes_instructions": manifest.kind == "language_model",
+        "megabytes": round(sum(record.bytes for record in manifest.files.values()) / 1e6, 1),
+    }
 
 
 def _print(figures: dict[str, Any], as_json: bool) -> None:

@@ -1,9 +1,9 @@
-"""Checkpoint folder -> model folder: an ONNX graph of two logits, its prompt and its manifest.
+"""Checkpoint folder -> model folder: an ONNX graph of its score, its prompt and its manifest.
 
 The LM head is replaced by its two rows for the answer tokens, in the order irrelevant, relevant.
 Where the model is of the Llama family the graph is the serving graph of ``onnx_export.fused``;
 for any other, Optimum traces the model with past keys and values. Both score, and share a query's
-prefix between documents. The folder appears only when it is complete; it is served only
+prefix between documents. A cross-encoder keeps its head of one logit, in Optimum's graph. The folder appears only when it is complete; it is served only
 after ``onnx_export.verify`` has compared it with the checkpoint.
 """
 
@@ -14,11 +14,14 @@ from pathlib import Path
 
 import onnx
 import torch
+from transformers import PreTrainedModel
 
+from onnx_export import cross_encoder
 from onnx_export.adapter import merged_hash, values_of
 from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
 from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, is_named, write_graph
 from onnx_export.outliers import OUTLIERS, outlier_products
+from onnx_export.pair_graph import finish
 from onnx_export.pairs import read_pairs
 from onnx_export.rounding import round_weights
 from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, graph_number
@@ -42,6 +45,7 @@ from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt, PromptEnc
 from slimrank.providers import WHEELS, is_installed
 
 PLAIN_OPSET = 18
+PAIR_PRECISIONS = ("fp32", "int8")
 MADE_WITH = ("torch", "transformers", "optimum", "optimum-onnx", *WHEELS)
 """The versions that a manifest records, of those that are installed: on a GPU ONNX Runtime's wheel has another name."""
 CHECKPOINT_KEY = "checkpoint"
@@ -66,7 +70,7 @@ def export(
 
     Args:
         name: What the model is called on the wire; default the target's name.
-        prompt: What the model was, or will be, asked with.
+        prompt: What the model was, or will be, asked with; a cross-encoder has a pair template of its own.
         precision: fp32; int8 with one activation scale a row; for GPUs fp16, bf16, or int8-gpu, whose activations are fp16.
             All but fp32 need the serving graph.
         in_float: Names of products that int8 leaves in float32.
@@ -84,6 +88,9 @@ def export(
     values = values_of(checkpoint_folder)
     report("load the checkpoint")
     loaded = load(checkpoint_folder)
+    if loaded.pair is not None:
+        prompt = loaded.pair
+        cross_encoder.check_limit(loaded.model, max_pair_tokens)
     max_query_tokens = max_pair_tokens // 2
     encoder = loaded.encoder(prompt, max_pair_tokens=max_pair_tokens, max_query_tokens=max_query_tokens)
     with new_folder(target, is_model_folder, "a model folder") as partial:
@@ -91,7 +98,9 @@ def export(
         config = loaded.model.config
         config.save_pretrained(partial)
         two_steps: list[str] = []
-        if plain or not can_fuse(config):
+        if loaded.pair is not None:
+            _export_pairs(loaded, encoder, partial, precision)
+        elif plain or not can_fuse(config):
             if precision != "fp32":
                 raise ConfigError(
                     f"{precision} is written for {', '.join(FAMILIES)}, not for {config.model_type}; export it in fp32"
@@ -103,6 +112,7 @@ def export(
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
         manifest = Manifest(
+            kind=loaded.kind,
             name=name or target.name,
             base=str(getattr(loaded.model.config, "model_type", "unknown")),
             prompt=prompt.name,
@@ -114,7 +124,7 @@ def export(
             precision=precision,
             opset=_opset(partial / GRAPH_FILE),
             architecture=loaded.architecture,
-            trained=trained or bool(values),
+            trained=trained or bool(values) or loaded.kind == "cross_encoder",
             calibration=Calibration.model_validate(values.get("calibration", {})),
             fusion=Fusion.model_validate(values["fusion"]) if "fusion" in values else None,
             made_with={"slimrank": __version__, GRAPH_NUMBER_KEY: graph_number(precision)}
@@ -131,7 +141,7 @@ def export(
 
 def weights_hash(folder: Path) -> str:
     """Return one hash for the weights of a checkpoint: of its single file, or of its parts' hashes."""
-    parts = [sha256_of(file) for file in sorted(folder.glob("*.safetensors"))]
+    parts = [sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))]
     return parts[0] if len(parts) == 1 else "+".join(part[:16] for part in parts)
 
 
@@ -146,11 +156,10 @@ def _export_fused(
 ) -> list[str]:
     """Write the serving graph; return the names of products whose activations it takes in two steps."""
     two_steps = _ready_for_int8(loaded, encoder, report, in_float, in_two) if precision == "int8" else []
-    answer_ids = [encoder.irrelevant_id, encoder.relevant_id]
     path = target / GRAPH_FILE
     write_graph(
         loaded.model,
-        answer_ids,
+        encoder.answer_ids,
         path,
         precision=precision,
         in_float=in_float,
@@ -186,12 +195,25 @@ def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:
 
 
 def _export_plain(loaded: Checkpoint, encoder: PromptEncoder, target: Path) -> None:
+    _trace(with_answer_head(loaded.model, encoder.answer_ids), target, "text-generation-with-past")
+
+
+def _export_pairs(loaded: Checkpoint, encoder: PromptEncoder, target: Path, precision: FusedPrecision) -> None:
+    if precision not in PAIR_PRECISIONS:
+        raise ConfigError(
+            f"{precision} was asked for, and a cross-encoder is exported in {' or '.join(PAIR_PRECISIONS)}; choose one of these"
+        )
+    _trace(loaded.model, target, "text-classification")
+    finish(target / GRAPH_FILE, separator_id=encoder.separator_ids[0], in_8_bits=precision == "int8")
+
+
+def _trace(model: PreTrainedModel, target: Path, task: str) -> None:
+    """Write Optimum's graph of a model."""
     from optimum.exporters.onnx import onnx_export_from_model
 
-    model = with_answer_head(loaded.model, [encoder.irrelevant_id, encoder.relevant_id])
     traced = target / "traced"
     with quiet():
-        onnx_export_from_model(model, traced, task="text-generation-with-past", opset=PLAIN_OPSET, do_validation=False)
+        onnx_export_from_model(model, traced, task=task, opset=PLAIN_OPSET, do_validation=False)
     for file in traced.glob(f"{GRAPH_FILE}*"):
         file.rename(target / file.name)
     shutil.rmtree(traced)

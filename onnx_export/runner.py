@@ -37,7 +37,8 @@ class GraphRunner:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         self.lanes = processor.lanes(0, provider)
-        session = providers.open_session(ort, folder / GRAPH_FILE, options, provider, unloadable=ManifestError)
+        exact = manifest.kind == "cross_encoder"
+        session = providers.open_session(ort, folder / GRAPH_FILE, options, provider, exact=exact, unloadable=ManifestError)
         names = [given.name for given in session.get_inputs()]
         self._graph = graph_io.open_graph(names, manifest.architecture, session.run)
 

@@ -1,7 +1,7 @@
 """Prove an exported graph: its scores beside those of the checkpoint it was made from.
 
 The reference is the straightforward computation, transformers with the full head, one pair at a
-time. The graph runs the same token ids alone, in padded batches, and after a shared prefix, and
+time; of a cross-encoder, its own head and its own tokenizer's pairs. The graph runs our token ids alone, in padded batches, and after a shared prefix, and
 the worst difference counts. The figures go into the manifest, which serving reads: a folder that
 fails is refused at load.
 """
@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from onnx_export import checkpoint as checkpoints
+from onnx_export import cross_encoder
 from onnx_export.export import CHECKPOINT_HASH_KEY, CHECKPOINT_KEY, weights_hash
-from onnx_export.pairs import read_pairs
+from onnx_export.pairs import PairGroup, read_pairs
 from onnx_export.runner import GraphRunner
 from onnx_export.source import Report
 from slimrank import manifest as manifests
@@ -47,6 +48,7 @@ class TokenGroup:
 
     prefix: list[int]
     rows: list[list[int]]
+    texts: PairGroup
 
 
 def verify(
@@ -129,16 +131,19 @@ def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:
     for group in read_pairs():
         prefix = encoder.prefix_ids(group.query).ids
         pieces = encoder.document_ids(group.documents, len(prefix))
-        yield TokenGroup(prefix, [piece.ids + encoder.suffix_ids for piece in pieces])
+        yield TokenGroup(prefix, [piece.ids + encoder.suffix_ids for piece in pieces], group)
 
 
 def reference_scores(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, group: TokenGroup) -> Scores:
     """Return (N,) scores from the full head of the checkpoint, one whole pair at a time."""
+    if loaded.kind == "cross_encoder":
+        return cross_encoder.reference_scores(loaded.model, loaded.tokenizer, group.texts, encoder.max_pair_tokens)
+    irrelevant, relevant = encoder.answer_ids
     scores = []
     with torch.inference_mode():
         for row in group.rows:
             logits = loaded.model(input_ids=torch.tensor([group.prefix + row]), logits_to_keep=1).logits[0, -1].float()
-            scores.append((logits[encoder.relevant_id] - logits[encoder.irrelevant_id]).item())
+            scores.append((logits[relevant] - logits[irrelevant]).item())
     return np.array(scores, dtype=np.float32)
 
 

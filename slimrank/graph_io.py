@@ -5,7 +5,7 @@ verified is what is served. Numpy only: whoever has a session hands its ``run`` 
 
 Rows of a batch share a prefix, whose keys and values were computed once a request and are one
 array (2 x layers, key_value_heads, P, head_size), keys and values of a layer beside each other.
-Padding is on the right, where no real token looks: attention is causal.
+Padding is on the right, where no real token looks: attention is causal, or masked.
 
 The *plain* graph is Optimum's text-generation-with-past with a head of two rows:
 
@@ -20,7 +20,13 @@ The *fused* graph is ours, for the Llama family:
     are wanted; one made for a GPU also first_position (1,) = P, so that no length is copied there within
     -> logits (B, 2), keys_values (2 x layers, key_value_heads, keep, head_size)
 
-L is at least ``LEAST_LENGTH`` there: attention goes in so many chunks, none of them empty.
+The *pair* graph is a cross-encoder's, from Optimum, its token types worked out within:
+
+    input_ids (B, L), attention_mask (B, L) -> logits (B, 1)
+
+Every token of a pair looks at every other there, so nothing of a query can be shared.
+
+L is at least ``LEAST_LENGTH`` in the fused graph: attention goes in so many chunks, none of them empty.
 Keys and values may lie on a device: whoever runs the graph gives them out and takes them back.
 """
 
@@ -40,6 +46,7 @@ Run = Callable[[list[str], Feed], list[Any]]
 """Runs a graph: names of outputs, feed -> those outputs."""
 
 INPUT_IDS = "input_ids"
+ATTENTION_MASK = "attention_mask"
 LOGITS = "logits"
 PREFIX = "prefix"
 ANSWER_SLOTS = "answer_slots"
@@ -71,6 +78,9 @@ class KeysValues(Protocol):
 class Graph(Protocol):
     """An open graph that scores rows after a prefix computed once."""
 
+    shares: bool
+    """Whether a prefix is computed once indeed; else it is put before every row and costs as much as if it stood there."""
+
     def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
         """Return the keys and values of a prefix, which may have no tokens; with those that it follows in front."""
         ...
@@ -85,12 +95,19 @@ def is_fused(input_names: Collection[str]) -> bool:
     return PREFIX in input_names
 
 
+def is_pair(input_names: Collection[str]) -> bool:
+    """Tell whether these are the inputs of a cross-encoder's graph."""
+    return set(input_names) == {INPUT_IDS, ATTENTION_MASK}
+
+
 def open_graph(input_names: Collection[str], architecture: Architecture, run: Run, *, step: int = 1) -> Graph:
     """Return the graph that has these inputs.
 
     Args:
         step: The fused graph pads batches to a length that is a multiple of this.
     """
+    if is_pair(input_names):
+        return PairGraph(run)
     if not is_fused(input_names):
         return PlainGraph(architecture, run)
     return FusedGraph(architecture, run, asks_position=FIRST_POSITION in input_names, step=step)
@@ -98,6 +115,8 @@ def open_graph(input_names: Collection[str], architecture: Architecture, run: Ru
 
 class FusedGraph:
     """Our own graph: the prefix at batch 1, only answer slots out."""
+
+    shares = True
 
     def __init__(self, architecture: Architecture, run: Run, *, asks_position: bool = False, step: int = 1) -> None:
         self._run = run
@@ -130,6 +149,8 @@ class FusedGraph:
 class PlainGraph:
     """Optimum's graph: the prefix is copied for every row, logits come at every position."""
 
+    shares = True
+
     def __init__(self, architecture: Architecture, run: Run) -> None:
         self._run = run
         self._nothing: KeysValues = _no_tokens(architecture)
@@ -157,12 +178,36 @@ class PlainGraph:
         lengths = np.array([[len(row)] for row in rows])
         feed: Feed = {
             INPUT_IDS: ids,
-            "attention_mask": (np.arange(before + ids.shape[1]) < before + lengths).astype(np.int64),
+            ATTENTION_MASK: (np.arange(before + ids.shape[1]) < before + lengths).astype(np.int64),
             "position_ids": np.tile(np.arange(before, before + ids.shape[1], dtype=np.int64), (len(rows), 1)),
         }
         for name, part in zip(self._past, np.asarray(shared), strict=True):
             feed[name] = np.tile(part, (len(rows), 1, 1, 1))
         return feed
+
+
+class PairGraph:
+    """A cross-encoder's graph: whole pairs in, one logit out."""
+
+    shares = False
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
+        """Return the prefix's own ids, which ``logits`` puts before every row."""
+        before = np.asarray([] if after is None else after, dtype=np.int64)
+        return np.concatenate([before, np.asarray(prefix_ids, dtype=np.int64)])
+
+    def logits(self, rows: Rows, shared: KeysValues) -> Logits:
+        """Return (B, 2) logits: a single logit is that of "relevant" where "irrelevant" has 0."""
+        before = np.asarray(shared).tolist()
+        whole = [before + list(row) for row in rows]
+        ids = _padded(whole)
+        lengths = np.array([[len(row)] for row in whole])
+        feed: Feed = {INPUT_IDS: ids, ATTENTION_MASK: (np.arange(ids.shape[1]) < lengths).astype(np.int64)}
+        (single,) = self._run([LOGITS], feed)
+        return np.concatenate([np.zeros_like(single), single], axis=1)
 
 
 def _no_tokens(architecture: Architecture) -> npt.NDArray[np.float32]:

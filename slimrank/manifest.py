@@ -25,6 +25,8 @@ GRAPH_FILE = "model.onnx"
 FORMAT = 1
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu", "int4"]
+Kind = Literal["language_model", "cross_encoder"]
+"""What a folder holds: a language model that answers a prompt with one of two tokens, or a classifier of pairs with one logit."""
 
 
 class _Record(BaseModel):
@@ -39,7 +41,7 @@ class FileRecord(_Record):
 
 
 class Architecture(_Record):
-    """The shapes a caller needs to make empty or shared keys and values."""
+    """The shapes a caller needs to make empty or shared keys and values; a cross-encoder shares none."""
 
     layers: int = Field(ge=1, le=10_000)
     key_value_heads: int = Field(ge=1, le=10_000)
@@ -75,12 +77,13 @@ class Manifest(_Record):
     """Everything that must agree between export and serving."""
 
     format: int = FORMAT
+    kind: Kind = "language_model"
     name: str
     base: str
     prompt: str
     prompt_sha256: str
-    relevant_id: int
-    irrelevant_id: int
+    relevant_id: int | None = Field(None, description="Vocabulary entry of the answer; a cross-encoder answers with no token")
+    irrelevant_id: int | None = None
     max_pair_tokens: int = Field(default=DEFAULT_MAX_PAIR_TOKENS, ge=1, le=2**20)
     max_query_tokens: int = Field(default=DEFAULT_MAX_PAIR_TOKENS // 2, ge=1, le=2**20)
     precision: Precision = "fp32"

@@ -45,7 +45,8 @@ class Prompt:
     """The texts around a query and a document, in the order they are read.
 
     ``prefix``, ``separator`` and ``suffix`` may hold special tokens; ``instruction``, ``query``
-    and ``document`` are templates for a user's text and may not.
+    and ``document`` are templates for a user's text and may not. A cross-encoder's has special tokens
+    alone around the two texts, and neither answers nor a place for an instruction.
     """
 
     name: str
@@ -53,8 +54,8 @@ class Prompt:
     query: str
     document: str
     suffix: str
-    relevant: str
-    irrelevant: str
+    relevant: str = ""
+    irrelevant: str = ""
     instruction: str = ""
     separator: str = ""
     default_instruction: str | None = None
@@ -175,14 +176,15 @@ class PromptEncoder:
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = False
         self.head_ids = self._encode(prompt.prefix)
-        self._separator_ids = self._encode(prompt.separator)
+        self.separator_ids = self._encode(prompt.separator)
         self.suffix_ids = self._encode(prompt.suffix)
         self.fixed_document_tokens = len(self._encode(prompt.document.replace("{document}", "")))
-        self.relevant_id = self._answer_id(prompt.relevant)
-        self.irrelevant_id = self._answer_id(prompt.irrelevant)
+        self.relevant_id, self.irrelevant_id = (
+            self._answer_id(answer) if answer else None for answer in (prompt.relevant, prompt.irrelevant)
+        )
         # From here on only users' texts are encoded.
         tokenizer.encode_special_tokens = True
-        fixed = len(self.head_ids) + len(self._separator_ids) + len(self.suffix_ids)
+        fixed = len(self.head_ids) + len(self.separator_ids) + len(self.suffix_ids)
         room = max_pair_tokens - fixed - self.max_query_tokens
         if room < MIN_DOCUMENT_TOKENS:
             raise ConfigError(
@@ -190,13 +192,18 @@ class PromptEncoder:
                 f" document after the prompt's own {fixed}, and it needs {MIN_DOCUMENT_TOKENS}; allow longer pairs or shorter queries"
             )
 
+    @property
+    def answer_ids(self) -> list[int]:
+        """The answer tokens in the order of a graph's logits, irrelevant, relevant; none of a cross-encoder."""
+        return [token for token in (self.irrelevant_id, self.relevant_id) if token is not None]
+
     def prefix_ids(self, query: str, instruction: str | None = None) -> Piece:
         """Return what all documents of a query share: prefix, instruction, query, separator.
 
         A query beyond its limit is cut at its end; the instruction stays whole.
 
         Raises:
-            InvalidRequest: the instruction leaves no room for a query.
+            InvalidRequest: the instruction leaves no room for a query, or the prompt takes none.
         """
         head, tail = self._around_query(instruction)
         room = self.max_query_tokens
@@ -211,7 +218,7 @@ class PromptEncoder:
                     status=422,
                 )
             ids = self._encode(head + text)[: room - len(tail_ids)] + tail_ids
-        return Piece(self.head_ids + ids + self._separator_ids, truncated)
+        return Piece(self.head_ids + ids + self.separator_ids, truncated)
 
     def document_ids(self, documents: Sequence[str], prefix_length: int) -> list[Piece]:
         """Return each document's ids without the suffix, cut at its end to what the pair has left.
@@ -244,6 +251,12 @@ class PromptEncoder:
         return Piece(prefix.ids + body.ids + self.suffix_ids, prefix.truncated or body.truncated)
 
     def _around_query(self, instruction: str | None) -> tuple[str, str]:
+        if instruction and not self.prompt.instruction:
+            raise InvalidRequest(
+                f"an instruction was given, and the prompt {self.prompt.name} has no place for one; leave it out, or serve a"
+                " model that takes instructions",
+                status=422,
+            )
         instruction = instruction or self.prompt.default_instruction
         lead = self.prompt.instruction.replace("{instruction}", instruction) if instruction else ""
         head, _, tail = self.prompt.query.partition("{query}")

@@ -30,6 +30,7 @@ CUDA_OPTIONS = {
     # fp32 is asked for to be exact: with TF32 its products keep ten bits.
     "use_tf32": "0",
 }
+NO_SATURATION = "session.x64quantprecision"
 CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 PRODUCTS = frozenset(
     {"MatMul", "Gemm", "Attention", "MatMulIntegerToFloat", "MatMulNBits", "RMSNormalization", "SkipSimplifiedLayerNormalization"}
@@ -93,6 +94,7 @@ def open_session(
     provider: str,
     *,
     cuda_graphs: bool = False,
+    exact: bool = False,
     unloadable: type[SlimrankError] = ModelNotReady,
 ) -> Any:
     """Return a session that runs where it was asked to, for serving and export alike.
@@ -101,6 +103,8 @@ def open_session(
         runtime: The module ``onnxruntime``, which core does not import.
         options: The session's, as its caller needs them.
         cuda_graphs: As in ``chosen``.
+        exact: Where products of 8 bits may saturate, on a processor without VNNI, take wider ones. Each product's zero point must be
+            an initializer of its own.
         unloadable: What a graph is that cannot be loaded, for the caller.
 
     Raises:
@@ -112,6 +116,7 @@ def open_session(
     wanted = chosen(provider, runtime.get_available_providers(), cuda_graphs=cuda_graphs)
     preload(provider, getattr(runtime, "preload_dlls", None))
     options.log_severity_level = 3
+    options.add_session_config_entry(NO_SATURATION, "1" if exact else "0")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1" if provider != "cpu" else "0")
     try:
         session = runtime.InferenceSession(str(graph), options, providers=wanted)

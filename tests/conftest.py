@@ -15,6 +15,7 @@ from tests.processes import (
     pytest_testnodedown,
 )
 from tests.tiny import model_copy, other_tiny_model, tiny_checkpoint, tiny_model, tiny_qwen_checkpoint
+from tests.tiny_pairs import tiny_cross_encoder, tiny_pair_model
 
 if TYPE_CHECKING:
     from tests.nodes.engine import Engine
@@ -31,7 +32,9 @@ __all__ = [
     "pytest_testnodedown",
     "require",
     "tiny_checkpoint",
+    "tiny_cross_encoder",
     "tiny_model",
+    "tiny_pair_model",
     "tiny_qwen_checkpoint",
 ]
 

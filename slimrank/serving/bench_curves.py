@@ -67,12 +67,17 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
 
 
 def product_parameters(folder: Path) -> int:
-    """Return the weights that every token is multiplied with: all but embedding and head."""
+    """Return the weights that every token is multiplied with: all but embedding and head.
+
+    An inner layer of BERT's kind has two products, a gated one three.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
     size = config.get("head_dim") or hidden // heads
     groups = config.get("num_key_value_heads") or heads
-    return int(config["num_hidden_layers"] * (2 * hidden * heads * size + 2 * hidden * groups * size + 3 * hidden * inner))
+    is_gated = "num_key_value_heads" in config or config["model_type"] == "modernbert"
+    products = 2 * hidden * heads * size + 2 * hidden * groups * size + (3 if is_gated else 2) * hidden * inner
+    return int(config["num_hidden_layers"] * products)
 
 
 def peak_gigaops() -> float:

@@ -154,16 +154,26 @@ def compare(
 def _places(folder: Path, manifest: Manifest, plain: Path | None, checkpoint: Path | None) -> dict[str, Path]:
     """Return the contenders and the folder of each."""
     checkpoint = checkpoint or Path(manifest.made_with.get("checkpoint", ""))
-    places = {OURS: folder, "fused-alone": folder}
+    is_pair = manifest.kind == "cross_encoder"
+    places = {OURS: folder} | ({} if is_pair else {"fused-alone": folder})
+    ours = len(places)
     if plain is not None:
         places["plain"] = plain
     if (checkpoint / "config.json").is_file():
         _check_weights(checkpoint, manifest)
-        installed = [name for name, package in INSTALLED_PEERS.items() if find_spec(package)]
-        places |= dict.fromkeys([*TORCH_PEERS, *installed, FOR_SCALE], checkpoint)
-    if len(places) == 2:
+        # The others' classes are for language models.
+        installed = [name for name, package in INSTALLED_PEERS.items() if not is_pair and find_spec(package)]
+        torch_peers = TORCH_PEERS if not is_pair or _has_head(checkpoint) else ()
+        places |= dict.fromkeys([*torch_peers, *installed, FOR_SCALE], checkpoint)
+    if len(places) == ours:
         raise ConfigError(f"there is nothing to compare with: no checkpoint at {checkpoint}; give --checkpoint or --plain")
     return places
+
+
+def _has_head(checkpoint: Path) -> bool:
+    """Tell whether transformers loads a cross-encoder whole; of a chain of modules it loads the body, and makes up a head."""
+    architectures = json.loads((checkpoint / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in architectures)
 
 
 def _check_weights(checkpoint: Path, manifest: Manifest) -> None:
@@ -192,8 +202,11 @@ def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None
     if not (target / manifests.MANIFEST_FILE).is_file():
         prompt = str(folder / PROMPT_FILE)
         limit = str(manifest.max_pair_tokens)
-        command = [sys.executable, "-m", "slimrank", "export", str(source), "--out", str(target), "--plain", "--no-verify"]
-        done = subprocess.run([*command, "--prompt", prompt, "--max-pair-tokens", limit], check=False, stdout=sys.stderr)
+        command = [sys.executable, "-m", "slimrank", "export", str(source), "--out", str(target), "--no-verify"]
+        command += ["--max-pair-tokens", limit]
+        if manifest.kind == "language_model":  # a cross-encoder's graph is Optimum's in any case
+            command += ["--plain", "--prompt", prompt]
+        done = subprocess.run(command, check=False, stdout=sys.stderr)
         if done.returncode != 0:
             return None
     return target
@@ -283,7 +296,7 @@ def _ratios(contenders: list[Contender], spent: Callable[[Contender], list[float
 
 @contextmanager
 def _started(name: str, folder: Path, manifest: Manifest, threads: int) -> Iterator[Contender]:
-    answers = [str(manifest.irrelevant_id), str(manifest.relevant_id)]
+    answers = [str(token) for token in (manifest.irrelevant_id, manifest.relevant_id) if token is not None]
     command = [sys.executable, "-m", "slimrank.serving.bench_peers", name, str(folder), str(threads), *answers]
     begin = monotonic()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -27,7 +27,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,13 @@ def plain(folder: str, threads: int) -> Score:
     return _batched(lambda rows: [float(score) for score in scores_from_logits(graph.logits(rows, nothing))])
 
 
-def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, int]) -> Score:
+def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: Sequence[int]) -> Score:
     """Transformers on the CPU."""
     import torch
     from transformers import AutoModelForCausalLM
+
+    if not answer_ids:
+        return cross_encoder_peer(folder, threads, half=half)
 
     if threads:
         torch.set_num_threads(threads)
@@ -91,7 +94,33 @@ def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, 
     return _batched(run)
 
 
-def sentence_transformers_peer(folder: str, threads: int, *, half: bool, answer_ids: tuple[int, int]) -> Score:
+def cross_encoder_peer(folder: str, threads: int, *, half: bool) -> Score:
+    """Transformers on the CPU with a cross-encoder, as sentence-transformers' CrossEncoder runs it: sorted, padded batches of 32."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    if threads:
+        torch.set_num_threads(threads)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.bfloat16 if half else torch.float32)
+
+    def score(prefix: list[int], rows: list[list[int]]) -> list[float]:
+        def run(whole: list[list[int]]) -> list[float]:
+            longest = max(map(len, whole))
+            feed = {
+                "input_ids": torch.tensor([row + [0] * (longest - len(row)) for row in whole]),
+                "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in whole]),
+            }
+            if getattr(model.config, "type_vocab_size", 0) > 1:
+                feed["token_type_ids"] = (torch.arange(longest) >= len(prefix)).long().expand(len(whole), -1)
+            with torch.inference_mode():
+                return [float(value) for value in model(**feed).logits[:, 0].float()]
+
+        return _batched(run)(prefix, rows)
+
+    return score
+
+
+def sentence_transformers_peer(folder: str, threads: int, *, half: bool, answer_ids: Sequence[int]) -> Score:
     """sentence-transformers' CrossEncoder over a causal language model."""
     import torch
     from sentence_transformers import CrossEncoder
@@ -189,8 +218,8 @@ def _batched(run: Callable[[list[list[int]]], list[float]]) -> Score:
     return score
 
 
-def main(kind: str, folder: str, threads: int, answer_ids: tuple[int, int]) -> None:
-    """Answer requests from standard input until it ends."""
+def main(kind: str, folder: str, threads: int, answer_ids: Sequence[int]) -> None:
+    """Answer requests from standard input until it ends; without answer tokens the model is a cross-encoder."""
     started = time.perf_counter()
     peers: dict[str, Callable[[], Score]] = {
         "fused": lambda: fused(folder, threads),
@@ -216,4 +245,4 @@ def main(kind: str, folder: str, threads: int, answer_ids: tuple[int, int]) -> N
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), (int(sys.argv[4]), int(sys.argv[5])))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), [int(token) for token in sys.argv[4:]])

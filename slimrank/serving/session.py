@@ -4,7 +4,7 @@
     -> scores in request order
 
 The query's part of the prompt is run once a request, and its keys and values are shared by all
-documents; those of the prompt's own head are kept for all requests. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
+documents; those of the prompt's own head are kept for all requests. A cross-encoder runs whole pairs. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
 prompt, a missing file or a failed verification is an error at load. One ``OrtScorer`` may be
 called by several threads.
 """
@@ -120,7 +120,8 @@ class OrtScorer:
             )
         lanes = Lanes(processor.lanes(threads, provider))
         threads = 1 if provider == "cpu" else threads
-        session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs)
+        exact = checked.kind == "cross_encoder"
+        session = open_session(folder / GRAPH_FILE, threads=threads, provider=provider, cuda_graphs=cuda_graphs, exact=exact)
         is_fused = graph_io.is_fused([given.name for given in session.get_inputs()])
         device_run = DeviceRun(session, "cuda", records=cuda_graphs) if provider != "cpu" and is_fused else None
         log.info("load model=%s precision=%s provider=%s folder=%s", checked.name, checked.precision, provider, folder)
@@ -156,6 +157,7 @@ class OrtScorer:
 
     def _run_rows(self, count: int, length: int) -> None:
         """Run a batch of so many rows of so many tokens in every lane."""
+        length = min(length, self.manifest.max_pair_tokens)
         rows, nothing = [(self.encoder.suffix_ids * length)[:length]] * count, self._graph.share([])
 
         def run(lane: int) -> None:
@@ -182,7 +184,7 @@ class OrtScorer:
             scores=scores[order],
             truncated=np.array([piece.truncated for piece in pieces], dtype=np.bool_)[order],
             query_truncated=prefix.truncated,
-            tokens=(len(prefix.ids) if rows else 0) + sum(map(len, rows)),
+            tokens=len(prefix.ids) * (min(1, len(rows)) if self._graph.shares else len(rows)) + sum(map(len, rows)),
             tokenise_seconds=tokenise_seconds,
             batch_tokens=batch_tokens,
         )
@@ -219,11 +221,12 @@ class OrtScorer:
         """Return a score for each row after its own prefix, and the padded tokens of each batch.
 
         A query that comes once and is new goes, row by row, behind the head of the prompt, which all share; others have a run of their own.
+        Where the graph shares nothing, all pairs go whole.
         """
-        counts, head = Counter(map(tuple, prefixes)), tuple(self.encoder.head_ids)
+        counts, head = Counter(map(tuple, prefixes)), tuple(self.encoder.head_ids) if self._graph.shares else ()
         behind: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for place, prefix in enumerate(map(tuple, prefixes)):
-            is_shared = counts[prefix] > 1 or prefix in self._prefixes
+            is_shared = self._graph.shares and (counts[prefix] > 1 or prefix in self._prefixes)
             behind[prefix if is_shared else head].append(place)
         scores, batch_tokens = np.empty(len(rows), dtype=np.float32), tuple[int, ...]()
         for shared, places in behind.items():
@@ -234,14 +237,15 @@ class OrtScorer:
         return scores, batch_tokens
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
-        """Return the tokens that each document puts through the model, after the shared prefix.
+        """Return the tokens that each document puts through the model, after the prefix if that is shared.
 
         Whoever counts scores next: the ids of the last request that was counted are kept for it.
         """
         prefix = self.encoder.prefix_ids(query, instruction)
         pieces = self.encoder.document_ids(documents, len(prefix.ids))
         self._planned = (query, instruction), dict(zip(documents, pieces, strict=True))
-        return [len(piece.ids) + len(self.encoder.suffix_ids) for piece in pieces]
+        around = len(self.encoder.suffix_ids) + (0 if self._graph.shares else len(prefix.ids))
+        return [len(piece.ids) + around for piece in pieces]
 
     def _pieces(self, query: str, documents: list[str], instruction: str | None, prefix_tokens: int) -> list[Piece]:
         """Return the documents' token ids, those that were counted from memory."""
@@ -260,7 +264,9 @@ class OrtScorer:
         scores = np.empty(len(rows), dtype=np.float32)
         if not rows:
             return scores, ()
-        if self._shapes_repeat:
+        if not self._graph.shares:
+            prefix_ids, rows = [], [prefix_ids + row for row in rows]
+        elif self._shapes_repeat:
             prefix_ids, rows = self._behind_head(prefix_ids, rows)
         shared = self._shared(prefix_ids)
         batches = self._batches([len(row) for row in rows])
@@ -320,8 +326,10 @@ class OrtScorer:
         return results
 
 
-def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_graphs: bool = False) -> ort.InferenceSession:
-    """Open a graph for inference.
+def open_session(
+    graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_graphs: bool = False, exact: bool = False
+) -> ort.InferenceSession:
+    """Open a graph for inference; ``exact`` as in ``providers.open_session``.
 
     Raises:
         ConfigError: this ONNX Runtime lacks the provider.
@@ -332,5 +340,5 @@ def open_session(graph: Path, *, threads: int = 0, provider: str = "cpu", cuda_g
     # Shapes change with every batch: a plan of memory by shape would grow with each new one. The arena is kept between runs; it is as
     # large as the largest batch of each lane. Handed back after every run, its pieces left holes in the heap (docs/LOG.md).
     options.enable_mem_pattern = False
-    session: ort.InferenceSession = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs)
+    session: ort.InferenceSession = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs, exact=exact)
     return session
