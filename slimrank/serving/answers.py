@@ -1,14 +1,17 @@
-"""From a model's answer to the body that the caller's wire format expects, errors included."""
+"""From a model's answer to the body that the caller's wire format expects; errors have one body for all formats."""
 
 from dataclasses import replace
 from typing import Any
 
+from pydantic import BaseModel, Field
+
+from slimrank.errors import InvalidRequest
 from slimrank.fusion import fuse_scored
 from slimrank.scoring import not_scored, rank
 from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure
-from slimrank.serving.schemas import RerankCall, Shape
-from slimrank.types import RankedDocument
+from slimrank.serving.formats.call import Ranking, RerankCall, Result
+from slimrank.types import RankedDocument, Scored
 
 _TEI_ERRORS = {
     "invalid_request": "Validation",
@@ -24,12 +27,33 @@ DOCUMENTS_OF_A_SEARCH_UNIT = 100
 
 
 def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
-    """Return the body of an answer, full or partial, to ``call.job_by_rank()``."""
+    """Return the body of an answer, full or partial, to ``call.job_by_rank()``.
+
+    Raises:
+        InvalidRequest: something was cut, and the caller would rather have an error.
+    """
     scored = answer.scored
+    if call.must_fit:
+        _check_uncut(call, scored)
     if call.first_stage_ranks is not None and answer.fusion_weight:
         scored = fuse_scored(scored, sorted(call.first_stage_ranks), answer.fusion_weight)
     ranked = _in_places(call, rank(scored, scale=answer.scale, offset=answer.offset))
     return _body(call, ranked, _meta(call, answer), tokens=answer.scored.tokens, request_id=request_id)
+
+
+def _check_uncut(call: RerankCall, scored: Scored) -> None:
+    cut = (["the query"] if scored.query_truncated else []) + [f"document {place}" for place in _cut_places(call, scored)]
+    if cut:
+        raise InvalidRequest(
+            f"{cut[0]}{f' and {len(cut) - 1} more are' if cut[1:] else ' is'} longer than the model reads, and the request wants"
+            " nothing cut; send shorter texts, or allow it (`truncate`, `truncation`), or `long_document`: `max_passage`",
+            status=422,
+        )
+
+
+def _cut_places(call: RerankCall, scored: Scored) -> list[int]:
+    places = call.places_by_rank()
+    return sorted(places[i] for i in scored.truncated.nonzero()[0].tolist())
 
 
 def first_stage_body(call: RerankCall, reason: str, *, request_id: str) -> Any:
@@ -50,36 +74,9 @@ def _in_places(call: RerankCall, ranked: list[RankedDocument]) -> list[RankedDoc
 
 
 def _body(call: RerankCall, ranked: list[RankedDocument], meta: dict[str, Any], *, tokens: int, request_id: str) -> Any:
-    in_order = [_value(call, document) for document in sorted(ranked, key=lambda document: document.index)]
-    ranked = ranked[: call.top_n]
-    if call.shape == "tei":
-        return [_tei_result(call, document) for document in ranked]
-    return {
-        "id": request_id,
-        "model": meta["model"],
-        "results": [_cohere_result(call, document) for document in ranked],
-        "scores": in_order,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        "meta": meta,
-    }
-
-
-def _value(call: RerankCall, document: RankedDocument) -> float:
-    return document.score if call.raw_scores else document.probability
-
-
-def _cohere_result(call: RerankCall, document: RankedDocument) -> dict[str, Any]:
-    result: dict[str, Any] = {"index": document.index, "relevance_score": _value(call, document)}
-    if call.return_documents:
-        result["document"] = {"text": call.job.request.documents[document.index]}
-    return result
-
-
-def _tei_result(call: RerankCall, document: RankedDocument) -> dict[str, Any]:
-    result: dict[str, Any] = {"index": document.index, "score": _value(call, document)}
-    if call.return_documents:
-        result["text"] = call.job.request.documents[document.index]
-    return result
+    results = [Result(document.index, document.score if call.raw_scores else document.probability) for document in ranked]
+    values = [result.value for result in sorted(results, key=lambda result: result.index)]
+    return call.write(Ranking(call, results[: call.top_n], values, meta, meta["model"], tokens, request_id))
 
 
 def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
@@ -91,7 +88,7 @@ def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
         "fusion_weight": float(answer.fusion_weight),
         **({"model_sha256": answer.model_sha256, "prompt_sha256": answer.prompt_sha256} if answer.model_sha256 else {}),
         "query_truncated": scored.query_truncated,
-        "truncated_documents": sorted(call.places_by_rank()[i] for i in scored.truncated.nonzero()[0].tolist()),
+        "truncated_documents": _cut_places(call, scored),
         "scored_documents": documents if scored.depth is None else scored.depth,
         "partial": answer.is_partial,
     }
@@ -112,8 +109,18 @@ def _meta_of(call: RerankCall, *, model: str) -> dict[str, Any]:
     return meta
 
 
-def error_body(failure: Failure, *, shape: Shape, request_id: str) -> dict[str, Any]:
+class ErrorAnswer(BaseModel):
+    """An error, in the words of every format at once: keys are checked before a body, and so its format, is read."""
+
+    id: str
+    message: str = Field(description="What was asked, what was found and what to do; Cohere's word.")
+    detail: str = Field(description="The same; Jina's, Voyage's and xinference's word.")
+    error: str = Field(description="The same; Text Embeddings Inference's word.")
+    type: str
+    error_type: str = Field(description="Text Embeddings Inference's kind of error.")
+
+
+def error_body(failure: Failure, *, request_id: str) -> dict[str, Any]:
     """Return the body of an error."""
-    if shape == "tei":
-        return {"error": failure.message, "error_type": _TEI_ERRORS[failure.kind]}
-    return {"id": request_id, "message": failure.message, "detail": failure.message, "type": failure.kind}
+    words = dict.fromkeys(("message", "detail", "error"), failure.message)
+    return {"id": request_id} | words | {"type": failure.kind, "error_type": _TEI_ERRORS[failure.kind]}

@@ -78,6 +78,14 @@ class Backend(Protocol):
         """
         ...
 
+    def models(self) -> Sequence[str]:
+        """Return the names of the models served, the default one first.
+
+        Raises:
+            ModelNotReady: nothing is there that could score.
+        """
+        ...
+
     async def start(self) -> None:
         """Make ready to score; called once, in the gateway's event loop."""
         ...

@@ -20,6 +20,10 @@ class EmbeddedBackend:
         """Return the one model there is, whatever it is called by."""
         return self._loop.model.name
 
+    def models(self) -> list[str]:
+        """Return the name of the one model there is."""
+        return [self._loop.model.name]
+
     async def start(self) -> None:
         """Start the scoring thread."""
         self._loop.start()

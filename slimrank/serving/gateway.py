@@ -21,10 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
-from slimrank.serving import answers, browsers, schemas, traces
+from slimrank.serving import answers, browsers, listing, schemas, traces
 from slimrank.serving.backend import Answer
 from slimrank.serving.bodies import read_object
 from slimrank.serving.failures import Failure, failure_of
+from slimrank.serving.formats.call import RerankCall
 from slimrank.serving.guarded import GuardedBackend
 from slimrank.serving.intake import Held, Intake
 from slimrank.serving.keys import KeyRing, check_grant
@@ -41,7 +42,10 @@ LONG_BYTES = 2**16
 """A longer body is parsed in a thread, so that other requests are answered meanwhile; a shorter one takes no longer than that."""
 DEADLINE_HEADER = "x-slimrank-deadline-ms"
 PARTIAL_HEADER = "x-slimrank-partial"
-RERANK_ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
+RERANK_ROUTES = (
+    *("/v1/rerank", "/v2/rerank", "/rerank"),
+    *("/v1/reranking", "/v1/ranking", "/v1/score", "/score"),  # as Mixedbread, NVIDIA and vLLM call it
+)
 
 
 def make_gateway(settings: Settings, backend: GuardedBackend, metrics: Metrics) -> FastAPI:
@@ -54,13 +58,22 @@ def make_gateway(settings: Settings, backend: GuardedBackend, metrics: Metrics) 
         await backend.stop()
         await asyncio.to_thread(traces.flush)
 
-    app = FastAPI(title="slimrank", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    # No redirects: behind a proxy that ends TLS they lead to another scheme. A slash too much changes nothing.
+    app = FastAPI(title="slimrank", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     gateway = _Gateway(settings, backend, metrics)
-    for route in RERANK_ROUTES:
-        app.add_route(route, gateway.rerank, methods=["POST"])
-    app.add_route("/healthz", gateway.healthz, methods=["GET"])
-    app.add_route("/readyz", gateway.readyz, methods=["GET"])
-    app.add_route("/metrics", gateway.metrics, methods=["GET"])
+    posts = dict.fromkeys(RERANK_ROUTES, gateway.rerank)
+    gets = {
+        "/healthz": gateway.healthz,
+        "/readyz": gateway.readyz,
+        "/metrics": gateway.metrics,
+        "/info": gateway.info,
+        "/v1/models": gateway.models,
+        "/v1/models/{name:path}": gateway.model,
+    }
+    for method, routes in (("POST", posts), ("GET", gets)):
+        for route, answer in routes.items():
+            for path in (route, route + "/"):
+                app.add_route(path, answer, methods=[method])
     app.add_exception_handler(HTTPException, _unknown_route)
     if settings.api_keys_file is None:
         app.add_middleware(_BrowserGuard, listens_on=settings.host)
@@ -80,7 +93,7 @@ class _BrowserGuard:
             refused = browsers.objection(scope["method"], Headers(scope=scope), listens_on=self._listens_on)
             if refused is not None:
                 status, reason = refused
-                app = _refusal(InvalidRequest(reason, status=status), schemas.DEFAULT_SHAPE, str(uuid.uuid4()))
+                app = _refusal(InvalidRequest(reason, status=status), str(uuid.uuid4()))
         await app(scope, receive, send)
 
 
@@ -93,6 +106,7 @@ class _Gateway:
         self._intake = Intake(settings.max_body_bytes, settings.max_bodies_bytes)
         self._ready: tuple[float, Response] | None = None
         self._readying = asyncio.Lock()
+        self._since = int(time.time())
 
     async def rerank(self, request: Request) -> Response:
         """Answer a rerank request, or say why not, in the caller's own wire format."""
@@ -104,15 +118,13 @@ class _Gateway:
         return response
 
     async def _answer(self, request: Request, held: Held, request_id: str, begin: float) -> Response:
-        shape = schemas.DEFAULT_SHAPE
-        call: schemas.RerankCall | None = None
+        call: RerankCall | None = None
         try:
             key = self._keys.admit(request.headers.get("authorization"))
             body, most = await self._intake.read(request, held), self._settings.max_documents
             is_long = len(body) > LONG_BYTES
             fields = await _done(is_long, lambda: read_object(body, max_documents=most))
             body = b""  # not held while the documents are scored
-            shape = schemas.shape_of(fields)
             call = await _done(is_long, lambda: schemas.parse(fields, max_documents=most))
             if key is not None:
                 check_grant(key, self._backend.choose_model(call.job.model))
@@ -125,10 +137,10 @@ class _Gateway:
             return Response(status_code=499)
         except Exception as error:
             if call is None or call.on_failure == "error" or isinstance(error, InvalidRequest):
-                return _refusal(error, shape, request_id)
+                return _refusal(error, request_id)
             return self._first_stage(call, error, request_id)
 
-    def _first_stage(self, call: schemas.RerankCall, error: Exception, request_id: str) -> Response:
+    def _first_stage(self, call: RerankCall, error: Exception, request_id: str) -> Response:
         """Answer with the order given, and leave marks: a header, a counter, a log line, scores of a band of their own."""
         reason = failure_of(error).kind
         self._metrics.count_degraded(reason)
@@ -151,15 +163,42 @@ class _Gateway:
         try:
             answer = await self._backend.probe()
         except Exception as error:
-            return _refusal(error, schemas.DEFAULT_SHAPE, str(uuid.uuid4()))
+            return _refusal(error, str(uuid.uuid4()))
         return _json({"status": "ready", "model": answer.model})
+
+    async def info(self, request: Request) -> Response:
+        """Say what is served, as Text Embeddings Inference does."""
+        return self._about(request, None, lambda name: listing.info(name, self._settings))
+
+    async def model(self, request: Request) -> Response:
+        """Describe the model that would answer to a name."""
+        asked = request.path_params["name"].rstrip("/")
+        return self._about(request, asked, lambda name: listing.model(name, since=self._since))
+
+    def _about(self, request: Request, asked: str | None, describe: Callable[[str], Any]) -> Response:
+        try:
+            key, name = self._keys.admit(request.headers.get("authorization")), self._backend.choose_model(asked)
+            if key is not None:
+                check_grant(key, name)
+            return _json(describe(name))
+        except Exception as error:
+            return _refusal(error, str(uuid.uuid4()))
+
+    async def models(self, request: Request) -> Response:
+        """List the models that the caller may ask for."""
+        try:
+            key = self._keys.admit(request.headers.get("authorization"))
+            names = [name for name in self._backend.models() if key is None or key.models is None or name in key.models]
+            return _json(listing.models(names, since=self._since))
+        except Exception as error:
+            return _refusal(error, str(uuid.uuid4()))
 
     async def metrics(self, _: Request) -> Response:
         """Show the metrics to Prometheus."""
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
 
-def deadline_seconds(headers: Mapping[str, str], call: schemas.RerankCall, settings: Settings) -> float:
+def deadline_seconds(headers: Mapping[str, str], call: RerankCall, settings: Settings) -> float:
     """Return the time that a call has from its arrival: the least of header, field and setting.
 
     Raises:
@@ -177,7 +216,7 @@ def deadline_seconds(headers: Mapping[str, str], call: schemas.RerankCall, setti
     return min(limits)
 
 
-def takes_partial(headers: Mapping[str, str], call: schemas.RerankCall) -> bool:
+def takes_partial(headers: Mapping[str, str], call: RerankCall) -> bool:
     """Whether what is scored by the deadline is an answer: where the caller set one, or would take no scores at all."""
     has_deadline = call.deadline_ms is not None or DEADLINE_HEADER in headers
     return call.job.priority == "query" and (has_deadline or call.on_failure == "first_stage")
@@ -205,7 +244,7 @@ async def _unless_gone(request: Request, scoring: Awaitable[Answer]) -> Answer:
         answer.cancel()
 
 
-def _refusal(error: Exception, shape: schemas.Shape, request_id: str) -> Response:
+def _refusal(error: Exception, request_id: str) -> Response:
     failure = failure_of(error)
     _log_failure(error, request_id)
     headers = {}
@@ -215,7 +254,7 @@ def _refusal(error: Exception, shape: schemas.Shape, request_id: str) -> Respons
         headers["www-authenticate"] = "Bearer"
     if failure.status in (401, 408, 413):
         headers["connection"] = "close"  # what is still being sent is not read
-    return _json(answers.error_body(failure, shape=shape, request_id=request_id), status=failure.status, headers=headers)
+    return _json(answers.error_body(failure, request_id=request_id), status=failure.status, headers=headers)
 
 
 def _log_failure(error: Exception, request_id: str) -> None:
@@ -230,7 +269,7 @@ def _unknown_route(_: Request, error: Exception) -> Response:
     words = {404: f"there is no such path; POST to {RERANK_ROUTES[0]}", 405: "this path takes another method"}
     failure = Failure(status, "invalid_request", words.get(status, "the request cannot be answered"))
     headers = dict(getattr(error, "headers", None) or {})  # `allow`
-    body = answers.error_body(failure, shape=schemas.DEFAULT_SHAPE, request_id=str(uuid.uuid4()))
+    body = answers.error_body(failure, request_id=str(uuid.uuid4()))
     return _json(body, status=status, headers=headers)
 
 

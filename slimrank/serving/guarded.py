@@ -5,6 +5,7 @@ Wraps either backend, so that both ways of serving refuse alike.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from time import monotonic
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady, Overloaded
@@ -36,6 +37,10 @@ class GuardedBackend:
     def choose_model(self, wanted: str | None) -> str:
         """Return the model that would answer; see ``Backend``."""
         return self._backend.choose_model(wanted)
+
+    def models(self) -> Sequence[str]:
+        """Return the names of the models served; see ``Backend``."""
+        return self._backend.models()
 
     async def start(self) -> None:
         """Start the backend."""

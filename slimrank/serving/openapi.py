@@ -1,7 +1,7 @@
 """The OpenAPI description of the gateway, served at ``/openapi.json``.
 
-Bodies are parsed by ``schemas.parse`` and not by the web framework, so that every error is in the
-caller's wire format; hence the description is put together here, from the same wire models.
+Bodies are parsed by ``schemas.parse`` and not by the web framework, so that every error is in
+words of our own; hence the description is put together here, from the same wire models.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from slimrank import __version__
-from slimrank.serving.schemas import ErrorAnswer, RerankAnswer, RerankBody, TeiBody
+from slimrank.serving.answers import ErrorAnswer
+from slimrank.serving.formats.cohere import RerankAnswer, RerankBody
+from slimrank.serving.formats.mixedbread import RerankingAnswer, RerankingBody
+from slimrank.serving.formats.nvidia import RankingAnswer, RankingBody
+from slimrank.serving.formats.tei import TeiBody, TeiResult
+from slimrank.serving.formats.vllm import ScoreAnswer, ScoreBody
 
 _REF = "#/components/schemas/{model}"
-_BODIES: tuple[type[BaseModel], ...] = (RerankBody, TeiBody)
-_ANSWERS: tuple[type[BaseModel], ...] = (RerankAnswer, ErrorAnswer)
+BODIES: tuple[type[BaseModel], ...] = (RerankBody, TeiBody, RankingBody, RerankingBody, ScoreBody)
+_ANSWERS: tuple[type[BaseModel], ...] = (RerankAnswer, TeiResult, RankingAnswer, RerankingAnswer, ScoreAnswer, ErrorAnswer)
 _ERRORS = {
     "400": "The request cannot be answered: empty, or not JSON",
     "413": "Too many documents, or too large a body",
@@ -31,7 +36,7 @@ _ERRORS = {
 @cache
 def describe(rerank_routes: Sequence[str]) -> dict[str, Any]:
     """Return the description."""
-    _, bodies = models_json_schema([(model, "validation") for model in _BODIES], ref_template=_REF)
+    _, bodies = models_json_schema([(model, "validation") for model in BODIES], ref_template=_REF)
     _, replies = models_json_schema([(model, "serialization") for model in _ANSWERS], ref_template=_REF)
     return {
         "openapi": "3.1.0",
@@ -40,36 +45,29 @@ def describe(rerank_routes: Sequence[str]) -> dict[str, Any]:
         | {
             "/healthz": {"get": _probe("healthz", "This process answers")},
             "/readyz": {"get": _probe("readyz", "One pair was scored just now")},
+            "/info": {"get": _probe("info", "What is served, as Text Embeddings Inference says it")},
+            "/v1/models": {"get": _probe("models", "The models that the caller may ask for")},
         },
         "components": {"schemas": bodies["$defs"] | replies["$defs"]},
     }
 
 
 def _rerank(route: str) -> dict[str, Any]:
-    tei_result = {
-        "type": "object",
-        "required": ["index", "score"],
-        "properties": {"index": {"type": "integer"}, "score": {"type": "number"}, "text": {"type": "string"}},
-    }
-    answers = [_ref("RerankAnswer"), {"type": "array", "items": tei_result}]
-    tei_error = {
-        "type": "object",
-        "required": ["error", "error_type"],
-        "properties": {"error": {"type": "string"}, "error_type": {"type": "string"}},
-    }
-    errors = {status: _content(text, {"anyOf": [_ref("ErrorAnswer"), tei_error]}) for status, text in _ERRORS.items()}
+    objects = [_ref(model.__name__) for model in _ANSWERS if model not in (TeiResult, ErrorAnswer)]
+    answers = [*objects, {"type": "array", "items": _ref("TeiResult")}]
+    errors = {status: _content(text, _ref("ErrorAnswer")) for status, text in _ERRORS.items()}
     return {
         "operationId": "rerank" + route.replace("/", "_"),
         "summary": "Rank documents for a query, best first",
-        "requestBody": {"required": True} | _content("", {"anyOf": [_ref(model.__name__) for model in _BODIES]}),
+        "requestBody": {"required": True} | _content("", {"anyOf": [_ref(model.__name__) for model in BODIES]}),
         "responses": {"200": _content("Every document, or the best top_n", {"anyOf": answers})} | errors,
     }
 
 
 def _probe(name: str, text: str) -> dict[str, Any]:
     answers = {"200": _content(text, {"type": "object"})}
-    if name == "readyz":
-        answers |= {status: _content(_ERRORS[status], _ref("ErrorAnswer")) for status in ("500", "503", "504")}
+    if name != "healthz":
+        answers |= {status: _content(_ERRORS[status], _ref("ErrorAnswer")) for status in ("429", "500", "503", "504")}
     return {"operationId": name, "responses": answers}
 
 

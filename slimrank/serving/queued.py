@@ -97,6 +97,11 @@ class QueuedBackend:
             return wanted
         raise InvalidRequest(f'no worker serves the model "{wanted}"; served are {", ".join(models)}', status=404)
 
+    def models(self) -> list[str]:
+        """Return the names of the models that workers serve, the default one first; see ``Backend``."""
+        default = self.choose_model(None)
+        return sorted(self._workers.models, key=lambda name: name != default)
+
     async def start(self) -> None:
         """Look who is there and start reading answers."""
         # Never retried by the library: after a cut, what was taken aside must be read before more is taken.

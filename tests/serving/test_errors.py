@@ -21,8 +21,10 @@ def test_other_errors_say_nothing_of_their_cause() -> None:
     assert "secret" not in failure.message
 
 
-def test_every_kind_of_failure_has_a_body_in_each_shape() -> None:
+def test_every_kind_of_failure_has_a_body_that_callers_of_each_format_read() -> None:
     for kind in all_of(errors.ScoringError) | {errors.InvalidRequest, KeyError}:
         failure = failure_of(kind("x"))
-        assert error_body(failure, shape="tei", request_id="1")["error"] == failure.message
-        assert error_body(failure, shape="cohere", request_id="1")["message"] == failure.message
+        body = error_body(failure, request_id="1")
+        assert body["message"] == body["detail"] == body["error"] == failure.message
+        assert body["type"] == failure.kind
+        assert body["error_type"] in ("Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Unauthorized")

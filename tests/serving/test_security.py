@@ -20,6 +20,7 @@ from slimrank.serving.bodies import read_object
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.keys import KeyRing, new_key
 from slimrank.serving.model import Model
+from slimrank.serving.openapi import BODIES
 from tests.doubles import FakeScorer
 from tests.nodes import process
 from tests.serving.conftest import over
@@ -156,7 +157,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = sorted(schemas.RerankBody.model_fields | schemas.TeiBody.model_fields)
+FIELDS = sorted(set().union(*(body.model_fields for body in BODIES)))
 TRIES = int(os.environ.get("SLIMRANK_TEST_TRIES", "300"))
 
 
