@@ -11,10 +11,13 @@ from typing import Any, Self
 
 import httpx
 
+from connector.bounded import PLAIN_OR_GZIP, bounded
 from connector.urls import require_url
 from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
 
 Json = dict[str, Any]
+
+MAX_CLUSTER_BYTES = 256 * 2**20
 
 # What a write would answer, for a dry run to go on with.
 _DRY_ANSWER: Json = {"connector_id": "<CONNECTOR_ID>", "model_id": "<MODEL_ID>", "status": "COMPLETED"}
@@ -111,9 +114,16 @@ def open_cluster(
         ConfigError: the URL is not one, or the certificate file cannot be read.
     """
     require_url(url, "asked to reach a search engine at", "https://localhost:9200")
-    headers = {"Authorization": f"ApiKey {api_key}"} if api_key else {}
+    headers = PLAIN_OR_GZIP | ({"Authorization": f"ApiKey {api_key}"} if api_key else {})
     auth = httpx.BasicAuth(user, password or "") if user else None
-    client = httpx.Client(base_url=url, auth=auth, headers=headers, verify=_tls(ca_cert, insecure), timeout=timeout_seconds)
+    client = httpx.Client(
+        base_url=url,
+        auth=auth,
+        headers=headers,
+        verify=_tls(ca_cert, insecure),
+        timeout=timeout_seconds,
+        event_hooks=bounded(MAX_CLUSTER_BYTES),
+    )
     return Cluster(client, dry_run=dry_run)
 
 
@@ -136,6 +146,8 @@ def explain_transport(error: httpx.HTTPError, url: str) -> EngineError:
         return EngineUnavailable(f"{url} shows a certificate that is not trusted here; {cure} ({text})")
     if "WRONG_VERSION_NUMBER" in text or "record layer failure" in text:
         return EngineUnavailable(f"{url} does not speak TLS; try the same address with http://")
+    if isinstance(error, httpx.DecodingError):
+        return EngineRefused(f"{url}: {text}; ask for fewer hits or fields")
     if isinstance(error, httpx.TimeoutException):
         return EngineUnavailable(
             f"{url} gave no answer in time ({type(error).__name__}); is the cluster overloaded or firewalled?"

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connector.audit.spec import Side, Spec
+from connector.bounded import PLAIN_OR_GZIP, bounded
 from connector.cluster import Cluster, open_cluster
 from connector.gateway import GatewayScorer
 from slimrank.errors import EngineRefused
@@ -90,7 +91,7 @@ class Access(BaseSettings):
         default = _default_pipeline(side, cluster)
         if side.rerank is None:
             return Reached(side, cluster, None, default)
-        client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS))
+        client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded()))
         scorer = GatewayScorer(
             side.rerank.url,
             api_key=self.judge_api_key,

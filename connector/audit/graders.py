@@ -15,6 +15,7 @@ import httpx
 
 from connector.audit.access import Access
 from connector.audit.spec import Json, Judge
+from connector.bounded import PLAIN_OR_GZIP, bounded
 from connector.cluster import explain_transport
 from connector.gateway import GatewayScorer
 from slimrank import manifest
@@ -48,7 +49,7 @@ _TRIES = 2
 def open_grader(judge: Judge, access: Access, max_grade: int) -> Iterator[Grader]:
     """Yield the grader of a judge of kind reranker or chat; its connections close with the block."""
     key = access.judge_api_key
-    with httpx.Client(timeout=_SECONDS) as http:
+    with httpx.Client(timeout=_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded()) as http:
         if judge.kind == "chat":
             yield ChatGrader(http, judge.url or "", judge.model or "", max_grade, api_key=key)
         elif judge.url == "local":

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from connector.bounded import PLAIN_OR_GZIP, bounded_async
 from connector.gateway import explain_refusal, read_answer, rerank_body
 from slimrank.errors import DeadlineExceeded, ModelNotReady
 from slimrank.scoring import probabilities
@@ -96,8 +97,10 @@ class GatewayRanker:
 
     def __init__(self, url: str, *, api_key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport, trust_env=False)
+        headers = PLAIN_OR_GZIP | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        self._http = httpx.AsyncClient(
+            base_url=self.url, headers=headers, transport=transport, trust_env=False, event_hooks=bounded_async()
+        )
 
     async def start(self) -> None:
         """Do nothing: a gateway that is down now may be up for the first search."""
@@ -132,7 +135,9 @@ class GatewayRanker:
                 f"the gateway did not score {count} documents within {timeout_seconds:g} s; lower the depth or allow more time"
             ) from error
         except httpx.HTTPError as error:
-            raise ModelNotReady(f"the gateway {self.url} does not answer; is `slimrank serve` running there?") from error
+            raise ModelNotReady(
+                f"the gateway {self.url} does not answer ({str(error) or type(error).__name__}); is `slimrank serve` running there?"
+            ) from error
         if answer.status_code != 200:
             raise explain_refusal(self.url, answer)
         return answer

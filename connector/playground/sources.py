@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from connector.bounded import PLAIN_OR_GZIP, bounded_async
 from connector.cluster import explain_transport
 from connector.fields import field_text
 from slimrank.beir import Document
@@ -134,7 +135,8 @@ class EngineSource:
         return httpx.AsyncClient(
             base_url=address.url,
             auth=httpx.BasicAuth(address.user, address.password or "") if address.user else None,
-            headers={"Authorization": f"ApiKey {address.api_key}"} if address.api_key else {},
+            headers=PLAIN_OR_GZIP | ({"Authorization": f"ApiKey {address.api_key}"} if address.api_key else {}),
+            event_hooks=bounded_async(MAX_ANSWER_BYTES),
             verify=address.verify_tls,
             timeout=ENGINE_SECONDS,
             transport=self._transport,
@@ -152,10 +154,6 @@ def _body(query: str, fields: Sequence[str], size: int) -> dict[str, Any]:
 
 
 def _hits(address: EngineAddress, answer: httpx.Response) -> list[dict[str, Any]]:
-    if len(answer.content) > MAX_ANSWER_BYTES:
-        raise EngineRefused(
-            f"{address!r} answered {len(answer.content)} bytes, and {MAX_ANSWER_BYTES} are read; lower the depth or name fewer fields"
-        )
     try:
         hits = answer.json()["hits"]["hits"]
     except (ValueError, KeyError, TypeError) as error:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from connector.bounded import PLAIN_OR_GZIP, bounded_async
 from connector.gateway import GatewayScorer, explain_refusal, read_answer, rerank_body
 from slimrank.errors import ModelNotReady
 from slimrank.fusion import fuse_scored
@@ -40,9 +41,11 @@ class RemoteScorer:
 
     def __init__(self, url: str, *, api_key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = GatewayScorer(url).url  # checks it
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = PLAIN_OR_GZIP | ({"authorization": f"Bearer {api_key}"} if api_key else {})
         limits = httpx.Limits(keepalive_expiry=30)
-        self._http = httpx.AsyncClient(headers=headers, transport=transport, trust_env=False, limits=limits)
+        self._http = httpx.AsyncClient(
+            headers=headers, transport=transport, trust_env=False, limits=limits, event_hooks=bounded_async()
+        )
 
     async def start(self) -> None:
         """Do nothing: connections are made when they are needed."""
@@ -58,7 +61,7 @@ class RemoteScorer:
             # the gateway too should give up where nobody waits any more
             deadline = {"x-slimrank-deadline-ms": str(max(1, round(timeout_seconds * 1000)))}
             answer = await self._http.post(f"{self.url}/v1/rerank", json=body, headers=deadline, timeout=timeout_seconds)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ModelNotReady(f"the gateway {self.url} does not answer ({error or type(error).__name__})") from error
         if answer.status_code != 200:
             raise explain_refusal(self.url, answer)

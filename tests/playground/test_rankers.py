@@ -70,7 +70,7 @@ def test_a_real_gateway_and_a_model_in_process_say_the_same() -> None:
 
     async def both() -> tuple[object, object]:
         app = make_app(Settings(embedded=True), Model("fake", FakeScorer()))
-        near, far = fake_ranker(), GatewayRanker("http://gateway", transport=httpx.ASGITransport(app))
+        near, far = fake_ranker(), GatewayRanker("http://localhost", transport=httpx.ASGITransport(app))
         async with app.router.lifespan_context(app):
             await near.start()
             answers = [await ranker.rank("delete a tree", documents, timeout_seconds=5) for ranker in (near, far)]
