@@ -56,6 +56,8 @@ lock: ## Resolve the locked dependencies anew
 		--constraint requirements/dev.txt --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--constraint requirements/dev.txt --excludes requirements/without-cuda.in --extra export pyproject.toml requirements/model.in -o requirements/model.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--constraint requirements/dev.txt requirements/build.in -o requirements/build.txt
 
 clean: ## Remove what was made here, not what was downloaded
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -14,7 +14,7 @@ import hashlib
 import secrets
 from pathlib import Path
 
-COMMANDS = "-@all +@read +@write +@connection +@transaction -@dangerous +info +eval +evalsha +script|load"
+COMMANDS = "-@all +@read +@write +@connection +@transaction -@dangerous +info"
 URL_FILE = "slimrank_redis_url"
 
 

@@ -1,19 +1,19 @@
 # Makes the default model folder once and ends: base weights -> ONNX -> verified. Needs torch, so it is an image of its own;
 # on the processor alone, so without CUDA.
 #   docker build -f deploy/docker/model.Dockerfile -t slimrank-model .
-ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm@sha256:519591d6871b7bc437060736b9f7456b8731f1499a57e22e6c285135ae657bf7
 
 FROM ${PYTHON_IMAGE} AS install
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/slimrank
 WORKDIR /src
-COPY requirements/model.txt requirements/
+COPY requirements/model.txt requirements/build.txt requirements/
 COPY deploy/docker/cuda_stand_ins.py deploy/docker/
 # The lock is complete but for CUDA, which torch would ask for: hence --no-deps.
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --no-deps --require-hashes -r requirements/model.txt \
+    /opt/slimrank/bin/pip install --no-deps --require-hashes -r requirements/build.txt -r requirements/model.txt \
     && site=$(/opt/slimrank/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && python3 deploy/docker/cuda_stand_ins.py "$site" \
     # What only compiles against torch, or tests, is no part of the image.
@@ -26,9 +26,8 @@ COPY training training
 COPY onnx_export onnx_export
 COPY models models
 COPY deploy deploy
-RUN --mount=type=secret,id=ca,target=/run/ca.crt \
-    if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --no-deps .
+# With the build tools of the lock, and nothing from the network: an isolated build would fetch them unhashed.
+RUN /opt/slimrank/bin/pip install --no-deps --no-index --no-build-isolation .
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --create-home slimrank && install -d -o slimrank /models

@@ -3,17 +3,17 @@
 #   docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker .
 #   docker build -f deploy/docker/serving.Dockerfile --target worker --build-arg REQUIREMENTS=gpu -t slimrank-worker-gpu .
 # Behind a proxy with a certificate of its own, add: --secret id=ca,src=/path/to/ca.crt
-ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm@sha256:519591d6871b7bc437060736b9f7456b8731f1499a57e22e6c285135ae657bf7
 
 FROM ${PYTHON_IMAGE} AS install
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python3 -m venv /opt/slimrank
 WORKDIR /src
 ARG REQUIREMENTS=serve
-COPY requirements/${REQUIREMENTS}.txt requirements/
+COPY requirements/${REQUIREMENTS}.txt requirements/build.txt requirements/
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --require-hashes -r requirements/${REQUIREMENTS}.txt
+    /opt/slimrank/bin/pip install --require-hashes -r requirements/build.txt -r requirements/${REQUIREMENTS}.txt
 COPY pyproject.toml README.md ./
 COPY slimrank slimrank
 COPY connector connector
@@ -21,9 +21,8 @@ COPY training training
 COPY onnx_export onnx_export
 COPY models models
 COPY deploy deploy
-RUN --mount=type=secret,id=ca,target=/run/ca.crt \
-    if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
-    /opt/slimrank/bin/pip install --no-deps . \
+# With the build tools of the lock, and nothing from the network: an isolated build would fetch them unhashed.
+RUN /opt/slimrank/bin/pip install --no-deps --no-index --no-build-isolation . \
     # What only installs or tests is no part of the image.
     && find /opt/slimrank -type d -name tests -prune -exec rm -r {} + \
     && /opt/slimrank/bin/pip uninstall --quiet --yes setuptools pip

@@ -9,12 +9,16 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import redis
 import yaml
 
+from deploy.demo import secrets
 from slimrank.serving import messages
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 from tests.deploy import helm, keda
+from tests.nodes import process
 from tests.nodes.require import require
+from tests.serving.test_redis_setups import redis_server
 
 CHART = helm.ROOT / "deploy" / "helm" / "slimrank"
 VARIANTS: dict[str, Sequence[str]] = {
@@ -36,6 +40,14 @@ VARIANTS: dict[str, Sequence[str]] = {
         "playground.engine.fields={title,text}",
         "playground.engine.user=reader",
         "playground.engine.passwordSecret.name=engine",
+    ),
+    "keys": (
+        "gateway.apiKeys.secret=keys",
+        "gateway.tls.secret=tls",
+        "gateway.tls.clientCa=ca.crt",
+        "redis.enabled=false",
+        "redis.urlSecret.name=redis",
+        "redis.certificates.secret=redis-tls",
     ),
     "closed": ("networkPolicy.callers[0].podSelector.matchLabels.app=opensearch", "gateway.readiness=answers"),
 }
@@ -176,9 +188,13 @@ def test_a_model_of_ones_own_is_mounted_read_only() -> None:
     assert "initContainers" not in pick(manifests, "Deployment", "worker")["spec"]["template"]["spec"]
 
 
-def test_nobody_may_call_a_worker_and_only_its_own_may_call_redis() -> None:
+def test_nobody_may_call_a_worker_or_the_gateway_and_only_its_own_may_call_redis() -> None:
     manifests = render()
     assert pick(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
+    gateway = pick(manifests, "NetworkPolicy", "gateway")["spec"]["ingress"][0]["from"]
+    assert gateway == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}], (
+        "closed unless opened"
+    )
     [peer] = pick(manifests, "NetworkPolicy", "redis")["spec"]["ingress"][0]["from"]
     assert peer["podSelector"]["matchExpressions"][0]["values"] == ["gateway", "worker"]
     closed = pick(render(*VARIANTS["closed"]), "NetworkPolicy", "gateway")["spec"]["ingress"][0]["from"]
@@ -232,3 +248,95 @@ def test_the_images_are_those_that_the_dockerfiles_make() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     names = {image["repository"] for image in values["image"].values() if isinstance(image, dict)}
     assert {name for name in names if f"-t {name} " not in text} == set()
+
+
+def volumes(manifests: list[Manifest], part: str) -> dict[str, str]:
+    """Return the Secrets that a part's container mounts, by place."""
+    pod = pick(manifests, "Deployment", part)["spec"]["template"]["spec"]
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    return {
+        mount["mountPath"]: secrets[mount["name"]] for mount in pod["containers"][0]["volumeMounts"] if mount["name"] in secrets
+    }
+
+
+def test_keys_and_certificates_are_mounted_where_the_settings_look() -> None:
+    manifests = render(*VARIANTS["keys"])
+    environment_of = environment(manifests, "gateway")
+    assert environment_of["SLIMRANK_API_KEYS_FILE"] == "/etc/slimrank/keys/keys.json"
+    assert environment_of["SLIMRANK_TLS_CERTIFICATE"] == "/etc/slimrank/tls/tls.crt"
+    assert environment_of["SLIMRANK_TLS_CLIENT_CA"] == "/etc/slimrank/tls/ca.crt"
+    found = volumes(manifests, "gateway")
+    assert found == {"/etc/slimrank/keys": "keys", "/etc/slimrank/tls": "tls", "/etc/slimrank/redis": "redis-tls"}
+    assert volumes(manifests, "worker") == {"/etc/slimrank/redis": "redis-tls"}
+    probes = [container(manifests, "gateway")[f"{name}Probe"] for name in ("startup", "readiness", "liveness")]
+    assert all("tcpSocket" in probe for probe in probes), "a probe has no client certificate"
+    https = container(render("gateway.tls.secret=tls"), "gateway")
+    assert https["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
+
+
+def test_redis_has_a_password_that_only_its_secret_and_no_manifest_else_shows() -> None:
+    manifests = render(*VARIANTS["scaled"])
+    secret = pick(manifests, "Secret", "redis")["stringData"]
+    password, keda_password = secret["password"], secret["keda-password"]
+    assert len(password) == len(keda_password) == 40 and password != keda_password
+    assert secret["url"] == f"redis://slimrank:{password}@demo-slimrank-redis:6379/0"
+    rest = json.dumps([manifest for manifest in manifests if manifest["kind"] != "Secret"])
+    assert password not in rest and keda_password not in rest
+    for part in ("gateway", "worker"):
+        assert environment(manifests, part)["SLIMRANK_REDIS_URL"] == {
+            "secretKeyRef": {"name": "demo-slimrank-redis", "key": "url"}
+        }
+    reference = pick(manifests, "ScaledObject", "worker")["spec"]["triggers"][0]["authenticationRef"]
+    assert pick(manifests, "TriggerAuthentication", "worker")["metadata"]["name"] == reference["name"]
+    own = render("redis.existingSecret=mine")
+    assert not [manifest for manifest in own if manifest["kind"] == "Secret"]
+    assert volumes(own, "redis") == {"/etc/redis": "mine"}
+
+
+@pytest.mark.redis
+def test_the_charts_access_list_lets_its_users_do_their_work_and_no_more(tmp_path: Path) -> None:
+    secret = pick(render(*VARIANTS["scaled"]), "Secret", "redis")["stringData"]
+    assert f"~slimrank:* resetchannels {secrets.COMMANDS}\n" in secret["users.acl"]
+    (tmp_path / "users.acl").write_text(secret["users.acl"])
+    port = process.free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    options = ["--save", "", "--port", port, "--protected-mode", "no", "--aclfile", tmp_path / "users.acl"]
+    with (
+        redis_server(tmp_path, url, *options),
+        redis.Redis(port=port, username="slimrank", password=secret["password"]) as ours,
+        redis.Redis(port=port, username="keda", password=secret["keda-password"]) as scaler,
+    ):
+        queue = messages.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
+        ours.lpush(queue, "job")
+        # What KEDA's scaler sends: the length of whatever the key is, by a script.
+        script = "if redis.call('type', KEYS[1]).ok == 'list' then return redis.call('llen', KEYS[1]) end return 0"
+        assert scaler.eval(script, 1, queue) == 1
+        for client, command in (
+            (ours, ["EVAL", script, "1", queue]),
+            (scaler, ["LPUSH", queue, "x"]),
+            (scaler, ["LLEN", "slimrank:job:1"]),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+def test_the_playground_is_closed_and_calls_the_gateway_and_its_engine_alone() -> None:
+    manifests = render(*VARIANTS["playground"])
+    policy = pick(manifests, "NetworkPolicy", "playground")["spec"]
+    assert policy["ingress"] == []
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 8080, 9200]
+    opened = render(*VARIANTS["playground"], "playground.callers[0].podSelector.matchLabels.app=ingress")
+    assert pick(opened, "NetworkPolicy", "playground")["spec"]["ingress"][0]["from"] == [
+        {"podSelector": {"matchLabels": {"app": "ingress"}}}
+    ]
+    peers = pick(manifests, "NetworkPolicy", "gateway")["spec"]["ingress"][0]["from"]
+    assert peers[-1]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "playground"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("gateway.tls.secret=t", "speaks plain HTTP"), ("gateway.apiKeys.secret=k", "playground.gatewayKey.secret")],
+)
+def test_a_playground_that_the_gateway_would_refuse_is_not_rendered(value: str, words: str) -> None:
+    done = run("template", "demo", str(CHART), "--set", "playground.enabled=true", "--set", value)
+    assert done.returncode != 0 and words in done.stderr

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,24 @@ def test_the_models_image_is_locked_like_the_rest_and_brings_no_cuda_but_what_to
     assert {pin.partition("==")[0] for pin in pins("model.txt")} >= {"accelerate", "gguf"}
     cuda = {pin.partition("==")[0] for pin in pins("model.txt") if re.match("nvidia-|cuda-|triton", pin)}
     assert cuda == {"cuda-toolkit", "nvidia-cuda-cupti", "nvidia-cuda-runtime"}
+
+
+@pytest.mark.parametrize("name", ["serving", "model"])
+def test_images_are_built_with_hashed_tools_and_without_isolation(name: str) -> None:
+    text = (ROOT / "deploy" / "docker" / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", text)
+    assert len(installs) == 2
+    assert all("--require-hashes" in line or {"--no-build-isolation", "--no-index"} <= set(line.split()) for line in installs)
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    locked = (ROOT / "requirements" / "build.txt").read_text(encoding="utf-8")
+    assert [tool for tool in needed if f"\n{re.split('[<>=]', tool)[0]}==" not in locked] == []
+
+
+def test_images_whose_digest_is_known_are_pinned_by_it_and_redis_is_a_patched_one() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    for image in ("python:", "prom/prometheus:", "grafana/grafana:"):
+        assert re.search(rf":-{image}[\w.-]+@sha256:[0-9a-f]{{64}}\}}", text)
+    for file in (ROOT / "deploy" / "docker").glob("*.Dockerfile"):
+        assert re.search(r"^ARG PYTHON_IMAGE=python:[\w.-]+@sha256:[0-9a-f]{64}$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    version = re.search(r":-redis:(\d+)\.(\d+)\.(\d+)-", text)
+    assert version and tuple(map(int, version.groups())) >= (7, 2, 11), "7.2.11 mends a way out of its scripts (CVE-2025-49844)"

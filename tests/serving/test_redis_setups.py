@@ -12,6 +12,7 @@ import httpx
 import pytest
 import redis
 
+from deploy.demo import secrets
 from slimrank.serving import messages
 from tests.nodes import process
 from tests.nodes.redis import answers, running_redis
@@ -53,6 +54,23 @@ def test_redis_over_tls_that_demands_certificates(certificates: Path, tmp_path: 
             redis.Redis.from_url(
                 known.replace(str(certificates / "ca.pem"), ssl.get_default_verify_paths().openssl_cafile)
             ).ping()
+
+
+def test_the_access_list_is_enough_for_gateway_and_worker_and_lets_nobody_run_a_script(tmp_path: Path) -> None:
+    secrets.write_redis(tmp_path)
+    port = process.free_port()
+    url = (tmp_path / secrets.URL_FILE).read_text().replace("redis:6379", f"127.0.0.1:{port}")
+    options = ["--save", "", "--port", port, "--protected-mode", "no", "--aclfile", tmp_path / "users.acl"]
+    shared = {"redis_url": url, "score_cache": "redis"}
+    with redis_server(tmp_path, f"redis://127.0.0.1:{port}/0", *options), worker(**shared), gateway(**shared) as gate:
+        assert post(gate).status_code == 200
+        assert post(gate, GOOD | {"priority": "audit"}).status_code == 200
+        with redis.Redis.from_url(url) as store:
+            for command in (["EVAL", "return 1", "0"], ["SCRIPT", "LOAD", "return 1"], ["FLUSHALL"], ["GET", "another"]):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    store.execute_command(*command)
+        with redis.Redis(port=port) as stranger, pytest.raises(redis.exceptions.NoPermissionError):
+            stranger.get(messages.WORKERS_KEY)
 
 
 def test_a_redis_whose_disk_is_full_is_a_failure_in_words_and_passes(tmp_path: Path) -> None:

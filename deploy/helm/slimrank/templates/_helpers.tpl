@@ -41,10 +41,35 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{- define "slimrank.redisSecret" -}}
+{{ .Values.redis.existingSecret | default (printf "%s-redis" (include "slimrank.name" .)) }}
+{{- end }}
+
+{{- /* Certificates of an outside Redis, for gateways and workers: mount and volume. */ -}}
+{{- define "slimrank.redisMount" -}}
+{{- with .Values.redis.certificates.secret }}
+- {name: redis-certificates, mountPath: /etc/slimrank/redis, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "slimrank.redisVolume" -}}
+{{- with .Values.redis.certificates.secret }}
+- {name: redis-certificates, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- end }}
+
+{{- /* A probe of the gateway's port: a path, or the port alone where clients must show certificates. */ -}}
+{{- define "slimrank.probe" -}}
+{{- if .root.Values.gateway.tls.clientCa -}}
+tcpSocket: {port: http}
+{{- else -}}
+httpGet: {path: {{ .path }}, port: http{{ if .root.Values.gateway.tls.secret }}, scheme: HTTPS{{ end }}}
+{{- end -}}
+{{- end }}
+
 {{- define "slimrank.env" -}}
 - name: SLIMRANK_REDIS_URL
 {{- if .Values.redis.enabled }}
-  value: redis://{{ include "slimrank.name" . }}-redis:6379/0
+  valueFrom: {secretKeyRef: {name: {{ include "slimrank.redisSecret" . }}, key: url}}
 {{- else }}
   valueFrom: {secretKeyRef: {name: {{ required "redis.urlSecret.name is needed where redis.enabled is false" .Values.redis.urlSecret.name }}, key: {{ .Values.redis.urlSecret.key }}}}
 {{- end }}
