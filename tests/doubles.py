@@ -15,11 +15,13 @@ class FakeScorer:
     """Scores a document by the query's words in it, less a little for its length. Cuts at ``MAX_WORDS`` words.
 
     Args:
-        seconds: How long each call takes.
+        seconds: How long each call takes,
+        document_seconds: and each document of it beside that.
     """
 
-    def __init__(self, *, seconds: float = 0.0) -> None:
+    def __init__(self, *, seconds: float = 0.0, document_seconds: float = 0.0) -> None:
         self.seconds = seconds
+        self.document_seconds = document_seconds
         self.calls = 0
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
@@ -29,7 +31,7 @@ class FakeScorer:
         if query == "fault":
             raise RuntimeError("a fault at /secret/path")
         self.calls += 1
-        time.sleep(self.seconds)
+        time.sleep(self.seconds + self.document_seconds * len(documents))
         wanted = set(f"{query} {instruction or ''}".lower().split())
         words = [document.lower().split()[:MAX_WORDS] for document in documents]
         scores = [10 * len(wanted & set(found)) / len(wanted) - 5 - len(found) / 1000 for found in words]

@@ -66,7 +66,19 @@ def token_counts(scorer: Scorer, query: str, documents: Sequence[str], *, instru
     """Return the tokens of each document, from the scorer if it can tell, else from the characters."""
     if isinstance(scorer, CostedScorer):
         return scorer.token_counts(query, documents, instruction=instruction)
-    return [min(MOST_TOKENS, len(document) // CHARACTERS_PER_TOKEN + PROMPT_TOKENS) for document in documents]
+    return [estimated_tokens(document) for document in documents]
+
+
+def estimated_tokens(document: str, most_characters: int | None = None) -> int:
+    """Return the tokens of a document by its characters alone.
+
+    Args:
+        most_characters: Of a document that is split into passages; None of one that is cut at the pair length.
+    """
+    if most_characters is None:
+        return min(MOST_TOKENS, len(document) // CHARACTERS_PER_TOKEN + PROMPT_TOKENS)
+    tokens = min(len(document), most_characters) // CHARACTERS_PER_TOKEN
+    return tokens + PROMPT_TOKENS * (tokens // MOST_TOKENS + 1)
 
 
 def cost_of(scorer: Scorer) -> TokenCost:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from slimrank.scoring import joined, only_first
 from slimrank.types import RerankRequest, Scored
 
 Priority = Literal["query", "audit"]
@@ -34,6 +33,12 @@ class Job:
     """At the deadline, what is scored by then is an answer (``slimrank.serving.anytime``)."""
     long_document: LongDocument = "truncate"
     """Whether a document beyond the pair length is cut, or split into passages (``slimrank.serving.passages``)."""
+    caller: str = ""
+    """Who asks, a key's name or an address: callers take turns (``slimrank.serving.turns``)."""
+    scope: str = ""
+    """Whose earlier scores may be used: a key's own; "" = those of all who ask without one."""
+    is_suspect: bool = False
+    """A worker died while it scored this: it is scored alone."""
 
     def part(self, start: int, size: int) -> "Job":
         """Return the job for ``size`` of the documents."""
@@ -59,12 +64,6 @@ class Answer:
     is_partial: bool = False
     """The deadline came before all documents were scored that were to be."""
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Answer]", count: int, *, queue_seconds: float, infer_seconds: float) -> "Answer":
-        """Return the answer to a job of ``count`` documents from those to its first parts, in order."""
-        scored = only_first(joined([part.scored for part in parts]), count)
-        return replace(parts[0], scored=scored, queue_seconds=queue_seconds, infer_seconds=infer_seconds)
-
 
 class Backend(Protocol):
     """Scores jobs for the gateway."""
@@ -84,6 +83,10 @@ class Backend(Protocol):
         Raises:
             ModelNotReady: nothing is there that could score.
         """
+        ...
+
+    def failing(self) -> list[str]:
+        """Return the names of background loops that fail, for health; none is well."""
         ...
 
     async def start(self) -> None:

@@ -4,8 +4,8 @@ It must live here: two rerank processors in one OpenSearch pipeline break each o
 such as one exported from a smaller checkpoint or from the same one with fewer layers. The name, the calibration and the
 token limits served are the full model's.
 
-Scoring runs slice by slice (``scoring_loop``), and a cascade narrows each slice by itself: a query's slice holds 256
-documents, so the usual window is narrowed as a whole; slices of audit work hold fewer and are mostly scored in full.
+Scoring runs slice by slice (``slices``), the cheap model first over all documents, then the full one over what is kept. Where a partial
+answer is taken, each chunk is narrowed by itself, so that the first documents have full scores whenever time is up.
 """
 
 from collections.abc import Sequence
@@ -38,17 +38,29 @@ class CascadeScorer:
         if len(documents) <= self._keep:
             return self._full.score(query, documents, instruction=instruction)
         cheap = self._first.score(query, documents, instruction=instruction)
-        kept = np.sort(np.argsort(-cheap.scores, kind="stable")[: self._keep])
-        full = self._full.score(query, [documents[index] for index in kept], instruction=instruction)
-        scores = (NARROWED_OUT + cheap.scores).astype(np.float32)
-        scores[kept] = full.scores
-        truncated = cheap.truncated.copy()
-        truncated[kept] = full.truncated
-        return Scored(
-            scores,
-            truncated,
-            full.query_truncated,
-            cheap.tokens + full.tokens,
-            tokenise_seconds=cheap.tokenise_seconds + full.tokenise_seconds,
-            batch_tokens=cheap.batch_tokens + full.batch_tokens,
-        )
+        kept = kept_of(cheap, self._keep)
+        return narrowed(cheap, kept, self._full.score(query, [documents[index] for index in kept], instruction=instruction))
+
+
+def kept_of(cheap: Scored, keep: int) -> list[int]:
+    """Return the places of the best documents by the cheap model, in the order given."""
+    kept: list[int] = sorted(np.argsort(-cheap.scores, kind="stable")[:keep].tolist())
+    return kept
+
+
+def narrowed(cheap: Scored, kept: Sequence[int], full: Scored) -> Scored:
+    """Return the full model's scores of what was kept, and the cheap one's, in a band below them, of the rest."""
+    places, scores, truncated = list(kept), (NARROWED_OUT + cheap.scores).astype(np.float32), cheap.truncated.copy()
+    scores[places] = full.scores
+    truncated[places] = full.truncated
+    passages = [one.passages for one in (cheap, full) if one.passages is not None]
+    return Scored(
+        scores,
+        truncated,
+        full.query_truncated,
+        cheap.tokens + full.tokens,
+        passages=sum(passages) if passages else None,
+        cached=full.cached,
+        tokenise_seconds=cheap.tokenise_seconds + full.tokenise_seconds,
+        batch_tokens=cheap.batch_tokens + full.batch_tokens,
+    )

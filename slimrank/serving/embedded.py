@@ -24,6 +24,10 @@ class EmbeddedBackend:
         """Return the name of the one model there is."""
         return [self._loop.model.name]
 
+    def failing(self) -> list[str]:
+        """Return the scoring thread where it does not come back; see ``Backend``."""
+        return ["scoring"] if self._loop.is_stuck else []
+
     async def start(self) -> None:
         """Start the scoring thread."""
         self._loop.start()

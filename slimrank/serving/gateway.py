@@ -149,7 +149,9 @@ class _Gateway:
         return _json(body, headers={"x-slimrank-degraded": reason})
 
     async def healthz(self, _: Request) -> Response:
-        """Say that this process answers."""
+        """Say that this process answers, and that none of its background loops fails."""
+        if failing := self._backend.failing():
+            return _json({"status": "failing", "loops": failing, "version": __version__}, status=503)
         return _json({"status": "ok", "version": __version__})
 
     async def readyz(self, _: Request) -> Response:

@@ -42,6 +42,10 @@ class GuardedBackend:
         """Return the names of the models served; see ``Backend``."""
         return self._backend.models()
 
+    def failing(self) -> list[str]:
+        """Return the names of background loops that fail; see ``Backend``."""
+        return self._backend.failing()
+
     async def start(self) -> None:
         """Start the backend."""
         await self._backend.start()
@@ -64,7 +68,9 @@ class GuardedBackend:
         if job.priority == "audit":
             return await self._score_audit(job, timeout_seconds=timeout_seconds)
         model, cost = self._backend.choose_model(job.model), cost_of(job)
-        ticket = self._admission.admit(model, cost, timeout_seconds=timeout_seconds, is_elastic=job.takes_partial)
+        ticket = self._admission.admit(
+            model, cost, timeout_seconds=timeout_seconds, caller=job.caller, is_elastic=job.takes_partial
+        )
         begin = monotonic()
         self._show(model)
         try:

@@ -5,7 +5,8 @@
     Celery task on rerank.<model>    ids only, never text               takes it
     BLMOVE slimrank:reply:<gateway>  claims and answers                 RPUSH
     MGET  slimrank:worker:*          who is alive, for which model      SET ... PX, twice a second
-    SET + MGET slimrank:gateway:*    what all gateways have outstanding, in seconds of work
+    SET + MGET slimrank:gateway:*    what all gateways have outstanding, in seconds of work, by model and caller
+    ZADD + ZRANGE slimrank:models    which models have been served within a day: none is answered by another
 
 A job's life in Redis *is* its deadline: the key expires by Redis' own clock, so hosts need not
 agree on the time, and a gateway whose caller left deletes the key. A worker that finds no key has
@@ -26,6 +27,9 @@ from slimrank.types import RerankRequest, Scored
 KEY_PREFIX = "slimrank:"
 WORKERS_KEY = KEY_PREFIX + "workers"
 GATEWAYS_KEY = KEY_PREFIX + "gateways"
+MODELS_KEY = KEY_PREFIX + "models"
+MODELS_SECONDS = 86_400
+"""How long a model is known that has no worker any more."""
 TASK_NAME = "slimrank.rerank"
 REPLY_SECONDS = 60
 """How long a reply list outlives the last answer in it, should its gateway be gone."""
@@ -72,6 +76,9 @@ def encode_job(job: Job) -> bytes:
             "depth": job.depth,
             "takes_partial": job.takes_partial,
             "long_document": job.long_document,
+            "caller": job.caller,
+            "scope": job.scope,
+            "is_suspect": job.is_suspect,
         }
     )
 
@@ -87,6 +94,9 @@ def decode_job(message: bytes) -> Job:
         depth=fields.get("depth"),
         takes_partial=fields.get("takes_partial", False),
         long_document=fields.get("long_document", "truncate"),
+        caller=str(fields.get("caller", "")),
+        scope=str(fields.get("scope", "")),
+        is_suspect=bool(fields.get("is_suspect", False)),
     )
 
 
@@ -136,18 +146,46 @@ def decode_reply(message: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is none of these.
     """
-    reply: dict[str, Any] = json.loads(message)
+    try:
+        reply: dict[str, Any] = json.loads(message)
+    except RecursionError as error:
+        raise ValueError("a reply of too many levels") from error
     if not isinstance(reply, dict) or not isinstance(reply.get("id"), str):
         raise ValueError("a reply without an id")
+    if not isinstance(reply.get("claimed_by"), str | None):
+        raise ValueError("a claim by nobody")
     return reply
 
 
-def answer_of(reply: dict[str, Any]) -> Answer:
-    """Return the answer that a reply holds.
+def model_of(sign: Any) -> str:
+    """Return the model of a worker's sign of life.
+
+    Raises:
+        ValueError: it is none.
+    """
+    model = sign.get("model") if isinstance(sign, dict) else None
+    if not isinstance(model, str) or not model:
+        raise ValueError("a sign of life without a model")
+    return model
+
+
+def answer_of(reply: dict[str, Any], *, documents: int) -> Answer:
+    """Return the answer about so many documents that a reply holds.
 
     Raises:
         SlimrankError: the one that the reply holds.
+        ScoringError: it holds neither an answer nor an error.
     """
+    try:
+        answer = _answer_of(reply)
+        if answer.scored.scores.shape != (documents,):
+            raise ValueError(f"scores of {len(answer.scored.scores)} documents, asked for {documents}")
+        return answer
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ScoringError(f"the worker's answer cannot be read ({type(error).__name__}); are all of one release?") from error
+
+
+def _answer_of(reply: dict[str, Any]) -> Answer:
     if fields := reply.get("error"):
         kind = _ERRORS.get(fields["type"], ScoringError)
         if kind is InvalidRequest:

@@ -34,6 +34,9 @@ class Metrics:
         self._degraded = Counter(telemetry.DEGRADED, "Answers left in first-stage order", ["reason"], **make)
         self._info = Gauge(telemetry.MODEL_INFO, "1 for each model that has answered", ["model"], **make)
         self.resent = Counter(telemetry.RESENT, "Jobs sent a second time", **make)
+        self.dropped = Counter(
+            telemetry.DROPPED, "Messages in Redis that were dropped since they cannot be ours", ["what"], **make
+        )
         self.waiting = Gauge(telemetry.WAITING, "Requests that wait for their answer", **make)
         self.backlog_seconds = Gauge(telemetry.BACKLOG_SECONDS, "Estimated wait of a new request", ["model"], **make)
         self.breaker_open = Gauge(telemetry.BREAKER_OPEN, "1 while requests are refused because scoring keeps failing", **make)

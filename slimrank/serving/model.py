@@ -4,7 +4,8 @@ What a worker and an embedded gateway both hold. It answers a ``Job`` with an ``
 nothing of queues or HTTP.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from tokenizers import Tokenizer
 
 from slimrank import manifest
 from slimrank.errors import InvalidRequest
-from slimrank.prompt import PromptEncoder, encodable
-from slimrank.scoring import Scorer
+from slimrank.prompt import MAX_CHARACTERS_PER_TOKEN, PromptEncoder, encodable
+from slimrank.scoring import Scorer, only_first
 from slimrank.serving import anytime
 from slimrank.serving.backend import Answer, Job
 from slimrank.serving.cascade import CascadeScorer
-from slimrank.serving.passages import PassageScorer
+from slimrank.serving.passages import MOST_CHARACTERS, Split, Splitter
 from slimrank.serving.probe import PROBES
 from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id
+from slimrank.serving.slices import CascadeSlices, PlainSlices
 from slimrank.serving.together import PairScorer, score_pairs
 from slimrank.settings import Settings
 from slimrank.store import model_folder
@@ -42,13 +44,18 @@ class DocumentCutter:
         self._tokenizer = tokenizer
 
     def cut(self, documents: Sequence[str], max_tokens: int) -> tuple[list[str], npt.NDArray[np.bool_]]:
-        """Return the documents, each at most ``max_tokens`` long, and which of them were cut."""
-        documents = [encodable(text) for text in documents]
-        encodings = self._tokenizer.encode_batch(documents, add_special_tokens=False)
+        """Return the documents, each at most ``max_tokens`` long, and which of them were cut.
+
+        No more of a text is tokenised than so many tokens may hold, and never more than a model could be given.
+        """
+        bound = min(max_tokens * MAX_CHARACTERS_PER_TOKEN, MOST_CHARACTERS)
+        texts = [encodable(document[:bound]) for document in documents]
+        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         kept, was_cut = [], np.zeros(len(documents), dtype=np.bool_)
-        for place, (text, encoding) in enumerate(zip(documents, encodings, strict=True)):
-            was_cut[place] = len(encoding.ids) > max_tokens
-            kept.append(text[: encoding.offsets[max_tokens - 1][1]] if was_cut[place] else text)
+        for place, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+            is_long = len(encoding.ids) > max_tokens
+            was_cut[place] = is_long or len(documents[place]) > bound
+            kept.append(text[: encoding.offsets[max_tokens - 1][1]] if is_long else text)
         return kept, was_cut
 
 
@@ -58,6 +65,7 @@ class Model:
     Args:
         cutter: Needed only for requests that ask for shorter documents than the model's limit.
         encoder: Needed only for requests that have long documents split into passages.
+        cascade: A cheap model that narrows, the full one, and how many documents reach it; ``scorer`` is both in one.
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Model:
         prompt_sha256: str = "",
         cutter: DocumentCutter | None = None,
         encoder: PromptEncoder | None = None,
+        cascade: "tuple[Model, Model, int] | None" = None,
     ) -> None:
         self.name = name
         self.scale = scale
@@ -81,8 +90,9 @@ class Model:
         self.cost = anytime.cost_of(scorer)
         self._scorer = scorer
         self._cutter = cutter
-        self._passages = PassageScorer(scorer, encoder) if encoder else None
+        self._splitter = Splitter(encoder) if encoder else None
         self._encoder = encoder
+        self._cascade = cascade
 
     @classmethod
     def load(
@@ -151,9 +161,10 @@ class Model:
         if settings.cascade_model is None:
             return model
         first = load(settings.cascade_model)
-        return model.over(CascadeScorer(first._scorer, model._scorer, keep=settings.cascade_keep))
+        keep = settings.cascade_keep
+        return model.over(CascadeScorer(first._scorer, model._scorer, keep=keep), cascade=(first, model, keep))
 
-    def over(self, scorer: Scorer) -> "Model":
+    def over(self, scorer: Scorer, *, cascade: "tuple[Model, Model, int] | None" = None) -> "Model":
         """Return this model, its name, limits and calibration, with scores from another scorer."""
         return Model(
             self.name,
@@ -165,18 +176,46 @@ class Model:
             prompt_sha256=self.prompt_sha256,
             cutter=self._cutter,
             encoder=self._encoder,
+            cascade=cascade,
         )
 
-    def token_counts(self, job: Job) -> list[int]:
-        """Return the tokens that each document of a job would put through the model, about."""
-        request = job.request
-        return anytime.token_counts(self._scorer_for(job), request.query, request.documents, instruction=request.instruction)
+    def slices(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> PlainSlices | CascadeSlices:
+        """Return what takes a job forward, a slice at a time.
+
+        Raises:
+            InvalidRequest: passages were asked for, and there is no tokenizer to split documents with.
+        """
+        if job.long_document != "truncate" and self._splitter is None:
+            raise InvalidRequest(f"{self.name} has no tokenizer to split documents with; leave out long_document", status=422)
+        if self._cascade is not None and not job.takes_partial:
+            cheap, full, keep = self._cascade
+            if len(job.request.documents) > keep:
+                return CascadeSlices(cheap, full, keep, job, clock=clock)
+        return PlainSlices(self, job, clock=clock)
+
+    def texts(self, job: Job) -> list[Split]:
+        """Return what is read of each document of a job: as much as is allowed of it, whole or in passages."""
+        documents, was_cut = self._cut(job)
+        if job.long_document == "truncate" or self._splitter is None:
+            return [Split([document], bool(cut)) for document, cut in zip(documents, was_cut, strict=True)]
+        splits = self._splitter.split(job.request.query, documents, job.request.instruction)
+        return [split._replace(is_cut=split.is_cut or bool(cut)) for split, cut in zip(splits, was_cut, strict=True)]
+
+    def token_counts(self, job: Job, texts: Sequence[str]) -> list[int]:
+        """Return the tokens that each text of a job would put through the model, about."""
+        return anytime.token_counts(self._scorer, job.request.query, texts, instruction=job.request.instruction)
+
+    def score_texts(self, job: Job, texts: Sequence[str]) -> Scored:
+        """Return the score of each text of a job, in the order given."""
+        return self._scorer.score(job.request.query, texts, instruction=job.request.instruction)
 
     def score(self, job: Job) -> Answer:
-        """Return the scores of a job's documents, in the order given."""
-        documents, was_cut = self._cut(job)
-        scored = self._scorer_for(job).score(job.request.query, documents, instruction=job.request.instruction)
-        return self._answer(scored, was_cut)
+        """Return the scores of a job's documents, in the order given, all at once."""
+        slices = self.slices(job)
+        while not slices.is_done:
+            slices.prepare(float("inf"))
+            slices.advance(slices.next_size())
+        return self.answer(only_first(slices.scored(), len(job.request.documents)))
 
     @property
     def merges(self) -> bool:
@@ -188,24 +227,19 @@ class Model:
         cut = [self._cut(job) for job in jobs]
         pairs = [(job.request.query, documents[0]) for job, (documents, _) in zip(jobs, cut, strict=True)]
         scored = score_pairs(self._scorer, pairs, instruction=jobs[0].request.instruction)
-        return [self._answer(one, was_cut) for one, (_, was_cut) in zip(scored, cut, strict=True)]
+        return [
+            self.answer(replace(one, truncated=one.truncated | was_cut)) for one, (_, was_cut) in zip(scored, cut, strict=True)
+        ]
 
-    def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_] | None]:
+    def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
+        documents = job.request.documents
         if job.max_document_tokens is None or self._cutter is None:
-            return job.request.documents, None
-        return self._cutter.cut(job.request.documents, job.max_document_tokens)
+            return documents, np.zeros(len(documents), dtype=np.bool_)
+        return self._cutter.cut(documents, job.max_document_tokens)
 
-    def _answer(self, scored: Scored, was_cut: npt.NDArray[np.bool_] | None) -> Answer:
-        if was_cut is not None:
-            scored = replace(scored, truncated=scored.truncated | was_cut)
+    def answer(self, scored: Scored) -> Answer:
+        """Return scores as this model's answer."""
         return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight, self.model_sha256, self.prompt_sha256)
-
-    def _scorer_for(self, job: Job) -> Scorer:
-        if job.long_document == "truncate":
-            return self._scorer
-        if self._passages is None:
-            raise InvalidRequest(f"{self.name} has no tokenizer to split documents with; leave out long_document", status=422)
-        return self._passages
 
 
 def _cache_levels(settings: Settings) -> list[Level]:

@@ -9,17 +9,39 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
+from celery.backends.base import DisabledBackend
 
 from slimrank import settings as process_settings
 from slimrank.serving.messages import KEY_PREFIX
-from slimrank.serving.redis_clients import CONNECT_SECONDS, SOCKET_SECONDS, Sentinels, sentinels
+from slimrank.serving.poison import transport_of
+from slimrank.serving.redis_clients import CONNECT_SECONDS, SOCKET_SECONDS, Sentinels, sentinels, socket_path, url_options
 from slimrank.settings import Settings
+
+
+class _App(Celery):  # type: ignore[misc]
+    """A Celery app that connects to the Redis of the settings and nowhere else.
+
+    Celery lets CELERY_BROKER_URL, CELERY_BROKER_READ_URL, CELERY_BROKER_WRITE_URL and CELERY_RESULT_BACKEND of the environment,
+    which may be meant for another program, win over what it is told.
+    """
+
+    def __init__(self, url: str, transport: type[Any]) -> None:
+        super().__init__("slimrank", broker=url, set_as_current=False)
+        self._url, self._transport = url, transport
+
+    def _connection(self, url: str, **options: Any) -> Any:
+        connection = super()._connection(self._url, **options)
+        connection.transport_cls = self._transport
+        return connection
+
+    def _get_backend(self) -> Any:
+        return DisabledBackend(app=self)
 
 
 def make_app(settings: Settings) -> Celery:
     """Return the Celery app for these settings; nothing connects yet."""
     found = sentinels(settings.redis_url)
-    app = Celery("slimrank", broker=_broker(found) if found else settings.redis_url, set_as_current=False)
+    app = _App(_broker(found) if found else _server(settings.redis_url), transport_of(has_sentinels=found is not None))
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
@@ -33,7 +55,7 @@ def make_app(settings: Settings) -> Celery:
             "visibility_timeout": 3600,
             **({"master_name": found.master, "sentinel_kwargs": found.node_options} if found else {}),
         },
-        broker_use_ssl=_tls(found) if found else None,
+        broker_use_ssl=_tls(found.master_options if found else url_options(settings.redis_url)),
         result_backend=None,
         task_acks_late=False,
         task_ignore_result=True,
@@ -58,11 +80,20 @@ def _broker(found: Sentinels) -> str:
     return ";".join(f"sentinel://{at}{f'[{host}]' if ':' in host else host}:{port}{master.path}" for host, port in found.nodes)
 
 
-def _tls(found: Sentinels) -> dict[str, Any] | None:
-    options = found.master_options
+def _server(redis_url: str) -> str:
+    """Return one server's URL as kombu writes it: a socket has a scheme of its own."""
+    if (path := socket_path(redis_url)) is None:
+        return redis_url
+    login, _, _ = urlsplit(redis_url).netloc.rpartition("@")
+    at = f"{login}@" if login else ""
+    return f"redis+socket://{at}{path}?virtual_host={url_options(redis_url).get('db', 0)}"
+
+
+def _tls(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return kombu's options for TLS: a certificate is checked unless the URL says otherwise, as redis-py does and kombu does not."""
     if not options.get("ssl"):
         return None
-    return {name: value for name, value in options.items() if name.startswith("ssl_")} or {"ssl_cert_reqs": "required"}
+    return {"ssl_cert_reqs": "required"} | {name: value for name, value in options.items() if name.startswith("ssl_")}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,11 +3,14 @@
     redis://USER:PASSWORD@host:6379/0                           one server; rediss:// over TLS
     sentinel://USER:PASSWORD@host1:26379,host2:26379/NAME/0     the master NAME of these Sentinels; sentinels:// over TLS
 
+    unix:///path/to/socket?db=0                                 one server's socket; redis+socket:// is the same
+
 User and password are Redis' own; ``?sentinel_username=`` and ``?sentinel_password=`` are the Sentinels'. Other options behind
 the ``?`` are redis-py's, for both. Behind Sentinels every new connection asks who the master is, and a connection to one that
 was replaced is closed by it, so a failover is one more cut connection.
 """
 
+import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -28,6 +31,7 @@ CONNECT_SECONDS = 2.0
 SOCKET_SECONDS = 10.0
 """Above the five seconds that a worker's blocking read may take."""
 SENTINEL_PORT = 26379
+SERVERS = frozenset({"redis", "rediss", "unix", "redis+socket"})
 _SCHEMES = {"sentinel": "redis", "sentinels": "rediss"}
 
 
@@ -86,6 +90,49 @@ def sentinels(redis_url: str) -> Sentinels | None:
     return Sentinels(nodes, master, f"{scheme}://{at}master:0/{database or 0}{options}", secrets)
 
 
+def check_url(redis_url: str) -> None:
+    """Refuse an address that is none of the forms above.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    scheme = urlsplit(redis_url).scheme
+    if scheme in _SCHEMES:
+        sentinels(redis_url)
+        return
+    try:
+        if scheme not in SERVERS:
+            raise ValueError(f"the scheme {scheme or 'left out'} is not supported")
+        url_options(redis_url)
+    except ValueError as error:
+        raise ConfigError(
+            f"setting redis_url (SLIMRANK_REDIS_URL): {error}; write redis://host:6379/0, rediss:// for TLS, unix:///path/to/socket,"
+            " or sentinel://host1:26379,host2:26379/NAME/0. A Redis Cluster cannot be used: requests of one model share keys"
+        ) from error
+
+
+def url_options(redis_url: str) -> dict[str, Any]:
+    """Return what a server's URL says, in redis-py's words; ``ssl`` is true where it asks for TLS.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    options = _options_of(_unix(redis_url))
+    return options | ({"ssl": True} if redis_url.startswith("rediss:") else {})
+
+
+def socket_path(redis_url: str) -> str | None:
+    """Return the path of the socket that a URL names, or None where it names a host."""
+    return urlsplit(redis_url).path if urlsplit(redis_url).scheme in ("unix", "redis+socket") else None
+
+
+def _unix(redis_url: str) -> str:
+    """Return kombu's way of writing a socket as redis-py's."""
+    if not redis_url.startswith("redis+socket:"):
+        return redis_url
+    return redis_url.replace("redis+socket:", "unix:", 1).replace("virtual_host=", "db=")
+
+
 def _options_of(url: str) -> dict[str, Any]:
     parse: Any = parse_url  # redis-py has no types for it
     options: dict[str, Any] = dict(parse(url))
@@ -93,9 +140,14 @@ def _options_of(url: str) -> dict[str, Any]:
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """Return a Redis client for jobs and replies; nothing connects yet."""
+    """Return a Redis client for jobs and replies; nothing connects yet.
+
+    Raises:
+        ConfigError: the settings' address is none.
+    """
+    check_url(settings.redis_url)
     if (found := sentinels(settings.redis_url)) is None:
-        return redis.Redis.from_url(settings.redis_url, **client_options())
+        return redis.Redis.from_url(_unix(settings.redis_url), **_fitting(settings.redis_url, client_options()))
     made: Any = Sentinel  # redis-py has no types for it
     asked = made(found.nodes, sentinel_kwargs=found.node_options)
     client: redis.Redis = asked.master_for(found.master, **found.master_options | client_options())
@@ -106,7 +158,7 @@ def connect_async(settings: Settings, *, retries: int = 1) -> Any:
     """Return an asyncio Redis client, which tries a dead connection again so many times."""
     options = client_options() | {"retry": redis.asyncio.retry.Retry(NoBackoff(), retries)}
     if (found := sentinels(settings.redis_url)) is None:
-        return redis.asyncio.Redis.from_url(settings.redis_url, **options)
+        return redis.asyncio.Redis.from_url(_unix(settings.redis_url), **_fitting(settings.redis_url, options))
     made: Any = AsyncSentinel
     once = {"retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
     asked = made(found.nodes, sentinel_kwargs=found.node_options | once)
@@ -121,6 +173,54 @@ def client_options() -> dict[str, Any]:
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 1),
     }
+
+
+def _fitting(redis_url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options without those that a socket does not know."""
+    return options if socket_path(redis_url) is None else options | {"socket_keepalive": None}
+
+
+def refuse_cluster(settings: Settings) -> None:
+    """Refuse a Redis Cluster, if Redis answers; one that does not may come later.
+
+    Raises:
+        ConfigError: Redis is a node of a cluster, or its certificate is not trusted.
+    """
+    with connect(settings) as store:
+        try:
+            info: Any = store.info("cluster")
+        except redis.RedisError as error:
+            if is_untrusted(error):
+                raise ConfigError(trouble(settings, error)) from error
+            return
+    if info.get("cluster_enabled"):
+        raise ConfigError(
+            f"Redis at {address(settings)} is a node of a Redis Cluster, which cannot be used: requests of one model share keys;"
+            " give slimrank one server, or a master behind Sentinels (SLIMRANK_REDIS_URL)"
+        )
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Tell whether an error is a certificate that is not trusted."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def trouble(settings: Settings, error: BaseException | None = None) -> str:
+    """Return what keeps Redis from answering, and what to do."""
+    where = address(settings)
+    if error is not None and is_untrusted(error):
+        return (
+            f"the TLS certificate of Redis at {where} is not trusted: name its authority in SLIMRANK_REDIS_URL, as in"
+            " rediss://host:6379/0?ssl_ca_certs=/path/to/ca.pem"
+        )
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return f"Redis at {where} refuses user and password: {error}; see SLIMRANK_REDIS_URL"
+    return f"Redis at {where} does not answer; start it, or set SLIMRANK_REDIS_URL"
 
 
 def address(settings: Settings) -> str:

@@ -93,8 +93,10 @@ def _embedded(settings: Settings, model: Model | None) -> Backend:
 
 
 def _queued(settings: Settings, admission: Admission, metrics: Metrics) -> Backend:
+    from slimrank.serving import redis_clients
     from slimrank.serving.queued import QueuedBackend  # Celery is not needed by an embedded gateway
 
+    redis_clients.refuse_cluster(settings)
     return QueuedBackend(settings, admission, metrics)
 
 

@@ -5,20 +5,25 @@ Runs in the threads of a Celery worker; the model runs in one thread of its own 
 set. A task never raises: an error is an answer too.
 """
 
+import contextlib
 import logging
-from time import monotonic, time_ns
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from time import time_ns
 
 import redis
 from celery import Celery
 
-from slimrank.errors import ModelNotReady, ScoringError, SlimrankError
+from slimrank.errors import DeadlineExceeded, ModelNotReady, ScoringError, SlimrankError
 from slimrank.serving import messages, traces
-from slimrank.serving.backend import Job
+from slimrank.serving.backend import Answer, Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.scoring_loop import ScoringLoop
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.1
+"""Between two looks whether somebody still waits."""
 POISON = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 """What reading a job raises that no gateway of ours wrote."""
 GONE = ModelNotReady("the request was gone from Redis before its deadline, as when Redis' clock is set; send it again")
@@ -35,6 +40,10 @@ class RerankTask:
 
     def __call__(self, request_id: str, reply_to: str, traceparent: str | None = None) -> None:
         """Score the job ``request_id`` if it is still wanted, and push the answer to the list ``reply_to``."""
+        if not (isinstance(request_id, str) and isinstance(reply_to, str) and reply_to.startswith(messages.reply_key(""))):
+            self._metrics.dropped.labels("task").inc()
+            log.error("drop task: its arguments are not ours")
+            return
         try:
             job, timeout_seconds = self._fetch(request_id, reply_to)
         except POISON as error:
@@ -61,13 +70,10 @@ class RerankTask:
         return messages.decode_job(message), left_ms / 1000
 
     def _answer(self, request_id: str, job: Job, timeout_seconds: float, traceparent: str | None) -> bytes:
-        arrival, arrival_ns = monotonic(), time_ns()
-        key = messages.job_key(request_id)
-        future = self._scoring.submit(
-            job, timeout_seconds=timeout_seconds, is_wanted=lambda: monotonic() - arrival < 0.05 or bool(self._store.exists(key))
-        )
+        arrival_ns = time_ns()
+        future = self._scoring.submit(job, timeout_seconds=timeout_seconds)
         try:
-            answer = future.result()
+            answer = self._wait(future, messages.job_key(request_id))
             self._metrics.count_scored(answer)
             traces.scored(traceparent, arrival_ns, answer)
             return messages.encode_answer(request_id, answer)
@@ -77,6 +83,18 @@ class RerankTask:
             log.exception("failed id=%s", request_id)
             text = f"the worker failed with {type(error).__name__}; its log says more"
             return messages.encode_error(request_id, ScoringError(text))
+
+    def _wait(self, future: "Future[Answer]", key: str) -> Answer:
+        """Return the answer; take the job back once its key is gone from Redis: nobody waits for it any more."""
+        while True:
+            try:
+                return future.result(LOOK_SECONDS)
+            except FutureTimeout:
+                if future.done():  # the model's own error, of the same kind
+                    raise
+                with contextlib.suppress(redis.RedisError):  # who cannot be asked may still wait
+                    if not self._store.exists(key) and future.cancel():
+                        raise DeadlineExceeded("nobody waits for this request any more") from None
 
     def _reply(self, reply_to: str, message: bytes) -> None:
         with self._store.pipeline(transaction=False) as pipe:

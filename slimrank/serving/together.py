@@ -33,9 +33,13 @@ def score_pairs(scorer: Scorer, pairs: Sequence[tuple[str, str]], *, instruction
 
 
 def goes_with(job: Job, first: Job) -> bool:
-    """Tell whether two jobs can be one run: a whole document each, asked for by a user, under the same instruction."""
+    """Tell whether two jobs can be one run: a whole document each, asked for by a user, under the same instruction.
+
+    Not those that may know different scores already, and none that a worker died of.
+    """
     return (
-        all(len(one.request.documents) == 1 and one.long_document == "truncate" for one in (job, first))
+        all(len(one.request.documents) == 1 and one.long_document == "truncate" and not one.is_suspect for one in (job, first))
+        and job.scope == first.scope
         and job.priority == first.priority == "query"
         and job.request.instruction == first.request.instruction
     )

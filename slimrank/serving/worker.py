@@ -20,7 +20,7 @@ from celery.platforms import EX_FAILURE
 from prometheus_client import start_http_server
 
 from slimrank.errors import ModelNotReady
-from slimrank.serving import alive, messages, queue, redis_clients, tasks, traces
+from slimrank.serving import alive, messages, poison, queue, redis_clients, tasks, traces
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
@@ -59,8 +59,9 @@ def _nothing() -> None:
 class SignOfLife:
     """Tells gateways that this worker is alive, until it is stopped, and not while its model hangs."""
 
-    def __init__(self, store: redis.Redis, worker_id: str, scoring: ScoringLoop) -> None:
+    def __init__(self, store: redis.Redis, worker_id: str, scoring: ScoringLoop, settings: Settings) -> None:
         self._store = store
+        self._settings = settings
         self._scoring = scoring
         self._id = worker_id
         self._message = json.dumps({"model": scoring.model.name, "host": socket.gethostname(), "pid": os.getpid()})
@@ -76,7 +77,7 @@ class SignOfLife:
         try:
             self._show()
         except redis.RedisError as error:
-            raise ModelNotReady(f"Redis does not answer: {error}; start it, or set SLIMRANK_REDIS_URL") from error
+            raise ModelNotReady(redis_clients.trouble(self._settings, error)) from error
         self._thread.start()
 
     def stop(self) -> None:
@@ -104,8 +105,12 @@ class SignOfLife:
                 continue
             try:
                 self._show()
-            except redis.RedisError as error:
-                log.warning("beat worker=%s failed error=%s", self._id, type(error).__name__)
+            except Exception as error:  # mostly Redis; whatever it is, the next beat may do better
+                log.warning("beat worker=%s failed error=%s", self._id, type(error).__name__, exc_info=_unless_redis(error))
+
+
+def _unless_redis(error: Exception) -> Exception | None:
+    return None if isinstance(error, redis.RedisError) else error
 
 
 def run_worker(settings: Settings, model: Model) -> None:
@@ -113,12 +118,15 @@ def run_worker(settings: Settings, model: Model) -> None:
 
     Raises:
         ModelNotReady: Redis does not answer.
+        ConfigError: Redis cannot be used.
     """
+    redis_clients.refuse_cluster(settings)
     traces.configure("slimrank-worker", settings.traces_url)
     store, app, worker_id = redis_clients.connect(settings), queue.make_app(settings), uuid.uuid4().hex
     scoring, metrics = ScoringLoop(model), Metrics()
+    poison.tell(app, metrics.dropped.labels("task").inc)
     tasks.install(app, tasks.RerankTask(scoring, store, metrics, worker_id=worker_id))
-    life = SignOfLife(store, worker_id, scoring)
+    life = SignOfLife(store, worker_id, scoring, settings)
     life.start()
     scoring.start()
     if settings.metrics_port:
@@ -141,6 +149,7 @@ def _consume(app: Celery, settings: Settings, worker_id: str, model: str) -> int
     """Take tasks until told to end; return Celery's exit code."""
     consumer = app.Worker(
         pool=WakingPool,
+        consumer_cls=poison.DroppingConsumer,
         concurrency=settings.worker_requests,
         queues=[messages.queue_name(model)],
         hostname=f"{worker_id}@{socket.gethostname()}",

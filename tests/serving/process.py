@@ -2,7 +2,8 @@
 
     python -m tests.serving.process gateway|worker      with SLIMRANK_* set; scores with FakeScorer
 
-SLIMRANK_FAKE_MODEL names the fake model, SLIMRANK_FAKE_SECONDS is how long it takes. With SLIMRANK_FAKE_JUMP_SECONDS
+SLIMRANK_FAKE_MODEL names the fake model, SLIMRANK_FAKE_SECONDS is how long it takes a call, SLIMRANK_FAKE_DOCUMENT_SECONDS each
+document beside that. With SLIMRANK_FAKE_JUMP_SECONDS
 the process' clock goes wrong by so much and right again, every second.
 """
 
@@ -86,7 +87,10 @@ def main(role: str) -> None:
     if jump := float(os.environ.get("SLIMRANK_FAKE_JUMP_SECONDS", "0")):
         jumping_clock(jump)
     settings = process_settings.load()
-    scorer = FakeScorer(seconds=float(os.environ.get("SLIMRANK_FAKE_SECONDS", "0")))
+    scorer = FakeScorer(
+        seconds=float(os.environ.get("SLIMRANK_FAKE_SECONDS", "0")),
+        document_seconds=float(os.environ.get("SLIMRANK_FAKE_DOCUMENT_SECONDS", "0")),
+    )
     model = Model(os.environ.get("SLIMRANK_FAKE_MODEL", "fake"), scorer)
     configure_logging(settings.log_level)
     if role == "worker":

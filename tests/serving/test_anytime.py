@@ -162,8 +162,9 @@ def test_the_loop_answers_with_what_there_is() -> None:
     future = loop.submit(job, timeout_seconds=5)
     waiting = loop._next()
     assert waiting is not None
-    while not loop._advance(waiting):
-        pass
+    while loop._queries or not future.done():
+        loop._turn(waiting)
+        waiting = loop._next() if loop._queries else waiting
     answer = future.result(0)
     assert answer.is_partial
     assert scorer.now < 5
@@ -175,7 +176,9 @@ def test_partial_answers_travel_through_the_queue() -> None:
     job = Job(RerankRequest("q", ["a"]), depth="auto", takes_partial=True, long_document="max_passage")
     assert messages.decode_job(messages.encode_job(job)) == job
     scored = Scored(np.ones(2, dtype=np.float32), np.zeros(2, dtype=np.bool_), False, 3, depth=1, passages=4, cached=1)
-    found = messages.answer_of(messages.decode_reply(messages.encode_answer("id", Answer(scored, "m", is_partial=True))))
+    found = messages.answer_of(
+        messages.decode_reply(messages.encode_answer("id", Answer(scored, "m", is_partial=True))), documents=2
+    )
     assert (found.is_partial, found.scored.depth, found.scored.passages, found.scored.cached) == (True, 1, 4, 1)
 
 

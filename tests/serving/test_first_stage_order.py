@@ -72,9 +72,9 @@ def test_ranks_and_documents_must_be_as_many() -> None:
 def test_the_weight_travels_over_the_queue_and_its_absence_means_none() -> None:
     answer = Answer(Even().score("q", ["a"]), "m", fusion_weight=0.7)
     reply = messages.decode_reply(messages.encode_answer("1", answer))
-    assert messages.answer_of(reply).fusion_weight == 0.7
+    assert messages.answer_of(reply, documents=len(reply["scores"])).fusion_weight == 0.7
     del reply["fusion_weight"]
-    assert messages.answer_of(reply).fusion_weight == 0
+    assert messages.answer_of(reply, documents=len(reply["scores"])).fusion_weight == 0
 
 
 def test_in_python_the_order_counts_only_where_it_is_said() -> None:

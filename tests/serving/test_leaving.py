@@ -21,6 +21,9 @@ class Endless:
     def choose_model(self, wanted: str | None) -> str:
         return "endless"
 
+    def failing(self) -> list[str]:
+        return []
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...

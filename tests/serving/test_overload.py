@@ -13,6 +13,7 @@ import pytest
 from slimrank.errors import Overloaded
 from slimrank.serving.admission import Admission, Speed, Ticket, cost_of
 from slimrank.serving.backend import Answer, Job
+from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.types import RerankRequest, Scored
 
@@ -47,12 +48,11 @@ class Simulation:
     seconds: float = 20.0
     now: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
-    name: str = "fake"
 
     def __post_init__(self) -> None:
         self.chance = random.Random(5)
         self.admission = Admission(max_backlog_seconds=10.0, max_waiting=1000)
-        self.loop = ScoringLoop(self, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.loop = ScoringLoop(Model("fake", self), clock=lambda: self.now)
         self.numbers = itertools.count()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -83,12 +83,11 @@ class Simulation:
             event()
         self.now = end
 
-    def score(self, job: Job) -> Answer:
-        """Be the loop's model."""
-        count = len(job.request.documents)
-        seconds = self.worker.seconds(count, self.chance)
-        self.pass_until(self.now + seconds)
-        return Answer(Scored(np.zeros(count), np.zeros(count, dtype=np.bool_), False, 0), "fake", infer_seconds=seconds)
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        """Be the loop's scorer."""
+        count = len(documents)
+        self.pass_until(self.now + self.worker.seconds(count, self.chance))
+        return Scored(np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.bool_), False, 0)
 
     def ask(self) -> None:
         """Be a caller, his gateway and the way between."""

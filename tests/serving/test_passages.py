@@ -1,5 +1,7 @@
 """A long document is heard to its end: split at sentences, nothing lost, the best passage speaks for it."""
 
+import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,11 +9,12 @@ import numpy as np
 import pytest
 
 from slimrank import Reranker
-from slimrank.errors import InvalidRequest
+from slimrank.errors import DeadlineExceeded, InvalidRequest
 from slimrank.serving.backend import Job
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
-from slimrank.serving.passages import PassageScorer, pack
+from slimrank.serving.passages import MOST_CHARACTERS, MOST_PASSAGES, PassageScorer, Splitter, pack
+from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.serving.session import OrtScorer
 from slimrank.types import RerankRequest, Scored
 from tests.doubles import FakeScorer
@@ -99,3 +102,73 @@ def test_without_a_tokenizer_passages_are_refused() -> None:
 def test_neighbours_are_packed_up_to_the_room() -> None:
     assert pack(["a ", "b ", "c ", "d"], [2, 2, 2, 2], 4) == ["a b ", "c d"]
     assert pack([], [], 4) == [""]
+
+
+def test_a_document_is_read_up_to_a_bound_and_that_is_said(scorer: OrtScorer) -> None:
+    needle = Needle()
+    huge = SENTENCE * 30_000
+    scored = PassageScorer(needle, scorer.encoder).score("q", [huge + "The needle.", "short"])
+    assert len(needle.seen) <= MOST_PASSAGES + 1
+    assert len("".join(needle.seen)) <= MOST_CHARACTERS + len("short")
+    assert scored.truncated.tolist() == [True, False]
+    assert scored.scores.tolist() == [-1.0, -1.0], "what lies beyond the bound is not seen"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 2_000_000,
+        "word " * 400_000,
+        ". " * 1_000_000,
+        ".'" * 1_000_000,
+        "." + "'" * 2_000_000,
+        "月" * 700_000,
+        "\n" * 2_000_000,
+    ],
+    ids=["one-word", "no-sentence", "enders", "quotes", "quoted", "han", "blank"],
+)
+def test_no_text_of_two_megabytes_is_split_for_longer_than_a_few_seconds(scorer: OrtScorer, text: str) -> None:
+    begin = time.process_time()
+    (split,) = Splitter(scorer.encoder).split("q", [text])
+    assert split.is_cut
+    assert 1 <= len(split.passages) <= MOST_PASSAGES
+    assert time.process_time() - begin < 5
+
+
+def test_splitting_counts_against_the_deadline_and_one_document_holds_the_model_for_a_slice(scorer: OrtScorer) -> None:
+    model = Model("fake", Needle(), encoder=scorer.encoder)
+    now = itertools.count()
+    loop = ScoringLoop(model, clock=lambda: 0.2 * next(now))  # every look at the clock costs a fifth of a second
+    late = loop.submit(Job(RerankRequest("q", [SENTENCE * 2000] * 50), long_document="max_passage"), timeout_seconds=5)
+    other = loop.submit(Job(RerankRequest("q", ["a"])), timeout_seconds=1000)
+    while loop._queries:
+        one = loop._next()
+        assert one is not None
+        loop._turn(one)
+    with pytest.raises(DeadlineExceeded):
+        late.result(0)
+    assert other.result(0).model == "fake"
+
+
+def test_half_a_document_is_an_answer_at_the_deadline_and_marked_as_cut(scorer: OrtScorer) -> None:
+    model = Model("fake", Needle(), encoder=scorer.encoder)
+    slices = model.slices(Job(RerankRequest("q", [LONG, LONG]), long_document="max_passage", takes_partial=True))
+    slices.prepare(10)
+    slices.advance(2)
+    half = slices.scored()
+    assert (half.scores.tolist(), half.truncated.tolist(), half.passages) == ([-1.0], [True], 2)
+    while not slices.is_done:
+        slices.prepare(10)
+        slices.advance(slices.next_size())
+    whole = slices.scored()
+    assert (whole.scores.tolist(), whole.truncated.tolist()) == ([1.0, 1.0], [False, False])
+
+
+def test_only_what_may_hold_the_tokens_asked_for_is_tokenised(tiny_model: Path) -> None:
+    model = Model.load(tiny_model, threads=1, batch_tokens=512)
+    begin = time.process_time()
+    answer = model.score(Job(RerankRequest("q", ["word " * 5_600_000, "a b"]), max_document_tokens=5))
+    assert time.process_time() - begin < 2
+    assert answer.scored.truncated.tolist() == [True, False]
+    short = model.score(Job(RerankRequest("q", ["word " * 30]), max_document_tokens=5))
+    assert short.scored.scores[0] == pytest.approx(answer.scored.scores[0], abs=1e-3)

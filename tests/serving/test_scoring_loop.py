@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from slimrank.serving import scoring_loop
 from slimrank.serving.backend import Answer, Job, Priority
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
+from slimrank.serving.slices import SLICE_SECONDS, TAIL
 from slimrank.serving.together import MOST
+from slimrank.serving.turns import QUANTUM_SECONDS
 from slimrank.types import RerankRequest, Scored
 from tests.doubles import FakeScorer
 
@@ -49,38 +52,132 @@ def test_slices_join_to_the_answer_of_the_whole(
     assert len(answer.scored.truncated) == count
 
 
-def test_a_query_waits_for_one_slice_of_an_audit_at_most(start: Callable[[FakeScorer], ScoringLoop]) -> None:
-    scorer = FakeScorer(seconds=0.1)
-    loop = start(scorer)
-    audit = loop.submit(job(20 * scoring_loop.AUDIT_SLICE, priority="audit"), timeout_seconds=30)
-    time.sleep(0.15)
-    begin = time.monotonic()
-    for _ in range(3):
-        loop.submit(job(), timeout_seconds=30).result(10)
-    assert time.monotonic() - begin < 1.2
-    assert not audit.done()
-    assert len(audit.result(30).scored.scores) == 20 * scoring_loop.AUDIT_SLICE
+class Timed(FakeScorer):
+    """Takes a part of a second a document, on a clock of its own; does something in the middle of its third call."""
+
+    def __init__(self, document_seconds: float, *, fixed_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.now, self.fixed_seconds, self.per_document = 0.0, fixed_seconds, document_seconds
+        self.runs: list[tuple[str, int, float]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def clock(self) -> float:
+        return self.now
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        begin = self.now
+        self.now += self.fixed_seconds + self.per_document * len(documents)
+        self.runs.append((query, len(documents), self.now - begin))
+        if len(self.runs) == 3:
+            self.meanwhile()
+        return super().score(query, documents, instruction=instruction)
+
+    @property
+    def slices(self) -> list[float]:
+        """Return how long each run took that came after the cost was learnt."""
+        return [seconds for _, _, seconds in self.runs[1:]]
 
 
-def test_a_job_stops_at_its_deadline_between_slices(start: Callable[[FakeScorer], ScoringLoop]) -> None:
-    scorer = FakeScorer(seconds=0.1)
+def stepped(scorer: Timed) -> tuple[ScoringLoop, Callable[[], None]]:
+    """Return a loop on the scorer's clock, and a function that lets it work until nothing waits."""
+    loop = ScoringLoop(Model("fake", scorer), clock=scorer.clock)
+
+    def work() -> None:
+        while loop._queries or loop._audits:
+            one = loop._next()
+            assert one is not None
+            loop._turn(one)
+
+    return loop, work
+
+
+def test_slices_are_short_in_time_however_many_documents_and_however_dear() -> None:
+    for document_seconds in (0.0004, 0.015, 0.25):
+        scorer = Timed(document_seconds)
+        loop, work = stepped(scorer)
+        future = loop.submit(job(600), timeout_seconds=1000)
+        work()
+        assert len(future.result(0).scored.scores) == 600
+        assert max(scorer.slices) <= SLICE_SECONDS * TAIL + document_seconds
+
+
+def test_a_run_that_costs_much_by_itself_is_not_begun_for_a_single_document() -> None:
+    scorer = Timed(0.001, fixed_seconds=0.5)
+    loop, work = stepped(scorer)
+    loop.submit(job(600), timeout_seconds=1000)
+    work()
+    assert len(scorer.runs) <= 6, scorer.runs
+
+
+def test_a_caller_who_leaves_costs_the_slice_in_hand_and_no_more() -> None:
+    scorer = Timed(0.02)
+    loop, work = stepped(scorer)
+    abandoned, next_one = loop.submit(job(520), timeout_seconds=60), loop.submit(job(), timeout_seconds=60)
+    scorer.meanwhile = lambda: assert_true(abandoned.cancel())
+    work()
+    assert abandoned.cancelled()
+    assert len(scorer.runs) == 4
+    assert next_one.result(0).queue_seconds < 3 * SLICE_SECONDS * TAIL
+
+
+def assert_true(claim: bool) -> None:
+    assert claim
+
+
+def test_a_small_job_does_not_wait_for_the_end_of_a_large_one_of_the_same_caller() -> None:
+    scorer = Timed(0.02)
+    loop, work = stepped(scorer)
+    large = loop.submit(job(2000, query="large"), timeout_seconds=600)
+    small: list[Future[Answer]] = []
+    scorer.meanwhile = lambda: small.extend(loop.submit(job(query="pipe"), timeout_seconds=60) for _ in range(3))
+    work()
+    assert all(one.result(0).queue_seconds < QUANTUM_SECONDS + SLICE_SECONDS * TAIL for one in small)
+    assert len(large.result(0).scored.scores) == 2000
+
+
+def test_a_query_waits_for_one_slice_of_an_audit_at_most() -> None:
+    scorer = Timed(0.02)
+    loop, work = stepped(scorer)
+    audit = loop.submit(job(320, priority="audit"), timeout_seconds=600)
+    queries: list[Future[Answer]] = []
+    scorer.meanwhile = lambda: queries.extend(loop.submit(job(), timeout_seconds=60) for _ in range(3))
+    work()
+    assert all(query.result(0).queue_seconds < SLICE_SECONDS * TAIL for query in queries)
+    assert [query for query, *_ in scorer.runs[3:6]] == ["pipe"] * 3
+    assert len(audit.result(0).scored.scores) == 320
+
+
+def test_callers_take_turns_whatever_each_has_sent() -> None:
+    scorer = Timed(0.05)
+    loop, work = stepped(scorer)
+    hostile = [loop.submit(replace(job(40), caller="hostile"), timeout_seconds=600) for _ in range(20)]
+    polite: list[Future[Answer]] = []
+    scorer.meanwhile = lambda: polite.append(loop.submit(replace(job(4), caller="polite"), timeout_seconds=600))
+    work()
+    assert polite[0].result(0).queue_seconds < SLICE_SECONDS * TAIL + 0.05
+    assert all(len(one.result(0).scored.scores) == 40 for one in hostile)
+
+
+def test_a_job_stops_at_its_deadline_between_slices() -> None:
+    scorer = Timed(0.02)
+    loop, work = stepped(scorer)
+    late, _ = loop.submit(job(2560), timeout_seconds=2.0), loop.submit(job(), timeout_seconds=60)
+    work()
     with pytest.raises(DeadlineExceeded, match="no longer be answered"):
-        start(scorer).submit(job(10 * scoring_loop.QUERY_SLICE), timeout_seconds=0.25).result(10)
-    assert scorer.calls <= 4
+        late.result(0)
+    assert scorer.now <= 2.0 + SLICE_SECONDS * TAIL
 
 
-def test_a_cancelled_or_unwanted_job_is_never_scored(start: Callable[[FakeScorer], ScoringLoop]) -> None:
+def test_a_cancelled_job_is_never_scored(start: Callable[[FakeScorer], ScoringLoop]) -> None:
     scorer = FakeScorer(seconds=0.2)
     loop = start(scorer)
     first = loop.submit(job(), timeout_seconds=10)
     time.sleep(0.05)
-    cancelled = loop.submit(job(), timeout_seconds=10)
-    unwanted = loop.submit(job(), timeout_seconds=10, is_wanted=lambda: False)
+    cancelled, last = loop.submit(job(), timeout_seconds=10), loop.submit(job(), timeout_seconds=10)
     assert cancelled.cancel()
     assert first.result(10)
-    with pytest.raises(DeadlineExceeded, match="nobody waits"):
-        unwanted.result(10)
-    assert scorer.calls == 1
+    assert last.result(10)
+    assert scorer.calls == 2
 
 
 def test_an_error_is_the_askers_and_the_loop_goes_on(start: Callable[[FakeScorer], ScoringLoop]) -> None:
@@ -104,11 +201,33 @@ def test_a_model_that_does_not_come_back_is_noticed(
 ) -> None:
     monkeypatch.setattr(scoring_loop, "STUCK_SECONDS", 0.1)
     loop = start(FakeScorer(seconds=0.6))
-    future = loop.submit(job(), timeout_seconds=0.1)
+    future = loop.submit(job(), timeout_seconds=10)
     time.sleep(0.4)
     assert loop.is_stuck
     future.result(5)
     time.sleep(0.05)
+    assert not loop.is_stuck
+
+
+def test_a_long_job_that_makes_progress_is_not_taken_for_stuck() -> None:
+    scorer = Timed(0.02)
+    loop, work = stepped(scorer)
+    loop.submit(job(10_000), timeout_seconds=1)  # long overdue, and nobody else waits
+    seen: list[bool] = []
+    loop.model.cost.learn_documents = lambda tokens, seconds: seen.append(loop.is_stuck)  # type: ignore[method-assign]
+    work()
+    assert seen and not any(seen)
+
+
+def test_a_fault_of_the_loop_itself_fails_the_job_and_not_the_thread(
+    start: Callable[[FakeScorer], ScoringLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = start(FakeScorer())
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(loop, "_company", lambda waiting: [][0])
+        with pytest.raises(ScoringError, match="its log says more"):
+            loop.submit(job(), timeout_seconds=10).result(10)
+    assert loop.submit(job(), timeout_seconds=10).result(10).model == "fake"
     assert not loop.is_stuck
 
 
@@ -175,12 +294,11 @@ def test_jobs_of_several_documents_or_another_instruction_are_runs_of_their_own_
 
 def test_a_job_whose_caller_left_or_whose_time_is_up_is_not_in_the_run(queue_up: Callable[..., Waiting]) -> None:
     jobs = [asked(query, query) for query in "abc"]
-    for options in ({"is_wanted": lambda: False}, {"timeout_seconds": 0.0}):
-        scorer, futures = queue_up(*jobs, **options)
-        with pytest.raises(DeadlineExceeded):
-            futures[0].result(10)
-        assert all(future.result(10).model == "fake" for future in futures[1:])
-        assert scorer.runs == [["hold"], ["b", "c"]]
+    scorer, futures = queue_up(*jobs, timeout_seconds=0.0)
+    with pytest.raises(DeadlineExceeded):
+        futures[0].result(10)
+    assert all(future.result(10).model == "fake" for future in futures[1:])
+    assert scorer.runs == [["hold"], ["b", "c"]]
 
 
 def test_a_job_that_fails_the_run_fails_alone(queue_up: Callable[..., Waiting]) -> None:

@@ -198,7 +198,7 @@ def test_an_answer_tells_what_its_batches_cost_also_through_cache_queue_and_part
     assert cached.batch_tokens == plain.batch_tokens
     assert cached.tokenise_seconds > 0
     answer = Answer(cached, "tiny")
-    sent = messages.answer_of(messages.decode_reply(messages.encode_answer("id", answer)))
+    sent = messages.answer_of(messages.decode_reply(messages.encode_answer("id", answer)), documents=len(answer.scored.scores))
     assert sent.scored.batch_tokens == plain.batch_tokens
     assert joined([cached, plain]).batch_tokens == 2 * plain.batch_tokens
     metrics = Metrics()

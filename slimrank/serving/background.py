@@ -1,0 +1,73 @@
+"""Loops that must not end: whatever fails is logged and tried again, and what goes on failing shows in health.
+
+A task of asyncio that raises ends without a word, and what it did is done no more while all else looks well.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+log = logging.getLogger(__name__)
+
+FAILING_SECONDS = 5.0
+"""A loop that has not come round for so long because of errors is failing."""
+RETRY_SECONDS = 0.1
+
+
+class Chore:
+    """Does something over and over, in a task of the running event loop.
+
+    Args:
+        turn: Done again and again.
+        pause: Waited for between two turns.
+        expected: Errors that are somebody else's trouble, such as a Redis that is down: logged in a line, and no failing of ours.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        turn: Callable[[], Awaitable[None]],
+        *,
+        pause: Callable[[], Awaitable[None]] | None = None,
+        expected: tuple[type[Exception], ...] = (),
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.name = name
+        self._turn, self._pause, self._expected, self._clock = turn, pause, expected, clock
+        self._failing_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._forever(), name=self.name)
+
+    async def stop(self) -> None:
+        """End, and wait for the end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it has ended by itself, or does not come round for errors of its own."""
+        if self._task is not None and self._task.done():
+            return True
+        return self._failing_since is not None and self._clock() - self._failing_since >= FAILING_SECONDS
+
+    async def _forever(self) -> None:
+        while True:
+            try:
+                await self._turn()
+                self._failing_since = None
+            except self._expected as error:
+                log.warning("%s failed error=%s", self.name, type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                if self._failing_since is None:
+                    self._failing_since = self._clock()
+                log.exception("%s failed; it is tried again", self.name)
+                await asyncio.sleep(RETRY_SECONDS)
+            if self._pause is not None:
+                await self._pause()
