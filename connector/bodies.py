@@ -26,6 +26,8 @@ PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 # own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
 _OPTIONS: Json = {"raw_scores": True, "first_stage_order": True, "on_failure": "first_stage"}
 SCORE_FIELD = "slimrank_score"
+SCORED_FIELD = "slimrank_scored"
+"""Stays on each hit: how many of the hits that were fetched the gateway scored in time."""
 DEGRADED = -1000.0
 _RESERVE_MILLISECONDS = 500  # of the read timeout, for the way back
 
@@ -175,7 +177,7 @@ def by_field_pipeline(
             "function_name": "REMOTE",
             "model_config": {},
             "input_map": [{"documents": field, "query": f"$._request.{query_path}"}],
-            "output_map": [{SCORE_FIELD: "scores[*]"}],
+            "output_map": [{SCORE_FIELD: "scores[*]", SCORED_FIELD: "meta.scored_documents"}],
             "full_response_path": False,
             "one_to_one": False,
             "override": True,

@@ -63,7 +63,7 @@ def first_stage_body(call: RerankCall, reason: str, *, request_id: str) -> Any:
     scores from -1000 down, probabilities of at most 1e-11.
     """
     ranked = _in_places(call, not_scored(0, len(call.job.request.documents)))
-    meta = _meta_of(call, model="none") | {"degraded": reason}
+    meta = _meta_of(call, model="none") | {"degraded": reason, "scored_documents": 0}
     return _body(call, ranked, meta, tokens=0, request_id=request_id)
 
 

@@ -131,6 +131,11 @@ class _Gateway:
             left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
             job = replace(call.job_by_rank(), takes_partial=takes_partial(request.headers, call))
             answer = await _unless_gone(request, self._backend.score(job, timeout_seconds=max(0.0, left_seconds)))
+            if answer.is_partial:
+                count, scored = len(job.request.documents), answer.scored.depth
+                log.warning(
+                    "partial id=%s scored=%s documents=%d after_seconds=%.3f", request_id, scored, count, time.monotonic() - begin
+                )
             return _json(answers.body_of(call, answer, request_id=request_id), headers=_marks(answer, begin))
         except ClientDisconnect:
             log.info("left id=%s after_seconds=%.3f", request_id, time.monotonic() - begin)

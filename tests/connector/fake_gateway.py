@@ -14,7 +14,7 @@ def overlap_gateway(payload: Json) -> tuple[int, str]:
     scores = [float(len(words & set(document.lower().split()))) for document in payload["documents"]]
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     results = [{"index": index, "relevance_score": scores[index]} for index in order]
-    return 200, json.dumps({"results": results, "scores": scores})
+    return 200, json.dumps({"results": results, "scores": scores, "meta": {"scored_documents": len(scores)}})
 
 
 class Refused(Exception):

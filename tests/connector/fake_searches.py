@@ -121,15 +121,22 @@ class FakeSearches(FakeMlCommons):
         """Call the model once with one field of all hits, and give each hit the answer's value at its own place."""
         if not hits:
             return hits
-        (inputs,), ((target, path),) = processor["input_map"], processor["output_map"][0].items()
+        (inputs,), (outputs,) = processor["input_map"], processor["output_map"]
         query: Any = body
         for name in inputs["query"].removeprefix("$._request.").split("."):
             query = query.get(name) if isinstance(query, dict) else None
         if not isinstance(query, str) or any(inputs["documents"] not in hit["_source"] for hit in hits):
             raise Refused(400, "cannot find field in the hits or the request")
         answer = json.loads(self._call(processor["model_id"], query, [hit["_source"][inputs["documents"]] for hit in hits]))
-        values = answer[path.removesuffix("[*]")]
-        return [{**hit, "_source": {**hit["_source"], target: value}} for hit, value in zip(hits, values, strict=True)]
+        for target, path in outputs.items():
+            value: Any = answer
+            for name in path.removesuffix("[*]").split("."):
+                if name not in value:
+                    raise Refused(400, f"the answer has no {path}")
+                value = value[name]
+            values = value if path.endswith("[*]") else [value] * len(hits)  # what is one value goes to every hit
+            hits = [{**hit, "_source": {**hit["_source"], target: each}} for hit, each in zip(hits, values, strict=True)]
+        return hits
 
     def _sort(self, hits: list[Json], processor: Json, body: Json) -> list[Json]:
         target = processor["by_field"]["target_field"]

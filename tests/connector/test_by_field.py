@@ -45,6 +45,7 @@ def test_a_search_without_ext_is_reranked_and_keeps_its_first_stage_score() -> N
     best = _hits(_installed(), SEARCH)[0]
     assert (best["_id"], best["_score"], best["_source"]["previous_score"]) == ("2", 2.0, pytest.approx(2 / 7))
     assert "slimrank_score" not in best["_source"]
+    assert best["_source"]["slimrank_scored"] == 3  # all that were fetched
 
 
 def test_a_failure_leaves_the_first_stage() -> None:

@@ -211,7 +211,7 @@ def ask(client: httpx.Client, **fields: object) -> httpx.Response:
     return client.post("/v1/rerank", json={"query": "q", "documents": DOCUMENTS, "raw_scores": True, **fields})
 
 
-def test_the_gateway_marks_a_partial_answer_in_header_meta_metric_and_numbers() -> None:
+def test_the_gateway_marks_a_partial_answer_in_header_meta_metric_log_and_numbers(caplog: pytest.LogCaptureFixture) -> None:
     with over(EmbeddedBackend(Model("fake", Stopped()))) as client:
         answer = ask(client, deadline_ms=20_000)
         body = answer.json()
@@ -223,6 +223,7 @@ def test_the_gateway_marks_a_partial_answer_in_header_meta_metric_and_numbers() 
         assert [hit["index"] for hit in body["results"][depth:]] == list(range(depth, 100))
         assert "degraded" not in body["meta"]
         assert "slimrank_partial_total 1.0" in client.get("/metrics").text
+        assert f"partial id={body['id']} scored={depth} documents=100 after_seconds=" in caplog.text
 
 
 def test_the_gateway_scores_to_the_depth_that_was_asked_for() -> None:
