@@ -37,7 +37,10 @@ def prepare(
     config: ConfigArgument,
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
     out: Annotated[Path, typer.Option(help="Where groups.jsonl goes.")],
-    teacher: TeacherOption = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a teacher: an .onnx file and its tokenizer.json; several are an ensemble."),
+    ] = None,
 ) -> None:
     """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher.
 
@@ -46,9 +49,44 @@ def prepare(
     from training.config import PrepareConfig, read_config
     from training.prepare import prepare as make
 
+<<<<<<< HEAD
     settings = read_config(config, PrepareConfig)
     with one_at_a_time(out):
         typer.echo(make(settings, data, out, teacher))
+=======
+    typer.echo(make(read_config(config, PrepareConfig), data, out, teacher or ()))
+
+
+@app.command()
+def hybrid(
+    data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
+    sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT.")],
+    teacher: Annotated[Path, typer.Option(help="Folder of the embedding model: an .onnx file and its tokenizer.json.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs, NAME.SPLIT.trec.")],
+    queries: Annotated[int | None, typer.Option(min=1, help="Queries sampled from each set; left out, all.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Hits a query.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
+    max_tokens: Annotated[int, typer.Option(min=8, max=512, help="Texts are cut to so many tokens.")] = 512,
+) -> None:
+    """Search with BM25 and an embedding model, fused by reciprocal rank, and keep the hits as TREC runs.
+
+    Example: slimrank train hybrid --data collections --set shop:dev --teacher teacher --out runs/hybrid
+    """
+    from slimrank import trec
+    from slimrank.beir import read_collection
+    from slimrank.evaluation import sample_queries
+    from training.hybrid import hybrid_run
+    from training.teacher import Teacher
+
+    embedder = Teacher(teacher, max_tokens=max_tokens)
+    for place in sets:
+        folder, split = place.split(":")
+        collection = read_collection(data / folder, split)
+        run = hybrid_run(collection, sample_queries(collection, queries, seed), embedder, depth=depth)
+        path = out / f"{collection.name}.{split}.trec"
+        trec.write_run(path, run, tag="hybrid")
+        typer.echo(f"{path}: {len(run)} queries")
+>>>>>>> b23adab (Take several teachers as one, hits of hybrid search, and negatives that were written to win)
 
 
 @app.command()
@@ -132,6 +170,10 @@ def evaluate(
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reordered.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
     fusion: Annotated[float, typer.Option(min=0, help="Weight of the first-stage rank.")] = 0.0,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Reorder the hits of these TREC runs, NAME.SPLIT.trec, such as hybrid search's, not BM25's."),
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again.
@@ -153,14 +195,21 @@ def evaluate(
         "queries": queries,
         "depth": depth,
         "seed": seed,
+        **({"runs": str(runs)} if runs else {}),
     }
     measured = []
     for place in sets:
+<<<<<<< HEAD
         folder, split, ids = (*place.split(":", 2), "", "")[:3]
         if not split:
             raise ConfigError(f"--set is FOLDER:SPLIT, or FOLDER:SPLIT:IDS.json, found {place}")
         only = _ids(Path(ids)) if ids else None
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only)
+=======
+        folder, split, *ids = place.split(":")
+        only = frozenset(json.loads(Path(ids[0]).read_text(encoding="utf-8"))) if ids else None
+        drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only, runs=runs)
+>>>>>>> b23adab (Take several teachers as one, hits of hybrid search, and negatives that were written to win)
         if groups is not None:
             evaluation.refuse_seen(drawn, read_groups(groups))
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
@@ -169,7 +218,9 @@ def evaluate(
     if json_output:
         typer.echo(json.dumps({"sets": [asdict(row) for row in rows], "mean_gain": asdict(mean), "fusion_weight": fusion}))
         return
-    table = Table(title=f"BM25's top {depth} -> reordered, nDCG@10, fusion {fusion}, {queries} queries a set, seed {seed}")
+    table = Table(
+        title=f"{'The run' if runs else 'BM25'}'s top {depth} -> reordered, nDCG@10, fusion {fusion}, {queries} queries a set, seed {seed}"
+    )
     for name in ("set", "queries", "before", "after", "gain [95% interval]"):
         table.add_column(name)
     for row in rows:

@@ -210,6 +210,10 @@ class PrepareConfig(Settings):
     group_size: int = Field(8, ge=3)
     depth: int = Field(50, ge=2, description="first-stage hits a query that negatives are drawn from")
     teacher_max_tokens: int = Field(512, ge=8, le=512)
+    first_stage_as_teacher: bool = Field(False, description="the first stage's order counts as one more teacher")
+    hostile_share: float = Field(
+        0.0, ge=0, le=1, description="share of groups in which an irrelevant document has the query pasted in"
+    )
     false_negative_margin: float = 0.0
     collections: list[CollectionConfig] = []
     code: CodeConfig | None = None

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from slimrank import evaluation, measures
+from slimrank import evaluation, measures, trec
 from slimrank.beir import Collection, read_collection
 from slimrank.errors import DataError
 from slimrank.files import open_text, parse_json, read_text, replace_text
@@ -42,21 +42,46 @@ class Sample:
     first_stage: Run
 
 
-def sample(folder: Path, split: str, *, queries: int, depth: int, seed: int, only: frozenset[str] | None = None) -> Sample:
-    """Draw queries of a split, the same for the same seed, and search them with the embedded BM25.
+def sample(
+    folder: Path,
+    split: str,
+    *,
+    queries: int,
+    depth: int,
+    seed: int,
+    only: frozenset[str] | None = None,
+    runs: Path | None = None,
+) -> Sample:
+    """Draw queries of a split, the same for the same seed, and search them with the embedded BM25 or take a run's hits.
 
     Those that also stand in the train split are left out after the draw.
 
     Args:
         only: Draw among these query ids alone, such as those held out of training.
+        runs: Folder of TREC runs, ``NAME.SPLIT.trec``.
+
+    Raises:
+        DataError: the run lacks a drawn query.
     """
     whole = read_collection(folder, split)
     texts = {query_id: text for query_id, text in whole.queries.items() if only is None or query_id in only}
     collection = Collection(whole.name, whole.documents, texts, whole.qrels)
     seen = shared_with_train(folder, split).query_ids
     ids = [query_id for query_id in evaluation.sample_queries(collection, queries, seed) if query_id not in seen]
-    hits = evaluation.first_stage(collection, ids, depth)
+    hits = (
+        _hits_of_run(runs / f"{whole.name}.{split}.trec", ids, depth) if runs else evaluation.first_stage(collection, ids, depth)
+    )
     return Sample(collection, split, {query_id: whole.qrels[query_id] for query_id in ids}, hits)
+
+
+def _hits_of_run(path: Path, query_ids: Sequence[str], depth: int) -> Run:
+    run = trec.read_run(path)
+    missing = [query_id for query_id in query_ids if query_id not in run]
+    if missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} of {len(query_ids)} queries, the first is {missing[0]!r}; make the run anew"
+        )
+    return {query_id: dict(sorted(run[query_id].items(), key=lambda hit: -hit[1])[:depth]) for query_id in query_ids}
 
 
 def refuse_seen(drawn: Sample, groups: Sequence[Group]) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -28,6 +27,7 @@ from slimrank.prompt import SLIMRANK, PromptEncoder
 from training import losses, parallel
 from training.config import FinegrainedConfig, LossConfig
 from training.data import Group, drop_false_negatives, read_groups
+from training.ensemble import taught
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.progress import RunLog
 from training.stepper import Stepper
@@ -113,7 +113,7 @@ def ask_teacher(group: Group, teacher: Teacher | None, margin: float) -> Group:
     if teacher is None or group.teacher:
         return group
     scores = cosines(teacher, group.query, group.documents)
-    return drop_false_negatives(replace(group, teacher=tuple(np.round(scores, 5).tolist())), margin)
+    return drop_false_negatives(taught(group, scores.tolist()), margin)
 
 
 def group_order(count: int, steps: int, seed: int) -> list[int]:

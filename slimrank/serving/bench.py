@@ -1,7 +1,7 @@
 """``slimrank bench``: the command; load on a gateway, what the queue costs, the engine beside its peers.
 
 Chooses what is measured and prints it. The measuring is ``bench_load``'s, ``bench_queue``'s, ``bench_engine``'s,
-``bench_curves``' and ``bench_bounds``'.
+``bench_curves``', ``bench_bounds``' and ``bench_hostile``'.
 """
 
 import asyncio
@@ -47,6 +47,9 @@ def bench(
     memory: Annotated[bool, typer.Option("--memory", help="Measure the engine's memory over many mixed requests.")] = False,
     determinism: Annotated[
         bool, typer.Option("--determinism", help="Measure how far scores move between random batches.")
+    ] = False,
+    hostile: Annotated[
+        bool, typer.Option("--hostile", help="Count how often a text that was written to win beats the relevant one.")
     ] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Measure time against documents, length and threads.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the engine's comparison there: a .png or .svg file.")] = None,
@@ -112,6 +115,12 @@ def bench(
     elif determinism:
         folder = store.model_folder(process_settings.load(model=model))
         report = measure_determinism(folder, rounds=requests or 100, threads=threads, seed=seed)
+    elif hostile:
+        from slimrank.serving.bench_hostile import measure_hostile
+        from slimrank.serving.session import OrtScorer
+
+        folder = store.model_folder(process_settings.load(model=model))
+        report = measure_hostile(OrtScorer.load(folder, threads=threads))
     elif serving:
         report = compare_ways(characters=characters)
     else:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from slimrank import trec
 from slimrank.beir import Collection, Document, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
 from slimrank.evaluation import ScoreFile
@@ -140,3 +141,16 @@ def test_a_fit_wants_an_adapter_that_is_there(tmp_path: Path) -> None:
         "train", "fit", "--adapter", tmp_path / "nothing", "--data", tmp_path, "--set", "set:dev", "--scores", tmp_path
     )
     assert (done.code, "holds no adapter" in done.err, (tmp_path / "nothing").exists()) == (2, True, False), done.err
+
+
+def test_hits_may_come_from_a_run_such_as_hybrid_searchs(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    write_documents(folder, [Document(f"d{n}", "", f"red shoe {n}") for n in range(5)])
+    write_queries(folder, {"q": "red shoe"})
+    write_qrels(folder, "dev", {"q": {"d1": 1}})
+    trec.write_run(tmp_path / "shop.dev.trec", {"q": {"d4": 3.0, "d2": 2.0, "d1": 1.0}}, tag="hybrid")
+    found = sample(folder, "dev", queries=1, depth=2, seed=7, runs=tmp_path)
+    assert list(found.first_stage["q"]) == ["d4", "d2"]
+    trec.write_run(tmp_path / "shop.dev.trec", {"other": {"d4": 3.0}}, tag="hybrid")
+    with pytest.raises(DataError, match="lacks 1 of 1 queries, the first is 'q'"):
+        sample(folder, "dev", queries=1, depth=2, seed=7, runs=tmp_path)

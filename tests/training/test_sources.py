@@ -28,7 +28,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def made(config: dict[str, object], data: Path, tmp_path: Path) -> list[str]:
-    return [group.query for group in read_groups(prepare(PrepareConfig(seed=1, **config), data, tmp_path / "out", None))]
+    return [group.query for group in read_groups(prepare(PrepareConfig(seed=1, **config), data, tmp_path / "out"))]
 
 
 def test_only_train_queries_become_groups(data: Path, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_nothing_to_make_groups_of_is_an_error(data: Path, tmp_path: Path) -> No
 def test_negatives_may_come_from_a_recorded_run(data: Path, tmp_path: Path) -> None:
     trec.write_run(tmp_path / "run.trec", {"q1": {"d9": 3.0, "d8": 2.0, "d3": 1.0}}, tag="engine")
     config = PrepareConfig(seed=1, collections=[{"folder": "rivers", "queries": 9, "run": tmp_path / "run.trec"}])
-    (group,) = read_groups(prepare(config, data, tmp_path / "out", None))
+    (group,) = read_groups(prepare(config, data, tmp_path / "out"))
     assert set(group.doc_ids) == {"d3", "d8", "d9"}
 
 

@@ -1,0 +1,93 @@
+"""Several teachers as one, negatives written to win, and hybrid search."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from slimrank.beir import Collection, Document
+from slimrank.hostile import MARK
+from training.adversary import with_hostile
+from training.data import Group
+from training.ensemble import combine, first_stage_scores, taught
+from training.hybrid import fuse, hybrid_run
+
+GROUP = Group(
+    "s", "q", "red shoes", ("a", "b", "c", "d"), ("A", "B", "C", "D"), (1, None, 0, None), (0.9, 0.8, 0.3, 0.2), (2, 1, None, 9)
+)
+
+
+def test_one_teacher_is_left_as_it_is() -> None:
+    assert combine([[[0.1, 0.4], [0.3, 0.2]]]) == [[0.1, 0.4], [0.3, 0.2]]
+
+
+def test_teachers_of_other_scales_weigh_alike_and_the_scale_is_the_firsts() -> None:
+    first, second = [[0.5, 0.6, 0.7], [0.4, 0.4, 0.5]], [[30.0, 20.0, 10.0], [0.0, 0.0, 10.0]]
+    (opposed, agreed) = combine([first, second])
+    assert opposed == pytest.approx([0.6, 0.6, 0.6], abs=1e-6)
+    assert agreed[2] > agreed[0] == pytest.approx(agreed[1])
+    spread = np.sqrt(np.mean([np.var(scores) for scores in combine([first, first])]))
+    assert spread == pytest.approx(np.sqrt(np.mean([np.var(scores) for scores in first])))
+
+
+def test_a_group_without_differences_stays_flat_beside_others() -> None:
+    flat, _ = combine([[[0.5, 0.5], [0.1, 0.9]], [[2.0, 2.0], [1.0, 3.0]]])
+    assert flat == pytest.approx([0.5, 0.5])
+
+
+def test_the_first_stage_as_a_teacher_prefers_its_first_hits() -> None:
+    assert first_stage_scores(GROUP) == pytest.approx([-math.log(2), 0.0, -math.log(10), -math.log(9)])
+    assert first_stage_scores(replace(GROUP, ranks=())) == [0.0] * 4
+
+
+def test_a_hostile_document_is_never_what_the_teacher_likes() -> None:
+    group = replace(GROUP, doc_ids=("a", MARK + "b", "c", "d"))
+    assert taught(group, [0.5, 0.99, 0.25, 0.125]).teacher == (0.5, 0.125, 0.25, 0.125)
+
+
+def test_the_least_liked_document_is_attacked_and_keeps_its_score() -> None:
+    (group,) = with_hostile([GROUP], 1.0, random.Random(0))
+    assert group.doc_ids == ("a", "b", "c", MARK + "d")
+    assert "red shoes" in group.documents[3]
+    assert (group.relevance[3], group.teacher, group.ranks[3]) == (0, GROUP.teacher, None)
+    assert group.documents[1:3] == GROUP.documents[1:3]
+
+
+def test_half_of_the_relevant_documents_hold_the_query_too_so_that_pasting_tells_nothing() -> None:
+    groups = list(with_hostile([GROUP] * 100, 1.0, random.Random(0)))
+    pasted = sum(group.documents[0] == "red shoes A" for group in groups)
+    assert 30 < pasted < 70
+    assert all(group.documents[0] in ("A", "red shoes A") for group in groups)
+
+
+def test_a_share_of_the_groups_is_attacked() -> None:
+    groups = list(with_hostile([GROUP] * 200, 0.25, random.Random(0)))
+    assert 25 < sum(group != GROUP for group in groups) < 75
+
+
+def test_reciprocal_ranks_add_up() -> None:
+    fused = fuse([["a", "b", "c"], ["c", "a"]], 2)
+    assert list(fused) == ["a", "c"]
+    assert fused["a"] == pytest.approx(1 / 61 + 1 / 62)
+
+
+class Letters:
+    """Embeds a text as how often it holds each letter."""
+
+    def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
+        return self.encode_documents(queries)
+
+    def encode_documents(self, documents: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
+        counts = np.array([[text.count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in documents], dtype=float)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+def test_hybrid_search_finds_what_shares_no_word_with_the_query() -> None:
+    texts = {"d1": "tulip garden", "d2": "rose bush", "d3": "tulips gardens", "d4": "xyz"}
+    collection = Collection("c", {name: Document(name, "", text) for name, text in texts.items()}, {"q": "rose gardne"}, {})
+    run = hybrid_run(collection, ["q"], Letters(), depth=3)  # type: ignore[arg-type]
+    assert set(run["q"]) == {"d1", "d2", "d3"}
+    assert next(iter(run["q"])) == "d2"
