@@ -21,7 +21,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from slimrank import measures
+from slimrank import measures, trec
 from slimrank.beir import Collection
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
@@ -147,6 +147,21 @@ def first_stage(collection: Collection, query_ids: Sequence[str], depth: int) ->
     return {query_id: index.search(collection.queries[query_id], depth) for query_id in query_ids}
 
 
+def hits_of_run(path: Path, query_ids: Sequence[str], depth: int) -> dict[str, dict[str, float]]:
+    """Return the first ``depth`` hits of these queries from a TREC run, such as hybrid search's.
+
+    Raises:
+        DataError: the run lacks a query.
+    """
+    run = trec.read_run(path)
+    missing = [query_id for query_id in query_ids if query_id not in run]
+    if missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} of {len(query_ids)} queries, the first is {missing[0]!r}; make the run anew"
+        )
+    return {query_id: dict(sorted(run[query_id].items(), key=lambda hit: -hit[1])[:depth]) for query_id in query_ids}
+
+
 def rerank(collection: Collection, run: Run, scorer: Scorer, kept: ScoreFile, progress: Progress) -> tuple[int, float]:
     """Score every hit of a run that has no score yet; return the pairs scored now and the seconds it took."""
     total, done, scored_now, seconds = sum(len(hits) for hits in run.values()), 0, 0, 0.0
@@ -173,12 +188,14 @@ def evaluate(
     fusion_weight: float = 0.0,
     shared: Shared = NOTHING_SHARED,
     kept: ScoreFile | None = None,
+    hits: Path | None = None,
     probability: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """Run BM25, rerank its top ``depth``, and measure both.
 
     Args:
+        hits: TREC run whose hits are reranked in place of BM25's.
         fusion_weight: Weight of BM25's order beside the score; 0 = the scores alone.
         shared: What the split shares with the train split; queries drawn among these are left out.
 
@@ -190,7 +207,7 @@ def evaluate(
     query_ids = [query_id for query_id in drawn if query_id not in shared.query_ids]
     if not query_ids:
         raise DataError(f"all {len(drawn)} queries of {collection.name} also stand in its train split; measure on other queries")
-    before = first_stage(collection, query_ids, depth)
+    before = hits_of_run(hits, query_ids, depth) if hits else first_stage(collection, query_ids, depth)
     scored_now, seconds = rerank(collection, before, scorer, kept, progress)
     found = {query_id: hits for query_id, hits in before.items() if hits}
     scores = {query_id: {doc_id: kept.scores[query_id][doc_id] for doc_id in hits} for query_id, hits in found.items()}

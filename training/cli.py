@@ -49,12 +49,9 @@ def prepare(
     from training.config import PrepareConfig, read_config
     from training.prepare import prepare as make
 
-<<<<<<< HEAD
     settings = read_config(config, PrepareConfig)
     with one_at_a_time(out):
-        typer.echo(make(settings, data, out, teacher))
-=======
-    typer.echo(make(read_config(config, PrepareConfig), data, out, teacher or ()))
+        typer.echo(make(settings, data, out, teacher or ()))
 
 
 @app.command()
@@ -80,13 +77,14 @@ def hybrid(
 
     embedder = Teacher(teacher, max_tokens=max_tokens)
     for place in sets:
-        folder, split = place.split(":")
+        folder, _, split = place.partition(":")
+        if not split:
+            raise ConfigError(f"--set is FOLDER:SPLIT, found {place}")
         collection = read_collection(data / folder, split)
         run = hybrid_run(collection, sample_queries(collection, queries, seed), embedder, depth=depth)
         path = out / f"{collection.name}.{split}.trec"
         trec.write_run(path, run, tag="hybrid")
         typer.echo(f"{path}: {len(run)} queries")
->>>>>>> b23adab (Take several teachers as one, hits of hybrid search, and negatives that were written to win)
 
 
 @app.command()
@@ -199,17 +197,11 @@ def evaluate(
     }
     measured = []
     for place in sets:
-<<<<<<< HEAD
         folder, split, ids = (*place.split(":", 2), "", "")[:3]
         if not split:
             raise ConfigError(f"--set is FOLDER:SPLIT, or FOLDER:SPLIT:IDS.json, found {place}")
         only = _ids(Path(ids)) if ids else None
-        drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only)
-=======
-        folder, split, *ids = place.split(":")
-        only = frozenset(json.loads(Path(ids[0]).read_text(encoding="utf-8"))) if ids else None
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only, runs=runs)
->>>>>>> b23adab (Take several teachers as one, hits of hybrid search, and negatives that were written to win)
         if groups is not None:
             evaluation.refuse_seen(drawn, read_groups(groups))
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))

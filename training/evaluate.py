@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from slimrank import evaluation, measures, trec
+from slimrank import evaluation, measures
 from slimrank.beir import Collection, read_collection
 from slimrank.errors import DataError
 from slimrank.files import open_text, parse_json, read_text, replace_text
@@ -69,19 +69,11 @@ def sample(
     seen = shared_with_train(folder, split).query_ids
     ids = [query_id for query_id in evaluation.sample_queries(collection, queries, seed) if query_id not in seen]
     hits = (
-        _hits_of_run(runs / f"{whole.name}.{split}.trec", ids, depth) if runs else evaluation.first_stage(collection, ids, depth)
+        evaluation.hits_of_run(runs / f"{whole.name}.{split}.trec", ids, depth)
+        if runs
+        else evaluation.first_stage(collection, ids, depth)
     )
     return Sample(collection, split, {query_id: whole.qrels[query_id] for query_id in ids}, hits)
-
-
-def _hits_of_run(path: Path, query_ids: Sequence[str], depth: int) -> Run:
-    run = trec.read_run(path)
-    missing = [query_id for query_id in query_ids if query_id not in run]
-    if missing:
-        raise DataError(
-            f"{path} lacks {len(missing)} of {len(query_ids)} queries, the first is {missing[0]!r}; make the run anew"
-        )
-    return {query_id: dict(sorted(run[query_id].items(), key=lambda hit: -hit[1])[:depth]) for query_id in query_ids}
 
 
 def refuse_seen(drawn: Sample, groups: Sequence[Group]) -> None:

@@ -90,6 +90,10 @@ def evaluate_collections(
         typer.Option(min=0, help="Weight of BM25's order beside the score; left out, what the model was fitted with; 0, none."),
     ] = None,
     run_folder: Annotated[Path | None, typer.Option(help="Write the runs there as TREC files.")] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Rerank the hits of TREC runs there, NAME.SPLIT.trec, such as hybrid search's, not BM25's."),
+    ] = None,
     long_document: LongDocumentOption = "truncate",
     scores_folder: Annotated[Path | None, typer.Option(help="Keep scores there as they are made, and go on from them.")] = None,
     cascade_model: Annotated[
@@ -121,6 +125,7 @@ def evaluate_collections(
             trec.check_columns(dict.fromkeys(collection.queries, collection.documents))
         key = {"model": model_id, "collection": collection.name, "split": split, "depth": depth, "queries": queries, "seed": seed}
         key |= {} if long_document == "truncate" else {"long_document": long_document}
+        key |= {"runs": str(runs)} if runs else {}
         kept = ScoreFile(scores_folder / f"{collection.name}.{split}.jsonl" if scores_folder else None, key)
         with pairs_progress(collection.name) as progress:
             result = evaluate(
@@ -132,17 +137,18 @@ def evaluate_collections(
                 fusion_weight=weight,
                 shared=shared_with_train(folder, split),
                 kept=kept,
+                hits=runs and runs / f"{collection.name}.{split}.trec",
                 probability=lambda scores: probabilities(scores, **manifest.calibration.model_dump()),
                 progress=progress,
             )
         if run_folder is not None:
-            _write_runs(run_folder / f"{collection.name}.{split}", result, manifest.name)
+            _write_runs(run_folder / f"{collection.name}.{split}", result, manifest.name, first_stage="run" if runs else "bm25")
         results.append(result)
     if json_output:
         typer.echo(json.dumps(as_json(results[0]) if len(results) == 1 else _sets_as_json(results), indent=2))
         return
     console = Console()
-    console.print(_table(results, depth))
+    console.print(_table(results, depth, first_stage="the run" if runs else "BM25"))
     console.print(_sweep_table(results))
     for note in _notes(results):
         console.print(note, markup=False)
@@ -187,22 +193,24 @@ def _gain(outcome: Outcome) -> dict[str, Any]:
     return {name: gain.mean for name, gain in outcome.gains.items()} | {"ci95": [ndcg.low, ndcg.high]}
 
 
-def _write_runs(stem: Path, result: Evaluation, model: str) -> None:
-    """Write BM25's run, ours, and that of the scores alone where it is another."""
-    runs = {"bm25": result.first_stage, "slimrank": result.after.run}
+def _write_runs(stem: Path, result: Evaluation, model: str, *, first_stage: str) -> None:
+    """Write the first stage's run, ours, and that of the scores alone where it is another."""
+    runs = {first_stage: result.first_stage, "slimrank": result.after.run}
     if result.fusion_weight:
         runs["slimrank-scores"] = result.scores_only.run
     for name, run in runs.items():
-        trec.write_run(stem.with_name(f"{stem.name}.{name}.trec"), run, tag="bm25" if name == "bm25" else model)
+        trec.write_run(stem.with_name(f"{stem.name}.{name}.trec"), run, tag=first_stage if name == first_stage else model)
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _table(results: list[Evaluation], depth: int) -> Table:
+def _table(results: list[Evaluation], depth: int, *, first_stage: str) -> Table:
     weight = results[0].fusion_weight
-    table = Table(title=f"BM25's top {depth}, before -> after reranking, BM25's order weighing {weight:g}", title_justify="left")
+    table = Table(
+        title=f"{first_stage}'s top {depth}, before -> after reranking, its order weighing {weight:g}", title_justify="left"
+    )
     table.add_column("collection")
     for name in ("queries", "nDCG@10", "gain [95% interval]", "scores only", "RR@10", "Judged@10", "pairs/s"):
         table.add_column(name, justify="right")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slimrank import trec
 from slimrank.beir import Collection, Document, read_collection, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
 from slimrank.evaluation import ScoreFile, calibration_error, evaluate, mean_gain, paired_gain, sample_queries, window
@@ -47,6 +48,16 @@ def test_after_is_with_the_first_stages_order_and_the_scores_alone_are_measured_
     assert result.after.measures == result.before
     assert result.scores_only.gains["RR@10"].mean == 0.5
     assert list(result.after.run["q1"]) == ["d1", "d2"]
+
+
+def test_hits_of_a_run_are_reranked_in_place_of_bm25s(tmp_path: Path) -> None:
+    trec.write_run(tmp_path / "hybrid.trec", {"q1": {"d3": 3.0, "d2": 2.0, "d1": 1.0}}, tag="hybrid")
+    result = evaluate(COLLECTION, CountingScorer(), depth=2, hits=tmp_path / "hybrid.trec")
+    assert list(result.first_stage["q1"]) == ["d3", "d2"]
+    assert result.after.gains["RR@10"].mean == 0.5
+    trec.write_run(tmp_path / "hybrid.trec", {"q9": {"d3": 3.0}}, tag="hybrid")
+    with pytest.raises(DataError, match="lacks 1 of 1 queries, the first is 'q1'"):
+        evaluate(COLLECTION, CountingScorer(), depth=2, hits=tmp_path / "hybrid.trec")
 
 
 def test_a_query_that_the_train_split_asks_too_is_left_out(tmp_path: Path) -> None:
