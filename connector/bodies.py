@@ -16,7 +16,9 @@ Json = dict[str, Any]
 CONNECTION_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
 """Whole seconds: ML Commons knows no smaller unit, and without these two it waits for hours."""
-MAX_CONNECTIONS = 30
+MAX_CONNECTIONS = 300
+"""Searches of one node that may wait for the gateway at a time. One more waits up to 10 s for a connection, which no setting of a
+connector shortens, before its read timeout begins; so there are more than a node has searches, and the gateway does the queueing."""
 TRUSTED = "plugins.ml_commons.trusted_connector_endpoints_regex"
 TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
 PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"

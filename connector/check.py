@@ -5,7 +5,6 @@ loudly. Deep checks of known traps are in `connector.deep`. Writes nothing but a
 index is named to search in.
 """
 
-import math
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -14,40 +13,15 @@ from connector import bodies, trust
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts, require_reranking
 from connector.findings import Finding
+from connector.installation import Installation, require_installation
 from connector.judges import judges_of, strict
-from connector.opensearch import Installation, find_pipeline, require_installation
+from connector.pipeline import find_pipeline
+from connector.predict import DOCUMENTS, QUERY, explain, try_model
 from slimrank.errors import EngineError, PipelineNotInstalled
 
 Json = dict[str, Any]
 
-_QUERY = "which metal does not rust"
-_DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
 _FIELD = "text"
-
-# What ML Commons says, as seen on 3.5.0, what it means, and the cure.
-_MEANINGS = (
-    ("Connection refused", "nothing listens at the gateway's address", "start it (`slimrank serve`), or install with the right --gateway"),
-    ("UnknownHost", "the cluster cannot resolve the gateway's host", "use a name that the cluster's nodes know"),
-    ("Read timed out", "the gateway did not answer in time", "rerank fewer hits (--oversample), add workers, or raise --read-timeout"),
-    ("Acquire operation took longer", "too many searches wait for the gateway", "add workers; raising max_connection only moves the queue"),
-    ("cannot be cast to class", "the endpoint's scores are not JSON floats", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
-    ("Fail to execute PREDICT", "the endpoint's answer is no reranking", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
-    ("not the same length", "the endpoint answered fewer documents than it was sent", "use slimrank's /v1/rerank, which answers all"),
-    ("private ip", "ML Commons will not call a private address", "run install again with --replace: the setting counts when a model is made"),
-    ("not matching the trusted connector", "the cluster does not trust the gateway's address", "run install again"),
-    ("Invalid URI", "the gateway's host has an underscore", "give it a name without"),
-    ("Error from remote service", "the gateway answered an error", "see its words above and its log"),
-    ("Failed to find model", "the pipeline names a model that is gone", "run install again"),
-    ("Invalid processor type rerank", "the cluster has no rerank processor", "install the neural-search plugin"),
-)  # fmt: skip
-
-
-def explain(refusal: Refusal) -> tuple[str, str]:
-    """Return an ML Commons error in words, and its cure."""
-    for sign, meaning, cure in _MEANINGS:
-        if sign in refusal.reason:
-            return f"{meaning} ({refusal.reason})", cure
-    return str(refusal), "look at the cluster's log"
 
 
 def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
@@ -79,7 +53,7 @@ def check(cluster: Cluster, *, name: str = "slimrank", pipeline: str = "", index
         Finding("cluster", "ok", f"{facts.name} with ML Commons and the rerank processor"),
         _check_trust(cluster, installation),
         _check_pipeline(facts, pipeline or name, body, installation),
-        _attempt("predict", lambda: _check_predict(cluster, next(iter(installation.models)), by_field=by_field)),
+        try_model(cluster, installation.model_id, by_field=by_field),
     ]
     if body is not None:
         findings.append(_attempt("search", lambda: _check_search(cluster, body, index, query)))
@@ -108,39 +82,20 @@ def _check_pipeline(facts: Facts, name: str, body: Json | None, installation: In
     return Finding("pipeline", "ok", f"{name} reranks {' + '.join(judge.fields)} and fails soft")
 
 
-def _check_predict(cluster: Cluster, model_id: str, *, by_field: bool) -> Finding:
-    if by_field:
-        path, body = f"/_plugins/_ml/models/{model_id}/_predict", bodies.by_field_predict(_QUERY, _DOCUMENTS)
-    else:
-        path, body = f"/_plugins/_ml/_predict/text_similarity/{model_id}", bodies.predict(_QUERY, _DOCUMENTS)
-    results = cluster.read(path, body).get("inference_results", [])
-    outputs = [tensor for result in results for tensor in result.get("output", [])]
-    if by_field:
-        scores = [score for output in outputs for score in output.get("dataAsMap", {}).get("scores", [])]
-    else:
-        scores = [score for output in outputs for score in output.get("data", [])]
-    if len(scores) != len(_DOCUMENTS) or not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
-        return Finding("predict", "fault", f"two documents were sent and the scores {scores} came back", "see the gateway's log")
-    if max(scores) <= bodies.DEGRADED:
-        words = "the gateway answers, but could not score: it gave the first stage's order back"
-        return Finding("predict", "fault", words, "see the gateway's /readyz and log; is a worker up?")
-    return Finding("predict", "ok", f"two documents scored {scores[0]:.4g} and {scores[1]:.4g}")
-
-
 def _check_search(cluster: Cluster, pipeline: Json, index: str, query: str) -> Finding:
     judge = next(iter(judges_of(pipeline)), None)
     fields = judge.fields if judge else (_FIELD,)
     path = judge.query_path if judge else ""
     if index:
-        return _search(cluster, pipeline, index, _body(query or _QUERY, fields[0], path))
+        return _search(cluster, pipeline, index, _body(query or QUERY, fields[0], path))
     index = f"slimrank-check-{secrets.token_hex(4)}"
     try:
-        for number, text in enumerate(_DOCUMENTS):
+        for number, text in enumerate(DOCUMENTS):
             source: Json = {}
             for field in fields:
                 _merge(source, bodies.at_path(field, text))
             cluster.write("PUT", f"/{index}/_doc/{number}?refresh=true", source)
-        return _search(cluster, pipeline, index, _body(_QUERY, fields[0], path))
+        return _search(cluster, pipeline, index, _body(QUERY, fields[0], path))
     finally:
         _delete_quietly(cluster, index)
 

@@ -39,7 +39,10 @@ Fields = Annotated[list[str], typer.Option(help="Field of the documents to judge
 Name = Annotated[str, typer.Option(help="Name of what is made in the cluster.")]
 Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline; left out, the same name.")]
 Model = Annotated[str, typer.Option(help="Model to ask the gateway for; left out, its default one.")]
-ApiKey = Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway; none: it asks for no key."),
+]
 Oversample = Annotated[float, typer.Option(min=1.0, help="Rerank so many times the page; 1 reranks the page alone.")]
 ReadTimeout = Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")]
 QueryPath = Annotated[
@@ -58,14 +61,15 @@ FirstStageOrder = Annotated[
         "left out, it does where no index has more.",
     ),
 ]
+Hybrid = Annotated[bool, typer.Option("--hybrid", help="Normalise the scores of hybrid queries before they are reranked.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")]
 DryRun = Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")]
 Query = Annotated[str, typer.Option(help="Text to search for in --index.")]
 
 
-def _shown(api_key: str | None, dry_run: bool) -> str:
-    """Return the key to send; what is only printed holds no secret."""
-    return "none" if not api_key else "<API_KEY>" if dry_run else api_key
+def _shown(api_key: str | None, dry_run: bool) -> str | None:
+    """Return the key to send, None where none was given; what is only printed holds no secret."""
+    return None if not api_key else "<API_KEY>" if dry_run else api_key
 
 
 def _read_searches(path: Path) -> list[dict[str, Any]]:
@@ -104,6 +108,7 @@ def install_opensearch(
     oversample: Oversample = 5.0,
     read_timeout: ReadTimeout = READ_TIMEOUT_SECONDS,
     query_path: QueryPath = "",
+    hybrid: Hybrid = False,
     replace: Replace = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -124,6 +129,7 @@ def install_opensearch(
         read_timeout_seconds=read_timeout,
         replace=replace,
         query_path=query_path,
+        hybrid=hybrid,
     )
     out.lines(opensearch.install(cluster, plan), cluster)
 
@@ -204,7 +210,7 @@ def install_elasticsearch(
 
     Then search with the text_similarity_reranker retriever and inference_id slimrank.
     """
-    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms, first_stage_order)
+    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run) or opensearch.NO_KEY, deadline_ms, first_stage_order)
     out.lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
 
 

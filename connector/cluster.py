@@ -24,12 +24,13 @@ _DRY_ANSWER: Json = {"connector_id": "<CONNECTOR_ID>", "model_id": "<MODEL_ID>",
 
 
 class Refusal(EngineRefused):
-    """An answer of status 400 or above, with the engine's own reason."""
+    """An answer of status 400 or above, with the engine's own reason and the kind of its error."""
 
-    def __init__(self, message: str, *, status: int, reason: str) -> None:
+    def __init__(self, message: str, *, status: int, reason: str, kind: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +158,22 @@ def explain_transport(error: httpx.HTTPError, url: str) -> EngineError:
     return EngineUnavailable(f"nothing answers at {url} ({text or type(error).__name__}); is the engine up and the URL right?")
 
 
-def _reason(answer: httpx.Response) -> str:
-    """Find the engine's own words in an error answer."""
+def _reason(answer: httpx.Response) -> tuple[str, str]:
+    """Find the engine's own words in an error answer, and the kind of its error where it is named."""
     try:
         body = answer.json()
     except ValueError:
-        return answer.text.strip()[:300] or answer.reason_phrase
+        return answer.text.strip()[:300] or answer.reason_phrase, ""
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
-        causes = error.get("root_cause") or [error]
-        deepest = error.get("caused_by", {}).get("reason") or causes[0].get("reason") or error.get("reason")
-        return str(deepest or error.get("type") or error)
-    return str(error)
+        causes = [error.get("caused_by") or {}, *(error.get("root_cause") or []), error]
+        deepest = next((cause for cause in causes if cause.get("reason")), error)
+        return str(deepest.get("reason") or error.get("type") or error), str(deepest.get("type", ""))
+    return str(error), ""
 
 
 def _explain_refusal(call: Call, answer: httpx.Response, url: str) -> Refusal:
-    reason, status = _reason(answer), answer.status_code
+    (reason, kind), status = _reason(answer), answer.status_code
     asked = f"{call.method} {call.path}"
     match status:
         case 401:
@@ -183,4 +184,4 @@ def _explain_refusal(call: Call, answer: httpx.Response, url: str) -> Refusal:
             message = f"{url} is overloaded (429 at {asked}: {reason}); try again later"
         case _:
             message = f"{url} refused {asked} with {status}: {reason}"
-    return Refusal(message, status=status, reason=reason)
+    return Refusal(message, status=status, reason=reason, kind=kind)

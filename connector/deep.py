@@ -10,8 +10,9 @@ from connector import traps
 from connector.cluster import Cluster
 from connector.facts import read_facts
 from connector.findings import Finding
+from connector.installation import require_installation
 from connector.judges import refuses_pages
-from connector.opensearch import find_pipeline, require_installation
+from connector.pipeline import find_pipeline
 from connector.scripts import DEFAULT_SIZE
 
 Json = dict[str, Any]

@@ -2,29 +2,32 @@
 
 Makes, in this order: the trusted-endpoint settings (appended to), an ML Commons connector, a remote model, a search
 pipeline with the rerank processor, which fails soft. Running it again changes nothing; with other options a new
-connector and model are made first, the pipeline is switched, and then the old ones go, so that searches never miss it.
-Everything made carries a mark in its description, by which it is found again: there is no state outside the cluster.
+connector and model are made first and asked for scores, then the pipeline is switched, and then the old ones go, so that
+searches never miss it. What other pipelines use stays until they do not. Everything made carries a mark in its description, by which it is found again: there is no state outside the cluster.
 
 Does not index, does not set a default pipeline (a search without `ext.rerank` would fail), and knows nothing of scores.
 """
 
 import hashlib
 import json
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from connector import bodies
-from connector.cluster import Cluster, Refusal
+from connector import bodies, ml_commons
+from connector.cluster import Cluster
 from connector.facts import Facts, read_facts, require_reranking
-from connector.record import MARK, Record, key_check, read_record
+from connector.installation import Installation, find_installations, is_ours, pipelines_using, undos_beside
+from connector.pipeline import foreign, merged, pipeline_of_ours
+from connector.predict import require_scores
+from connector.record import MARK, Record, key_check
 from connector.trust import Undo, distrust, trust
-from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable, PipelineNotInstalled
+from slimrank.errors import ConfigError, EngineError, EngineRefused
 
 Json = dict[str, Any]
 
-_NO_KEY = "none"
-_TASK_SECONDS = 60.0
+NO_KEY = "none"
+"""What a connector sends where the gateway asks for no key: ML Commons takes no connector without a credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Plan:
         model: what the gateway is asked for, where it serves several.
         fields: of a hit, joined without a separator by OpenSearch; one field is best.
         oversample: how many times the page is fetched and reranked.
+        api_key: of the gateway; None keeps what is there.
+        hybrid: make the pipeline fit for hybrid queries too.
         query_path: where every search has its text; then searches need no `ext`, one field is judged, and a hit keeps
             its first-stage score as `previous_score`.
     """
@@ -45,28 +50,17 @@ class Plan:
     name: str = "slimrank"
     pipeline: str = ""
     model: str = ""
-    api_key: str = _NO_KEY
+    api_key: str | None = None
     oversample: float = 5.0
     read_timeout_seconds: int = bodies.READ_TIMEOUT_SECONDS
     replace: bool = False
     query_path: str = ""
+    hybrid: bool = False
 
     @property
     def pipeline_name(self) -> str:
         """Name of the search pipeline."""
         return self.pipeline or self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """What an earlier run made, as found in the cluster."""
-
-    connector_id: str
-    url: str
-    record: Record
-    models: dict[str, str] = field(default_factory=dict)
-    """model_id -> name."""
-    deployed: bool = False
 
 
 def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: str) -> Json:
@@ -87,54 +81,14 @@ def _spec(plan: Plan, url: str) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _hits(answer: Json | None) -> list[Json]:
-    return list(answer["hits"]["hits"]) if answer else []
-
-
-def _connectors(cluster: Cluster) -> list[Json]:
-    """Return the hits of every connector that carries our mark."""
-    found = _hits(cluster.find("/_plugins/_ml/connectors/_search", {"query": {"match_all": {}}, "size": 1000}))
-    return [hit for hit in found if str(hit["_source"].get("description", "")).startswith(MARK)]
-
-
-def find_installation(cluster: Cluster, name: str) -> Installation | None:
-    """Find what was made under `name`; None if nothing was."""
-    hit = next((hit for hit in _connectors(cluster) if hit["_source"].get("name") == name), None)
-    if hit is None:
-        return None
-    source = hit["_source"]
-    query = {"query": {"term": {"connector_id": hit["_id"]}}, "size": 100}
-    models = _hits(cluster.find("/_plugins/_ml/models/_search", query))
-    return Installation(
-        hit["_id"],
-        source["actions"][0]["url"],
-        read_record(source["description"]),
-        {model["_id"]: model["_source"].get("name", "") for model in models},
-        any(model["_source"].get("model_state") == "DEPLOYED" for model in models),
-    )
-
-
-def find_pipeline(cluster: Cluster, name: str) -> Json | None:
-    """Return the body of a search pipeline, or None."""
-    found = cluster.find(f"/_search/pipeline/{name}")
-    return found.get(name) if found else None
-
-
-def _pipeline_of_ours(cluster: Cluster, name: str) -> Json | None:
-    body = find_pipeline(cluster, name)
-    if body is not None and not str(body.get("description", "")).startswith(MARK):
-        raise EngineRefused(
-            f"the search pipeline {name!r} exists and was not made by slimrank; choose another name with --pipeline, or delete it"
-        )
-    return body
-
-
 def install(cluster: Cluster, plan: Plan) -> list[str]:
     """Install or upgrade; return what was done, a line each.
 
     Raises:
         PipelineNotInstalled: the cluster lacks what it takes.
-        EngineRefused: a name is taken, or the cluster refused a call; what this run had made is taken back.
+        ConfigError: the options do not go together, or the key is missing that the earlier installation sends.
+        EngineRefused: a name is taken, the cluster refused a call, or it gets no scores from the gateway; what this run had
+            made is taken back, and what was installed before goes on as it was.
     """
     for name in (plan.name, plan.pipeline_name):
         bodies.require_name(name)
@@ -143,26 +97,31 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
     require_reranking(found, by_field=bool(plan.query_path))
     if plan.query_path and len(plan.fields) != 1:
         raise ConfigError(f"with a query path one field is judged, found {len(plan.fields)}; give --field once")
-    present = _pipeline_of_ours(cluster, plan.pipeline_name)
-    old = find_installation(cluster, plan.name)
+    present = pipeline_of_ours(cluster, plan.pipeline_name)
+    earlier = find_installations(cluster, plan.name)
     change = trust(cluster, found, url)
     done = [f"settings: appended to {name}" for name in change.added] or ["settings: the gateway is trusted already"]
-    others = _undos_beside(cluster, old.connector_id if old else "")
-    record = _record(plan, url, [*([old.record.undo] if old else []), *others], change)
-    if old and old.deployed and _is_as_wanted(old.record, record) and not plan.replace:
-        done.append(f"connector and model: as wanted ({next(iter(old.models))})")
-        return done + _put_pipeline(cluster, found, plan, present, next(iter(old.models)))
+    record = _record(plan, url, [*(each.record.undo for each in earlier), *undos_beside(cluster, earlier)], change)
+    is_wanted = (
+        bool(earlier) and bool(earlier[0].models) and _is_as_wanted(earlier[0].record, record, plan.api_key) and not plan.replace
+    )
+    current = earlier[0] if is_wanted else None
     try:
-        done += _make(cluster, found, plan, url, record.as_description(), present, old)
-    except EngineError:
+        if current is None:
+            _require_key(plan, earlier)
+            current = _make(cluster, plan, url, record, earlier)
+            done += [f"connector: {current.connector_id} calls {url}", f"model: {current.model_id}"]
+        else:
+            done.append(f"connector and model: as wanted ({current.model_id})")
+            if not current.deployed:
+                ml_commons.deploy(cluster, current.model_id)
+        done += _switch(cluster, found, plan, present, current)
+    except (EngineError, ConfigError):
+        if current is not None and not is_wanted:
+            ml_commons.delete(cluster, current)
         distrust(cluster, change)
         raise
-    if old:
-        _delete_model_and_connector(cluster, old)
-        done.append(f"removed the earlier connector {old.connector_id} and its model")
-        if old.url != url:
-            distrust(cluster, old.record.undo.without([record.undo, *others]))
-    return done
+    return done + _clear_away(cluster, plan, [each for each in earlier if each is not current], record.undo)
 
 
 def _record(plan: Plan, url: str, earlier: list[Undo], change: Undo) -> Record:
@@ -170,149 +129,137 @@ def _record(plan: Plan, url: str, earlier: list[Undo], change: Undo) -> Record:
     spec, undo = _spec(plan, url), Undo()
     for each in earlier:
         undo = undo.merged(each.needed_for(url))
-    return Record(spec, key_check(spec, plan.api_key) if plan.api_key != _NO_KEY else "", undo.merged(change))
+    return Record(spec, key_check(spec, plan.api_key) if plan.api_key not in (None, NO_KEY) else "", undo.merged(change))
 
 
-def _is_as_wanted(old: Record, new: Record) -> bool:
+def _is_as_wanted(old: Record, new: Record, api_key: str | None) -> bool:
     """Compare records; a key that is not given again counts as unchanged."""
-    return (old.spec, old.undo) == (new.spec, new.undo) and new.key in ("", old.key)
+    return (old.spec, old.undo) == (new.spec, new.undo) and (api_key is None or new.key == old.key)
 
 
-def _undos_beside(cluster: Cluster, connector_id: str) -> list[Undo]:
-    return [read_record(hit["_source"]["description"]).undo for hit in _connectors(cluster) if hit["_id"] != connector_id]
+def _require_key(plan: Plan, earlier: list[Installation]) -> None:
+    """Make sure that a connector with a key is not replaced by one without.
+
+    Raises:
+        ConfigError: it would be; OpenSearch shows no key again that it was given.
+    """
+    if plan.api_key is None and earlier and earlier[0].record.key:
+        raise ConfigError(
+            f"what is installed as {plan.name!r} sends a key to the gateway, which OpenSearch does not show again, and these options "
+            f"need a new connector; give the key again with --api-key, or --api-key {NO_KEY} if the gateway asks for none now"
+        )
 
 
-def _make(
-    cluster: Cluster, found: Facts, plan: Plan, url: str, description: str, present: Json | None, old: Installation | None
-) -> list[str]:
-    """Make connector, model and pipeline; on an error take back what was made and pass the error on."""
-    body = _connector(plan, url, name=plan.name, api_key=plan.api_key, description=description)
-    connector_id = cluster.write("POST", "/_plugins/_ml/connectors/_create", body)["connector_id"]
-    made = Installation(connector_id, url, Record())
-    try:
-        # ML Commons refuses a second model of the same name
-        name = _next_name(plan.name, list(old.models.values()) if old else [])
-        registration = bodies.model(name, connector_id, description=MARK)
-        model_id = _await_task(cluster, cluster.write("POST", "/_plugins/_ml/models/_register", registration))["model_id"]
-        made.models[model_id] = name
-        _await_task(cluster, cluster.write("POST", f"/_plugins/_ml/models/{model_id}/_deploy"))
-        lines = _put_pipeline(cluster, found, plan, present, model_id)
-    except EngineError:
-        _delete_model_and_connector(cluster, made)
-        raise
-    return [f"connector: {connector_id} calls {url}", f"model: {model_id}", *lines]
+def _make(cluster: Cluster, plan: Plan, url: str, record: Record, earlier: list[Installation]) -> Installation:
+    description = record.as_description()
+    body = _connector(plan, url, name=plan.name, api_key=plan.api_key or NO_KEY, description=description)
+    return ml_commons.make(
+        cluster, body, model_name=_next_name(plan.name, [name for each in earlier for name in each.models.values()])
+    )
 
 
 def _next_name(name: str, taken: list[str]) -> str:
+    """Return a name for a model that none has; some versions of ML Commons refuse a second one of the same name."""
     if not taken:
         return name
     numbers = [int(suffix) for other in taken if (suffix := other.removeprefix(name + "-")).isdigit()]
     return f"{name}-{max(numbers, default=1) + 1}"
 
 
-def _put_pipeline(cluster: Cluster, found: Facts, plan: Plan, present: Json | None, model_id: str) -> list[str]:
+def _switch(cluster: Cluster, found: Facts, plan: Plan, present: Json | None, current: Installation) -> list[str]:
+    """Lead searches to a model that scores; a model that does not is an error, and the pipeline stays as it is."""
+    done = []
+    if not cluster.dry_run:
+        done.append(f"predict: {require_scores(cluster, current.model_id, by_field=bool(plan.query_path))}")
+    wanted = merged(present or {}, _pipeline(found, plan, current.model_id), hybrid=plan.hybrid)
+    if present == wanted:
+        return [*done, f"pipeline {plan.pipeline_name}: as wanted"]
+    cluster.write("PUT", f"/_search/pipeline/{plan.pipeline_name}", wanted)
+    kept = foreign(present or {})
+    return [
+        *done,
+        f"pipeline {plan.pipeline_name}: reranks {' + '.join(plan.fields)}" + (f"; kept {', '.join(kept)}" if kept else ""),
+    ]
+
+
+def _pipeline(found: Facts, plan: Plan, model_id: str) -> Json:
     if plan.query_path:
-        wanted = bodies.by_field_pipeline(
+        return bodies.by_field_pipeline(
             model_id, field=plan.fields[0], query_path=plan.query_path, oversample=plan.oversample, description=MARK,
             has_oversample=found.has_oversample,
         )  # fmt: skip
-    else:
-        wanted = bodies.pipeline(
-            model_id, fields=plan.fields, oversample=plan.oversample, description=MARK, has_oversample=found.has_oversample
-        )
-    if present == wanted:
-        return [f"pipeline {plan.pipeline_name}: as wanted"]
-    cluster.write("PUT", f"/_search/pipeline/{plan.pipeline_name}", wanted)
-    return [f"pipeline {plan.pipeline_name}: reranks {' + '.join(plan.fields)}"]
+    return bodies.pipeline(
+        model_id, fields=plan.fields, oversample=plan.oversample, description=MARK, has_oversample=found.has_oversample
+    )
 
 
-def _await_task(cluster: Cluster, answer: Json) -> Json:
-    """Wait until an ML Commons task ends, if its answer does not say so at once.
-
-    Raises:
-        EngineRefused: the task failed.
-        EngineUnavailable: it did not end in a minute.
-    """
-    deadline = time.monotonic() + _TASK_SECONDS
-    while "model_id" not in answer and answer.get("status", answer.get("state")) != "COMPLETED":
-        state = answer.get("state", answer.get("status"))
-        if state in {"FAILED", "CANCELLED", "COMPLETED_WITH_ERROR"}:
-            raise EngineRefused(f"OpenSearch could not deploy the model: {answer.get('error', state)}")
-        if time.monotonic() > deadline:
-            raise EngineUnavailable(
-                f"OpenSearch did not deploy the model in {_TASK_SECONDS:.0f} s (state {state}); look at its log"
+def _clear_away(cluster: Cluster, plan: Plan, earlier: list[Installation], undo: Undo) -> list[str]:
+    """Delete what earlier runs made, but for models that other pipelines still use."""
+    done = []
+    for each in earlier:
+        if users := sorted(pipelines_using(cluster, each.models, but=plan.pipeline_name)):
+            done.append(
+                f"kept the earlier model {', '.join(each.models)}, which the search pipeline {', '.join(users)} uses: "
+                "name the new model there and run install again"
             )
-        time.sleep(0.2)
-        answer = {"task_id": answer["task_id"], **cluster.read(f"/_plugins/_ml/tasks/{answer['task_id']}")}
-    return answer
+            continue
+        ml_commons.delete(cluster, each)
+        distrust(cluster, each.record.undo.without([undo, *undos_beside(cluster, [each])]))
+        done.append(f"removed the earlier connector {each.connector_id} and its model")
+    return done
 
 
-def _delete_model_and_connector(cluster: Cluster, installation: Installation) -> None:
-    for model_id in installation.models:
-        cluster.write("POST", f"/_plugins/_ml/models/{model_id}/_undeploy")
-        _retry_while_deployed(cluster, f"/_plugins/_ml/models/{model_id}")
-    _retry_while_deployed(cluster, f"/_plugins/_ml/connectors/{installation.connector_id}")
-
-
-def _retry_while_deployed(cluster: Cluster, path: str) -> None:
-    """Delete, trying again for some seconds: undeploying ends a little after its answer."""
-    for attempt in range(20):
-        try:
-            cluster.write("DELETE", path)
-            return
-        except Refusal as refusal:
-            if refusal.status == 404:
-                return
-            if attempt == 19 or refusal.status not in {400, 409}:
-                raise
-            time.sleep(0.5)
-
-
-def _indices_defaulting_to(cluster: Cluster, pipeline: str) -> list[str]:
+def _indices_defaulting_to(cluster: Cluster, pipelines: Iterable[str]) -> list[str]:
     answer = cluster.read("/_all/_settings/index.search.default_pipeline?flat_settings=true")
     return sorted(
         index for index, body in answer.items()
-        if isinstance(body, dict) and body.get("settings", {}).get("index.search.default_pipeline") == pipeline
+        if isinstance(body, dict) and body.get("settings", {}).get("index.search.default_pipeline") in pipelines
     )  # fmt: skip
 
 
 def remove(cluster: Cluster, *, name: str = "slimrank", pipeline: str = "") -> list[str]:
     """Remove what `install` made and restore the settings it changed; return what was done, a line each.
 
+    Args:
+        pipeline: its pipeline, where it has another name; those of ours that use its model are found anyway.
+
     Raises:
-        EngineRefused: an index names the pipeline as its default; its searches would fail.
+        EngineRefused: an index names the pipeline as its default, or someone's own pipeline uses the model; searches would fail.
     """
     pipeline = pipeline or name
+    own = pipeline_of_ours(cluster, pipeline)
+    installations = find_installations(cluster, name)
+    using = pipelines_using(cluster, [model for each in installations for model in each.models], but=pipeline)
+    ours = {other: body for other, body in using.items() if is_ours(body)} | ({pipeline: own} if own is not None else {})
+    _require_unused(cluster, name, ours, sorted(set(using) - set(ours)))
     done: list[str] = []
-    if _pipeline_of_ours(cluster, pipeline) is not None:
-        if users := _indices_defaulting_to(cluster, pipeline):
-            raise EngineRefused(
-                f"asked to remove the pipeline {pipeline!r}, which is index.search.default_pipeline of {', '.join(users)}; "
-                "set that to _none first, or their searches fail"
-            )
-        cluster.write("DELETE", f"/_search/pipeline/{pipeline}")
-        done.append(f"removed the pipeline {pipeline}")
-    installation = find_installation(cluster, name)
-    if installation is None:
+    for each, body in sorted(ours.items()):
+        cluster.write("DELETE", f"/_search/pipeline/{each}")
+        others = foreign(body)
+        done.append(
+            f"removed the pipeline {each}" + (f", and with it {', '.join(others)}, put there by others" if others else "")
+        )
+    undo = Undo()
+    for installation in reversed(installations):  # the oldest first: it knows what the settings were
+        ml_commons.delete(cluster, installation)
+        done.append(f"removed the model and the connector {installation.connector_id}")
+        undo = undo.merged(installation.record.undo)
+    if not installations:
         return done or [f"nothing named {name!r} was made by slimrank here"]
-    _delete_model_and_connector(cluster, installation)
-    done.append(f"removed the model and the connector {installation.connector_id}")
-    undo = installation.record.undo
-    now = undo.without(_undos_beside(cluster, installation.connector_id))
+    now = undo.without(undos_beside(cluster, installations))
     distrust(cluster, now)
     done.append("restored the settings" if now == undo else "kept those settings that other installations need")
     return done
 
 
-def require_installation(cluster: Cluster, name: str) -> Installation:
-    """Return what was installed under `name`.
-
-    Raises:
-        PipelineNotInstalled: nothing was.
-    """
-    installation = find_installation(cluster, name)
-    if installation is None or not installation.models:
-        raise PipelineNotInstalled(
-            f"nothing named {name!r} was made by slimrank in this cluster; run `slimrank connect opensearch install`"
+def _require_unused(cluster: Cluster, name: str, ours: Iterable[str], strangers: list[str]) -> None:
+    if indices := _indices_defaulting_to(cluster, ours):
+        raise EngineRefused(
+            f"asked to remove the pipeline {', '.join(sorted(ours))}, which is index.search.default_pipeline of {', '.join(indices)}; "
+            "set that to _none first, or their searches fail"
         )
-    return installation
+    if strangers:
+        raise EngineRefused(
+            f"asked to remove {name!r}, whose model the search pipeline {', '.join(strangers)} uses; "
+            "take the model out of it first, or searches through it fail"
+        )

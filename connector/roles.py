@@ -36,7 +36,11 @@ INSTALLER: Json = {
                 "models/get",
                 "models/search",
                 "models/delete",
+                "model_groups/search",
+                "model_groups/delete",
                 "tasks/get",
+                "tasks/search",
+                "tasks/delete",
                 "predict",
             )
         ),

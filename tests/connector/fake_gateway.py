@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+
 Json = dict[str, Any]
 Gateway = Callable[[Json], tuple[int, str]]
 
@@ -17,7 +19,17 @@ def overlap_gateway(payload: Json) -> tuple[int, str]:
     return 200, json.dumps({"results": results, "scores": scores, "meta": {"scored_documents": len(scores)}})
 
 
+def answering(gateway: Gateway) -> Callable[[httpx.Request], httpx.Response]:
+    """Return the gateway as what answers HTTP requests."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status, text = gateway(json.loads(request.content))
+        return httpx.Response(status, text=text)
+
+    return answer
+
+
 class Refused(Exception):
-    def __init__(self, status: int, reason: str, kind: str = "illegal_argument_exception") -> None:
+    def __init__(self, status: int, reason: str, kind: str = "illegal_argument_exception", *, cause: str = "") -> None:
         super().__init__(reason)
-        self.status, self.reason, self.kind = status, reason, kind
+        self.status, self.reason, self.kind, self.cause = status, reason, kind, cause

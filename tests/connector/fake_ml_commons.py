@@ -1,15 +1,21 @@
 """ML Commons in memory: connectors, models, and a predict call by its rules.
 
-It renders the connector's request body, hands it to `gateway`, and reads the answer as the Cohere functions do.
+It renders the connector's request body, hands it to `gateway`, and reads the answer as the Cohere functions do. It is held to
+what a real one answered (`tests.connector.exchanges`): searches obey the real mappings, and nothing listens at port 1.
 """
 
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from connector import scripts
 from tests.connector.fake_gateway import Gateway, Json, Refused, overlap_gateway
+from tests.connector.fake_queries import matches
+from tests.connector.recordings import recorded
+
+_STATUS = "status_exception"
 
 
 @dataclass
@@ -19,24 +25,50 @@ class FakeMlCommons:
     deploys_slowly: bool = False
     connectors: dict[str, Json] = field(default_factory=dict)
     models: dict[str, Json] = field(default_factory=dict)
+    groups: dict[str, Json] = field(default_factory=dict)
+    tasks: dict[str, Json] = field(default_factory=dict)
+    private_ok: dict[str, bool] = field(default_factory=dict)
     made: int = 0
 
     def setting(self, name: str) -> Any:
         """Return a setting of the cluster."""
         raise NotImplementedError
 
-    def _find(self, things: dict[str, Json], body: Json) -> Json:
-        wanted = body["query"].get("term", {})
-        hits = [
-            {"_id": id, "_source": {key: value for key, value in thing.items() if key != "credential"}}
-            for id, thing in things.items()
-            if all(thing.get(key) == value for key, value in wanted.items())
-        ]
-        return {"hits": {"total": {"value": len(hits)}, "hits": hits}}
+    def _find(self, kind: str, body: Json) -> Json:
+        things, properties = self._indices()[kind]
+        hits = [{"_id": id, "_source": source} for id, source in things.items() if matches(body["query"], id, source, properties)]
+        return {"hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
+
+    def _indices(self) -> dict[str, tuple[dict[str, Json], Json]]:
+        """Return what ML Commons' indices hold, as searches see it, and their mappings."""
+        mappings = recorded("ml-commons-3.5")["mappings"]
+        connectors = {id: self._shown(connector) for id, connector in self.connectors.items()}
+        return {
+            "connectors": (connectors, mappings["connector"]),
+            "models": (self.models, mappings["model"]),
+            "model_groups": (self.groups, mappings["model-group"]),
+            "tasks": (self.tasks, mappings["task"]),
+        }
+
+    def _shown(self, connector: Json) -> Json:
+        """Return a connector as it is shown: never with its credential."""
+        actions = [{**action, "action_type": action["action_type"].upper()} for action in connector["actions"]]
+        return {**{key: value for key, value in connector.items() if key != "credential"}, "actions": actions}
+
+    def _get_connector(self, id: str, body: Json) -> Json:
+        if id not in self.connectors:
+            raise Refused(404, "Failed to find connector with the provided connector id: " + id, _STATUS)
+        return self._shown(self.connectors[id])
+
+    def _get_model(self, id: str, body: Json) -> Json:
+        if id not in self.models:
+            raise Refused(404, "Failed to find model with the provided model id: " + id, _STATUS)
+        return self.models[id]
 
     def _next_id(self, kind: str) -> str:
+        """Return an id with capitals and a hyphen, as real ones have."""
         self.made += 1
-        return f"{kind}{self.made}"
+        return f"{kind.capitalize()}-{self.made:03}"
 
     def _create_connector(self, body: Json) -> Json:
         url = body["actions"][0]["url"]
@@ -44,49 +76,80 @@ class FakeMlCommons:
             if not re.fullmatch(r"[\w\s.,!?():@\-/'\"]*", body[name]):
                 raise Refused(400, f"Model connector {name} can only contain letters, numbers, spaces, and basic punctuation")
         if not any(re.fullmatch(pattern, url) for pattern in self.setting("trusted_connector_endpoints_regex")):
-            raise Refused(400, f"Connector URL is not matching the trusted connector endpoint regex, URL is: {url}")
+            raise Refused(400, "Connector URL is not matching the trusted connector endpoint regex")
         id = self._next_id("connector")
-        self.connectors[id] = body
+        self.connectors[id] = {**body, "created_time": self.made}
         return {"connector_id": id}
 
     def _delete_connector(self, id: str, body: Json) -> Json:
-        if any(model["connector_id"] == id for model in self.models.values()):
-            raise Refused(409, "1 models are still using this connector, please delete or update the models first")
-        if self.connectors.pop(id, None) is None:
-            raise Refused(404, "Failed to find connector")
-        return {"result": "deleted"}
+        if users := [model_id for model_id, model in self.models.items() if model["connector_id"] == id]:
+            words = f"{len(users)} models are still using this connector, please delete or update the models first: [{', '.join(users)}]"
+            raise Refused(409, words, _STATUS)
+        return {"_id": id, "result": "not_found" if self.connectors.pop(id, None) is None else "deleted"}
 
     def _register(self, body: Json) -> Json:
-        if any(model["name"] == body["name"] for model in self.models.values()):
+        """Make a model in the group of its name, which is made where there is none."""
+        group = next((id for id, group in self.groups.items() if group["name"] == body["name"]), None)
+        if group is None:
+            group = self._next_id("group")
+            self.groups[group] = {"name": body["name"], "description": body["description"], "access": "public"}
+        elif self.version.startswith("2."):
             raise Refused(400, "The name you provided is already being used by another model")
+        versions = [int(model["model_version"]) for model in self.models.values() if model["model_group_id"] == group]
         id = self._next_id("model")
-        # private addresses are looked at when the model is made
         self.models[id] = {
-            **body,
+            "name": body["name"],
+            "description": body["description"],
+            "algorithm": body["function_name"].upper(),
+            "connector_id": body["connector_id"],
+            "model_group_id": group,
+            "model_version": str(max(versions, default=0) + 1),
             "model_state": "REGISTERED",
-            "private_ok": self.setting("connector.private_ip_enabled") == "true",
         }
-        return {"task_id": self._next_id("task"), "status": "CREATED", "model_id": id}
+        # private addresses are looked at when the model is made
+        self.private_ok[id] = self.setting("connector.private_ip_enabled") == "true"
+        return {"task_id": self._task_of(id, "REGISTER_MODEL"), "status": "CREATED", "model_id": id}
+
+    def _task_of(self, model_id: str, kind: str) -> str:
+        id = self._next_id("task")
+        self.tasks[id] = {"model_id": model_id, "task_type": kind, "function_name": "REMOTE", "state": "COMPLETED"}
+        return id
 
     def _deploy(self, id: str, body: Json) -> Json:
         self.models[id]["model_state"] = "DEPLOYED"
         status = "CREATED" if self.deploys_slowly else "COMPLETED"
-        return {"task_id": self._next_id("task"), "task_type": "DEPLOY_MODEL", "status": status}
+        return {"task_id": self._task_of(id, "DEPLOY_MODEL"), "task_type": "DEPLOY_MODEL", "status": status}
 
-    def _task(self, id: str, body: Json) -> Json:
-        return {"task_type": "DEPLOY_MODEL", "state": "COMPLETED"}
+    def _get_task(self, id: str, body: Json) -> Json:
+        if id not in self.tasks:
+            raise Refused(404, "Failed to find task with the provided task id: " + id, _STATUS)
+        return self.tasks[id]
+
+    def _delete_task(self, id: str, body: Json) -> Json:
+        if self.tasks.pop(id, None) is None:
+            raise Refused(404, "Failed to find task", _STATUS)
+        return {"_id": id, "result": "deleted"}
 
     def _undeploy(self, id: str, body: Json) -> Json:
-        if id in self.models:
+        was_deployed = id in self.models and self.models[id]["model_state"] == "DEPLOYED"
+        if was_deployed:
             self.models[id]["model_state"] = "UNDEPLOYED"
-        return {"n1": {"stats": {id: "undeployed"}}}
+        return {"node-1": {"stats": {id: "undeployed" if was_deployed else "not_found"}}}
 
     def _delete_model(self, id: str, body: Json) -> Json:
         if self.models.get(id, {}).get("model_state") == "DEPLOYED":
-            raise Refused(400, "Model cannot be deleted in deploying or deployed state. Try undeploy model first then delete")
+            words = "Model cannot be deleted in deploying or deployed state. Try undeploy model first then delete"
+            raise Refused(400, words, _STATUS)
         if self.models.pop(id, None) is None:
-            raise Refused(404, "Failed to find model")
-        return {"result": "deleted"}
+            raise Refused(404, "Failed to find model", _STATUS)
+        return {"_id": id, "result": "deleted"}
+
+    def _delete_group(self, id: str, body: Json) -> Json:
+        if any(model["model_group_id"] == id for model in self.models.values()):
+            raise Refused(409, "Cannot delete the model group when it has associated model versions", _STATUS)
+        if self.groups.pop(id, None) is None:
+            raise Refused(404, "Failed to find model group", _STATUS)
+        return {"_id": id, "result": "deleted"}
 
     def _predict(self, id: str, body: Json) -> Json:
         scores = self._scores(id, body["query_text"], body["text_docs"])
@@ -106,13 +169,19 @@ class FakeMlCommons:
     def _call(self, id: str, query: str, documents: list[str]) -> str:
         """Render the request, ask the gateway, and return the text of its answer."""
         if id not in self.models:
-            raise Refused(404, f"Failed to find model: {id}", "status_exception")
+            raise Refused(404, "Failed to find model", _STATUS)
         if not documents:
             raise Refused(400, "No text documents were provided")
         connector = self.connectors[self.models[id]["connector_id"]]
         action = connector["actions"][0]
-        if "://127." in action["url"] and not self.models[id]["private_ok"]:
+        host = urlsplit(action["url"])
+        if str(host.hostname).endswith(".invalid"):
+            raise Refused(400, str(host.hostname), "illegal_argument_exception", cause="unknown_host_exception")
+        if "://127." in action["url"] and not self.private_ok[id]:
             raise Refused(400, "Remote inference host name has private ip address: 127.0.0.1")
+        if host.port == 1:
+            words = f"Error communicating with remote model: Connection refused: /{host.hostname}:1"
+            raise Refused(500, words, _STATUS)
         if script := action.get("pre_process_function", ""):
             return self._ask(written(script, query, documents))
         parameters = {
@@ -130,11 +199,11 @@ class FakeMlCommons:
         try:
             status, text = self.gateway(json.loads(payload))
         except ConnectionError as error:
-            raise Refused(500, f"Error communicating with remote model: {error}", "status_exception") from error
+            raise Refused(500, f"Error communicating with remote model: {error}", _STATUS) from error
         except TimeoutError as error:
-            raise Refused(500, "Error communicating with remote model: Read timed out", "status_exception") from error
+            raise Refused(500, "Error communicating with remote model: Read timed out", _STATUS) from error
         if status >= 400:
-            raise Refused(status, f"Error from remote service: {text}", "status_exception")
+            raise Refused(status, f"Error from remote service: {text}", _STATUS)
         return text
 
     def _read_scores(self, text: str, expected: int) -> list[float]:

@@ -38,8 +38,9 @@ class FakeOpenSearch(FakeSearches):
             return httpx.Response(200, json=self._route(method, path, request.url.params, text))
         except Refused as refused:
             cause = {"type": refused.kind, "reason": refused.reason}
-            body = {"error": {"root_cause": [cause], **cause}, "status": refused.status}
-            return httpx.Response(refused.status, json=body)
+            deeper = {"caused_by": {"type": refused.cause, "reason": refused.reason}} if refused.cause else {}
+            body = {"error": {"root_cause": [cause], **cause, **deeper}, "status": refused.status}
+            return httpx.Response(refused.status, json=body if refused.reason else {})
 
     def _route(self, method: str, path: str, params: Any, text: str) -> Any:
         routes: list[tuple[str, str, Any]] = [
@@ -47,19 +48,21 @@ class FakeOpenSearch(FakeSearches):
             ("GET", "/_nodes/plugins,search_pipelines", self._nodes),
             ("GET", "/_cluster/settings", self._get_settings),
             ("PUT", "/_cluster/settings", self._put_settings),
+            ("POST", r"/_plugins/_ml/(connectors|models|model_groups|tasks)/_search", self._find),
             ("POST", "/_plugins/_ml/connectors/_create", self._create_connector),
-            ("POST", "/_plugins/_ml/connectors/_search", lambda body: self._find(self.connectors, body)),
-            ("DELETE", r"/_plugins/_ml/connectors/(\w+)", self._delete_connector),
-            ("GET", r"/_plugins/_ml/connectors/(\w+)", lambda id, body: self.connectors[id]),
-            ("POST", "/_plugins/_ml/models/_search", lambda body: self._find(self.models, body)),
+            ("DELETE", r"/_plugins/_ml/connectors/([\w-]+)", self._delete_connector),
+            ("GET", r"/_plugins/_ml/connectors/([\w-]+)", self._get_connector),
             ("POST", "/_plugins/_ml/models/_register", self._register),
-            ("POST", r"/_plugins/_ml/models/(\w+)/_deploy", self._deploy),
-            ("POST", r"/_plugins/_ml/models/(\w+)/_undeploy", self._undeploy),
-            ("DELETE", r"/_plugins/_ml/models/(\w+)", self._delete_model),
-            ("GET", r"/_plugins/_ml/models/(\w+)", lambda id, body: self.models[id]),
-            ("GET", r"/_plugins/_ml/tasks/(\w+)", self._task),
-            ("POST", r"/_plugins/_ml/_predict/text_similarity/(\w+)", self._predict),
-            ("POST", r"/_plugins/_ml/models/(\w+)/_predict", self._predict_as_is),
+            ("POST", r"/_plugins/_ml/models/([\w-]+)/_deploy", self._deploy),
+            ("POST", r"/_plugins/_ml/models/([\w-]+)/_undeploy", self._undeploy),
+            ("DELETE", r"/_plugins/_ml/models/([\w-]+)", self._delete_model),
+            ("GET", r"/_plugins/_ml/models/([\w-]+)", self._get_model),
+            ("DELETE", r"/_plugins/_ml/model_groups/([\w-]+)", self._delete_group),
+            ("DELETE", r"/_plugins/_ml/tasks/([\w-]+)", self._delete_task),
+            ("GET", r"/_plugins/_ml/tasks/([\w-]+)", self._get_task),
+            ("POST", r"/_plugins/_ml/_predict/text_similarity/([\w-]+)", self._predict),
+            ("POST", r"/_plugins/_ml/models/([\w-]+)/_predict", self._predict_as_is),
+            ("GET", "/_search/pipeline", lambda body: self.pipelines),
             ("GET", r"/_search/pipeline/([\w-]+)", self._get_pipeline),
             ("PUT", r"/_search/pipeline/([\w-]+)", self._put_pipeline),
             ("DELETE", r"/_search/pipeline/([\w-]+)", lambda id, body: self.pipelines.pop(id) and {"acknowledged": True}),
@@ -131,7 +134,12 @@ class FakeOpenSearch(FakeSearches):
                     self.settings[scope].pop(name, None)
                 else:
                     self.settings[scope][name] = str(value).lower() if isinstance(value, bool) else value
-        return {"acknowledged": True}
+        set_now = {name: value for changes in body.values() for name, value in changes.items() if value is not None}
+        return {
+            "acknowledged": True,
+            "persistent": _nested({name: self.setting(name[len(_ML) :]) for name in set_now}),
+            "transient": {},
+        }
 
     # -- security --------------------------------------------------------------------------------------------------
 
@@ -145,3 +153,15 @@ class FakeOpenSearch(FakeSearches):
         if self.roles is None or self.roles.pop(name, None) is None:
             raise Refused(404, f"role '{name}' not found.")
         return {"status": "OK"}
+
+
+def _nested(flat: Json) -> Json:
+    """Return settings by their parts, as OpenSearch repeats those that were set."""
+    nested: Json = {}
+    for name, value in flat.items():
+        *parents, last = name.split(".")
+        inner = nested
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    return nested

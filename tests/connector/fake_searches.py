@@ -41,7 +41,7 @@ class FakeSearches(FakeMlCommons):
 
     def _get_pipeline(self, name: str, body: Json) -> Json:
         if name not in self.pipelines:
-            raise Refused(404, f"pipeline [{name}] is missing", "resource_not_found_exception")
+            raise Refused(404, "")  # without a word, as OpenSearch does
         return {name: self.pipelines[name]}
 
     def _put_pipeline(self, name: str, body: Json) -> Json:

@@ -36,11 +36,11 @@ def _run(*words: str, code: int = 0) -> str:
 
 
 def test_install_check_and_remove_work_one_after_the_other(fake: FakeOpenSearch, url: str) -> None:
-    assert "connector: connector1 calls http://127.0.0.1:8080/v1/rerank" in _run(*INSTALL, "--url", url)
+    assert "connector: Connector-001 calls http://127.0.0.1:8080/v1/rerank" in _run(*INSTALL, "--url", url)
     checked = _run("opensearch", "check", "--url", url)
     assert [line.split()[0] for line in checked.splitlines()] == ["ok"] * 5
     assert "restored the settings" in _run("opensearch", "remove", "--url", url)
-    assert fake.indices == fake.pipelines == fake.models == {}
+    assert fake.indices == fake.pipelines == fake.models == fake.groups == fake.tasks == {}
 
 
 def test_print_shows_every_call_and_makes_none(fake: FakeOpenSearch, url: str) -> None:

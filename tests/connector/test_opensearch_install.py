@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from connector.cluster import Cluster
-from connector.opensearch import Plan, find_installation, install, remove
+from connector.installation import find_installation
+from connector.opensearch import Plan, install, remove
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_gateway import Refused
@@ -19,7 +20,7 @@ PUBLIC = replace(PLAN, gateway="http://93.184.215.14:8080")
 
 
 def _state(fake: FakeOpenSearch) -> object:
-    return copy.deepcopy((fake.settings, fake.connectors, fake.models, fake.pipelines, fake.indices))
+    return copy.deepcopy((fake.settings, fake.connectors, fake.models, fake.groups, fake.tasks, fake.pipelines, fake.indices))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_a_cluster_without_oversample_gets_a_pipeline_without_it() -> None:
 def test_a_slow_deployment_is_waited_for() -> None:
     fake = FakeOpenSearch(deploys_slowly=True)
     install(Cluster(fake.client()), PLAN)
-    assert ("GET", "/_plugins/_ml/tasks/task4") in fake.log
+    assert ("GET", f"/_plugins/_ml/tasks/{list(fake.tasks)[-1]}") in fake.log
 
 
 def test_a_failure_half_way_takes_back_what_was_made() -> None:
@@ -186,7 +187,8 @@ def test_a_dry_run_sends_no_write_and_shows_every_call() -> None:
     cluster = Cluster(fake.client(), dry_run=True)
     install(cluster, PLAN)
     assert _state(fake) == before
-    wet = json.dumps(contract("opensearch-2.15-install")).replace("connector1", "<CONNECTOR_ID>").replace("model2", "<MODEL_ID>")
+    wet = json.dumps(contract("opensearch-2.15-install"))
+    wet = wet.replace("Connector-001", "<CONNECTOR_ID>").replace("Model-003", "<MODEL_ID>")
     assert as_contract(cluster.calls) == json.loads(wet)
 
 
@@ -236,7 +238,7 @@ def test_a_gateway_that_the_engine_cannot_call_is_refused_at_once(gateway: str) 
 def test_a_changed_key_is_seen_though_neither_it_nor_its_hash_is_kept() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), replace(PLAN, api_key="hunter2"))
-    assert fake.connectors["connector1"]["credential"] == {"api_key": "hunter2"}
+    assert fake.connectors["Connector-001"]["credential"] == {"api_key": "hunter2"}
     for plan in (replace(PLAN, api_key="hunter2"), PLAN):  # the same, and none given again
         install(again := Cluster(fake.client()), plan)
         assert again.calls == []

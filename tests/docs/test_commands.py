@@ -34,6 +34,7 @@ CASCADE = "needs a second trained model; tests/onnx_export/test_prune.py and tes
 NOT_RUN = {
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title --print": NEEDS_ML_COMMONS,
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title": NEEDS_ML_COMMONS,
+    "slimrank connect opensearch install --gateway http://slimrank:8080 --field title --hybrid": NEEDS_ML_COMMONS,
     'slimrank connect opensearch check --index products --query "red shoes"': NEEDS_ML_COMMONS,
     "slimrank connect opensearch remove": NEEDS_ML_COMMONS,
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title --query-path query.match.title.query": NEEDS_ML_COMMONS,

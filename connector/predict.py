@@ -1,0 +1,87 @@
+"""One predict through an installed model, and what it came to in words.
+
+ML Commons tells of a failing gateway in its own words; here they are translated, with a cure for each. `install` asks before
+it switches searches to a model, `check` asks afterwards.
+"""
+
+import math
+
+from connector import bodies
+from connector.cluster import Cluster, Refusal
+from connector.findings import Finding
+from slimrank.errors import EngineRefused
+
+QUERY = "which metal does not rust"
+DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
+
+_LATE = "Read timed out"
+
+# What ML Commons says, as seen on 3.5.0, what it means, and the cure.
+_MEANINGS = (
+    ("Connection refused", "nothing listens at the gateway's address", "start it (`slimrank serve`), or install with the right --gateway"),
+    ("connection timed out", "the gateway's address does not answer", "install with the right --gateway, or open the way there in the firewall"),
+    ("unknown_host_exception", "the cluster cannot resolve the gateway's host", "install with a --gateway that the cluster's nodes can resolve"),
+    (_LATE, "the gateway did not answer in time", "rerank fewer hits (--oversample), add workers, or raise --read-timeout"),
+    ("Acquire operation took longer", "too many searches wait for the gateway", "see that the gateway answers, and add workers"),
+    ("cannot be cast to class", "the endpoint's scores are not JSON floats", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
+    ("Fail to execute PREDICT", "the endpoint's answer is no reranking", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
+    ("not the same length", "the endpoint answered fewer documents than it was sent", "use slimrank's /v1/rerank, which answers all"),
+    ("private ip", "ML Commons will not call a private address", "run install again with --replace: the setting counts when a model is made"),
+    ("not matching the trusted connector", "the cluster does not trust the gateway's address", "run install again"),
+    ("Invalid URI", "the gateway's host has an underscore", "give it a name without"),
+    ("Error from remote service", "the gateway answered an error", "see its words above and its log"),
+    ("Failed to find model", "the pipeline names a model that is gone", "run install again"),
+    ("Invalid processor type rerank", "the cluster has no rerank processor", "install the neural-search plugin"),
+)  # fmt: skip
+
+
+def explain(refusal: Refusal) -> tuple[str, str]:
+    """Return an ML Commons error in words, and its cure."""
+    for sign, meaning, cure in _MEANINGS:
+        if sign in f"{refusal.kind}: {refusal.reason}":
+            return f"{meaning} ({refusal.reason})", cure
+    return str(refusal), "look at the cluster's log"
+
+
+def try_model(cluster: Cluster, model_id: str, *, by_field: bool) -> Finding:
+    """Have two documents scored through a model.
+
+    Args:
+        by_field: the connector was made for ml_inference, which takes the gateway's answer as it is.
+    """
+    try:
+        scores = _scores(cluster, model_id, by_field=by_field)
+    except Refusal as refusal:
+        return Finding("predict", "fault", *explain(refusal))
+    if len(scores) != len(DOCUMENTS) or not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
+        return Finding("predict", "fault", f"two documents were sent and the scores {scores} came back", "see the gateway's log")
+    if max(scores) <= bodies.DEGRADED:
+        words = "the gateway answers, but could not score: it gave the first stage's order back"
+        return Finding("predict", "fault", words, "see the gateway's /readyz and log; is a worker up?")
+    return Finding("predict", "ok", f"two documents scored {scores[0]:.4g} and {scores[1]:.4g}")
+
+
+def require_scores(cluster: Cluster, model_id: str, *, by_field: bool) -> str:
+    """Have a model score; return what it came to.
+
+    Raises:
+        EngineRefused: it does not score.
+    """
+    finding = try_model(cluster, model_id, by_field=by_field)
+    if _LATE in finding.words:  # a new model's first call is slow
+        finding = try_model(cluster, model_id, by_field=by_field)
+    if finding.state != "ok":
+        raise EngineRefused(f"the cluster gets no scores from the gateway: {finding.words}; {finding.cure}")
+    return finding.words
+
+
+def _scores(cluster: Cluster, model_id: str, *, by_field: bool) -> list[float]:
+    if by_field:
+        path, body = f"/_plugins/_ml/models/{model_id}/_predict", bodies.by_field_predict(QUERY, DOCUMENTS)
+    else:
+        path, body = f"/_plugins/_ml/_predict/text_similarity/{model_id}", bodies.predict(QUERY, DOCUMENTS)
+    results = cluster.read(path, body).get("inference_results", [])
+    outputs = [tensor for result in results for tensor in result.get("output", [])]
+    if by_field:
+        return [score for output in outputs for score in output.get("dataAsMap", {}).get("scores", [])]
+    return [score for output in outputs for score in output.get("data", [])]
