@@ -16,6 +16,7 @@ Json = dict[str, Any]
 
 _TASK_SECONDS = 60.0
 _GONE_SECONDS = 10.0
+_KEY_SECONDS = 20.0
 _API = "/_plugins/_ml"
 
 
@@ -29,7 +30,7 @@ def make(cluster: Cluster, connector: Json, *, model_name: str) -> Installation:
         EngineRefused: ML Commons refused a call, or could not deploy the model.
         EngineUnavailable: it did not deploy in a minute.
     """
-    connector_id = cluster.write("POST", f"{_API}/connectors/_create", connector)["connector_id"]
+    connector_id = _create(cluster, connector)
     made = Installation(connector_id, connector["actions"][0]["url"], Record())
     try:
         registration = bodies.model(model_name, connector_id, description=MARK)
@@ -40,6 +41,18 @@ def make(cluster: Cluster, connector: Json, *, model_name: str) -> Installation:
         delete(cluster, made)
         raise
     return made
+
+
+def _create(cluster: Cluster, connector: Json) -> str:
+    """Create a connector; a new cluster makes the key that it keeps credentials by at the first one, which may take too long."""
+    deadline = time.monotonic() + _KEY_SECONDS
+    while True:
+        try:
+            return str(cluster.write("POST", f"{_API}/connectors/_create", connector)["connector_id"])
+        except Refusal as refusal:
+            if "master key" not in refusal.reason or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def deploy(cluster: Cluster, model_id: str) -> None:

@@ -182,7 +182,8 @@ class FakeMlCommons:
         if host.port == 1:
             words = f"Error communicating with remote model: Connection refused: /{host.hostname}:1"
             raise Refused(500, words, _STATUS)
-        if script := action.get("pre_process_function", ""):
+        script = action.get("pre_process_function", "")
+        if script and not script.startswith("connector."):
             return self._ask(written(script, query, documents))
         parameters = {
             "documents": json.dumps(documents),

@@ -15,7 +15,8 @@ from connector.client import rerank_search
 from connector.cluster import Cluster, Refusal, open_cluster
 from connector.facts import read_facts
 from connector.gateway import GatewayScorer
-from connector.opensearch import Plan, find_pipeline, install, remove
+from connector.opensearch import Plan, install, remove
+from connector.pipeline import find_pipeline
 from connector.proxy.metrics import Metrics
 from connector.proxy.rules import Rules
 from connector.proxy.scorer import RemoteScorer
