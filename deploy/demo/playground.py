@@ -164,6 +164,5 @@ def _ranker(current: Settings, gateway: str | None, api_key: str | None) -> tupl
     from slimrank.serving.embedded import EmbeddedBackend
     from slimrank.serving.model import Model
 
-    folder = store.model_folder(current)
-    model = Model.load(folder, threads=current.threads, batch_tokens=current.batch_tokens)
-    return EmbeddedRanker(EmbeddedBackend(model)), manifest.read(folder).trained
+    model = Model.from_settings(current)
+    return EmbeddedRanker(EmbeddedBackend(model)), manifest.read(store.model_folder(current)).trained

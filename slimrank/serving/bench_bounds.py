@@ -16,7 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from slimrank.serving.session import OrtScorer
+from slimrank import settings as process_settings
+from slimrank.serving.engines import open_engine
 
 LONG_DOCUMENTS = 100
 LONG_TOKENS = 8000
@@ -33,7 +34,7 @@ def measure_memory(folder: Path, *, requests: int, most_documents: int, threads:
     """
     chance = random.Random(seed)
     paragraphs = _paragraphs()
-    scorer = OrtScorer.load(folder, threads=threads)
+    scorer = open_engine(process_settings.load(), folder, threads=threads)
     scorer.warm_up()
     sizes: list[int] = []
     for turn in track(range(requests), description="requests", console=Console(stderr=True)):
@@ -69,7 +70,7 @@ def measure_determinism(folder: Path, *, rounds: int, threads: int, seed: int, d
     """
     chance = random.Random(seed)
     texts = chance.sample(_paragraphs(), documents)
-    scorer = OrtScorer.load(folder, threads=threads)
+    scorer = open_engine(process_settings.load(), folder, threads=threads)
     alone = np.concatenate([scorer.score(QUERY, [text]).scores for text in texts])
     worst = 0.0
     for _ in track(range(rounds), description="rounds", console=Console(stderr=True)):

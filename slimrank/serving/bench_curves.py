@@ -16,8 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from slimrank import settings as process_settings
 from slimrank.errors import ConfigError
 from slimrank.serving.bench_table import LABELS
+from slimrank.serving.engines import open_engine
 from slimrank.serving.session import OrtScorer
 
 DOCUMENTS = (1, 5, 10, 20, 50, 100)
@@ -35,9 +37,9 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
         threads: Numbers of threads to try; the first is that of the other curves.
         most_documents: Where the curves end.
     """
-    chance = random.Random(seed)
+    chance, settings = random.Random(seed), process_settings.load()
     began = time.perf_counter()
-    scorer = OrtScorer.load(folder, threads=threads[0])
+    scorer = open_engine(settings, folder, threads=threads[0])
     scorer.score_rows(_ids(chance, PREFIX_TOKENS), [_ids(chance, DOCUMENT_TOKENS)])
     first_score = time.perf_counter() - began
     counts = [count for count in DOCUMENTS if count <= most_documents]
@@ -49,7 +51,7 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
     by_length = {n: _seconds(scorer, chance, few, n - PREFIX_TOKENS) for n in track(at_length, "pair tokens", console=console)}
     by_threads = {}
     for number in track(threads, "threads", console=console):
-        other = scorer if number == threads[0] else OrtScorer.load(folder, threads=number)
+        other = scorer if number == threads[0] else open_engine(settings, folder, threads=number)
         by_threads[number] = _seconds(other, chance, few, DOCUMENT_TOKENS)
     operations = 2 * product_parameters(folder) * (PREFIX_TOKENS + counts[-1] * DOCUMENT_TOKENS)
     return {

@@ -41,11 +41,11 @@ Score = Callable[[list[int], list[list[int]]], list[float]]
 
 def fused(folder: str, threads: int) -> Score:
     """Our engine, prefix shared."""
+    from slimrank.serving.engines import open_engine
     from slimrank.serving.probe import PROBES
-    from slimrank.serving.session import OrtScorer
 
     settings = process_settings.load()
-    scorer = OrtScorer.load(Path(folder), threads=threads, provider=settings.provider)
+    scorer = open_engine(settings, Path(folder), threads=threads)
     scorer.warm_up(settings.home_folder / PROBES)  # as the worker does; timings are kept from the first start on
     return lambda prefix, rows: [float(score) for score in scorer.score_rows(prefix, rows)]
 

@@ -59,16 +59,10 @@ class Reranker:
             ManifestError: the folder may not be served.
             ModelSourceError: the default model could not be made.
         """
-        from slimrank.serving.session import OrtScorer
+        from slimrank.serving.engines import open_engine
 
         settings = process_settings.load(model=None if folder is None else Path(folder), threads=threads)
-        scorer = OrtScorer.load(
-            store.model_folder(settings),
-            threads=settings.threads,
-            batch_tokens=settings.batch_tokens,
-            provider=settings.provider,
-            cuda_graphs=settings.cuda_graphs,
-        )
+        scorer = open_engine(settings, store.model_folder(settings))
         made = scorer.manifest
         return cls(scorer, calibration=made.calibration, fusion=made.fusion, max_documents=settings.max_documents)
 
