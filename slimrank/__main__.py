@@ -40,6 +40,9 @@ COMMANDS = {
 }
 
 
+OURS = ("slimrank", "training", "onnx_export", "connector", "deploy")
+
+
 class LazyGroup(TyperGroup):
     """A group that knows its commands by name and imports one when it is asked for.
 
@@ -71,9 +74,7 @@ def _load(name: str) -> Any:
     try:
         target = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"`slimrank {name}` needs {error.name}, which is not installed; run: pip install 'slimrank[{extra}]'"
-        ) from error
+        raise ConfigError(_lacks(name, error.name, extra)) from error
     if isinstance(target, typer.Typer):
         group = get_command(target)
         # Completion is installed for the whole line: `slimrank --install-completion`.
@@ -82,6 +83,10 @@ def _load(name: str) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name)(target)
     return get_command(single)
+
+
+def _lacks(name: str, package: str | None, extra: str) -> str:
+    return f"`slimrank {name}` needs {package}, which is not installed; run: pip install 'slimrank[{extra}]'"
 
 
 def _with_example(group: Any, path: str) -> Any:
@@ -124,6 +129,11 @@ def main() -> None:
         app()
     except SlimrankError as error:
         _end(str(error))
+    except ModuleNotFoundError as error:
+        name, extra = next(((word, COMMANDS[word][2]) for word in sys.argv[1:] if word in COMMANDS), ("", ""))
+        if not extra or (error.name or "").partition(".")[0] in OURS:
+            raise
+        _end(_lacks(name, error.name, extra))
     except OSError as error:
         if (
             error.filename is None and error.errno not in DISK_FAULTS

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -127,13 +128,24 @@ def replace_text(path: Path) -> Iterator[TextIO]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put a path into the system's errors about writing, which come without one where a disk is full."""
+    """Put a path into the system's errors about writing, which come without one where a disk is full.
+
+    Libraries in Rust (safetensors, tokenizers) wrap them into errors of their own and leave the number in the text.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
     try:
         yield
     except OSError as error:
         if error.filename is None and error.errno in DISK_FAULTS:
             error.filename = str(path)
         raise
+    except Exception as error:
+        found = re.search(r"\(os\s+error\s+(\d+)\)", str(error))
+        if found is None or int(found[1]) not in DISK_FAULTS:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def either(folder: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ its reason and cure, where there would have been quietly wrong scores.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ PROMPT_FILE = "prompt.json"
 TOKENIZER_FILE = "tokenizer.json"
 GRAPH_FILE = "model.onnx"
 FORMAT = 1
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu", "int4"]
 Kind = Literal["language_model", "cross_encoder"]
@@ -132,7 +134,7 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
-        raise ManifestError(f"{folder} is not a model folder: it has no {MANIFEST_FILE}; make one with `slimrank export`")
+        raise ManifestError(f"{folder} is not a model folder: it has no {MANIFEST_FILE}; {how_to_make(folder)}")
     try:
         return Manifest.model_validate_json(read_text(path))
     except DataError as error:
@@ -141,6 +143,17 @@ def read(folder: Path) -> Manifest:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ManifestError(f"{path}: {place}: {first['msg']}; export the model again with this release") from error
+
+
+def how_to_make(given: Path) -> str:
+    """Return which command makes a model folder of what was given in place of one: an adapter, a checkpoint or a hub id."""
+    if (given / "adapter_config.json").is_file():
+        return f"it is an adapter: `slimrank export BASE --adapter {given} --out models/{given.name} --trained` makes one of it"
+    if (given / "config.json").is_file():
+        return f"it is a checkpoint: `slimrank export {given} --out models/{given.name}` makes one of it"
+    if not given.exists() and _HUB_ID.fullmatch(str(given)):
+        return f"if it is a model of the hub, `slimrank export {given} --out models/{given.name.lower()}` makes one of it"
+    return "make one with `slimrank export`" if given.is_dir() else "check the path"
 
 
 def check(folder: Path, *, unverified: bool = False) -> Manifest:

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from slimrank.errors import ConfigError
+from slimrank.manifest import how_to_make
 from slimrank.serving import traces
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
@@ -38,7 +39,7 @@ def run_gateway(settings: Settings, model: Model | None = None) -> None:
     """
     if settings.model is not None and not settings.model.is_dir():
         raise ConfigError(
-            f"asked to serve the model {settings.model}, and there is no such folder; check the path. It is served with --embedded"
+            f"asked to serve the model {settings.model}, and there is no such folder; {how_to_make(settings.model)}. It is served with --embedded"
             " only: without, a gateway sends what it is asked to workers, which have models of their own"
         )
     traces.configure("slimrank-gateway", settings.traces_url)
