@@ -9,7 +9,7 @@ JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-stack demo bench conformance lock clean
+.PHONY: help setup check test test-stack attack demo bench conformance lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test-stack: setup ## Bring the compose file up and test it: index, search, audit
 
 conformance: setup ## Hold every way in, before every engine, to the same cases, a line a case
 	$(RUN)/python -m tests.conformance
+
+attack: setup ## Attack running processes within the memory they ship with, a line an attack; ROUNDS=20 for ten minutes of load at the end
+	$(RUN)/python -m tests.attack --rounds $(or $(ROUNDS),3)
 
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -146,4 +146,7 @@ class Exchange:
         cause = {"type": "slimrank_proxy_exception", "reason": reason}
         body = json.dumps({"error": {"root_cause": [cause], **cause}, "status": status}).encode()
         self.outcome, self.reason = "failed", mark_reason
-        await self.answer(status, [(b"content-type", b"application/json"), mark("passed", mark_reason)], body)
+        headers = [(b"content-type", b"application/json"), mark("passed", mark_reason)]
+        if status == 408:
+            headers.append((b"connection", b"close"))  # what may still come is not read
+        await self.answer(status, headers, body)

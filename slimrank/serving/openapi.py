@@ -24,7 +24,12 @@ BODIES: tuple[type[BaseModel], ...] = (RerankBody, TeiBody, RankingBody, Reranki
 _ANSWERS: tuple[type[BaseModel], ...] = (RerankAnswer, TeiResult, RankingAnswer, RerankingAnswer, ScoreAnswer, ErrorAnswer)
 _ERRORS = {
     "400": "The request cannot be answered: empty, or not JSON",
+    "401": "A key is needed",
+    "403": "The key is not granted the model, or another site's page asks a gateway without keys",
+    "408": "The body did not arrive in time",
     "413": "Too many documents, or too large a body",
+    "415": "The body is packed otherwise than by gzip, or, without keys on a loopback address, not said to be JSON",
+    "421": "Without keys on a loopback address: the request names another host",
     "422": "A field is missing, of the wrong type or out of range",
     "429": "Too much work is waiting; see Retry-After",
     "500": "The model failed",

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 0.5
 RESTART_SECONDS = 0.5
 LIFE_SECONDS = 2.0
+METRICS_SECONDS = 10.0
 """A worker that was silent for so long is taken for dead."""
 
 
@@ -130,7 +131,9 @@ def run_worker(settings: Settings, model: Model) -> None:
     life.start()
     scoring.start()
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
+        server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
+        handler: Any = server.RequestHandlerClass
+        handler.timeout = METRICS_SECONDS  # else whoever says nothing keeps a thread for ever
     if settings.log_level != "debug":  # Celery logs every task at info
         logging.getLogger("celery").setLevel(logging.WARNING)
     log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, redis_clients.address(settings))

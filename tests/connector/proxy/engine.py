@@ -85,7 +85,7 @@ class Engine:
                     self.received.append(request)
                     if not self._answer(connection, request):
                         return
-        except OSError:
+        except (OSError, ValueError):  # cut off, perhaps within a chunk
             self.closed_early.set()
 
     def _answer(self, connection: socket.socket, request: Received) -> bool:

@@ -198,6 +198,7 @@ def test_bodies_that_do_not_arrive_are_refused(proxy: RunningProxy, monkeypatch:
                 b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
             )
             assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+            assert slow.recv(65536) == b"", "the connection is closed"
 
 
 @pytest.mark.parametrize("field", ["size", "from", "timeout", "min_score"])
