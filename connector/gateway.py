@@ -29,6 +29,7 @@ class GatewayScorer:
         timeout_seconds: for connecting and for each read.
         priority: `audit` waits until no query does.
         model: the name of one of several served models; None for the default one.
+        document_window: which part is read of a document that is cut, "head" or "best"; None for what the gateway is set to.
         http: a client of one's own, for tests and for TLS settings.
     """
 
@@ -40,6 +41,7 @@ class GatewayScorer:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         priority: Literal["query", "audit"] = "query",
         model: str | None = None,
+        document_window: Literal["head", "best"] | None = None,
         http: httpx.Client | None = None,
     ) -> None:
         require_url(url, "asked to score through the gateway", "http://localhost:8080")
@@ -53,6 +55,8 @@ class GatewayScorer:
             self._options["priority"] = priority
         if model is not None:
             self._options["model"] = model
+        if document_window is not None:
+            self._options["document_window"] = document_window
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return a score for each document, in the order given.

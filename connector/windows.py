@@ -94,10 +94,10 @@ class Windows:
             yield
 
 
-def window_key(query: str, documents: Sequence[str], instruction: str | None) -> bytes:
+def window_key(query: str, documents: Sequence[str], instruction: str | None, document_window: str | None = None) -> bytes:
     """Return what tells a window from any other."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in (query, instruction or "", *documents):
+    for part in (query, instruction or "", document_window or "", *documents):
         text = part.encode("utf-8", "surrogatepass")
         # lengths keep parts apart
         digest.update(len(text).to_bytes(8, "little") + text)

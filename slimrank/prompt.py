@@ -192,6 +192,10 @@ class PromptEncoder:
                 f" document after the prompt's own {fixed}, and it needs {MIN_DOCUMENT_TOKENS}; allow longer pairs or shorter queries"
             )
 
+    def tokenizer(self) -> Tokenizer:
+        """Return a copy of the tokenizer, for a use of its own."""
+        return Tokenizer.from_str(self._tokenizer.to_str())
+
     @property
     def answer_ids(self) -> list[int]:
         """The answer tokens in the order of a graph's logits, irrelevant, relevant; none of a cross-encoder."""

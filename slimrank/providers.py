@@ -7,6 +7,7 @@ kernels for. Export asks the same as serving does. Written against ONNX Runtime'
 begun (docs/LOG.md), so the choice is tested and the kernels are not.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,8 @@ from typing import Any, Literal
 
 from slimrank.errors import ConfigError, ModelNotReady, SlimrankError
 from slimrank.graph_io import FOR_GPU
+
+log = logging.getLogger(__name__)
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
 NAMES: dict[str, str] = {
@@ -30,6 +33,8 @@ CUDA_OPTIONS = {
     # fp32 is asked for to be exact: with TF32 its products keep ten bits.
     "use_tf32": "0",
 }
+EXPERIMENTAL = "experimental setting=%s: it was written by its documentation and never ran on a GPU; compare scores with SLIMRANK_PROVIDER=cpu first"
+"""Said at start of whatever is so: TensorRT and CUDA graphs."""
 NO_SATURATION = "session.x64quantprecision"
 CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 PRODUCTS = frozenset(
@@ -79,6 +84,9 @@ def chosen(provider: str, available: Collection[str], *, cuda_graphs: bool = Fal
             f"SLIMRANK_PROVIDER={provider} was asked for, and this ONNX Runtime offers {', '.join(sorted(available))};"
             " install the extra `gpu` in place of `serve`"
         )
+    for name, is_asked in (("provider=tensorrt", provider == "tensorrt"), ("cuda_graphs=true", cuda_graphs)):
+        if is_asked:
+            log.warning(EXPERIMENTAL, name)
     both = [wheel for wheel in WHEELS if is_installed(wheel)]
     if len(both) > 1:
         raise ConfigError(f"{' and '.join(both)} are both installed and overwrite each other; remove both, then install `gpu`")

@@ -38,10 +38,15 @@ class Settings(BaseSettings):
         0, ge=0, description="Cores that score side by side, a batch each; 0 = all physical ones that the process may use"
     )
     provider: str = Field(
-        "cpu", pattern="^(cpu|cuda|tensorrt)$", description="Where the model runs: cpu, cuda or tensorrt (extra `gpu`)"
+        "cpu",
+        pattern="^(cpu|cuda|tensorrt)$",
+        description="Where the model runs: cpu, cuda, or tensorrt, which is experimental (extra `gpu`)",
     )
-    cuda_graphs: bool = Field(
-        False, description="Record each shape of a batch as a CUDA graph; pays for small requests (provider cuda)"
+    cuda_graphs: bool = Field(False, description="Experimental: record each shape of a batch as a CUDA graph (provider cuda)")
+    document_window: str = Field(
+        "head",
+        pattern="^(head|best)$",
+        description="Where a document is cut: head, or best, the window that shares most with the query",
     )
     batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
     score_cache: str = Field(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from connector.proxy.scorer import AsyncScorer
+from connector.proxy.scorer import AsyncScorer, Window
 from connector.windows import Windows, window_key
 from slimrank.errors import DeadlineExceeded, SlimrankError
 from slimrank.types import Scored
@@ -19,7 +19,14 @@ class Pages:
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def score(
-        self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float, is_first_page: bool
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None,
+        timeout_seconds: float,
+        is_first_page: bool,
+        document_window: Window = None,
     ) -> Scored:
         """Return a score for each document, the same for every page of a search.
 
@@ -28,14 +35,20 @@ class Pages:
             DeadlineExceeded: they did not come in time.
             SlimrankError: no score can be had.
         """
-        key = window_key(query, documents, instruction)
+        key = window_key(query, documents, instruction, document_window)
         # pages asked for at once wait for the first of them; the lock lives as long as anybody holds it
         turn = self._turns.setdefault(key, asyncio.Lock())
         try:
             async with asyncio.timeout(timeout_seconds), turn:
                 found = self._windows.find(key, is_first_page=is_first_page)
                 if found is None:
-                    found = await self._scorer.score(query, documents, instruction=instruction, timeout_seconds=timeout_seconds)
+                    found = await self._scorer.score(
+                        query,
+                        documents,
+                        instruction=instruction,
+                        timeout_seconds=timeout_seconds,
+                        document_window=document_window,
+                    )
                     self._windows.keep(key, found)
                 return found
         except TimeoutError as error:

@@ -19,7 +19,7 @@ The first rule that covers all indices of a search counts. A search may also bri
 import hashlib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -48,6 +48,9 @@ class Reranking(_Strict):
         default=False, description="Judge the engine's best fragments of the fields, for long ones, instead of all of them"
     )
     instruction: str | None = Field(default=None, description="How to judge, such as `prefer recent manuals`")
+    document_window: Literal["head", "best"] | None = Field(
+        default=None, description="Which part is read of a document that is cut; left out, what the gateway is set to"
+    )
 
     @model_validator(mode="after")
     def _has_a_sensible_template(self) -> "Reranking":

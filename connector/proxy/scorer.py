@@ -5,7 +5,7 @@ Both can be cancelled: a gateway sees the connection close and drops the job, th
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import httpx
 
@@ -14,6 +14,9 @@ from connector.gateway import GatewayScorer, explain_refusal, read_answer, reran
 from slimrank.errors import ModelNotReady
 from slimrank.fusion import fuse_scored
 from slimrank.types import RerankRequest, Scored
+
+Window = Literal["head", "best"] | None
+"""Which part is read of a document that is cut; None = what the gateway, or this process, is set to."""
 
 
 class AsyncScorer(Protocol):
@@ -27,7 +30,15 @@ class AsyncScorer(Protocol):
         """Let go of threads and connections."""
         ...
 
-    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+    async def score(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None,
+        timeout_seconds: float,
+        document_window: Window = None,
+    ) -> Scored:
         """Return a score for each document, in the order given.
 
         Raises:
@@ -54,9 +65,18 @@ class RemoteScorer:
         """Close the connections."""
         await self._http.aclose()
 
-    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+    async def score(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None,
+        timeout_seconds: float,
+        document_window: Window = None,
+    ) -> Scored:
         """Return a score for each document; see `AsyncScorer`."""
         body = rerank_body(query, documents, instruction, first_stage_offset=0)
+        body |= {} if document_window is None else {"document_window": document_window}
         try:
             # the gateway too should give up where nobody waits any more
             deadline = {"x-slimrank-deadline-ms": str(max(1, round(timeout_seconds * 1000)))}
@@ -90,11 +110,19 @@ class EmbeddedScorer:
         """Finish the job in hand and end the thread."""
         await self._backend.stop()
 
-    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+    async def score(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None,
+        timeout_seconds: float,
+        document_window: Window = None,
+    ) -> Scored:
         """Return a score for each document; see `AsyncScorer`."""
         from slimrank.serving.backend import Job
 
-        job = Job(RerankRequest(query, documents, instruction))
+        job = Job(RerankRequest(query, documents, instruction), document_window=document_window)
         answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
         return fuse_scored(answer.scored, range(1, len(documents) + 1), answer.fusion_weight)
 

@@ -14,6 +14,7 @@ from slimrank.types import RerankRequest, Scored
 Priority = Literal["query", "audit"]
 Depth = int | Literal["auto"]
 LongDocument = Literal["truncate", "max_passage"]
+DocumentWindow = Literal["head", "best"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,15 @@ class Job:
     """Whose earlier scores may be used: a key's own; "" = those of all who ask without one."""
     is_suspect: bool = False
     """A worker died while it scored this: it is scored alone."""
+    document_window: DocumentWindow | None = None
+    """Which part of a document is read where it is cut (``slimrank.serving.windows``); None = what the model's process is set to."""
+    of: Sequence[str] = ()
+    """All documents of the request, where these are a part of it: a window depends on them all."""
 
     def part(self, start: int, size: int) -> "Job":
         """Return the job for ``size`` of the documents."""
-        return replace(self, request=replace(self.request, documents=self.request.documents[start : start + size]))
+        documents = self.request.documents
+        return replace(self, request=replace(self.request, documents=documents[start : start + size]), of=self.of or documents)
 
 
 @dataclass(frozen=True, slots=True)

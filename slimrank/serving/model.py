@@ -18,13 +18,14 @@ from slimrank.errors import InvalidRequest
 from slimrank.prompt import MAX_CHARACTERS_PER_TOKEN, PromptEncoder, encodable
 from slimrank.scoring import Scorer, only_first
 from slimrank.serving import anytime
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.backend import Answer, DocumentWindow, Job
 from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.passages import MOST_CHARACTERS, Split, Splitter
 from slimrank.serving.probe import PROBES
 from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id
 from slimrank.serving.slices import CascadeSlices, PlainSlices
 from slimrank.serving.together import PairScorer, score_pairs
+from slimrank.serving.windows import windows
 from slimrank.settings import Settings
 from slimrank.store import model_folder
 from slimrank.types import Scored
@@ -64,7 +65,8 @@ class Model:
 
     Args:
         cutter: Needed only for requests that ask for shorter documents than the model's limit.
-        encoder: Needed only for requests that have long documents split into passages.
+        encoder: Needed only for requests that have long documents split into passages, or cut to their best window.
+        document_window: Which part of a document is read where a request does not say.
         cascade: A cheap model that narrows, the full one, and how many documents reach it; ``scorer`` is both in one.
     """
 
@@ -81,6 +83,7 @@ class Model:
         cutter: DocumentCutter | None = None,
         encoder: PromptEncoder | None = None,
         cascade: "tuple[Model, Model, int] | None" = None,
+        document_window: DocumentWindow = "head",
     ) -> None:
         self.name = name
         self.scale = scale
@@ -93,6 +96,7 @@ class Model:
         self._splitter = Splitter(encoder) if encoder else None
         self._encoder = encoder
         self._cascade = cascade
+        self._document_window = document_window
 
     @classmethod
     def load(
@@ -104,6 +108,7 @@ class Model:
         probe_folder: Path | None = None,
         provider: str = "cpu",
         cuda_graphs: bool = False,
+        document_window: DocumentWindow = "head",
     ) -> "Model":
         """Load a model folder that passed its checks.
 
@@ -112,6 +117,7 @@ class Model:
             probe_folder: Where the warm-up's timings are kept for the next start.
             provider: Where the graph runs.
             cuda_graphs: Record runs as CUDA graphs.
+            document_window: Which part of a document is read where a request does not say.
 
         Raises:
             ManifestError: the folder may not be served.
@@ -130,6 +136,7 @@ class Model:
             prompt_sha256=scorer.manifest.prompt_sha256,
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
             encoder=scorer.encoder,
+            document_window=document_window,
         )
 
     @classmethod
@@ -152,6 +159,7 @@ class Model:
                 probe_folder=probes,
                 provider=settings.provider,
                 cuda_graphs=settings.cuda_graphs,
+                document_window="best" if settings.document_window == "best" else "head",
             )
             if not levels:
                 return model
@@ -177,6 +185,7 @@ class Model:
             cutter=self._cutter,
             encoder=self._encoder,
             cascade=cascade,
+            document_window=self._document_window,
         )
 
     def slices(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> PlainSlices | CascadeSlices:
@@ -187,6 +196,8 @@ class Model:
         """
         if job.long_document != "truncate" and self._splitter is None:
             raise InvalidRequest(f"{self.name} has no tokenizer to split documents with; leave out long_document", status=422)
+        if self._window(job) == "best":  # also where a slice holds only some of the documents
+            job = replace(job, of=job.of or job.request.documents)
         if self._cascade is not None and not job.takes_partial:
             cheap, full, keep = self._cascade
             if len(job.request.documents) > keep:
@@ -232,10 +243,18 @@ class Model:
         ]
 
     def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
-        documents = job.request.documents
-        if job.max_document_tokens is None or self._cutter is None:
-            return documents, np.zeros(len(documents), dtype=np.bool_)
-        return self._cutter.cut(documents, job.max_document_tokens)
+        request, max_tokens = job.request, job.max_document_tokens
+        if self._window(job) == "best" and self._encoder is not None and job.long_document == "truncate":
+            room = self._encoder.document_room(len(self._encoder.prefix_ids(request.query, request.instruction).ids))
+            max_tokens = min(room, max_tokens or room)
+        if max_tokens is None or self._cutter is None:
+            return request.documents, np.zeros(len(request.documents), dtype=np.bool_)
+        if self._window(job) == "best":
+            return windows(request.query, request.documents, max_tokens, self._cutter.cut, of=job.of)
+        return self._cutter.cut(request.documents, max_tokens)
+
+    def _window(self, job: Job) -> DocumentWindow:
+        return job.document_window or self._document_window
 
     def answer(self, scored: Scored) -> Answer:
         """Return scores as this model's answer."""

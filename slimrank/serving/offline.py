@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,13 +25,17 @@ from slimrank.files import STANDARD_INPUT, open_text, parse_json
 from slimrank.manifest import Fusion, Manifest
 from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
-from slimrank.serving.backend import Depth, LongDocument
+from slimrank.serving.backend import Depth, DocumentWindow, LongDocument
 from slimrank.serving.cascade import CascadeScorer
+from slimrank.serving.cuts import cuts_table, measure_cuts
 from slimrank.serving.reranker import Reranker
 from slimrank.splits import shared_with_train
 
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")]
 LongDocumentOption = Annotated[str, typer.Option(help="truncate, or max_passage: the best passage of a long document counts.")]
+DocumentWindowOption = Annotated[
+    str, typer.Option(help="Where a document is cut: head, or best: the window that shares most with the query.")
+]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the model; 0 = one a physical core.")]
 
 
@@ -51,6 +56,7 @@ def rank(
     ] = None,
     depth: Annotated[str | None, typer.Option(help="Score so many lines, from the first; auto = what fits the deadline.")] = None,
     long_document: LongDocumentOption = "truncate",
+    document_window: DocumentWindowOption = "head",
     text: Annotated[bool, typer.Option("--text", help="Print each document's text as well.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -69,6 +75,7 @@ def rank(
         deadline_ms=deadline_ms,
         depth=_depth(depth),
         long_document=_long_document(long_document),
+        document_window=_document_window(document_window),
     )
     for hit in hits:
         record = {"index": hit.index, "score": hit.score, "probability": hit.probability}
@@ -100,6 +107,13 @@ def evaluate_collections(
         Path | None, typer.Option(help="Cheaper model folder that narrows the hits first, as in serving; left out, none.")
     ] = None,
     cascade_keep: Annotated[int, typer.Option(min=1, help="Hits that it lets through to the full model.")] = 30,
+    document_window: DocumentWindowOption = "head",
+    document_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a document that are read; left out, what fits.")
+    ] = None,
+    cuts: Annotated[
+        str | None, typer.Option(help="Measure these cuts of documents instead, head beside best window, such as 48,64,96.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -109,15 +123,31 @@ def evaluate_collections(
     scores alone give is measured beside it. A query that also stands in the collection's train split is left out.
 
     Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
+
+    Example: slimrank evaluate --data collections/scifact --depth 30 --cuts 48,64,96,128,192,320
     """
     reranker, manifest = _load(model, threads)
-    scorer: Scorer = reranker.scorer_for(_long_document(long_document))
+    scorer: Scorer = reranker.scorer_for(_long_document(long_document), _document_window(document_window), document_tokens)
     weight = fitted_weight(manifest.fusion) if fusion_weight is None else fusion_weight
     model_id = {name: record.sha256 for name, record in manifest.files.items()}
     if cascade_model is not None:
         first, first_manifest = _load(cascade_model, threads)
         scorer = CascadeScorer(first.scorer, scorer, keep=cascade_keep)
         model_id |= {f"cascade {name} {cascade_keep}": record.sha256 for name, record in first_manifest.files.items()}
+    if cuts is not None:
+        others = {
+            "--cascade-model": cascade_model,
+            "--runs": runs,
+            "--run-folder": run_folder,
+            "--document-tokens": document_tokens,
+        }
+        others |= {"--long-document": long_document != "truncate", "--document-window": document_window != "head"}
+        if ignored := [name for name, value in others.items() if value]:
+            raise ConfigError(
+                f"--cuts measures BM25's hits at each cut and both windows, and takes no {', '.join(ignored)}; leave it out"
+            )
+        _show_cuts(data, split, reranker, _cuts(cuts), depth, queries, seed, weight, scores_folder, model_id, json_output)
+        return
     results = []
     for folder in data:
         collection = read_collection(folder, split)
@@ -126,6 +156,8 @@ def evaluate_collections(
         key = {"model": model_id, "collection": collection.name, "split": split, "depth": depth, "queries": queries, "seed": seed}
         key |= {} if long_document == "truncate" else {"long_document": long_document}
         key |= {"runs": str(runs)} if runs else {}
+        key |= {} if document_window == "head" else {"document_window": document_window}
+        key |= {} if document_tokens is None else {"document_tokens": document_tokens}
         kept = ScoreFile(scores_folder / f"{collection.name}.{split}.jsonl" if scores_folder else None, key)
         with pairs_progress(collection.name) as progress:
             result = evaluate(
@@ -152,6 +184,52 @@ def evaluate_collections(
     console.print(_sweep_table(results))
     for note in _notes(results):
         console.print(note, markup=False)
+
+
+def _cuts(given: str) -> list[int]:
+    cuts = [int(part) for part in given.split(",") if part.strip().isdigit() and int(part) > 0]
+    if len(cuts) != len(given.split(",")):
+        raise ConfigError(f"--cuts is numbers of tokens with commas between, such as 48,64,96; found {given!r}")
+    return cuts
+
+
+def _show_cuts(
+    data: list[Path],
+    split: str,
+    reranker: Reranker,
+    cuts: list[int],
+    depth: int,
+    queries: int | None,
+    seed: int,
+    weight: float,
+    scores_folder: Path | None,
+    model_id: dict[str, str],
+    json_output: bool,
+) -> None:
+    """Measure cuts of each collection and print them."""
+    report = []
+    for folder in data:
+        collection = read_collection(folder, split)
+        key = {"model": model_id, "collection": collection.name, "split": split, "depth": depth, "seed": seed, "cuts": cuts}
+        file = scores_folder / f"{collection.name}.{split}.cuts.jsonl" if scores_folder else None
+        with pairs_progress(collection.name) as progress:
+            before, found = measure_cuts(
+                collection,
+                reranker,
+                cuts,
+                depth=depth,
+                queries=queries,
+                seed=seed,
+                fusion_weight=weight,
+                left_out=shared_with_train(folder, split).query_ids,
+                kept=ScoreFile(file, key | {"queries": queries}),
+                progress=progress,
+            )
+        report.append({"name": collection.name, "before": dict(before), "cuts": [asdict(cut) for cut in found]})
+        if not json_output:
+            Console().print(cuts_table(collection.name, before, found))
+    if json_output:
+        typer.echo(json.dumps(report, indent=2))
 
 
 def fitted_weight(fusion: Fusion | None) -> float:
@@ -291,6 +369,12 @@ def _long_document(given: str) -> LongDocument:
     if given == "truncate" or given == "max_passage":
         return given  # type: ignore[return-value]  # as above
     raise ConfigError(f"--long-document is truncate or max_passage, found {given}")
+
+
+def _document_window(given: str) -> DocumentWindow:
+    if given == "head" or given == "best":
+        return given  # type: ignore[return-value]  # as above
+    raise ConfigError(f"--document-window is head or best, found {given}")
 
 
 def _documents(file: Path) -> Iterator[str]:

@@ -10,19 +10,25 @@ Everything happens in the caller's process; for a service see ``slimrank.serving
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.errors import InvalidRequest
 from slimrank.fusion import fuse_scored
 from slimrank.manifest import Calibration, Fusion
+from slimrank.prompt import PromptEncoder
 from slimrank.requests import DEFAULT_MAX_DOCUMENTS, check_request
 from slimrank.scoring import Scorer, rank
 from slimrank.serving.anytime import check_depth, cost_of, score_until
-from slimrank.serving.backend import Depth, LongDocument
+from slimrank.serving.backend import Depth, DocumentWindow, LongDocument
 from slimrank.serving.passages import PassageScorer
 from slimrank.serving.probe import PROBES
+from slimrank.serving.window_scorer import Parts, WindowScorer
 from slimrank.types import RankedDocument, Scored
 
 NO_CALIBRATION = Calibration()
@@ -77,6 +83,7 @@ class Reranker:
         deadline_ms: int | None = None,
         depth: Depth | None = None,
         long_document: LongDocument = "truncate",
+        document_window: DocumentWindow = "head",
     ) -> list[RankedDocument]:
         """Return the documents best first; equal scores keep the order given.
 
@@ -90,6 +97,8 @@ class Reranker:
             depth: Documents to score, from the first; "auto" = as many as fit into the deadline, chosen beforehand.
             long_document: "truncate" cuts a document at the pair length; "max_passage" splits it, and its best passage
                 counts, at the cost of one pair a passage.
+            document_window: Which part is read of a document that is cut: its "head", or its "best" window, which shares most with the
+                query among these documents.
 
         Raises:
             InvalidRequest: the query is blank, something is not a text, or there are too many.
@@ -103,15 +112,17 @@ class Reranker:
         if top_n is not None and top_n < 1:
             raise InvalidRequest(f"top_n must be at least 1, found {top_n}; leave it out to get every document")
         check_depth(depth)
+        read, was_cut = self._read(query, documents, document_window, instruction)
         scored = score_until(
             self.scorer_for(long_document),
             query,
-            documents,
+            read,
             deadline=None if deadline_ms is None else begin + deadline_ms / 1000,
             clock=time.monotonic,
             depth=depth,
             instruction=instruction,
         )
+        scored = replace(scored, truncated=scored.truncated | was_cut)
         if first_stage_order:
             scored = self._fused(scored, 0)
         return rank(scored, scale=self._calibration.scale, offset=self._calibration.offset)[:top_n]
@@ -133,18 +144,42 @@ class Reranker:
         if warm_up is not None and not cost_of(self.scorer).is_known:
             warm_up(process_settings.load().home_folder / PROBES)
 
-    def scorer_for(self, long_document: LongDocument) -> Scorer:
+    def scorer_for(
+        self, long_document: LongDocument, document_window: DocumentWindow = "head", document_tokens: int | None = None
+    ) -> Scorer:
         """Return what scores documents in this way.
 
+        Args:
+            document_tokens: Of each document that are read; None = as many as fit.
+
         Raises:
-            InvalidRequest: passages were asked for and the scorer has no tokenizer to split documents with.
+            InvalidRequest: passages or windows were asked for and the scorer has no tokenizer to cut documents with.
         """
-        if long_document == "truncate":
-            return self.scorer
+        scorer = PassageScorer(self.scorer, self.encoder(long_document)) if long_document == "max_passage" else self.scorer
+        if document_window == "head" and document_tokens is None:
+            return scorer
+        return WindowScorer(scorer, self.encoder(document_window), document_window, max_tokens=document_tokens)
+
+    def _read(
+        self, query: str, documents: Sequence[str], window: DocumentWindow, instruction: str | None
+    ) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
+        """Return what is read of each document, chosen among all of them, and which were cut for it."""
+        if window == "head":
+            return documents, np.zeros(len(documents), dtype=np.bool_)
+        return Parts(self.encoder(window)).of(query, documents, window, instruction=instruction)
+
+    def encoder(self, wanted: str) -> PromptEncoder:
+        """Return what cuts documents.
+
+        Raises:
+            InvalidRequest: the scorer has none.
+        """
         encoder = getattr(self.scorer, "encoder", None)
-        if long_document != "max_passage" or encoder is None:
-            raise InvalidRequest(f"long_document={long_document!r} cannot be had here; choose 'truncate', or load a model folder")
-        return PassageScorer(self.scorer, encoder)
+        if not isinstance(encoder, PromptEncoder):
+            raise InvalidRequest(
+                f"{wanted!r} cannot be had here, as there is no tokenizer to cut documents with; load a model folder"
+            )
+        return encoder
 
     def _fused(self, scored: Scored, offset: int) -> Scored:
         if self._fusion is None:

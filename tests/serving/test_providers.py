@@ -131,3 +131,17 @@ def test_libraries_are_loaded_for_a_gpu_only() -> None:
 def test_the_setting_reaches_the_session(tiny_model: Path) -> None:
     with pytest.raises(ConfigError, match="SLIMRANK_PROVIDER=cuda"):
         OrtScorer.load(tiny_model, provider=Settings(provider="cuda").provider)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [(("cuda", False), []), (("cuda", True), ["cuda_graphs=true"]), (("tensorrt", False), ["provider=tensorrt"])],
+)
+def test_what_never_ran_on_a_gpu_says_so_when_it_is_chosen(
+    asked: tuple[str, bool], named: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, cuda_graphs = asked
+    providers.chosen(provider, GPU_BUILD, cuda_graphs=cuda_graphs)
+    said = [record.getMessage() for record in caplog.records]
+    assert [name for message in said for name in named if f"experimental setting={name}:" in message] == named
+    assert len(said) == len(named)

@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from slimrank.errors import InvalidRequest
-from slimrank.serving.backend import Job, LongDocument, Priority
+from slimrank.serving.backend import DocumentWindow, Job, LongDocument, Priority
 from slimrank.serving.formats.call import OnFailure, Ranking, RerankCall
 from slimrank.serving.formats.values import Count, Flag, Offset, Rank, Whole, any_case, lower
 from slimrank.types import RerankRequest
@@ -56,6 +56,11 @@ class Body(BaseModel):
         "truncate",
         description="What becomes of a document beyond the pair length: cut, or split by sentences into passages,"
         " the best of which counts (`max_passage`; costs a pair a passage).",
+    )
+    document_window: DocumentWindow | None = Field(
+        None,
+        description="Which part is read of a document that is cut: its `head`, or its `best` window, which shares most with the query"
+        " among these documents; left out, what the server is set to.",
     )
     on_failure: OnFailure = Field(
         "error", description="`first_stage`: where scoring fails, answer 200 with the documents in the order given."
@@ -115,6 +120,7 @@ class Body(BaseModel):
                 priority="query" if isinstance(self.priority, int) else self.priority,
                 depth=self.depth,
                 long_document=self.long_document,
+                document_window=self.document_window,
             ),
             write=write,
             top_n=self.top_n or self.top_k,

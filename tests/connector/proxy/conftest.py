@@ -33,6 +33,7 @@ class CountingScorer:
         self.is_down = False
         self.depth: int | None = None  # only so many are scored in time
         self.asked: list[tuple[str, list[str], str | None]] = []
+        self.document_windows: list[str | None] = []
         self.cancelled = 0
 
     async def start(self) -> None:
@@ -41,8 +42,17 @@ class CountingScorer:
     async def stop(self) -> None:
         pass
 
-    async def score(self, query: str, documents: Sequence[str], *, instruction: str | None, timeout_seconds: float) -> Scored:
+    async def score(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None,
+        timeout_seconds: float,
+        document_window: str | None = None,
+    ) -> Scored:
         self.asked.append((query, list(documents), instruction))
+        self.document_windows.append(document_window)
         if self.is_down:
             raise ModelNotReady("no worker answers")
         try:

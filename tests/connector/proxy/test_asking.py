@@ -37,6 +37,13 @@ def test_the_search_overrides_its_rule(proxy: RunningProxy) -> None:
     assert proxy.scorer.asked[0][2] == "prefer new"
 
 
+def test_a_rule_or_a_search_says_which_part_of_a_document_is_read(start_proxy: StartProxy) -> None:
+    proxy = start_proxy({"rules": [{"name": "shoes", "indices": ["*"], "document_window": "best"}]})
+    proxy.search(SEARCH)
+    proxy.search({**SEARCH, "ext": {"slimrank": {"document_window": "head"}}})
+    assert proxy.scorer.document_windows == ["best", "head"]
+
+
 def test_extensions_can_be_forbidden(start_proxy: StartProxy, engine: Engine) -> None:
     answer = start_proxy({"allow_ext": False}).search({**SEARCH, "ext": {"slimrank": {}}})
     assert answer.headers["x-slimrank"] == "passed; reason=no rule covers these indices"

@@ -57,6 +57,22 @@ def test_every_refusal_of_the_gateway_is_an_error_of_ours(status: int, error: ty
         score(httpx.MockTransport(lambda _: httpx.Response(status, text="?")), ["a"])
 
 
+def test_the_gateway_is_asked_for_the_window_of_a_rule() -> None:
+    bodies: list[dict[str, object]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 1.0}]})
+
+    async def run() -> None:
+        scorer = RemoteScorer("http://gateway:8080", transport=httpx.MockTransport(answer))
+        await scorer.score("red", ["a"], instruction=None, timeout_seconds=1, document_window="best")
+        await scorer.stop()
+
+    asyncio.run(run())
+    assert bodies[0]["document_window"] == "best"
+
+
 def test_a_gateway_that_is_down_is_not_ready() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
