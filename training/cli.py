@@ -187,6 +187,8 @@ def evaluate(
 
     if (base is None) == (teacher is None):
         raise ConfigError("say what to measure: --base with or without --adapter, or --teacher")
+    if adapter is not None:
+        _check_adapter(adapter)
     scorer = TeacherScorer(Teacher(teacher)) if teacher else evaluation.torch_scorer(base or Path(), adapter)
     key = {
         "model": sha256_of(adapter / WEIGHTS_FILE) if adapter else str(base or teacher),
@@ -236,10 +238,8 @@ def fit(
     Example: slimrank train fit --adapter models/mine --data collections --set cosqa:dev --set movies:dev --scores scores
     """
     from training import evaluate as evaluation
-    from training.adapter import CONFIG_FILE
 
-    if not (adapter / CONFIG_FILE).is_file():
-        raise ConfigError(f"{adapter} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
+    _check_adapter(adapter)
     measured = []
     for place in sets:
         folder, _, split = place.partition(":")
@@ -250,6 +250,14 @@ def fit(
     values = evaluation.fit_values(measured, first_stage=FIRST_STAGE)
     evaluation.write_values(adapter, values)
     typer.echo(json.dumps(values))
+
+
+def _check_adapter(folder: Path) -> None:
+    """Refuse a folder without an adapter, before a library looks for it on a hub."""
+    from training.adapter import CONFIG_FILE
+
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"{folder} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
 
 
 def _ids(path: Path) -> frozenset[str]:

@@ -26,6 +26,9 @@ from training.teacher import Teacher
 
 log = logging.getLogger(__name__)
 
+LEAST_DOCUMENTS = 3
+"""Of a group: with fewer there is little to rank."""
+
 
 def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folders: Sequence[Path] = ()) -> Path:
     """Write ``groups.jsonl`` and return its path.
@@ -49,8 +52,14 @@ def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folders: Seque
         groups = score(groups, teachers, with_first_stage=config.first_stage_as_teacher)
         groups = [drop_false_negatives(group, config.false_negative_margin) for group in groups]
     groups = list(with_hostile(groups, config.hostile_share, rng)) if config.hostile_share else groups
+    kept = [group for group in groups if len(group.documents) >= LEAST_DOCUMENTS]
+    if not kept:
+        raise DataError(
+            f"the teacher left none of {len(groups)} groups {LEAST_DOCUMENTS} documents: it likes unjudged ones better than those judged"
+            " relevant; check the teacher and the judgments, or raise false_negative_margin"
+        )
     path = out / "groups.jsonl"
-    write_groups(path, (group for group in groups if len(group.documents) >= 3))
+    write_groups(path, kept)
     return path
 
 

@@ -154,3 +154,21 @@ def test_hits_may_come_from_a_run_such_as_hybrid_searchs(tmp_path: Path) -> None
     trec.write_run(tmp_path / "shop.dev.trec", {"other": {"d4": 3.0}}, tag="hybrid")
     with pytest.raises(DataError, match="lacks 1 of 1 queries, the first is 'q'"):
         sample(folder, "dev", queries=1, depth=2, seed=7, runs=tmp_path)
+
+
+def test_an_adapter_that_is_not_there_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+    done = slimrank(
+        "train",
+        "evaluate",
+        "--base",
+        tmp_path,
+        "--adapter",
+        "runs/nothing",
+        "--data",
+        tmp_path,
+        "--set",
+        "a:dev",
+        "--scores",
+        tmp_path,
+    )
+    assert (done.code, "runs/nothing holds no adapter" in done.err) == (2, True), done.err
