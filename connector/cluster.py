@@ -123,6 +123,7 @@ def open_cluster(
         headers=headers,
         verify=_tls(ca_cert, insecure),
         timeout=timeout_seconds,
+        trust_env=False,
         event_hooks=bounded(MAX_CLUSTER_BYTES),
     )
     return Cluster(client, dry_run=dry_run)

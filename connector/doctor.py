@@ -21,7 +21,7 @@ from connector.cluster import open_cluster
 from connector.connection import Out
 from connector.facts import Facts, read_facts, require_reranking
 from connector.findings import Finding
-from slimrank import __version__, manifest, processor, settings, store
+from slimrank import __version__, cgroups, manifest, processor, settings, store
 from slimrank.errors import ManifestError, PipelineNotInstalled, SlimrankError
 from slimrank.settings import Settings
 
@@ -30,7 +30,6 @@ OLDEST = (3, 11)
 CPU_PROVIDER = "CPUExecutionProvider"
 MEMORY_BYTES, CORE_BYTES = 400 * 2**20, 100 * 2**20
 """What a worker needs beside the weights, and for each core's batch, with room (docs/LOG.md)."""
-CGROUP_MEMORY = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 GIB = 2**30
 
 
@@ -118,8 +117,8 @@ def memory_bytes() -> int | None:
         free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), free)
     except (ValueError, OSError, AttributeError):
         return None
-    limits = [int(path.read_text()) for path in CGROUP_MEMORY if path.is_file() and path.read_text().strip().isdigit()]
-    return min([free, *limits])
+    limit = cgroups.memory_limit()
+    return free if limit is None else min(free, limit)
 
 
 def look_at_memory(current: Settings, free: int | None) -> Finding:
@@ -207,6 +206,7 @@ def look_at_redis(current: Settings) -> Finding:
     from slimrank.serving import redis_clients
 
     address, named = redis_clients.address(current), "redis_url" in current.model_fields_set
+    redis_clients.refuse_cluster(current)
     with redis_clients.connect(current) as store:
         try:
             store.ping()
@@ -244,7 +244,7 @@ def look_at_gateway(current: Settings, url: str | None) -> Finding:
     address = (url or f"{scheme}://{host}:{current.port}").rstrip("/")
     absent: Any = "fault" if url else "warning"
     try:
-        answer = httpx.get(f"{address}/readyz", timeout=SECONDS)
+        answer = httpx.get(f"{address}/readyz", timeout=SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Finding("gateway", absent, f"nothing answers at {address} ({error})", "start it: slimrank serve")
     if answer.status_code == 200:

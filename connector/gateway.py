@@ -48,7 +48,7 @@ class GatewayScorer:
         self.url = url.rstrip("/")
         self.windows = Windows()
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = http or httpx.Client(timeout=timeout_seconds, headers=PLAIN_OR_GZIP, event_hooks=bounded())
+        self._http = http or httpx.Client(trust_env=False, timeout=timeout_seconds, headers=PLAIN_OR_GZIP, event_hooks=bounded())
         self._takes_partial = priority == "query"  # half an answer is better than none, but no measurement
         self._options: dict[str, Any] = {"deadline_ms": max(1, int(timeout_seconds * 1000))}
         if priority != "query":

@@ -8,10 +8,11 @@ import os
 import platform
 from pathlib import Path
 
+from slimrank import cgroups
+
 CPUINFO = Path("/proc/cpuinfo")
 SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 """The hardware threads of one core share its multipliers: a second one busy with products gains nothing."""
-CGROUP_CPU = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 EIGHT_BIT_PRODUCTS = {
     "amx_int8": "AMX",
     "avx512_vnni": "AVX-512 VNNI",
@@ -40,7 +41,7 @@ def eight_bit_products() -> list[str] | None:
 
 def cores() -> float:
     """Return the cores that this process may use, hardware threads counted: its affinity, or less where its container has a quota."""
-    mine, quota = len(_affinity()), _quota()
+    mine, quota = len(_affinity()), cgroups.cpu_quota()
     return min(mine, quota) if quota else mine
 
 
@@ -63,16 +64,6 @@ def _siblings(cpu: int) -> str:
         return Path(SIBLINGS.format(cpu)).read_text(encoding="ascii")
     except OSError:
         return str(cpu)
-
-
-def _quota() -> float | None:
-    """Return the container's CPU quota in cores, or None where it has none."""
-    try:
-        text = next(path for path in CGROUP_CPU if path.is_file()).read_text().split()
-        period = float(text[1]) if len(text) > 1 else float((CGROUP_CPU[1].parent / "cpu.cfs_period_us").read_text())
-        return float(text[0]) / period if text[0] not in ("max", "-1") else None
-    except (StopIteration, OSError, ValueError):
-        return None
 
 
 def _facts() -> dict[str, str]:

@@ -5,6 +5,8 @@ score = logit_relevant - logit_irrelevant at the answer slot, in float32: ProRan
 Ties keep the order given, which is the first stage's. The probability is a calibrated sigmoid;
 rankings never use it, since it saturates.
 
+A document with nothing to read says nothing of relevance, though a model would score it, and not always low: it stands below all others.
+
 Documents that nobody scored keep their order below all that were scored. Engines drop headers, so
 the numbers themselves mark them: scores from -1000 down, probabilities of at most 1e-11.
 
@@ -23,8 +25,18 @@ from slimrank.types import RankedDocument, Scored, Scores
 
 FIRST_STAGE_SCORE = -1000.0
 FIRST_STAGE_STEP = 1e-15
+NOTHING_SCORE = -100_000.0
+"""Of a document with nothing to read: below every one with text, those that were not scored included."""
+SEEN_CHARACTERS = 4096
+"""Of a document, where it is looked for something to read."""
 LEAST_PROBABILITY = 2e-11
 """Of a scored document beside others that were not: above the band of 10,000 of those."""
+
+
+def is_readable(document: str) -> bool:
+    """Tell whether there is anything to read in a document: a character that shows."""
+    start = document.strip()[:SEEN_CHARACTERS]
+    return any(character.isprintable() and not character.isspace() for character in start)
 
 
 class Scorer(Protocol):
@@ -63,9 +75,12 @@ def rank(scored: Scored, *, scale: float = 1.0, offset: float = 0.0) -> list[Ran
     chances = probabilities(scored.scores, scale=scale, offset=offset)
     if depth < count:
         chances = np.maximum(chances, LEAST_PROBABILITY)
+    is_blank = scored.scores < NOTHING_SCORE / 2
+    chances[is_blank] = 0.0
     ranked = [RankedDocument(int(i), float(scored.scores[i]), float(chances[i]), bool(scored.truncated[i])) for i in order]
-    lowest = min(FIRST_STAGE_SCORE, ranked[-1].score) if ranked else FIRST_STAGE_SCORE
-    return ranked + not_scored(depth, count, below=lowest)
+    read, blank = [one for one in ranked if not is_blank[one.index]], [one for one in ranked if is_blank[one.index]]
+    lowest = min(FIRST_STAGE_SCORE, read[-1].score) if read else FIRST_STAGE_SCORE
+    return read + not_scored(depth, count, below=lowest) + blank
 
 
 def not_scored(start: int, count: int, *, below: float = FIRST_STAGE_SCORE) -> list[RankedDocument]:

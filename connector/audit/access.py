@@ -91,7 +91,9 @@ class Access(BaseSettings):
         default = _default_pipeline(side, cluster)
         if side.rerank is None:
             return Reached(side, cluster, None, default)
-        client = stack.enter_context(httpx.Client(timeout=_GATEWAY_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded()))
+        client = stack.enter_context(
+            httpx.Client(trust_env=False, timeout=_GATEWAY_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded())
+        )
         scorer = GatewayScorer(
             side.rerank.url,
             api_key=self.judge_api_key,

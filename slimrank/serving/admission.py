@@ -24,6 +24,8 @@ PASSAGES_CHARACTERS = 2**17
 CHARACTERS_PER_TOKEN = 4
 DOCUMENT_COST = 50
 """What a document costs beyond its text: prompt tokens, in characters."""
+DOCUMENTS_OF_A_UNIT = 100
+"""What a key is charged one request for."""
 _SMOOTHING = 0.2
 _CORRECTION_BOUNDS = (1.0, 10.0)
 SLICE_SECONDS = 0.3
@@ -43,6 +45,13 @@ def cost_of(job: Job) -> int:
         limit = min(limit, CHARACTERS_PER_TOKEN * job.max_document_tokens)
     documents = job.request.documents[: job.depth] if isinstance(job.depth, int) else job.request.documents
     return sum(min(len(document), limit) + DOCUMENT_COST for document in documents)
+
+
+def units_of(job: Job) -> int:
+    """Return how many requests of ordinary size a job is: one for each hundred documents begun, or as many passages' worth."""
+    documents = len(job.request.documents[: job.depth] if isinstance(job.depth, int) else job.request.documents)
+    usual = DOCUMENTS_OF_A_UNIT * (MAX_DOCUMENT_CHARACTERS + DOCUMENT_COST)
+    return max(1, -(-documents // DOCUMENTS_OF_A_UNIT), -(-cost_of(job) // usual))
 
 
 class Speed:
@@ -197,10 +206,11 @@ class Admission:
         """
         if ticket.wait_seconds <= 0:
             return
-        known = self._corrections[ticket.model]
-        wanted = known * (taken_seconds + SLICE_SECONDS) / (ticket.wait_seconds + SLICE_SECONDS)
+        known, expected = self._corrections[ticket.model], ticket.wait_seconds
+        taken = max(taken_seconds - SLICE_SECONDS, min(taken_seconds, expected))
+        share = _SMOOTHING * expected / (expected + SLICE_SECONDS)
         low, high = _CORRECTION_BOUNDS
-        self._corrections[ticket.model] = min(high, max(low, (1 - _SMOOTHING) * known + _SMOOTHING * min(2 * known, wanted)))
+        self._corrections[ticket.model] = min(high, max(low, known * (1 - share + share * min(2.0, taken / expected))))
 
 
 def outstanding_of(sign: object) -> dict[str, dict[str, list[float]]]:

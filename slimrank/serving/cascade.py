@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimrank.scoring import Scorer
+from slimrank.serving.score_cache import scoped
 from slimrank.types import Scored
 
 NARROWED_OUT = -1000.0
@@ -28,6 +29,10 @@ class CascadeScorer:
 
     def __init__(self, first: Scorer, full: Scorer, *, keep: int) -> None:
         self._first, self._full, self._keep = first, full, keep
+
+    def scoped(self, scope: str) -> "CascadeScorer":
+        """Return the same for another scope of known scores."""
+        return CascadeScorer(scoped(self._first, scope), scoped(self._full, scope), keep=self._keep)
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return a score for each document, in the order given; ties of the first model keep the earlier documents.

@@ -22,13 +22,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
 from slimrank.serving import answers, browsers, listing, schemas, traces
-from slimrank.serving.backend import Answer
+from slimrank.serving.admission import units_of
+from slimrank.serving.backend import Answer, Job
 from slimrank.serving.bodies import read_object
 from slimrank.serving.failures import Failure, failure_of
 from slimrank.serving.formats.call import RerankCall
 from slimrank.serving.guarded import GuardedBackend
 from slimrank.serving.intake import Held, Intake
-from slimrank.serving.keys import KeyRing, check_grant
+from slimrank.serving.keys import KeyEntry, KeyRing, check_grant
 from slimrank.serving.metrics import CONTENT_TYPE, Metrics
 from slimrank.serving.numbers import to_json
 from slimrank.serving.openapi import describe
@@ -128,8 +129,9 @@ class _Gateway:
             call = await _done(is_long, lambda: schemas.parse(fields, max_documents=most))
             if key is not None:
                 check_grant(key, self._backend.choose_model(call.job.model))
+                self._keys.charge(key, units_of(call.job))
             left_seconds = deadline_seconds(request.headers, call, self._settings) - (time.monotonic() - begin)
-            job = replace(call.job_by_rank(), takes_partial=takes_partial(request.headers, call))
+            job = _asked_by(request, key, replace(call.job_by_rank(), takes_partial=takes_partial(request.headers, call)))
             answer = await _unless_gone(request, self._backend.score(job, timeout_seconds=max(0.0, left_seconds)))
             if answer.is_partial:
                 count, scored = len(job.request.documents), answer.scored.depth
@@ -203,6 +205,13 @@ class _Gateway:
     async def metrics(self, _: Request) -> Response:
         """Show the metrics to Prometheus."""
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _asked_by(request: Request, key: KeyEntry | None, job: Job) -> Job:
+    """Say who asks: callers take turns at the model, and a key learns from no timing or count what another has had scored."""
+    if key is not None:
+        return replace(job, caller=key.name, scope=key.name)
+    return replace(job, caller=request.client.host if request.client else "")
 
 
 def deadline_seconds(headers: Mapping[str, str], call: RerankCall, settings: Settings) -> float:

@@ -48,7 +48,7 @@ class _KeyFile(BaseModel):
 
 @dataclass(slots=True)
 class _Allowance:
-    """A token bucket that holds at most ten seconds' worth, and at least one."""
+    """A token bucket that holds at most ten seconds' worth, and at least one; below nothing it is owed."""
 
     left: float
     seen: float
@@ -121,6 +121,11 @@ class KeyRing:
                 retry_after_seconds=wait,
             )
         allowance.left -= 1
+
+    def charge(self, entry: KeyEntry, units: int) -> None:
+        """Count a request of many documents as many: what a key owes is waited for before its next request."""
+        if entry.requests_per_minute is not None and (allowance := self._allowances.get(entry.name)) is not None:
+            allowance.left -= units - 1  # the first was counted when it came
 
     def _reload_when_changed(self, path: Path) -> None:
         if self.clock() - self._looked < RELOAD_SECONDS:

@@ -22,7 +22,7 @@ from slimrank.serving.backend import Answer, DocumentWindow, Job
 from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.passages import MOST_CHARACTERS, Split, Splitter
 from slimrank.serving.probe import PROBES
-from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id
+from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id, scoped
 from slimrank.serving.slices import CascadeSlices, PlainSlices
 from slimrank.serving.together import PairScorer, score_pairs
 from slimrank.serving.windows import windows
@@ -214,11 +214,13 @@ class Model:
 
     def token_counts(self, job: Job, texts: Sequence[str]) -> list[int]:
         """Return the tokens that each text of a job would put through the model, about."""
-        return anytime.token_counts(self._scorer, job.request.query, texts, instruction=job.request.instruction)
+        return anytime.token_counts(
+            scoped(self._scorer, job.scope), job.request.query, texts, instruction=job.request.instruction
+        )
 
     def score_texts(self, job: Job, texts: Sequence[str]) -> Scored:
         """Return the score of each text of a job, in the order given."""
-        return self._scorer.score(job.request.query, texts, instruction=job.request.instruction)
+        return scoped(self._scorer, job.scope).score(job.request.query, texts, instruction=job.request.instruction)
 
     def score(self, job: Job) -> Answer:
         """Return the scores of a job's documents, in the order given, all at once."""
@@ -237,7 +239,7 @@ class Model:
         """Return the answer to each of several jobs that go with each other (``together``), from one run."""
         cut = [self._cut(job) for job in jobs]
         pairs = [(job.request.query, documents[0]) for job, (documents, _) in zip(jobs, cut, strict=True)]
-        scored = score_pairs(self._scorer, pairs, instruction=jobs[0].request.instruction)
+        scored = score_pairs(scoped(self._scorer, jobs[0].scope), pairs, instruction=jobs[0].request.instruction)
         return [
             self.answer(replace(one, truncated=one.truncated | was_cut)) for one, (_, was_cut) in zip(scored, cut, strict=True)
         ]

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from slimrank import cgroups
+
 log = logging.getLogger(__name__)
 
 PROBES = "probes"
@@ -88,6 +90,7 @@ def memory_tokens() -> int:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):  # not told on this platform
         return SIZES[-1]
+    free = min(free, cgroups.memory_limit() or free)
     return max(SIZES[0], int(MEMORY_SHARE * free / BYTES_PER_TOKEN))
 
 

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import redis
@@ -141,13 +141,19 @@ class CachedScorer:
     Args:
         model_id: Says which model and prompt the scores are of.
         levels: Nearest first.
+        scope: Whose scores these are: none is known to another scope.
     """
 
-    def __init__(self, scorer: Scorer, model_id: str, levels: Sequence[Level]) -> None:
+    def __init__(self, scorer: Scorer, model_id: str, levels: Sequence[Level], *, scope: str = "") -> None:
         self._scorer = scorer
         self._model_id = model_id
         self._levels = levels
+        self._scope = scope
         self.cost = anytime.cost_of(scorer)
+
+    def scoped(self, scope: str) -> "CachedScorer":
+        """Return the same for another scope."""
+        return CachedScorer(self._scorer, self._model_id, self._levels, scope=scope)
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return the score of each document, in the order given; ``cached`` says how many were known.
@@ -209,7 +215,7 @@ class CachedScorer:
     def _keys(self, query: str, documents: Sequence[str], instruction: str | None) -> list[bytes]:
         # Lengths keep parts apart: without them ("ab", "c") and ("a", "bc") would be one request.
         request = hashlib.blake2b(digest_size=KEY_BYTES)
-        for part in (self._model_id, query, instruction or ""):
+        for part in (self._scope, self._model_id, query, instruction or ""):
             text = part.encode("utf-8", "surrogatepass")
             request.update(len(text).to_bytes(8, "little") + text)
         start = request.digest()
@@ -217,6 +223,20 @@ class CachedScorer:
             hashlib.blake2b(document.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES, key=start).digest()
             for document in documents
         ]
+
+
+@runtime_checkable
+class ScopedScorer(Protocol):
+    """A scorer that remembers, for each scope by itself."""
+
+    def scoped(self, scope: str) -> Scorer:
+        """Return the scorer for a scope."""
+        ...
+
+
+def scoped(scorer: Scorer, scope: str) -> Scorer:
+    """Return a scorer that knows only what was scored for this scope; "" is everybody's."""
+    return scorer.scoped(scope) if scope and isinstance(scorer, ScopedScorer) else scorer
 
 
 def model_id(manifest: Manifest) -> str:

@@ -26,7 +26,7 @@ from slimrank import graph_io, manifest, processor, providers
 from slimrank.errors import ConfigError, ManifestError, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
-from slimrank.scoring import scores_from_logits
+from slimrank.scoring import NOTHING_SCORE, is_readable, scores_from_logits
 from slimrank.serving import probe
 from slimrank.serving.anytime import TokenCost
 from slimrank.serving.batching import GPU_RUN_TOKENS, lane_batches, repeating_batches, token_budget_batches
@@ -176,9 +176,11 @@ class OrtScorer:
         prefix = self.encoder.prefix_ids(query, instruction)
         place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
         pieces = self._pieces(query, list(place), instruction, len(prefix.ids))
-        rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
+        readable = [i for document, i in place.items() if is_readable(document)]
+        rows = [pieces[i].ids + self.encoder.suffix_ids for i in readable]
         tokenise_seconds = perf_counter() - begin
-        scores, batch_tokens = self._score_batches(prefix.ids, rows)
+        scores = np.full(len(place), NOTHING_SCORE, dtype=np.float32)
+        scores[readable], batch_tokens = self._score_batches(prefix.ids, rows)
         order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
         return Scored(
             scores=scores[order],
@@ -203,14 +205,18 @@ class OrtScorer:
             for prefix, (_, document) in zip(prefixes, pairs, strict=True)
         ]
         rows = [piece.ids + self.encoder.suffix_ids for piece in pieces]
+        readable = [place for place, (_, document) in enumerate(pairs) if is_readable(document)]
         tokenise_seconds = (perf_counter() - begin) / max(1, len(pairs))
-        scores, batch_tokens = self._score_mixed([prefix.ids for prefix in prefixes], rows)
+        scores = np.full(len(pairs), NOTHING_SCORE, dtype=np.float32)
+        scores[readable], batch_tokens = self._score_mixed(
+            [prefixes[place].ids for place in readable], [rows[place] for place in readable]
+        )
         return [
             Scored(
                 scores[place : place + 1],
                 np.array([piece.truncated], dtype=np.bool_),
                 prefix.truncated,
-                len(prefix.ids) + len(rows[place]),
+                len(prefix.ids) + len(rows[place]) if place in readable else 0,
                 tokenise_seconds=tokenise_seconds,
                 batch_tokens=() if place else batch_tokens,  # each batch is told of once
             )

@@ -4,24 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slimrank import processor
-
-
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"q": "200000\n", "cpu.cfs_period_us": "100000\n"}, 2.0),
-    ],
-)
-def test_a_containers_quota_is_read(
-    files: dict[str, str], cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(processor, "CGROUP_CPU", (tmp_path / "cpu.max", tmp_path / "q"))
-    assert processor._quota() == cores
+from slimrank import cgroups, processor
 
 
 def test_two_hardware_threads_of_a_core_are_one_and_other_processes_cores_none(
@@ -30,18 +13,18 @@ def test_two_hardware_threads_of_a_core_are_one_and_other_processes_cores_none(
     for cpu in range(8):
         (tmp_path / str(cpu)).write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
     monkeypatch.setattr(processor, "SIBLINGS", str(tmp_path / "{}"))
-    monkeypatch.setattr(processor, "CGROUP_CPU", (tmp_path / "none", tmp_path / "none"))
+    monkeypatch.setattr(cgroups, "PROC", tmp_path / "none")
     monkeypatch.setattr(processor, "_affinity", lambda: {0, 1, 2, 4, 5})
     assert (processor.cores(), processor.physical_cores()) == (5, 3)
-    monkeypatch.setattr(processor, "_quota", lambda: 2.5)
+    monkeypatch.setattr(cgroups, "cpu_quota", lambda: 2.5)
     assert (processor.cores(), processor.physical_cores()) == (2.5, 2)
-    monkeypatch.setattr(processor, "_quota", lambda: 0.5)
+    monkeypatch.setattr(cgroups, "cpu_quota", lambda: 0.5)
     assert processor.physical_cores() == 1
 
 
 def test_without_the_kernels_word_every_cpu_is_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "SIBLINGS", str(tmp_path / "none-{}"))
-    monkeypatch.setattr(processor, "CGROUP_CPU", (tmp_path / "none", tmp_path / "none"))
+    monkeypatch.setattr(cgroups, "PROC", tmp_path / "none")
     monkeypatch.setattr(processor, "_affinity", lambda: {3, 4})
     assert processor.physical_cores() == 2
 

@@ -1,8 +1,11 @@
 """Redis as hosts really have it: over TLS with certificates both ways, with a full disk, and with clocks that go wrong."""
 
 import contextlib
+import os
 import shutil
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +17,12 @@ import redis
 
 from deploy.demo import secrets
 from slimrank.serving import messages
+from slimrank.serving.queue import make_app
+from slimrank.settings import Settings
 from tests.nodes import process
 from tests.nodes.redis import answers, running_redis
 from tests.nodes.require import require
-from tests.serving.process import gateway, worker
+from tests.serving.process import ROOT, gateway, worker
 from tests.serving.test_queue import GOOD, eventually, post
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
@@ -131,3 +136,69 @@ def test_redis_own_clock_set_ahead_fails_what_waits_at_once() -> None:
         assert {answer.result().status_code for answer in waiting} <= {200, 503}
         assert time.monotonic() - begin < 30  # and not the deadline of 60 s
         eventually(lambda: post(gate).status_code == 200)
+
+
+def test_a_redis_behind_a_socket_is_written_either_way(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    url = f"unix://{path}?db=0"
+    with redis_server(tmp_path, url, "--save", "", "--port", 0, "--unixsocket", path):
+        for written in (url, f"redis+socket://{path}?virtual_host=0"):
+            with worker(redis_url=written), gateway(redis_url=written) as gate:
+                assert post(gate).status_code == 200
+
+
+def test_a_stray_broker_of_another_program_in_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
+        monkeypatch.setenv(name, f"amqp://nobody@127.0.0.1:{process.free_port()}//")
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "db+postgresql://nobody@127.0.0.1/none")
+    with running_redis() as url, worker(redis_url=url), gateway(redis_url=url) as gate:
+        assert post(gate).status_code == 200
+
+
+def ends_with(role: str, **settings: object) -> tuple[int, str]:
+    """Return the code with which a process ends by itself, and the last line it says."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    env |= {f"SLIMRANK_{name.upper()}": str(value) for name, value in settings.items()}
+    code = f"from tests.serving.process import main; from slimrank.errors import SlimrankError\ntry: main({role!r})\nexcept SlimrankError as e: exit(str(e))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("role", ["worker", "gateway"])
+def test_a_redis_cluster_is_refused_at_the_start_in_one_line(tmp_path: Path, role: str) -> None:
+    port = process.free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with redis_server(
+        tmp_path, url, "--save", "", "--port", port, "--cluster-enabled", "yes", "--cluster-port", process.free_port()
+    ):
+        code, line = ends_with(role, redis_url=url, port=0)
+    assert code == 1
+    assert "is a node of a Redis Cluster, which cannot be used" in line
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1:7000", "amqp://127.0.0.1", "127.0.0.1:6379", "redis://host:port/0"])
+def test_an_address_of_another_kind_is_refused_in_one_line(url: str) -> None:
+    code, line = ends_with("worker", redis_url=url)
+    assert code == 1
+    assert "setting redis_url (SLIMRANK_REDIS_URL)" in line and "unix:///path/to/socket" in line
+
+
+@pytest.mark.parametrize("role", ["worker", "gateway"])
+def test_a_certificate_that_is_not_trusted_is_named_as_such(certificates: Path, tmp_path: Path, role: str) -> None:
+    port = process.free_port()
+    theirs = ["--tls-cert-file", certificates / "cert.pem", "--tls-key-file", certificates / "key.pem"]
+    authority = ["--tls-ca-cert-file", certificates / "ca.pem", "--tls-auth-clients", "no"]
+    trusting = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificates / 'ca.pem'}"
+    with redis_server(tmp_path, trusting, "--save", "", "--port", 0, "--tls-port", port, *theirs, *authority):
+        code, line = ends_with(role, redis_url=f"rediss://127.0.0.1:{port}/0", port=0)
+        assert code == 1
+        assert "the TLS certificate of Redis" in line and "is not trusted" in line
+        with worker(redis_url=trusting), gateway(redis_url=trusting) as gate:
+            assert post(gate).status_code == 200
+
+
+def test_celery_checks_the_certificate_as_redis_py_does() -> None:
+    app = make_app(Settings(redis_url="rediss://127.0.0.1:1/0"))
+    assert app.conf.broker_use_ssl == {"ssl_cert_reqs": "required"}
