@@ -177,7 +177,8 @@ def client_options() -> dict[str, Any]:
 
 def _fitting(redis_url: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options without those that a socket does not know."""
-    return options if socket_path(redis_url) is None else options | {"socket_keepalive": None}
+    is_socket = socket_path(redis_url) is not None
+    return {name: value for name, value in options.items() if not (is_socket and name == "socket_keepalive")}
 
 
 def refuse_cluster(settings: Settings) -> None:

@@ -35,10 +35,13 @@ def test_a_model_whose_last_worker_is_gone_is_refused_by_name_also_by_a_gateway_
 
 
 def test_a_default_model_without_a_worker_is_no_other_model() -> None:
-    with running_redis() as url, worker(redis_url=url, fake_model="other"):
-        with gateway(redis_url=url, default_model="mine", wait_ready=False) as gate:
-            eventually(lambda: "no worker of mine is left" in post(gate).text)
-            assert post(gate, GOOD | {"model": "other"}).status_code == 200
+    with (
+        running_redis() as url,
+        worker(redis_url=url, fake_model="other"),
+        gateway(redis_url=url, default_model="mine", wait_ready=False) as gate,
+    ):
+        eventually(lambda: "no worker of mine is left" in post(gate).text)
+        assert post(gate, GOOD | {"model": "other"}).status_code == 200
 
 
 def test_a_job_that_kills_its_worker_is_sent_once_more_alone_and_takes_no_other_with_it() -> None:
