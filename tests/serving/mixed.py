@@ -1,0 +1,214 @@
+"""Mixed load with callers who hang up, or with one who is hostile: what the others have of it. Real processes; not a test.
+
+    python -m tests.serving.mixed abandoned --minutes 10    one caller in five hangs up, on requests of a second's work and more
+    python -m tests.serving.mixed hostile --minutes 10      one key asks for 10,000 documents, four at a time, as fast as it may
+    python -m tests.serving.mixed hostile --seconds 60      the same, shorter
+
+Redis, a worker whose model sleeps two milliseconds a document, and a gateway with keys are started. Four keys ask at random times,
+together for --share of what the worker can do. Stretches with the trouble and without take turns, so that what else the machine does
+hits both alike. Prints one JSON object; exit code 1 where the others lose more than a tenth of their goodput, or where a request that
+was answered waited longer than --slices slices behind dead ones more than it does without them.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from slimrank.serving.keys import new_key
+from slimrank.serving.slices import SLICE_SECONDS, TAIL
+from tests.nodes.redis import running_redis
+from tests.serving.process import gateway, worker
+
+DOCUMENT_SECONDS = 0.002
+SIZES = (5, 10, 20, 50)
+DEAD_SIZE = 1000
+HOSTILE_SIZE = 10_000
+HOSTILE_CALLERS = 4
+REQUESTS_PER_MINUTE = 6000
+"""Of every key: ten times what the polite ask for; a hostile request counts as a hundred."""
+DEADLINE_MS = 3000
+STRETCH_SECONDS = 15.0
+LEAST_GOODPUT = 0.9
+
+
+@dataclass
+class Tally:
+    """What the polite callers had of one kind of stretch."""
+
+    sent: int = 0
+    good: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    queue_ms: list[float] = field(default_factory=list)
+    total_ms: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def report(self) -> dict[str, Any]:
+        """Return the figures."""
+        goodput = self.good / max(self.seconds, 1e-9)
+        return {
+            "seconds": round(self.seconds, 1),
+            "sent": self.sent,
+            "good": self.good,
+            "good_share": round(self.good / max(1, self.sent), 4),
+            "goodput": round(goodput, 2),
+            "statuses": self.statuses,
+            **{f"queue_ms_{name}": _part(self.queue_ms, part) for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))},
+            **{f"total_ms_{name}": _part(self.total_ms, part) for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))},
+        }
+
+
+def _part(values: list[float], part: float) -> float:
+    return round(sorted(values)[min(len(values) - 1, int(part * len(values)))], 1) if values else 0.0
+
+
+@dataclass
+class Callers:
+    """Those who ask, over one client."""
+
+    http: httpx.AsyncClient
+    keys: dict[str, str]
+    chance: random.Random
+
+    def body(self, size: int) -> dict[str, Any]:
+        """Return a request of so many documents, none of them asked about before."""
+        mark = self.chance.getrandbits(64)
+        return {
+            "query": f"lead pipe {mark}",
+            "documents": [f"document {mark} {place}" for place in range(size)],
+            "deadline_ms": DEADLINE_MS,
+        }
+
+    async def post(self, key: str, body: dict[str, Any]) -> httpx.Response:
+        """Ask under a key."""
+        return await self.http.post("/v1/rerank", json=body, headers={"authorization": f"Bearer {self.keys[key]}"})
+
+    async def polite(self, key: str, tally: Tally) -> None:
+        """Ask once, and count a full answer in time as good."""
+        size = self.chance.choice(SIZES)
+        tally.sent += 1
+        begin = time.monotonic()
+        answer = await self.post(key, self.body(size))
+        took = 1000 * (time.monotonic() - begin)
+        tally.statuses[answer.status_code] = tally.statuses.get(answer.status_code, 0) + 1
+        if answer.status_code == 200:
+            tally.queue_ms.append(float(answer.headers["x-queue-time"]))
+            tally.total_ms.append(took)
+            tally.good += took <= DEADLINE_MS and answer.json()["meta"]["scored_documents"] == size
+
+    async def dead(self, key: str) -> None:
+        """Ask for much, and hang up soon."""
+        with contextlib.suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(self.chance.uniform(0.05, 0.6)):
+                await self.post(key, self.body(DEAD_SIZE) | {"deadline_ms": 60_000})
+
+
+def hostile(url: str, key: str) -> None:
+    """Ask for as much as may be asked, for ever; in a process of its own, so that it takes nothing from those who measure."""
+    documents = [f"document {place} {{}}" for place in range(HOSTILE_SIZE)]
+    chance = random.Random()
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    with httpx.Client(base_url=url, timeout=70, headers=headers) as client:
+        while True:
+            body = json.dumps({"query": f"lead pipe {chance.getrandbits(64)}", "documents": documents, "deadline_ms": 60_000})
+            with contextlib.suppress(httpx.HTTPError):
+                if client.post("/v1/rerank", content=body).status_code != 200:
+                    time.sleep(0.05)
+
+
+async def stretch(callers: Callers, tally: Tally, rate: float, seconds: float, *, dead_share: float) -> None:
+    """Let polite callers ask at random times; with ``dead_share``, as many more hang up."""
+    begin, tasks = time.monotonic(), set[asyncio.Task[None]]()
+    names = [name for name in callers.keys if name != "hostile"]
+    due = begin
+    while (due := due + callers.chance.expovariate(rate)) < begin + seconds:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        tasks.add(asyncio.create_task(callers.polite(callers.chance.choice(names), tally)))
+        if callers.chance.random() < dead_share:
+            tasks.add(asyncio.create_task(callers.dead(callers.chance.choice(names))))
+    await asyncio.gather(*tasks)
+    tally.seconds += time.monotonic() - begin
+
+
+@contextlib.asynccontextmanager
+async def trouble(callers: Callers, kind: str) -> AsyncIterator[float]:
+    """Make trouble of a kind; yield how many of the callers hang up beside those who wait."""
+    spawn = multiprocessing.get_context("spawn")
+    count = HOSTILE_CALLERS if kind == "hostile" else 0
+    others = [spawn.Process(target=hostile, args=(str(callers.http.base_url), callers.keys["hostile"])) for _ in range(count)]
+    for other in others:
+        other.start()
+    try:
+        await asyncio.sleep(3)
+        yield 0.25 if kind == "abandoned" else 0.0
+    finally:
+        for other in others:
+            other.terminate()
+            other.join()
+        await asyncio.sleep(3)
+
+
+async def run(url: str, keys: dict[str, str], kind: str, *, seconds: float, share: float, seed: int) -> dict[str, Any]:
+    """Return the figures of stretches with and without trouble."""
+    rate = share / (DOCUMENT_SECONDS * sum(SIZES) / len(SIZES))
+    with_trouble, without = Tally(), Tally()
+    async with httpx.AsyncClient(base_url=url, timeout=70, limits=httpx.Limits(max_connections=None)) as http:
+        callers = Callers(http, keys, random.Random(seed))
+        await stretch(callers, Tally(), rate, 3.0, dead_share=0.0)  # the cost is learnt
+        pairs = max(1, round(seconds / (2 * STRETCH_SECONDS)))
+        for _ in range(pairs):
+            await stretch(callers, without, rate, min(STRETCH_SECONDS, seconds / 2), dead_share=0.0)
+            async with trouble(callers, kind) as dead_share:
+                await stretch(callers, with_trouble, rate, min(STRETCH_SECONDS, seconds / 2), dead_share=dead_share)
+    good = with_trouble.report(), without.report()
+    ratio = (good[0]["good_share"] / good[1]["good_share"]) if good[1]["good_share"] else 0.0
+    slices = (good[0]["queue_ms_max"] - good[1]["queue_ms_max"]) / (1000 * TAIL * SLICE_SECONDS)
+    return {
+        "kind": kind, "offered_share": share, "rate": round(rate, 1), "with": good[0], "without": good[1],
+        "goodput_ratio": round(ratio, 4), "longest_wait_more_in_slices": round(slices, 2),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run and print the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["abandoned", "hostile"])
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=10.0)
+    length.add_argument("--seconds", type=float)
+    parser.add_argument("--share", type=float, default=0.4, help="of what the worker can do, offered by the polite callers")
+    parser.add_argument("--slices", type=float, default=1.0, help="what dead requests may add to the longest wait")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    made = {name: new_key(name) for name in ("one", "two", "three", "four", "hostile")}
+    with tempfile.TemporaryDirectory() as folder, running_redis() as redis_url:
+        file = Path(folder) / "keys.json"
+        entries = [entry.model_copy(update={"requests_per_minute": REQUESTS_PER_MINUTE}) for _, entry in made.values()]
+        file.write_text(json.dumps({"keys": [entry.model_dump(exclude_none=True) for entry in entries]}), encoding="utf-8")
+        with (
+            worker(redis_url=redis_url, fake_document_seconds=DOCUMENT_SECONDS),
+            gateway(redis_url=redis_url, api_keys_file=file) as url,
+        ):
+            keys = {name: key for name, (key, _) in made.items()}
+            seconds = options.seconds or 60 * options.minutes
+            report = asyncio.run(run(url, keys, options.kind, seconds=seconds, share=options.share, seed=options.seed))
+    print(json.dumps(report, indent=1))
+    holds = report["goodput_ratio"] >= LEAST_GOODPUT
+    if options.kind == "abandoned":
+        holds &= report["longest_wait_more_in_slices"] <= options.slices
+    sys.exit(not holds)
+
+
+if __name__ == "__main__":
+    main()
