@@ -6,7 +6,7 @@ The rules are `connector.traps`; this brings them what they look at.
 from collections.abc import Sequence
 from typing import Any
 
-from connector import traps
+from connector import shapes, traps
 from connector.cluster import Cluster
 from connector.facts import read_facts
 from connector.findings import Finding
@@ -17,6 +17,7 @@ from connector.scripts import DEFAULT_SIZE
 
 Json = dict[str, Any]
 
+_SAMPLES = 100
 _PAGING = Finding(
     "paging", "ok", "pages behind the first are refused, in words; what scroll and search_after ask is not told to a pipeline, and loses "
     "or repeats hits: send such searches with search_pipeline=_none"
@@ -65,5 +66,15 @@ def _look_at_index(cluster: Cluster, index: str, pipeline: Json, size: int) -> l
         flat = settings.get(name, {}).get("settings", {})
         default = flat.get("index.search.default_pipeline")
         default = default if default not in (None, "_none") else None
-        found += traps.index_traps(name, body.get("mappings", {}), flat, pipeline, default, size)
+        mapping = body.get("mappings", {})
+        found += traps.index_traps(name, mapping, flat, pipeline, default, size)
+        derived = shapes.mapping_traps(name, mapping, pipeline)
+        found += derived or shapes.value_traps(name, _samples(cluster, name), pipeline)
     return found
+
+
+def _samples(cluster: Cluster, index: str) -> list[Json]:
+    """Return what some documents of an index hold."""
+    body: Json = {"query": {"match_all": {}}, "size": _SAMPLES}
+    hits = cluster.read(f"/{index}/_search?search_pipeline=_none", body)["hits"]["hits"]
+    return [hit.get("_source", {}) for hit in hits]

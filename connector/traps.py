@@ -153,10 +153,13 @@ def index_traps(
             f"a search for {size} hits asks {index} for {window:.0f}, beyond its max_result_window of {most}: it is refused (400)"
         )
         found.append(Finding("window", "fault", words, "install with a smaller --oversample, or ask for fewer hits"))
-    if default_pipeline:
+    judges = judges_of(pipeline)
+    if default_pipeline and not any(judge.query_path for judge in judges):
+        soft = all(judge.fails_soft for judge in judges)
+        fate = "come back in the first stage's order, and fetch the whole window in vain" if soft else "fail (500)"
         found.append(
-            Finding("default pipeline", "warning", f"{index} runs {default_pipeline} for every search; those without ext.rerank fail in it, "
-                    "which only ignore_failure hides", "set index.search.default_pipeline to _none and name the pipeline in the search")
+            Finding("default pipeline", "warning" if soft else "fault", f"{index} runs {default_pipeline} for every search; those without "
+                    f"ext.rerank {fate}", "set index.search.default_pipeline to _none and name the pipeline in the search")
         )  # fmt: skip
     return found
 

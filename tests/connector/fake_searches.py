@@ -94,6 +94,9 @@ class FakeSearches(FakeMlCommons):
         return max(start, 0), size, size if original is None else original
 
     def _first_stage(self, name: str, body: Json) -> list[Json]:
+        if "match_all" in body["query"]:
+            documents = self._index(name)["documents"].items()
+            return [{"_index": name, "_id": id, "_score": 1.0, "_source": source} for id, source in documents]
         ((kind, clause),) = body["query"].items()
         field_name, clause = next(iter(clause.items())) if kind == "match" else ("text", clause)
         words = set((clause["query"] if isinstance(clause, dict) else clause).lower().split())
