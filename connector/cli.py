@@ -210,7 +210,7 @@ def install_elasticsearch(
 
     Then search with the text_similarity_reranker retriever and inference_id slimrank.
     """
-    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run) or opensearch.NO_KEY, deadline_ms, first_stage_order)
+    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms, first_stage_order)
     out.lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
 
 

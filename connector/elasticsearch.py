@@ -18,7 +18,7 @@ from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts
 from connector.findings import Finding
 from connector.record import key_check
-from slimrank.errors import EngineRefused, PipelineNotInstalled
+from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 
 Json = dict[str, Any]
 
@@ -40,6 +40,7 @@ class Plan:
     """What to install.
 
     Attributes:
+        api_key: of the gateway; None keeps what is there.
         deadline_ms: how long the gateway may take before the first stage answers.
         first_stage_order: whether every search asks one shard, whose hits come in the first stage's order; the hits of
             several shards come shard by shard. None looks: it is so where no index has more than one.
@@ -48,7 +49,7 @@ class Plan:
     gateway: str
     name: str = "slimrank"
     model: str = ""
-    api_key: str = _NO_KEY
+    api_key: str | None = None
     deadline_ms: int = 5000
     first_stage_order: bool | None = None
 
@@ -67,11 +68,11 @@ def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
     options = f'{model}"raw_scores": true, {order}"deadline_ms": {plan.deadline_ms}'
     request = '{"documents": ${input}, "query": ${query}, ' + options + "}"
     url = rerank_url(plan.gateway)
-    check = {} if plan.api_key == _NO_KEY else {_KEY_HEADER: key_check(url, plan.api_key)}
+    check = {} if plan.api_key in (None, _NO_KEY) else {_KEY_HEADER: key_check(url, plan.api_key)}
     return {
         "service": "custom",
         "service_settings": {
-            "secret_parameters": {"api_key": plan.api_key},
+            "secret_parameters": {"api_key": plan.api_key or _NO_KEY},
             "url": url,
             "headers": {"Authorization": "Bearer ${api_key}", "Content-Type": "application/json", **check},
             "request": {"content": request} if request_as_object else request,
@@ -88,7 +89,7 @@ def plain_endpoint(plan: Plan) -> Json:
     It sends query and texts alone, so probabilities come back, no deadline is kept but Elasticsearch's own, the gateway's
     default model answers, and the order of the hits is not said.
     """
-    return {"service": "hugging_face", "service_settings": {"api_key": plan.api_key, "url": rerank_url(plan.gateway)}}
+    return {"service": "hugging_face", "service_settings": {"api_key": plan.api_key or _NO_KEY, "url": rerank_url(plan.gateway)}}
 
 
 def search(query: str, field: str, *, name: str = "slimrank", size: int = 10, rank_window_size: int = 100) -> Json:
@@ -169,6 +170,7 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
 
     Raises:
         PipelineNotInstalled: the cluster lacks the service or the licence.
+        ConfigError: the key is missing that the present endpoint sends.
         EngineRefused: the name is taken, or the cluster refused; it calls the gateway once to see that it works.
     """
     require_name(plan.name)
@@ -182,6 +184,7 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
             return [f"inference endpoint {plan.name}: as wanted (a hugging_face one; --replace after a change of key)"]
         if _same(_with_key_of(found, plan), endpoint(plan)):
             return [f"inference endpoint {plan.name}: as wanted"]
+    _require_key(found, plan)
     if found is not None:  # the old one goes only when a new one was seen to work
         _put(cluster, f"{plan.name}-trial", plan)
         cluster.write("DELETE", f"/_inference/rerank/{plan.name}-trial")
@@ -194,10 +197,24 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
     return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}, {order} the first stage's order"]
 
 
+def _require_key(found: Json | None, plan: Plan) -> None:
+    """Make sure that an endpoint with a key is not replaced by one without.
+
+    Raises:
+        ConfigError: it would be; Elasticsearch shows no key again that it was given.
+    """
+    headers = (found or {}).get("service_settings", {}).get("headers")
+    if plan.api_key is None and isinstance(headers, dict) and _KEY_HEADER in headers:
+        raise ConfigError(
+            f"the inference endpoint {plan.name!r} sends a key to the gateway, which Elasticsearch does not show again, and must be made "
+            f"anew; give the key again with --api-key, or --api-key {_NO_KEY} if the gateway asks for none now"
+        )
+
+
 def _with_key_of(found: Json, plan: Plan) -> Json:
     """Return an endpoint as it is compared: a key that is not given again counts as unchanged."""
     settings = found["service_settings"]
-    if plan.api_key != _NO_KEY or not isinstance(settings.get("headers"), dict):
+    if plan.api_key is not None or not isinstance(settings.get("headers"), dict):
         return found
     headers = {name: value for name, value in settings["headers"].items() if name != _KEY_HEADER}
     return {**found, "service_settings": {**settings, "headers": headers}}

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.cluster import Cluster, open_cluster
-from connector.elasticsearch import Plan, check, install, remove, search
-from slimrank.errors import EngineRefused, PipelineNotInstalled
+from connector.elasticsearch import Plan, check, endpoint, install, remove, search
+from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 from slimrank.serving.answers import body_of
 from slimrank.serving.backend import Answer
 from slimrank.serving.schemas import parse
@@ -72,6 +72,32 @@ def test_an_endpoint_is_kept_where_its_successor_does_not_work() -> None:
     with pytest.raises(EngineRefused, match="validation call failed"):
         install(Cluster(fake.client()), replace(PLAN, deadline_ms=900))
     assert fake.endpoints == before
+
+
+def test_a_key_that_is_not_given_again_is_asked_for_and_never_overwritten_with_none() -> None:
+    fake = FakeElasticsearch()
+    with_key = replace(PLAN, api_key="hunter2")
+    install(Cluster(fake.client()), with_key)
+    before = copy.deepcopy(fake.endpoints)
+    for plan, anew in ((replace(PLAN, deadline_ms=900), False), (PLAN, True)):
+        with pytest.raises(ConfigError, match="give the key again with --api-key"):
+            install(Cluster(fake.client()), plan, replace=anew)
+    assert fake.endpoints == before
+    install(Cluster(fake.client()), replace(with_key, deadline_ms=900))
+    install(Cluster(fake.client()), replace(PLAN, api_key="none"))
+    assert fake.endpoints["slimrank"]["service_settings"]["secret_parameters"] == {"api_key": "none"}
+    install(Cluster(fake.client()), replace(PLAN, deadline_ms=800))
+
+
+def test_the_endpoint_and_the_search_have_the_parts_that_elastics_own_examples_have() -> None:
+    """As the public specification's example for Cohere, and the public tests of the retriever, have them."""
+    settings = endpoint(PLAN)["service_settings"]
+    assert {"secret_parameters", "url", "headers", "request", "response"} == set(settings)
+    assert isinstance(settings["request"], str)
+    assert set(settings["response"]["json_parser"]) == {"reranked_index", "relevance_score"}
+    (retriever,) = search("q", "text")["retriever"].items()
+    options = {"retriever", "field", "inference_id", "inference_text", "rank_window_size", "allow_rerank_failures"}
+    assert (retriever[0], set(retriever[1])) == ("text_similarity_reranker", options)
 
 
 def test_a_changed_key_is_seen_and_one_that_is_not_given_again_is_kept() -> None:
