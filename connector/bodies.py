@@ -116,6 +116,11 @@ def connector(
     }
 
 
+def deadline_ms(read_timeout_seconds: int) -> int:
+    """Return the gateway's time, of what the cluster waits for it."""
+    return read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS
+
+
 def model(name: str, connector_id: str, *, description: str) -> Json:
     """Return the body of POST /_plugins/_ml/models/_register."""
     return {"name": name, "function_name": "remote", "description": description, "connector_id": connector_id}
@@ -150,10 +155,15 @@ def pipeline(
 def _with_window(processors: list[Json], oversample: float, description: str) -> Json:
     body: Json = {"description": description, "response_processors": processors}
     if oversample > 1:
-        window = {"oversample": {"tag": "slimrank", "sample_factor": oversample}}
-        body["request_processors"] = [scripts.before_oversampling(), window, scripts.after_oversampling(oversample)]
+        body["request_processors"] = oversampling(oversample)
         body["response_processors"] = [*processors, {"truncate_hits": {"tag": "slimrank"}}]
     return body
+
+
+def oversampling(factor: float) -> list[Json]:
+    """Return the processors that widen the window, and keep it right."""
+    window = {"oversample": {"tag": "slimrank", "sample_factor": factor}}
+    return [scripts.beforeoversampling(), window, scripts.afteroversampling(factor)]
 
 
 def by_field_pipeline(

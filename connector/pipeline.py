@@ -60,23 +60,24 @@ def merged(present: Json, wanted: Json, *, hybrid: bool = False) -> Json:
 
 def _replaced(present: list[Json], wanted: list[Json]) -> list[Json]:
     """Put ours where ours were: one by one where they are of the same kinds, else together where the first one was."""
-    places = [place for place, processor in enumerate(present) if _is_ours(processor)]
+    places = [place for place, processor in enumerate(present) if is_ours(processor)]
     if [_kind(present[place]) for place in places] == [_kind(processor) for processor in wanted]:
         own = iter(wanted)
-        return [next(own) if _is_ours(processor) else processor for processor in present]
+        return [next(own) if is_ours(processor) else processor for processor in present]
     first = places[0] if places else len(present)
-    return [*present[:first], *wanted, *(processor for processor in present[first:] if not _is_ours(processor))]
+    return [*present[:first], *wanted, *(processor for processor in present[first:] if not is_ours(processor))]
 
 
 def _kind(processor: Json) -> str:
     return next(iter(processor))
 
 
-def _is_ours(processor: Json) -> bool:
+def is_ours(processor: Json) -> bool:
+    """Tell whether we put a processor into a pipeline."""
     return any(isinstance(options, dict) and options.get("tag") == TAG for options in processor.values())
 
 
 def foreign(body: Json) -> list[str]:
     """Return the kinds of the processors that are not ours."""
     sections = [processors for processors in body.values() if isinstance(processors, list)]
-    return sorted({_kind(processor) for processors in sections for processor in processors if not _is_ours(processor)})
+    return sorted({_kind(processor) for processors in sections for processor in processors if not is_ours(processor)})

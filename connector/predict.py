@@ -50,7 +50,7 @@ def try_model(cluster: Cluster, model_id: str, *, by_field: bool) -> Finding:
         by_field: the connector was made for ml_inference, which takes the gateway's answer as it is.
     """
     try:
-        scores = _scores(cluster, model_id, by_field=by_field)
+        scores = scores_of(cluster, model_id, QUERY, DOCUMENTS, by_field=by_field)
     except Refusal as refusal:
         return Finding("predict", "fault", *explain(refusal))
     if len(scores) != len(DOCUMENTS) or not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
@@ -75,11 +75,16 @@ def require_scores(cluster: Cluster, model_id: str, *, by_field: bool) -> str:
     return finding.words
 
 
-def _scores(cluster: Cluster, model_id: str, *, by_field: bool) -> list[float]:
+def scores_of(cluster: Cluster, model_id: str, query: str, documents: list[str], *, by_field: bool) -> list[float]:
+    """Return what a model says of documents, through the cluster.
+
+    Raises:
+        Refusal: it says nothing.
+    """
     if by_field:
-        path, body = f"/_plugins/_ml/models/{model_id}/_predict", bodies.by_field_predict(QUERY, DOCUMENTS)
+        path, body = f"/_plugins/_ml/models/{model_id}/_predict", bodies.by_field_predict(query, documents)
     else:
-        path, body = f"/_plugins/_ml/_predict/text_similarity/{model_id}", bodies.predict(QUERY, DOCUMENTS)
+        path, body = f"/_plugins/_ml/_predict/text_similarity/{model_id}", bodies.predict(query, documents)
     results = cluster.read(path, body).get("inference_results", [])
     outputs = [tensor for result in results for tensor in result.get("output", [])]
     if by_field:

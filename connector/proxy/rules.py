@@ -4,8 +4,8 @@
       - name: products
         indices: ["products-*"]
         fields: [title, description]
-        rank_window_size: 100
-        deadline_ms: 400
+        rank_window_size: 20
+        deadline_ms: 2000
         percent: 10
       - name: manuals
         indices: [manuals]
@@ -39,10 +39,10 @@ class Reranking(_Strict):
     fields: tuple[str, ...] = Field(default=(), description="What a document is made of; left out, the fields searched in")
     template: str | None = Field(default=None, description='Words around the fields instead, such as "{title}: {body}"')
     rank_window_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=100, description="How many first-stage hits are reranked"
+        default=20, description="How many first-stage hits are reranked"
     )
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
-        default=1000, description="Longest wait for the scores, milliseconds"
+        default=2000, description="Longest wait for the scores, milliseconds"
     )
     highlight: bool = Field(
         default=False, description="Judge the engine's best fragments of the fields, for long ones, instead of all of them"
