@@ -163,7 +163,7 @@ def _with_window(processors: list[Json], oversample: float, description: str) ->
 def oversampling(factor: float) -> list[Json]:
     """Return the processors that widen the window, and keep it right."""
     window = {"oversample": {"tag": "slimrank", "sample_factor": factor}}
-    return [scripts.beforeoversampling(), window, scripts.afteroversampling(factor)]
+    return [scripts.before_oversampling(), window, scripts.after_oversampling(factor)]
 
 
 def by_field_pipeline(
