@@ -7,10 +7,18 @@ import dev.langchain4j.model.jina.JinaScoringModel;
 import dev.langchain4j.model.scoring.ScoringModel;
 import dev.langchain4j.model.voyageai.VoyageAiScoringModel;
 
-/** Ask a gateway through langchain4j: java -cp ... AskLangchain4j.java URL. Prints the places, best first, as JSON. */
+/** Ask a gateway through langchain4j: java -cp ... AskLangchain4j.java URL TOO_LATE. */
 public final class AskLangchain4j {
     public static void main(String[] arguments) {
-        String url = arguments[0];
+        System.out.println(ask(arguments[0]));
+        try {
+            ask(arguments[1]);
+        } catch (RuntimeException expected) {
+            System.exit(0);
+        }
+    }
+
+    private static List<Integer> ask(String url) {
         List<ScoringModel> models = List.of(
             CohereScoringModel.builder().apiKey("any").modelName("any").baseUrl(url + "/v1/").build(),
             JinaScoringModel.builder().apiKey("any").modelName("any").baseUrl(url + "/").build(),
@@ -19,8 +27,7 @@ public final class AskLangchain4j {
         if (found.size() > 1) {
             throw new IllegalStateException(found.toString());
         }
-        System.out.println(found.get(0));
-        System.exit(0);
+        return found.get(0);
     }
 
     private static List<Integer> places(ScoringModel model) {

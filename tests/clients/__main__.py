@@ -2,8 +2,8 @@
 
     python -m tests.clients [--url URL] [--only WORD] [--write]
 
-Without a URL a gateway over a fake model is run. Each client must find the order that a plain request finds; then it is
-asked again of a server that answers 504, and how often it tries is counted. `--write` puts the table into the guide.
+Without a URL a gateway over a fake model is run. Each client must find the order that a plain request finds; then it
+asks a server that answers 504, and its requests are counted. `--write` puts the table into the guide.
 A client that cannot be installed is skipped, with the reason. Exit status 1 if one fails, or none was run.
 """
 
@@ -28,7 +28,6 @@ BEGIN, END = "<!-- clients: make clients -->", "<!-- end of clients -->"
 HEAD = "| client | what to set, where the gateway is at `URL` | run with | outcome | requests on 504 |\n|---|---|---|---|--:|"
 BODY = {"query": "lead pipe", "documents": ["gold ring", "a lead pipe", "pipe"]}
 ASK_SECONDS = 120
-TRY_SECONDS = 30
 
 
 class TooLate(ThreadingHTTPServer):
@@ -76,30 +75,24 @@ def too_late(url: str) -> Iterator[TooLate]:
 
 
 def outcome_of(client: Client, url: str, expected: list[int]) -> tuple[str, str]:
-    """Return how a client fared at a gateway, and how often it asks one that is too late."""
+    """Return how a client fared at a gateway, and how many requests it makes of one call to a server that is too late."""
     try:
-        command, folder = command_of(client, url)
+        command, folder = command_of(client)
     except NotInstalled as reason:
         return f"skipped: {reason}", ""
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=ASK_SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"failed: no answer within {ASK_SECONDS} s", ""
-    if done.returncode:
-        print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
-        return f"failed: {(done.stderr.strip().splitlines() or ['no words'])[-1][:200]}", ""
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    return ("right order" if found == expected else f"failed: {found}, not {expected}"), _tries(client, url)
-
-
-def _tries(client: Client, url: str) -> str:
-    with too_late(url) as server:
-        command, folder = command_of(client, f"http://127.0.0.1:{server.server_address[1]}")
+    with too_late(url) as late:
+        command += [url, f"http://127.0.0.1:{late.server_address[1]}"]
         try:
-            subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=TRY_SECONDS)
-        except subprocess.TimeoutExpired:
-            return f"{server.requests} in {TRY_SECONDS} s"
-        return str(server.requests)
+            done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=ASK_SECONDS)
+            printed, errors, more = done.stdout, done.stderr, ""
+        except subprocess.TimeoutExpired as error:
+            printed, errors, more = error.stdout or b"", error.stderr or b"", " and more"
+        tries = late.requests
+    if not (lines := printed.decode().strip().splitlines()):
+        print(errors.decode()[-2000:], file=sys.stderr)
+        return f"failed: {(errors.decode().strip().splitlines() or ['no answer'])[-1][:200]}", ""
+    found = json.loads(lines[0])
+    return ("right order" if found == expected else f"failed: {found}, not {expected}"), f"{tries}{more}"
 
 
 def row_of(client: Client, outcome: str, tries: str) -> str:

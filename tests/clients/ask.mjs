@@ -1,5 +1,5 @@
-// Ask a gateway through one public JavaScript client: node ask.mjs FUNCTION URL, in a folder with that client installed.
-// Prints the places of the documents, best first, as JSON.
+// Ask a gateway through one public JavaScript client: node ask.mjs FUNCTION URL TOO_LATE, in a folder with that client installed.
+// Prints the places of the documents, best first, as JSON; then asks the server at TOO_LATE, which answers 504 and counts.
 import assert from "node:assert";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -7,7 +7,8 @@ import { pathToFileURL } from "node:url";
 
 const query = "lead pipe";
 const documents = ["gold ring", "a lead pipe", "pipe"];
-const [, , name, url] = process.argv;
+const [, , name, right, tooLate] = process.argv;
+let url = right;
 const require = createRequire(pathToFileURL(process.cwd() + "/"));
 const load = (module) => import(pathToFileURL(require.resolve(module)));
 const same = (found) => found.reduce((one, other) => (assert.deepEqual(one, other), one));
@@ -51,7 +52,7 @@ const asks = {
     // a part of the package that its index does not export
     const file = path.resolve("node_modules/@librechat/agents/dist/cjs/tools/search/rerankers.cjs");
     const { createReranker } = require(file);
-    const quiet = { debug() {}, info() {}, warn: console.error, error: console.error };
+    const quiet = { debug() {}, info() {}, warn() {}, error() {} };
     const reranker = createReranker({ rerankerType: "jina", jinaApiKey: "any", jinaApiUrl: `${url}/v1/rerank`, logger: quiet });
     const found = await reranker.rerank(query, documents, 3);
     assert(found[0].score > found[2].score);
@@ -60,4 +61,6 @@ const asks = {
 };
 
 console.log(JSON.stringify(await asks[name]()));
+url = tooLate;
+await asks[name]().catch(() => {});
 process.exit(0);

@@ -1,8 +1,11 @@
 """Ask a gateway through one public Python client; run by that client's own environment, not by the tests'.
 
-CLIENT_PYTHON tests/clients/ask.py FUNCTION URL      prints the places of the documents, best first, as JSON
+CLIENT_PYTHON tests/clients/ask.py FUNCTION URL TOO_LATE      prints the places of the documents, best first, as JSON
+
+Then it asks the server at TOO_LATE, which answers 504 and counts.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -216,5 +219,8 @@ def dify(url: str) -> Any:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps(globals()[sys.argv[1]](sys.argv[2])), flush=True)
+    ask = globals()[sys.argv[1]]
+    print(json.dumps(ask(sys.argv[2])), flush=True)
+    with contextlib.suppress(Exception):
+        ask(sys.argv[3])
     os._exit(0)  # gevent, which Dify's SDK uses, fails as it is torn down

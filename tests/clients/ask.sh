@@ -1,4 +1,5 @@
-# Ask a gateway with curl: plainly, with a gzip body, and over HTTP/1.1 with an upgrade offered. Prints the places, best first, as JSON.
+# Ask a gateway with curl: plainly, with a gzip body, and over HTTP/1.1 with an upgrade offered. Prints the places, best first, as JSON;
+# then asks the server at the second URL, which answers 504 and counts.
 set -euo pipefail
 body='{"query": "lead pipe", "documents": ["gold ring", "a lead pipe", "pipe"]}'
 ask() {
@@ -10,3 +11,5 @@ first=$(ask --data "$body")
 [ "$first" = "$(ask --compressed --http2 --data "$body")" ]
 [ "$first" = "$(printf '%s' "$body" | gzip | ask --header 'content-encoding: gzip' --data-binary @-)" ]
 echo "$first"
+url=$2
+ask --data "$body" || true

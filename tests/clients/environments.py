@@ -23,8 +23,8 @@ class NotInstalled(Exception):
     """A client cannot be installed here; the message says why."""
 
 
-def command_of(client: Client, url: str) -> tuple[list[str], Path]:
-    """Return the command that asks a gateway through a client, and the folder that it runs in.
+def command_of(client: Client) -> tuple[list[str], Path]:
+    """Return the command that asks through a client, less the two URLs to ask, and the folder that it runs in.
 
     Raises:
         NotInstalled: the client's tool is not there, or its registry is not reached.
@@ -40,15 +40,15 @@ def command_of(client: Client, url: str) -> tuple[list[str], Path]:
         (folder / "installed").touch()
     match client.kind:
         case "python":
-            return [str(folder / "bin" / "python"), str(HERE / "ask.py"), client.function, url], folder
+            return [str(folder / "bin" / "python"), str(HERE / "ask.py"), client.function], folder
         case "node":
-            return ["node", str(HERE / "ask.mjs"), client.function, url], folder
+            return ["node", str(HERE / "ask.mjs"), client.function], folder
         case "java":
-            return [_java(), "-cp", "lib/*", str(HERE / _source(client)), url], folder
+            return [_java(), "-cp", "lib/*", str(HERE / _source(client))], folder
         case "go":
-            return [str(folder / "ask"), url], folder
+            return [str(folder / "ask")], folder
         case "curl":
-            return ["bash", str(HERE / "ask.sh"), url], folder
+            return ["bash", str(HERE / "ask.sh")], folder
 
 
 def _install(client: Client, folder: Path) -> None:
