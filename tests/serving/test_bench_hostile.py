@@ -1,9 +1,13 @@
 """The measure of texts written to win, with scorers whose answers are known."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from typer.testing import CliRunner
 
+from slimrank.__main__ import app
 from slimrank.hostile import ATTACKS, PASTING
 from slimrank.serving.bench_hostile import measure_hostile, read_cases
 from slimrank.types import Scored
@@ -30,6 +34,14 @@ def test_who_counts_words_is_beaten_by_every_pasting_and_less_often_without() ->
     beaten = measure_hostile(FakeScorer())["beaten"]
     assert {beaten[attack.__name__] for attack in PASTING} == {20}
     assert beaten["as_it_is"] < 12
+
+
+def test_the_command_measures_a_model_folder(tiny_model: Path) -> None:
+    done = CliRunner().invoke(app, ["bench", "--hostile", "--model", str(tiny_model), "--threads", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert set(report["beaten"]) == {"as_it_is", *ATTACKS}
+    assert report["cases"] == 20
 
 
 def test_who_knows_what_is_relevant_is_never_beaten() -> None:

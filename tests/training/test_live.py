@@ -111,6 +111,6 @@ def test_an_entry_that_cannot_be_is_refused_by_name(tmp_path: Path, entry: str, 
         read_config(path, PrepareConfig)
 
 
-@pytest.mark.parametrize("name", ["prepare", "prepare-wide", "prepare-full", "prepare-index"])
+@pytest.mark.parametrize("name", ["prepare", "prepare-wide", "prepare-full", "prepare-index", "prepare-ensemble"])
 def test_every_configuration_that_comes_with_it_is_one(name: str) -> None:
     assert read_config(Path("training/configs") / f"{name}.yaml", PrepareConfig).collections

@@ -126,6 +126,19 @@ def test_rows_score_alike_alone_and_beside_rows_of_other_lengths(base: Path) -> 
     assert torch.allclose(together, alone, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["warmup", "prorank-0.5b-warmup"])
+def test_the_committed_configurations_begin_with_strangers_and_end_with_near_hits(name: str) -> None:
+    levels = read_config(Path("training/configs") / f"{name}.yaml", WarmupConfig).levels
+    assert [level.ranks for level in levels] == [None, (10, 50), (2, 10)]
+
+
+def test_stage_two_has_a_configuration_that_goes_on_from_stage_one() -> None:
+    from training.config import FinegrainedConfig
+
+    config = read_config(Path("training/configs/finegrained-after-warmup.yaml"), FinegrainedConfig)
+    assert config.model.start is not None
+
+
 def test_levels_that_do_not_follow_each_other_are_refused(base: Path, groups_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"levels begin at the steps \[1, 1\]"):
         tiny(base, groups_file, tmp_path, levels=[{"from_step": 1}, {"from_step": 1, "ranks": [2, 10]}])
