@@ -18,7 +18,7 @@ from tests.connector.proxy.engine import Engine
 from tests.nodes import process
 from tests.nodes.redis import running_redis
 
-GATEWAY_MEGABYTES, WORKER_MEGABYTES, PLAYGROUND_MEGABYTES = 512, 3072, 512
+GATEWAY_MEGABYTES, WORKER_MEGABYTES, PLAYGROUND_MEGABYTES = 768, 3072, 512
 """As in docker-compose.yml and the chart; `tests/attack/test_attack.py` compares them."""
 PROXY_MEGABYTES = 512
 HEALTH_SECONDS, ANSWER_SECONDS = 3.0, 10.0
