@@ -30,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, help="model folder of the worker; left out, a tiny one made now")
     parser.add_argument("--rounds", type=int, default=3, help="of load without and with a hostile caller; 20 take ten minutes")
-    parser.add_argument("names", nargs="*", help="attacks to run; left out, all")
+    parser.add_argument("names", nargs="*", help="attacks to run, and `goodput`; left out, all")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes end and their groups are removed
     console, lost = Console(highlight=False, soft_wrap=True), 0
@@ -44,7 +44,7 @@ def main() -> int:
                 for attack in attacks:
                     if not asked.names or attack.__name__ in asked.names:
                         lost += _run(console, stage, area, attack(stage), attack.__doc__ or "")
-            if asked.rounds and not asked.names:
+            if asked.rounds and (not asked.names or "goodput" in asked.names):
                 lost += _goodput(console, stage, asked.rounds)
             console.print(f"\npeak memory: {stage.memory()}")
     return min(lost, 1)
