@@ -9,17 +9,19 @@ count after each row is scaled to a largest value of 1, as in ``onnx_export.smoo
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from onnx_export.cores import side_by_side
 from onnx_export.inputs import FLOOR, scaled_inputs
 
 STEPS = 127
 DAMPING = 0.01
 """Of the mean square of an input, added to each: what few calibration texts say is not trusted to the last digit."""
-BLOCK = 128
-"""Inputs rounded before the others hear of it."""
+STRETCHES = (128, 8, 1)
+"""Inputs that are rounded before those behind them hear of it: stretches within stretches, so that most is told in large products."""
 MEMORY_BYTES = 2**30
 """For what is known of inputs; models with more are calibrated some layers at a time."""
 
@@ -37,8 +39,7 @@ def round_weights(model: Any, run: Callable[[], None], *, skip: Callable[[str], 
     chosen = ([product for product in products if not skip(names[product])] for products in readers)
     for some in _in_memory(products for products in chosen if products):
         squares = _squares((products[0] for products in some), run)
-        for products in some:
-            _round_together(products, squares.pop(products[0]))
+        side_by_side(partial(_round_together, squares), some)
 
 
 def rounded(weight: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
@@ -50,20 +51,25 @@ def rounded(weight: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
     scale = weight.abs().amax(1).clamp(min=1e-12) / STEPS
     order = squares.diagonal().argsort(descending=True)
     factor = _factor(squares[order][:, order])
-    left = weight[:, order]
-    largest = left.abs().argmax(1)
-    ends = STEPS * left.gather(1, largest[:, None])[:, 0].sign()
-    steps = torch.empty_like(left)
-    for start in range(0, left.shape[1], BLOCK):
-        end = min(start + BLOCK, left.shape[1])
-        errors = torch.empty(len(left), end - start)
-        for place in range(start, end):
-            step = (left[:, place] / scale).round().clamp(-STEPS, STEPS)
-            steps[:, place] = torch.where(largest == place, ends, step)
-            errors[:, place - start] = (left[:, place] - steps[:, place] * scale) / factor[place, place]
-            left[:, place + 1 : end] -= errors[:, place - start, None] * factor[place, place + 1 : end]
-        left[:, end:] -= errors @ factor[start:end, end:]
-    return steps[:, order.argsort()] * scale[:, None]
+    left = weight[:, order].T.contiguous()  # (K, N): all outputs of an input lie side by side
+    largest = left.abs().argmax(0)
+    ends = STEPS * left.gather(0, largest[None])[0].sign()
+    steps, errors = torch.empty_like(left), torch.empty_like(left)
+
+    def round_inputs(start: int, end: int, sizes: Sequence[int]) -> None:
+        """Round the inputs from ``start`` to ``end``, and tell those behind them within the same stretch."""
+        if not sizes:
+            step = (left[start] / scale).round().clamp(-STEPS, STEPS)
+            steps[start] = torch.where(largest == start, ends, step)
+            errors[start] = (left[start] - steps[start] * scale) / factor[start, start]
+            return
+        for first in range(start, end, sizes[0]):
+            last = min(first + sizes[0], end)
+            round_inputs(first, last, sizes[1:])
+            left[last:end].addmm_(factor[first:last, last:end].T, errors[first:last], alpha=-1)
+
+    round_inputs(0, len(left), STRETCHES)
+    return (steps[order.argsort()] * scale).T
 
 
 def _factor(squares: torch.Tensor) -> torch.Tensor:
@@ -74,9 +80,9 @@ def _factor(squares: torch.Tensor) -> torch.Tensor:
     return factor.float()
 
 
-def _round_together(products: Sequence[torch.nn.Linear], squares: torch.Tensor) -> None:
+def _round_together(squares: dict[torch.nn.Module, torch.Tensor], products: Sequence[torch.nn.Linear]) -> None:
     with torch.no_grad():
-        whole = rounded(torch.cat([product.weight for product in products]), squares)
+        whole = rounded(torch.cat([product.weight for product in products]), squares.pop(products[0]))
         for product, weight in zip(products, whole.split([len(product.weight) for product in products]), strict=True):
             product.weight.copy_(weight)
 

@@ -6,17 +6,16 @@ the worst difference counts. The figures go into the manifest, which serving rea
 fails is refused at load.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from onnx_export import checkpoint as checkpoints
 from onnx_export import cross_encoder
+from onnx_export.cores import side_by_side
 from onnx_export.export import CHECKPOINT_HASH_KEY, CHECKPOINT_KEY, weights_hash
 from onnx_export.pairs import PairGroup, read_pairs
 from onnx_export.runner import GraphRunner
@@ -28,7 +27,6 @@ from slimrank.prompt import Prompt, PromptEncoder
 from slimrank.providers import check_precision
 from slimrank.types import Scores
 
-T = TypeVar("T")
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int8-gpu": 0.5, "int4": 2.0}
 """Largest difference of a score that may be served, by precision."""
 
@@ -109,21 +107,6 @@ def read_reference(folder: Path, report: Report, *, checkpoint: Path | None = No
     scores = side_by_side(lambda group: reference_scores(loaded, encoder, group), groups)
     name = f"{loaded.model.config.model_type} {weights_hash(source)[:12]} in torch {torch.__version__} float32"
     return Reference(groups, scores, name)
-
-
-def side_by_side(score: Callable[[TokenGroup], T], groups: Sequence[TokenGroup]) -> list[T]:
-    """Return what ``score`` says of each group, a group to a core with one thread each.
-
-    Threads that share one product wait for each other at every layer: on a machine with other work that was most of the time
-    (155 s for a model of two layers).
-    """
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(cores) as pool:
-            return list(pool.map(score, groups))
-    finally:
-        torch.set_num_threads(cores)
 
 
 def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:
