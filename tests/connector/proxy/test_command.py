@@ -65,7 +65,7 @@ def test_a_terminated_proxy_finishes_what_it_has_begun(engine: Engine) -> None:
     ("options", "words"),
     [
         (["--upstream", "localhost:9200"], "--upstream"),
-        (["--upstream", "http://localhost:9200", "--rules", "missing.yaml"], "cannot read the rules"),
+        (["--upstream", "http://localhost:9200", "--rules", "missing.yaml"], "the rules: cannot read missing.yaml"),
         (["--upstream", "http://localhost:9200", "--scorer", "nowhere"], "gateway"),
         (["--upstream", "http://localhost:9200", "--tls-cert", "a.pem"], "--tls-key"),
         (["--upstream", "http://localhost:9200", "--shadow-file", "missing/x"], "--shadow-file"),
