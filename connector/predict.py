@@ -5,6 +5,7 @@ it switches searches to a model, `check` asks afterwards.
 """
 
 import math
+import re
 
 from connector import bodies
 from connector.cluster import Cluster, Refusal
@@ -16,15 +17,18 @@ DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on wh
 
 _LATE = "Read timed out"
 
-# What ML Commons says, as seen on 3.5.0, what it means, and the cure.
+# A node that passes another one's error on says no more than i_o_exception of a host without an address.
+_NO_ADDRESS = r"unknown_host_exception|^i_o_exception: [\w.-]+(: (Name or service not known|Temporary failure in name resolution))?$"
+# What ML Commons says (a pattern), as seen on 3.5.0 with one node and with three, what it means, and the cure.
 _MEANINGS = (
     ("Connection refused", "nothing listens at the gateway's address", "start it (`slimrank serve`), or install with the right --gateway"),
     ("connection timed out", "the gateway's address does not answer", "install with the right --gateway, or open the way there in the firewall"),
-    ("unknown_host_exception", "the cluster cannot resolve the gateway's host", "install with a --gateway that the cluster's nodes can resolve"),
+    (_NO_ADDRESS, "the cluster cannot resolve the gateway's host", "install with a --gateway that the cluster's nodes can resolve"),
     (_LATE, "the gateway did not answer in time", "rerank fewer hits (--oversample), add workers, or raise --read-timeout"),
     ("Acquire operation took longer", "too many searches wait for the gateway", "see that the gateway answers, and add workers"),
     ("cannot be cast to class", "the endpoint's scores are not JSON floats", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
     ("Fail to execute PREDICT", "the endpoint's answer is no reranking", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
+    ("Expected to find an object with property", "the endpoint's answer is no reranking", "the URL is not slimrank's /v1/rerank; install with the right --gateway"),
     ("not the same length", "the endpoint answered fewer documents than it was sent", "use slimrank's /v1/rerank, which answers all"),
     ("private ip", "ML Commons will not call a private address", "run install again with --replace: the setting counts when a model is made"),
     ("not matching the trusted connector", "the cluster does not trust the gateway's address", "run install again"),
@@ -38,7 +42,7 @@ _MEANINGS = (
 def explain(refusal: Refusal) -> tuple[str, str]:
     """Return an ML Commons error in words, and its cure."""
     for sign, meaning, cure in _MEANINGS:
-        if sign in f"{refusal.kind}: {refusal.reason}":
+        if re.search(sign, f"{refusal.kind}: {refusal.reason}"):
             return f"{meaning} ({refusal.reason})", cure
     return str(refusal), "look at the cluster's log"
 

@@ -70,9 +70,10 @@ REFUSAL = (
 
 
 def before_oversampling() -> Json:
-    """Return the processor that refuses later pages, and says the size that a search left out, which oversample takes for -1.
+    """Return the processor that refuses later pages, and says the size that a search left out.
 
     Each page's window would begin at another hit: reranked, pages would repeat some hits and lose others.
+    From OpenSearch 2.15 on, oversample itself takes a size that is not said for 10; its first form took it for -1, and the search failed.
     """
     return _processor(_PAGE, {"words": REFUSAL, "size": DEFAULT_SIZE})
 

@@ -77,6 +77,7 @@ class FakeSearches(FakeMlCommons):
         for processor in pipeline.get("request_processors", []):
             ((kind, options),) = processor.items()
             if kind == "oversample":
+                # as the first form of oversample: later ones take a size that is not said for 10
                 original, size = size, math.ceil(size * options["sample_factor"])
                 if size < 0:
                     raise Refused(400, f"[size] parameter cannot be negative, found [{size}]")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from connector.check import Finding, check
-from connector.cluster import Cluster
+from connector.cluster import Cluster, Refusal
 from connector.opensearch import Plan, install
+from connector.predict import explain
 from slimrank.errors import EngineUnavailable
 from tests.connector.fake_gateway import Gateway, overlap_gateway
 from tests.connector.fake_opensearch import FakeOpenSearch
@@ -145,3 +146,29 @@ def test_a_gateway_that_gives_the_first_stage_back_is_found_out() -> None:
     results = '{"results": [{"index": 0, "relevance_score": -1000.0}, {"index": 1, "relevance_score": -1001.0}]}'
     fake.gateway = lambda payload: (200, results)
     assert "could not score" in _faults(fake)["predict"].words
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "words"),
+    [
+        ("unknown_host_exception", "shop.invalid: Name or service not known", "cannot resolve the gateway's host"),
+        ("i_o_exception", "shop.invalid: Name or service not known", "cannot resolve the gateway's host"),
+        ("i_o_exception", "shop.invalid", "cannot resolve the gateway's host"),
+        (
+            "class_cast_exception",
+            "class_cast_exception: class java.lang.Integer cannot be cast to class java.lang.Double",
+            "not JSON floats",
+        ),
+        (
+            "path_not_found_exception",
+            "path_not_found_exception: Expected to find an object with property ['results'] in path $",
+            "is no reranking",
+        ),
+    ],
+)
+def test_an_error_means_the_same_whichever_node_called_the_gateway(kind: str, reason: str, words: str) -> None:
+    assert words in explain(Refusal("refused", status=400, reason=reason, kind=kind))[0]
+
+
+def test_another_broken_connection_is_not_taken_for_a_host_without_an_address() -> None:
+    assert explain(Refusal("refused", status=500, reason="Connection reset by peer", kind="i_o_exception"))[0] == "refused"

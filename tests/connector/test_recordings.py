@@ -36,6 +36,8 @@ def test_a_real_cluster_still_answers_what_was_recorded(opensearch: Engine) -> N
     if not facts.number.startswith(known["version"][:4]):
         pytest.skip(f"recorded on {known['version']}, and this is {facts.name}")
     with httpx.Client(base_url=opensearch.url) as client:
+        if client.get("/_cluster/health").json()["number_of_nodes"] > 1:
+            pytest.skip("recorded on one node; several pass some errors on to each other, in other words")
         models = client.post("/_plugins/_ml/models/_search", json={"query": {"match_all": {}}}).json()
     if models["hits"]["hits"]:
         require(f"{opensearch.url} has models already; name a cluster of its own for the tests")
