@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import redis
 
-FRESH_SECONDS = 2.0
-"""As long as a sign of life lasts in Redis."""
+FRESH_SECONDS = 5.0
+"""As long as a sign of life lasts, in Redis too: ten beats, since a busy machine may let some come late."""
 
 
 def file() -> Path:
@@ -39,7 +39,7 @@ def touch() -> None:
 
 
 def is_fresh() -> bool:
-    """Tell whether a worker touched the file within the last two seconds."""
+    """Tell whether a worker touched the file within the last five seconds."""
     try:
         status = file().lstat()
     except OSError:
@@ -48,7 +48,7 @@ def is_fresh() -> bool:
 
 
 def is_alive(store: "redis.Redis", host: str) -> bool:
-    """Tell whether Redis knows of a worker of ``host`` that was heard of within the last two seconds."""
+    """Tell whether Redis knows of a worker of ``host`` that was heard of within the last five seconds."""
     import json
 
     from slimrank.serving import messages

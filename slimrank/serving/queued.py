@@ -160,10 +160,11 @@ class QueuedBackend:
         model = self.choose_model(job.model)
         request_id, loop = uuid.uuid4().hex, asyncio.get_running_loop()
         pending = _Pending(model, job, traces.here(), loop.create_future(), loop.time())
+        publishing = self._publishers.submit(self._publish, request_id, pending, timeout_seconds)
         self._pending[request_id] = pending
         try:
             async with asyncio.timeout(timeout_seconds):
-                await loop.run_in_executor(self._publishers, self._publish, request_id, pending, timeout_seconds)
+                await asyncio.wrap_future(publishing)
                 return messages.answer_of(await pending.reply, documents=len(job.request.documents))
         except TimeoutError as error:
             raise DeadlineExceeded(
@@ -171,7 +172,8 @@ class QueuedBackend:
             ) from error
         finally:
             del self._pending[request_id]
-            self._forget(request_id)
+            # Not before the job is written: a caller who leaves meanwhile would leave one behind that is scored to its end.
+            publishing.add_done_callback(lambda _: self._forget(request_id))
 
     def _publish(self, request_id: str, pending: _Pending, timeout_seconds: float | None = None) -> None:
         """Write the job and its task; runs in a publisher thread.

@@ -4,7 +4,7 @@ A session is used by one thread only. Whoever has a job, a Celery task's thread 
 event loop, submits it and waits on its future; cancelling the future takes the job back, whether it waits or is being scored.
 Whose job is next says ``turns``; audit work is done only while no query waits. A job is scored in slices that are short in time
 (``slices``), so that whoever comes waits for at most one slice of anybody else's, and a job whose deadline passed, or whose caller
-left, costs at most one more.
+left, costs at most one more. Before each slice but the first the loop asks whether the job is still wanted.
 Jobs of one document that queued while the model was busy are scored in one run (``together``), and
 apart should that fail. A job that takes a partial answer is scored in slices that fit into what is left of its time
 (``anytime``), and answered with what there is.
@@ -44,6 +44,7 @@ class _Waiting:
     future: Future[Answer]
     arrival: float
     deadline: float
+    is_wanted: Callable[[], bool]
     begin: float | None = None
     infer_seconds: float = 0.0
     had_seconds: float = 0.0
@@ -91,15 +92,20 @@ class ScoringLoop:
         is_gone = self._thread.ident is not None and not self._thread.is_alive() and not self._stopping
         return is_gone or self._clock() > self._overdue
 
-    def submit(self, job: Job, *, timeout_seconds: float) -> "Future[Answer]":
-        """Queue a job; its future holds the answer or the error. Cancelling it takes the job back, from now or from the next slice on."""
+    def submit(self, job: Job, *, timeout_seconds: float, is_wanted: Callable[[], bool] = lambda: True) -> "Future[Answer]":
+        """Queue a job; its future holds the answer or the error. Cancelling it takes the job back, from now or from the next slice on.
+
+        Args:
+            is_wanted: Asked before each slice but the first: whether somebody still waits. Whoever learns of it later than the
+                next slice begins, as by looking now and then, would have that slice scored in vain.
+        """
         now = self._clock()
         future: Future[Answer] = Future()
         with self._changed:
             if self._stopping:
                 future.set_exception(ModelNotReady("this worker is shutting down; send the request again"))
                 return future
-            self._queue(job).add(job.caller, _Waiting(job, future, now, now + timeout_seconds))
+            self._queue(job).add(job.caller, _Waiting(job, future, now, now + timeout_seconds, is_wanted))
             self._changed.notify()
         return future
 
@@ -193,6 +199,9 @@ class ScoringLoop:
             return False
         if waiting.begin is None:
             waiting.begin = self._clock()
+        elif not waiting.is_wanted():
+            _fail(waiting, DeadlineExceeded("nobody waits for this request any more"))
+            return False
         return True
 
     def _expect(self, seconds: float) -> None:

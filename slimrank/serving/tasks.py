@@ -5,7 +5,6 @@ Runs in the threads of a Celery worker; the model runs in one thread of its own 
 set. A task never raises: an error is an answer too.
 """
 
-import contextlib
 import logging
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -23,7 +22,7 @@ from slimrank.serving.scoring_loop import ScoringLoop
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
-"""Between two looks whether somebody still waits."""
+"""Between two looks whether somebody still waits; a job that is being scored is looked at before each slice as well."""
 POISON = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 """What reading a job raises that no gateway of ours wrote."""
 GONE = ModelNotReady("the request was gone from Redis before its deadline, as when Redis' clock is set; send it again")
@@ -71,9 +70,10 @@ class RerankTask:
 
     def _answer(self, request_id: str, job: Job, timeout_seconds: float, traceparent: str | None) -> bytes:
         arrival_ns = time_ns()
-        future = self._scoring.submit(job, timeout_seconds=timeout_seconds)
+        key = messages.job_key(request_id)
+        future = self._scoring.submit(job, timeout_seconds=timeout_seconds, is_wanted=lambda: self._is_wanted(key))
         try:
-            answer = self._wait(future, messages.job_key(request_id))
+            answer = self._wait(future, key)
             self._metrics.count_scored(answer)
             traces.scored(traceparent, arrival_ns, answer)
             return messages.encode_answer(request_id, answer)
@@ -92,9 +92,15 @@ class RerankTask:
             except FutureTimeout:
                 if future.done():  # the model's own error, of the same kind
                     raise
-                with contextlib.suppress(redis.RedisError):  # who cannot be asked may still wait
-                    if not self._store.exists(key) and future.cancel():
-                        raise DeadlineExceeded("nobody waits for this request any more") from None
+                if not self._is_wanted(key) and future.cancel():
+                    raise DeadlineExceeded("nobody waits for this request any more") from None
+
+    def _is_wanted(self, key: str) -> bool:
+        """Tell whether somebody still waits for a job; where Redis cannot be asked, somebody may."""
+        try:
+            return bool(self._store.exists(key))
+        except redis.RedisError:
+            return True
 
     def _reply(self, reply_to: str, message: bytes) -> None:
         with self._store.pipeline(transaction=False) as pipe:

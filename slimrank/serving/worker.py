@@ -30,9 +30,7 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 RESTART_SECONDS = 0.5
-LIFE_SECONDS = 2.0
 METRICS_SECONDS = 10.0
-"""A worker that was silent for so long is taken for dead."""
 
 
 class WakingPool(TaskPool):  # type: ignore[misc]
@@ -91,7 +89,7 @@ class SignOfLife:
             log.warning("withdraw worker=%s failed; the sign expires by itself", self._id)
 
     def _show(self) -> None:
-        key, life_ms = messages.worker_key(self._id), int(LIFE_SECONDS * 1000)
+        key, life_ms = messages.worker_key(self._id), int(alive.FRESH_SECONDS * 1000)
         if not self._store.pexpire(key, life_ms):  # which even a full Redis allows
             with self._store.pipeline(transaction=False) as pipe:
                 pipe.set(key, self._message, px=life_ms)

@@ -1,14 +1,26 @@
 """A caller who hangs up takes the request back."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
+from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
+from slimrank.serving import messages
+from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Answer, Job
+from slimrank.serving.metrics import Metrics
+from slimrank.serving.queued import QueuedBackend
+from slimrank.settings import Settings
+from slimrank.types import RerankRequest
+from tests.nodes.redis import running_redis
 from tests.serving.conftest import over
+from tests.serving.test_long_queue import keep_alive
+from tests.serving.test_queue import eventually
 
 
 class Endless:
@@ -52,3 +64,41 @@ def test_a_caller_who_hangs_up_takes_the_request_back(leave: str) -> None:
                 connection.settimeout(5)
                 assert connection.recv(100) == b""
         assert backend.left.wait(5)
+
+
+class Large(list[str]):
+    """Documents that take until told to be written down."""
+
+    def __init__(self) -> None:
+        super().__init__(["a"])
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def __iter__(self) -> Iterator[str]:
+        self.begun.set()
+        assert self.may_end.wait(10)
+        return super().__iter__()
+
+
+async def leave_while_written(redis_url: str, documents: Large, is_forgotten: Callable[[], bool]) -> None:
+    """Ask, hang up while the job is on its way to Redis, and wait until it is there no more."""
+    backend = QueuedBackend(Settings(redis_url=redis_url), Admission(max_backlog_seconds=10, max_waiting=10), Metrics())
+    await backend.start()
+    asking = asyncio.create_task(backend.score(Job(RerankRequest("q", documents)), timeout_seconds=60))
+    assert await asyncio.to_thread(documents.begun.wait, 10)
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    await asyncio.sleep(0.2)  # were the job deleted before it is written, it would be now
+    documents.may_end.set()
+    try:
+        await asyncio.to_thread(eventually, is_forgotten, seconds=5)
+    finally:
+        await backend.stop()
+
+
+@pytest.mark.redis
+def test_a_caller_who_hangs_up_while_the_job_is_written_leaves_none_behind() -> None:
+    with running_redis() as url, redis.Redis.from_url(url) as store:
+        keep_alive(store)
+        queue = messages.KEY_PREFIX + messages.queue_name("fake")
+        asyncio.run(leave_while_written(url, Large(), lambda: store.llen(queue) == 1 and not store.keys(messages.job_key("*"))))

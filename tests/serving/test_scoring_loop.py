@@ -120,6 +120,19 @@ def test_a_caller_who_leaves_costs_the_slice_in_hand_and_no_more() -> None:
     assert next_one.result(0).queue_seconds < 3 * SLICE_SECONDS * TAIL
 
 
+def test_a_job_that_is_no_longer_wanted_ends_with_the_slice_in_hand_before_anybody_cancels_it() -> None:
+    scorer, callers = Timed(0.02), {"impatient"}
+    loop, work = stepped(scorer)
+    left = loop.submit(job(520, query="left"), timeout_seconds=60, is_wanted=lambda: "impatient" in callers)
+    wanted = loop.submit(job(40, query="wanted"), timeout_seconds=60)
+    scorer.meanwhile = callers.clear
+    work()
+    with pytest.raises(DeadlineExceeded, match="nobody waits"):
+        left.result(0)
+    assert [query for query, *_ in scorer.runs[:4]] == ["left", "left", "left", "wanted"]
+    assert len(wanted.result(0).scored.scores) == 40
+
+
 def assert_true(claim: bool) -> None:
     assert claim
 

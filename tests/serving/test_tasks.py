@@ -1,18 +1,20 @@
 """Whatever lies in Redis where a job should be, the worker goes on and its asker is told."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slimrank.serving import messages
+from slimrank.serving import messages, tasks
+from slimrank.serving.backend import Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.serving.tasks import RerankTask
+from slimrank.types import RerankRequest, Scored
 from tests.doubles import FakeScorer
 from tests.serving.test_security import JSON, TRIES
 
@@ -50,6 +52,36 @@ def test_no_job_stops_a_worker_or_leaves_its_asker_without_an_answer(
     found = messages.decode_reply(reply)
     assert "error" in found or "scores" in found
     assert "/" not in found.get("error", {}).get("message", "")
+
+
+class Leaving(FakeScorer):
+    """Forgets the job in the middle of its third call, as a gateway does whose caller leaves."""
+
+    def __init__(self, store: redis.Redis) -> None:
+        super().__init__(document_seconds=0.02)
+        self._store = store
+
+    def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
+        scored = super().score(query, documents, instruction=instruction)
+        if self.calls == 3:
+            self._store.delete(messages.job_key("left"))
+        return scored
+
+
+def test_a_job_whose_caller_left_ends_with_the_slice_in_hand(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "LOOK_SECONDS", 60)  # so that looking now and then helps nobody
+    with redis.Redis.from_url(redis_url) as store:
+        scorer = Leaving(store)
+        scoring = ScoringLoop(Model("fake", scorer))
+        scoring.start()
+        job = Job(RerankRequest("pipe", [f"document {place}" for place in range(400)]))
+        store.set(messages.job_key("left"), messages.encode_job(job), px=60_000)
+        RerankTask(scoring, store, Metrics(), worker_id="left")("left", REPLY_TO)
+        reply = messages.decode_reply(store.lrange(REPLY_TO, 0, -1)[-1])
+        store.delete(REPLY_TO)
+        scoring.stop()
+    assert reply["error"]["type"] == "DeadlineExceeded"
+    assert scorer.calls == 3
 
 
 def test_a_job_that_is_gone_is_answered_at_once(task: tuple[RerankTask, redis.Redis]) -> None:
