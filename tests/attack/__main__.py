@@ -12,17 +12,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from rich.console import Console
 
-from tests.attack.attacks import ATTACKS, GOOD, MEGABYTE, Tries
+from tests.attack import goodput
+from tests.attack.attacks import ATTACKS, Tries
 from tests.attack.stage import Stage, staged
 
 GOODPUT = 0.9
-ROUND_SECONDS = 15.0
 
 
 def main() -> int:
@@ -68,53 +67,14 @@ def _run(console: Console, stage: Stage, area: str, tries: Tries, words: str) ->
 
 
 def _goodput(console: Console, stage: Stage, rounds: int) -> int:
-    """Compare what honest callers get without and with a hostile one, in turns, so that the machine's own load falls on both."""
-    alone, beside = 0, 0
-    for _ in range(rounds):
-        alone += _answered(stage)
-        ended = threading.Event()
-        hostile = threading.Thread(target=_hostile, args=(stage, ended))
-        hostile.start()
-        beside += _answered(stage)
-        ended.set()
-        hostile.join()
-    share = beside / alone if alone else 0.0
+    """Compare what honest callers get without and with a hostile one."""
+    alone, beside = goodput.measured(stage, rounds)
+    share = beside.share / alone.share if alone.share else 0.0
     console.print(
-        f"\ngoodput of honest callers beside a hostile one: {share:.0%} of {alone} answers in {rounds} rounds", markup=False
+        f"\ngoodput of honest callers beside a hostile one: {share:.0%} ({beside}; without: {alone}; {rounds} rounds)",
+        markup=False,
     )
     return int(share < GOODPUT)
-
-
-def _answered(stage: Stage) -> int:
-    """Return how many of two honest callers' requests, a few a second, are answered with 200 within two seconds."""
-    counts = [0, 0]
-    until = time.monotonic() + ROUND_SECONDS
-
-    def ask(place: int) -> None:
-        while time.monotonic() < until:
-            begin = time.monotonic()
-            body = {"query": f"moon {begin}", "documents": GOOD["documents"]}
-            counts[place] += stage.post(body, key="honest").status_code == 200 and time.monotonic() - begin < 2
-            time.sleep(max(0.0, 0.25 - (time.monotonic() - begin)))
-
-    callers = [threading.Thread(target=ask, args=(place,)) for place in range(len(counts))]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    return sum(counts)
-
-
-def _hostile(stage: Stage, ended: threading.Event) -> None:
-    """Send large, wrong and abandoned requests, one after the other."""
-    many = {"query": "q", "documents": [f"document {place}" * 20 for place in range(2000)]}
-    bodies = [b'{"query": "q", "documents": [' + b"1," * MEGABYTE + b"1]}", b" " * 20 * MEGABYTE + b"{}"]
-    while not ended.is_set():
-        for body, seconds in ((many, 1.0), (bodies[0], 30.0), (bodies[1], 30.0)):
-            try:
-                stage.post(body, timeout=seconds)
-            except Exception:  # a caller that hangs up
-                time.sleep(0.05)
 
 
 def _tiny(folder: Path) -> Path:

@@ -3,7 +3,7 @@
     python -m tests.serving.process gateway|worker      with SLIMRANK_* set; scores with FakeScorer
 
 SLIMRANK_FAKE_MODEL names the fake model, SLIMRANK_FAKE_SECONDS is how long it takes a call, SLIMRANK_FAKE_DOCUMENT_SECONDS each
-document beside that. With SLIMRANK_FAKE_JUMP_SECONDS
+document beside that; SLIMRANK_FAKE_RUNS names a file for what it worked on and when (``runs``). With SLIMRANK_FAKE_JUMP_SECONDS
 the process' clock goes wrong by so much and right again, every second.
 """
 
@@ -83,14 +83,17 @@ def main(role: str) -> None:
     from slimrank.serving.worker import run_worker
     from slimrank.telemetry import configure_logging
     from tests.doubles import FakeScorer
+    from tests.serving.runs import WritingScorer
 
     if jump := float(os.environ.get("SLIMRANK_FAKE_JUMP_SECONDS", "0")):
         jumping_clock(jump)
     settings = process_settings.load()
-    scorer = FakeScorer(
-        seconds=float(os.environ.get("SLIMRANK_FAKE_SECONDS", "0")),
-        document_seconds=float(os.environ.get("SLIMRANK_FAKE_DOCUMENT_SECONDS", "0")),
-    )
+    seconds = {
+        "seconds": float(os.environ.get("SLIMRANK_FAKE_SECONDS", "0")),
+        "document_seconds": float(os.environ.get("SLIMRANK_FAKE_DOCUMENT_SECONDS", "0")),
+    }
+    runs = os.environ.get("SLIMRANK_FAKE_RUNS")
+    scorer = WritingScorer(Path(runs), **seconds) if runs else FakeScorer(**seconds)
     model = Model(os.environ.get("SLIMRANK_FAKE_MODEL", "fake"), scorer)
     configure_logging(settings.log_level)
     if role == "worker":

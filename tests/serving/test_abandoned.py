@@ -40,8 +40,11 @@ def hang_up_on(url: str, documents: int, *, after_seconds: float) -> None:
         {"query": "pipe", "documents": [f"document {time.monotonic()} {number}" for number in range(documents)]}
     ).encode()
     with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
-        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         time.sleep(after_seconds)
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):  # not refused: it is being scored, or waits
+            connection.recv(1)
 
 
 def test_the_next_caller_waits_for_a_slice_of_an_abandoned_request_and_not_for_its_end(url: str) -> None:
@@ -69,7 +72,7 @@ def test_a_large_request_that_is_wanted_does_not_hold_up_small_ones(url: str) ->
     parts = urlsplit(url)
     body = json.dumps({"query": "pipe", "documents": [f"large {number}" for number in range(300)]}).encode()
     with socket.create_connection((parts.hostname or "", parts.port or 0)) as connection:
-        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         time.sleep(0.5)
         for _ in range(3):
             begin = time.monotonic()
