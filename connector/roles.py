@@ -53,6 +53,7 @@ INSTALLER: Json = {
                 "indices:admin/create",
                 "indices:admin/auto_create",
                 "indices:admin/mapping/auto_put",
+                "indices:admin/mapping/put",
                 "indices:admin/delete",
                 "indices:data/write/index",
                 "indices:data/write/bulk*",
