@@ -68,10 +68,11 @@ def _run(console: Console, stage: Stage, area: str, tries: Tries, words: str) ->
 
 def _goodput(console: Console, stage: Stage, rounds: int) -> int:
     """Compare what honest callers get without and with a hostile one."""
-    alone, beside = goodput.measured(stage, rounds)
+    alone, beside, answers = goodput.measured(stage, rounds)
     share = beside.share / alone.share if alone.share else 0.0
     console.print(
-        f"\ngoodput of honest callers beside a hostile one: {share:.0%} ({beside}; without: {alone}; {rounds} rounds)",
+        f"\ngoodput of honest callers beside a hostile one: {share:.0%} ({beside}; without: {alone}; {rounds} rounds)\n"
+        f"the hostile one's answers: {dict(sorted(answers.items()))} (0: hung up)",
         markup=False,
     )
     return int(share < GOODPUT)

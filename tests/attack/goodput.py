@@ -8,7 +8,8 @@ import contextlib
 import json
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, MutableSequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ ROUND_SECONDS = 15.0
 A_SECOND = 8
 """Honest requests."""
 IN_TIME_SECONDS = 2.0
+LEFT = 0
+"""In place of a status: the hostile caller hung up."""
 
 
 @dataclass(slots=True)
@@ -43,14 +46,19 @@ class Had:
         return f"{self.good} of {self.asked} in time, half within {1000 * middle:.0f} ms"
 
 
-def measured(stage: Stage, rounds: int) -> tuple[Had, Had]:
-    """Return what honest callers had without and with a hostile one, in turns, so that the machine's own load falls on both."""
-    alone, beside = Had(), Had()
+def measured(stage: Stage, rounds: int) -> tuple[Had, Had, Counter[int]]:
+    """Return what honest callers had without and with a hostile one, and how often he had which answer.
+
+    In turns, so that the machine's own load falls on both.
+    """
+    alone, beside, answers = Had(), Had(), Counter[int]()
     for _ in range(rounds):
         _ask(stage, alone)
-        with _hostile(stage):
+        with _hostile(stage, answers):
             _ask(stage, beside)
-    return alone, beside
+    if not answers[422] or not answers[LEFT] + answers[200]:
+        raise RuntimeError(f"the hostile caller was not let in as he should be, so nothing was measured: {dict(answers)}")
+    return alone, beside, answers
 
 
 def _ask(stage: Stage, had: Had) -> None:
@@ -79,21 +87,22 @@ def _ask(stage: Stage, had: Had) -> None:
 
 
 @contextlib.contextmanager
-def _hostile(stage: Stage) -> Iterator[None]:
-    caller = multiprocessing.get_context("spawn").Process(target=attack, args=(stage.gateway, stage.keys["hostile"]))
+def _hostile(stage: Stage, answers: Counter[int]) -> Iterator[None]:
+    spawn = multiprocessing.get_context("spawn")
+    counts = spawn.RawArray("i", 600)
+    caller = spawn.Process(target=attack, args=(stage.gateway, stage.keys["hostile"], counts))
     caller.start()
     try:
         time.sleep(2)  # it has begun
-        if not caller.is_alive():
-            raise RuntimeError("the hostile caller ended before anything was measured")
         yield
     finally:
         caller.terminate()
         caller.join()
+        answers.update({status: count for status, count in enumerate(counts) if count})
 
 
-def attack(url: str, key: str) -> None:
-    """Send large, wrong and abandoned requests for ever, one after the other."""
+def attack(url: str, key: str, counts: MutableSequence[int]) -> None:
+    """Send large, wrong and abandoned requests for ever, one after the other; count the answers by status."""
     many = json.dumps({"query": "q", "documents": [f"document {place}" * 20 for place in range(2000)]}).encode()
     wrong, blank = b'{"query": "q", "documents": [' + b"1," * MEGABYTE + b"1]}", b" " * 20 * MEGABYTE + b"{}"
     headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
@@ -101,6 +110,7 @@ def attack(url: str, key: str) -> None:
         while True:
             for body, seconds in ((many, 1.0), (wrong, 30.0), (blank, 30.0)):
                 try:
-                    client.post("/v1/rerank", content=body, timeout=seconds)
+                    counts[client.post("/v1/rerank", content=body, timeout=seconds).status_code] += 1
                 except httpx.HTTPError:  # a caller that hangs up
+                    counts[LEFT] += 1
                     time.sleep(0.05)
