@@ -18,7 +18,9 @@ DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on wh
 _LATE = "Read timed out"
 
 # A node that passes another one's error on says no more than i_o_exception of a host without an address.
-_NO_ADDRESS = r"unknown_host_exception|^i_o_exception: [\w.-]+(: (Name or service not known|Temporary failure in name resolution))?$"
+_NO_ADDRESS = (
+    r"unknown_host_exception|^i_o_exception: [\w.-]+(: (Name or service not known|Temporary failure in name resolution))?$"
+)
 # What ML Commons says (a pattern), as seen on 3.5.0 with one node and with three, what it means, and the cure.
 _MEANINGS = (
     ("Connection refused", "nothing listens at the gateway's address", "start it (`slimrank serve`), or install with the right --gateway"),
