@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from onnx_export import checkpoint as checkpoints
 from onnx_export.export import export
+from onnx_export.pairs import PairGroup
 from onnx_export.verify import TokenGroup, reference_scores, verify
 from slimrank import graph_io
 from slimrank.__main__ import app
@@ -87,7 +88,7 @@ def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(chec
     encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
     chance = np.random.default_rng(5)
     prefix, *rows = (chance.integers(250, size=length).tolist() for length in (6, 4, 9, 9, 14, 20, 20, 24, 28))
-    group = TokenGroup(prefix, rows)
+    group = TokenGroup(prefix, rows, PairGroup("the ids were drawn", []))
 
     shared = opened.share(prefix)
     found = scores_from_logits(opened.logits(rows, shared))
