@@ -117,10 +117,10 @@ def bench(
         report = measure_determinism(folder, rounds=requests or 100, threads=threads, seed=seed)
     elif hostile:
         from slimrank.serving.bench_hostile import measure_hostile
-        from slimrank.serving.session import OrtScorer
+        from slimrank.serving.engines import open_engine
 
-        folder = store.model_folder(process_settings.load(model=model))
-        report = measure_hostile(OrtScorer.load(folder, threads=threads))
+        settings = process_settings.load(model=model)
+        report = measure_hostile(open_engine(settings, store.model_folder(settings), threads=threads))
     elif serving:
         report = compare_ways(characters=characters)
     else:
