@@ -133,7 +133,8 @@ def test_redis_own_clock_set_ahead_fails_what_waits_at_once() -> None:
         eventually(lambda: "slimrank_waiting_requests 2.0" in httpx.get(f"{gate}/metrics").text)
         for key in store.scan_iter(messages.KEY_PREFIX + "job:*"):  # what a jump ahead does: they all expire
             store.delete(key)
-        assert {answer.result().status_code for answer in waiting} <= {200, 503}
+        # 504: to a worker, a job that is gone is one whose time is over
+        assert {answer.result().status_code for answer in waiting} <= {200, 503, 504}
         assert time.monotonic() - begin < 30  # and not the deadline of 60 s
         eventually(lambda: post(gate).status_code == 200)
 

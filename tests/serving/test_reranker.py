@@ -58,4 +58,4 @@ def test_a_folder_loads_and_ranks(tiny_model: Path) -> None:
     ranked = Reranker.load(tiny_model, threads=1).rank("which moon is the largest", DOCUMENTS)
     assert sorted(hit.index for hit in ranked) == list(range(len(DOCUMENTS)))
     assert all(first.score >= second.score for first, second in itertools.pairwise(ranked))
-    assert all(0 < hit.probability < 1 for hit in ranked)
+    assert all(0 < hit.probability < 1 for hit in ranked if DOCUMENTS[hit.index].strip())

@@ -85,7 +85,7 @@ def test_a_url_names_sentinels_their_master_and_how_both_are_spoken_to() -> None
     made = queue.make_app(settings)
     assert made.conf.broker_url == "sentinel://slim:p%40ss@one:1/3;sentinel://slim:p%40ss@two:26379/3"
     assert made.conf.broker_transport_options["master_name"] == "main"
-    assert made.conf.broker_use_ssl == {"ssl_ca_certs": "/ca.pem"}
+    assert made.conf.broker_use_ssl == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
     assert sentinels("redis://127.0.0.1:6379/0") is None
 
 
