@@ -6,7 +6,6 @@ taken off the queue for good.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from queue import Empty
 from typing import Any
@@ -30,17 +29,14 @@ def _drop(options: dict[str, Any], error: Exception) -> None:
 
 
 class _Kept(kombu_redis.QoS):
-    """What a worker has taken. Our user of Redis may run no script, and kombu gives back by one the lock under which it looks for lost messages."""
+    """What a worker has taken. Kombu would look for messages that nobody acknowledged, under a lock that it gives back by a script.
+
+    Requests are acknowledged on receipt and lost ones are sent again by the gateway, an audit goes on where it is run again, and our
+    user of Redis may run no script; so nothing is looked for.
+    """
 
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
-        """Give lost messages back to their queue, without that lock: each is moved in a transaction, so it is moved once."""
-        self._vrestore_count += 1
-        if (self._vrestore_count - 1) % (interval or 1):
-            return
-        with self.channel.conn_or_acquire() as client:
-            end = time.time() - self.visibility_timeout
-            for tag in client.zrange(self.unacked_index_key, end, 0, desc=True, byscore=True, offset=start, num=num):
-                self.restore_by_tag(tag, client)  # type: ignore[no-untyped-call]
+        """Give nothing back."""
 
 
 class _Channel(kombu_redis.Channel):
