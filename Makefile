@@ -31,7 +31,7 @@ bench: setup ## Measure the engine beside its peers: in minutes, or at length on
 	$(RUN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	mkdir -p $(BENCH)
 	$(if $(DATA),$(RUN)/slimrank bench --all $(BENCH) $(addprefix --data ,$(DATA)),$(RUN)/slimrank bench --quick --plot $(BENCH)/quick.svg)
-	$(if $(DATA),$(RUN)/python -m docs.write_benchmark $(BENCH))
+	$(if $(DATA),$(RUN)/python -m docs.write_benchmark $(BENCH) && $(RUN)/python -m docs.write_readme --without-answer)
 
 check: setup ## Lint and type-check
 	$(RUN)/ruff check .

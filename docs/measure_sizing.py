@@ -170,6 +170,10 @@ def main() -> None:
     text = table(chosen.model, chosen.seconds)
     if chosen.write:
         fill(PAGE, BEGIN, END, text)
+        print(
+            "now write what follows from it: python -m docs.hardware, python -m docs.write_readme --without-answer",
+            file=sys.stderr,
+        )
     else:
         print(text)
 

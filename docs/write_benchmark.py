@@ -1,9 +1,10 @@
-"""Put what `slimrank bench --all FOLDER` measured into the README and the guide to the engine.
+"""Put what `slimrank bench --all FOLDER` measured into the guide to the engine.
 
     python -m docs.write_benchmark FOLDER
 
-One table of all cells goes into README.md, every cell's own table, the marks and the curves into docs/guides/engine.md,
-each between its marks, and the plot to docs/images/engine.svg. Measures nothing; cells that were cut short are left out.
+One table of all cells, every cell's own table, the marks and the curves go into docs/guides/engine.md, between its marks, and
+the plot to docs/images/engine.svg. Measures nothing; cells that were cut short are left out. What the README says of speed
+follows from this: ``python -m docs.write_readme``.
 """
 
 import argparse
@@ -14,12 +15,14 @@ from typing import Any
 
 from docs.marks import fill
 from slimrank.serving.bench_all import CURVES_FILE, PLOT_FILE, WEIGHTS
-from slimrank.serving.bench_table import summary, table
+from slimrank.serving.bench_table import table
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "guides" / "engine.md")
+PAGE = ROOT / "docs" / "guides" / "engine.md"
 PLOT = ROOT / "docs" / "images" / "engine.svg"
 BEGIN, END = "<!-- benchmark: python -m docs.write_benchmark -->", "<!-- end of benchmark -->"
+LEAST_QUERIES = 50
+"""Over fewer, nDCG@10 says nothing and is not shown."""
 COMMAND = "slimrank bench --all FOLDER"
 
 
@@ -29,6 +32,15 @@ def cells(folder: Path) -> list[dict[str, Any]]:
     order = list(WEIGHTS)
     whole = [report for report in found if report.get("complete")]
     return sorted(whole, key=lambda report: (order.index((report["depth"], report["pair_tokens"])), report["source"]))
+
+
+def with_telling_figures(report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report without the nDCG@10 of so few queries that it says nothing."""
+    contenders = {
+        name: figures if figures["requests"] >= LEAST_QUERIES else {key: figures[key] for key in figures if "nDCG" not in key}
+        for name, figures in report["contenders"].items()
+    }
+    return report | {"contenders": contenders}
 
 
 def curves(found: dict[str, Any]) -> str:
@@ -46,20 +58,19 @@ def curves(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write both pages and the plot."""
+    """Write the page and the plot."""
     parser = argparse.ArgumentParser(description="Put a benchmark's figures into the documentation.")
     parser.add_argument("folder", type=Path, help="where `slimrank bench --all` kept them")
     folder: Path = parser.parse_args().folder
-    reports = cells(folder)
+    reports = [with_telling_figures(report) for report in cells(folder)]
     if not reports:
         parser.error(f"no finished cell is in {folder}; run `{COMMAND}` first")
     about = f"{reports[0]['machine']}, `{COMMAND}`:"
-    fill(PAGES[0], BEGIN, END, f"{about}\n\n{summary(reports)}")
     kept = folder / CURVES_FILE
     shown = [f"{about}\n\n{table(reports).rstrip()}"]
     if kept.is_file():
         shown.append(curves(json.loads(kept.read_text(encoding="utf-8"))))
-    fill(PAGES[1], BEGIN, END, "\n\n".join(shown))
+    fill(PAGE, BEGIN, END, "\n\n".join(shown))
     if (folder / PLOT_FILE).is_file():
         shutil.copyfile(folder / PLOT_FILE, PLOT)
 

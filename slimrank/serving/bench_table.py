@@ -53,7 +53,8 @@ def table(reports: Sequence[Mapping[str, Any]]) -> str:
     """Return the summary, every cell's own table, and the marks."""
     parts = [summary(reports)] if reports else []
     for report in reports:
-        lines = [_line(HEADS), "|---" + "|--:" * (len(HEADS) - 1) + "|", *map(_line, rows(report))]
+        head, *others = _filled([HEADS, *rows(report)])
+        lines = [_line(head), "|---" + "|--:" * (len(head) - 1) + "|", *map(_line, others)]
         parts.append("\n".join([f"**{title(report)}**: {about(report)}", "", *lines]))
     if found := marks(reports):
         parts.append(
@@ -114,6 +115,12 @@ def about(report: Mapping[str, Any]) -> str:
 def rows(report: Mapping[str, Any]) -> list[list[str]]:
     """Return a cell's own table, a row a contender under ``HEADS``."""
     return [_row(report, name) for name in LABELS if name in report["contenders"]]
+
+
+def _filled(lines: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Leave out the columns that have a head and nothing else."""
+    kept = [place for place in range(len(lines[0])) if any(line[place] for line in lines[1:])]
+    return [[line[place] for place in kept] for line in lines]
 
 
 def _line(cells: Sequence[str]) -> str:

