@@ -63,6 +63,18 @@ def read_queries(folder: Path, split: str) -> tuple[dict[str, str], Qrels]:
     return query_texts(folder, qrels), qrels
 
 
+def read_unjudged(folder: Path) -> Collection:
+    """Read a BEIR folder that nobody has judged yet: its documents, and its queries where it has any.
+
+    Raises:
+        DataError: a file is malformed, or there are no documents.
+    """
+    documents = {document.doc_id: document for document in iterate_documents(folder)}
+    has_queries = any((folder / name).is_file() for name in packed_names("queries.jsonl"))
+    records = _records(either(folder, "queries.jsonl"), ("_id", "text")) if has_queries else iter(())
+    return Collection(folder.name, documents, {record["_id"]: record["text"] for record in records}, {})
+
+
 def query_texts(folder: Path, query_ids: Iterable[str]) -> dict[str, str]:
     """Return the texts of these queries, in their order.
 

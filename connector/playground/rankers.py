@@ -1,11 +1,13 @@
 """What scores the page's hits: one asynchronous method, and the two things behind it.
 
 ``GatewayRanker`` asks a running gateway, as search engines do; ``EmbeddedRanker`` runs a model in this
-process. Neither retries: where the model fails or is late, the first stage stays on the page.
+process. Neither retries: where the model fails, the first stage stays on the page. At the deadline both give the
+scores that are there by then.
 """
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
@@ -13,12 +15,17 @@ from typing import Any, Protocol
 import httpx
 
 from connector.bounded import PLAIN_OR_GZIP, bounded_async
-from connector.gateway import explain_refusal, read_answer, rerank_body
-from slimrank.errors import DeadlineExceeded, ModelNotReady
+from connector.gateway import PROBE, explain_refusal, read_answer, rerank_body
+from slimrank.errors import DeadlineExceeded, ModelNotReady, SlimrankError
 from slimrank.scoring import probabilities
 from slimrank.serving.backend import Job
 from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.model import Model
 from slimrank.types import RerankRequest, Scored
+
+GRACE_SECONDS = 0.5
+"""At the deadline the answer is what is scored by then: it arrives a little later, and the last slice may end late."""
+PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +53,15 @@ class Ranker(Protocol):
         """Let go of threads and connections."""
         ...
 
+    async def fusion_weight(self) -> float | None:
+        """Return the weight that the model was fitted with, so that the page shows it before a search; None = not known yet."""
+        ...
+
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
-        """Score the documents.
+        """Score the documents, or the first of them where ``timeout_seconds`` are not enough for all.
 
         Raises:
-            DeadlineExceeded: no answer within ``timeout_seconds``.
+            DeadlineExceeded: no document was scored within ``timeout_seconds``.
             ScoringError: the model failed, or none answers.
             InvalidRequest: the model refused the request.
         """
@@ -60,8 +71,9 @@ class Ranker(Protocol):
 class EmbeddedRanker:
     """A model in this process."""
 
-    def __init__(self, backend: EmbeddedBackend) -> None:
-        self._backend = backend
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._backend = EmbeddedBackend(model)
 
     async def start(self) -> None:
         """Start the scoring thread."""
@@ -71,10 +83,15 @@ class EmbeddedRanker:
         """End the scoring thread."""
         await self._backend.stop()
 
+    async def fusion_weight(self) -> float | None:
+        """Return the model's own; see ``Ranker``."""
+        return self._model.fusion_weight
+
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
         """Score the documents; see ``Ranker``."""
         begin = monotonic()
-        answer = await self._backend.score(Job(RerankRequest(query, documents)), timeout_seconds=timeout_seconds)
+        job = Job(RerankRequest(query, documents), takes_partial=True)
+        answer = await self._backend.score(job, timeout_seconds=timeout_seconds, grace_seconds=GRACE_SECONDS)
         chances = probabilities(answer.scored.scores, scale=answer.scale, offset=answer.offset).tolist()
         return Ranking(
             answer.scored,
@@ -92,15 +109,25 @@ class GatewayRanker:
 
     Args:
         api_key: One of the gateway's keys.
+        grace_seconds: How long after the deadline its answer may be under way.
         transport: For tests.
     """
 
-    def __init__(self, url: str, *, api_key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
+        self._grace_seconds = grace_seconds
         headers = PLAIN_OR_GZIP | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         self._http = httpx.AsyncClient(
             base_url=self.url, headers=headers, transport=transport, trust_env=False, event_hooks=bounded_async()
         )
+        self._fusion_weight: float | None = None
 
     async def start(self) -> None:
         """Do nothing: a gateway that is down now may be up for the first search."""
@@ -109,6 +136,14 @@ class GatewayRanker:
         """Close the connections."""
         await self._http.aclose()
 
+    async def fusion_weight(self) -> float | None:
+        """Return what the gateway said last; asked before it said anything, it scores one pair."""
+        if self._fusion_weight is None:
+            query, document = PROBE
+            with suppress(SlimrankError):  # the first search will say what is wrong
+                await self.rank(query, [document], timeout_seconds=PROBE_SECONDS)
+        return self._fusion_weight
+
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
         """Score the documents; see ``Ranker``."""
         begin = monotonic()
@@ -116,6 +151,7 @@ class GatewayRanker:
         answer = await self._post(body, timeout_seconds, len(documents))
         scored = read_answer(self.url, answer, len(documents))
         meta: dict[str, Any] = answer.json().get("meta", {})
+        self._fusion_weight = float(meta.get("fusion_weight", 0.0))
         return Ranking(
             scored,
             probabilities(scored.scores, **meta.get("calibration", {})).tolist(),
@@ -123,12 +159,12 @@ class GatewayRanker:
             _seconds(answer, "x-queue-time"),
             _seconds(answer, "x-inference-time"),
             monotonic() - begin,
-            float(meta.get("fusion_weight", 0.0)),
+            self._fusion_weight,
         )
 
     async def _post(self, body: dict[str, Any], timeout_seconds: float, count: int) -> httpx.Response:
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds + self._grace_seconds):
                 answer = await self._http.post("/v1/rerank", json=body, timeout=None)
         except TimeoutError as error:
             raise DeadlineExceeded(

@@ -28,17 +28,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connector.playground import wire
 from connector.playground.audits import list_audits, page_of
+from connector.playground.documents import MAX_BYTES, MAX_DOCUMENTS, read_documents
 from connector.playground.policy import NOT_ALLOWED, Policy
 from connector.playground.rankers import Ranker
-from connector.playground.sources import EngineSource, Source
-from slimrank.errors import EngineError, InvalidRequest, SlimrankError
+from connector.playground.sources import CorpusSource, EngineSource, Source
+from slimrank.errors import DataError, EngineError, InvalidRequest, SlimrankError
 from slimrank.serving.browsers import is_same_origin
 from slimrank.serving.failures import failure_of
 
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 4 * 2**20
+"""Of a body: as JSON, documents are larger than the text that they were read from."""
 WRONG_NAME = "this playground listens on a loopback address and answers to localhost only; start it with --host to give it a name"
 DEFAULT_SECONDS = 60.0
 
@@ -63,7 +65,7 @@ REPORT_POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class JudgedQuery:
-    """A query whose documents were judged."""
+    """A query and the documents that were judged for it; none where a collection has queries only."""
 
     query_id: str
     text: str
@@ -76,7 +78,7 @@ class Playground:
 
     Attributes:
         is_trained: Whether the model was trained to judge relevance; None where nobody here knows.
-        judged: Queries with judgments on ``source``; offered as examples.
+        judged: Queries of ``source``, with their judgments if there are any; offered as examples.
         audits: A folder of audit folders, shown at ``/audits``.
     """
 
@@ -89,8 +91,8 @@ class Playground:
     audits: Path | None = None
 
     def relevances(self, call: wire.SearchCall) -> dict[str, int]:
-        """Return the judgments of a call's query; those of our source say nothing of another index."""
-        if call.own_index:
+        """Return the judgments of a call's query; those of our source say nothing of the visitor's own."""
+        if call.is_own:
             return {}
         return dict(next((query.relevances for query in self.judged if query.text == call.query), {}))
 
@@ -104,12 +106,15 @@ def make_playground(playground: Playground) -> Starlette:
             Route("/static/{name}", routes.asset),
             Route("/api/about", routes.about),
             Route("/api/search", routes.search, methods=["POST"]),
+            Route("/api/documents", routes.documents, methods=["POST"]),
+            Route("/api/index", routes.index, methods=["POST"]),
             Route("/audits", routes.audits_page),
             Route("/audits/{name}", routes.audit_report),
             Route("/api/audits", routes.audits),
             Route("/healthz", routes.healthz),
         ],
         middleware=[Middleware(_Guard, policy=playground.policy)],
+        exception_handlers={InvalidRequest: _invalid, DataError: _invalid, EngineError: _invalid},
     )
 
 
@@ -138,6 +143,7 @@ class _Routes:
     def __init__(self, playground: Playground) -> None:
         self._playground = playground
         self._assets = StaticFiles(directory=STATIC)
+        self._indexing = asyncio.Lock()
 
     async def page(self, _: Request) -> Response:
         """Answer the page."""
@@ -176,32 +182,51 @@ class _Routes:
                 "source": self._playground.source.label,
                 "is_trained": self._playground.is_trained,
                 "max_depth": wire.MAX_DEPTH,
+                "fusion_weight": await self._playground.ranker.fusion_weight(),
                 "judged": [{"query_id": query.query_id, "text": query.text} for query in self._playground.judged],
+                "has_judgments": any(query.relevances for query in self._playground.judged),
                 "has_audits": self._playground.audits is not None,
                 "own_index": {"is_allowed": may_name_index, "reason": None if may_name_index else NOT_ALLOWED},
+                "own_documents": {"most": MAX_DOCUMENTS, "most_bytes": MAX_BYTES},
             }
         )
 
+    async def documents(self, request: Request) -> Response:
+        """Answer the documents of a text that a visitor brings; they are not kept."""
+        brought = wire.parse(wire.OwnText, await _body(request))
+        if len(brought.text.encode()) > MAX_BYTES:
+            raise InvalidRequest(
+                f"the text is larger than {MAX_BYTES // 2**20} MB; start the playground with --data FILE", status=413
+            )
+        return JSONResponse(wire.documents_answer(await asyncio.to_thread(read_documents, brought.text, brought.name)))
+
+    async def index(self, request: Request) -> Response:
+        """Try an index that a visitor names."""
+        named = wire.parse(wire.OwnIndex, await _body(request))
+        self._refuse_own_index(request)
+        await EngineSource(named.address()).check()
+        return JSONResponse({"status": "ok"})
+
     async def search(self, request: Request) -> Response:
         """Search and rerank, as a stream of events; errors found before that have a status of their own."""
-        if not is_same_origin(request.headers):
-            return _refused(403, "invalid_request", "another site's page may not search here")
-        try:
-            call = wire.parse(await _body(request))
-            source = self._source(call, request)
-        except InvalidRequest as error:
-            return _refused(error.status, "invalid_request", str(error))
-        return StreamingResponse(self._events(call, source), media_type="application/x-ndjson")
+        call = wire.parse(wire.SearchCall, await _body(request))
+        return StreamingResponse(self._events(call, await self._source(call, request)), media_type="application/x-ndjson")
 
     def _allows_own_index(self, request: Request) -> bool:
         client = request.client.host if request.client else None
         return self._playground.policy.may_name_index(client=client, headers=request.headers)
 
-    def _source(self, call: wire.SearchCall, request: Request) -> Source:
-        if call.own_index is None:
-            return self._playground.source
+    def _refuse_own_index(self, request: Request) -> None:
         if not self._allows_own_index(request):
             raise InvalidRequest(NOT_ALLOWED, status=403)
+
+    async def _source(self, call: wire.SearchCall, request: Request) -> Source:
+        if call.own_documents is not None:
+            async with self._indexing:  # one at a time: the machine is the model's
+                return await asyncio.to_thread(CorpusSource, call.documents(), label="own documents", fills_up=True)
+        if call.own_index is None:
+            return self._playground.source
+        self._refuse_own_index(request)
         return EngineSource(call.own_index.address())
 
     async def _events(self, call: wire.SearchCall, source: Source) -> AsyncIterator[bytes]:
@@ -230,7 +255,13 @@ class _Routes:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a body that is JSON by its header too: browsers let no other site send that type unasked."""
+    """Read a body that is JSON by its header too: browsers let no other site send that type unasked.
+
+    Raises:
+        InvalidRequest: it is not, is too large, or another site's page sent it.
+    """
+    if not is_same_origin(request.headers):
+        raise InvalidRequest("another site's page may not search here", status=403)
     if request.headers.get("content-type", "").partition(";")[0] != "application/json":
         raise InvalidRequest("send application/json", status=415)
     body = b""
@@ -243,6 +274,10 @@ async def _body(request: Request) -> bytes:
 
 def _line(event: dict[str, Any]) -> bytes:
     return json.dumps(event, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def _invalid(_: Request, error: Exception) -> Response:
+    return _refused(error.status if isinstance(error, InvalidRequest) else 422, "invalid_request", str(error))
 
 
 def _refused(status: int, kind: str, message: str) -> Response:

@@ -7,6 +7,7 @@ Elasticsearch over HTTP. Both know nothing of models. Judgments are the caller's
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from slimrank.prompt import document_text
 
 MAX_ANSWER_BYTES = 32 * 2**20
 ENGINE_SECONDS = 30.0
+CHECKED_HITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,15 @@ class Source(Protocol):
 
 
 class CorpusSource:
-    """Documents in memory, searched by BM25."""
+    """Documents in memory, searched by BM25.
 
-    def __init__(self, documents: Mapping[str, Document], *, label: str) -> None:
+    Args:
+        fills_up: Whether documents that share no word with the query stand behind those that do, in the order given.
+    """
+
+    def __init__(self, documents: Mapping[str, Document], *, label: str, fills_up: bool = False) -> None:
         self.label = label
+        self._fills_up = fills_up
         self._documents = documents
         self._index = BM25({doc_id: document.content for doc_id, document in documents.items()})
 
@@ -77,6 +84,9 @@ class CorpusSource:
         begin = perf_counter()
         scores = await asyncio.to_thread(self._index.search, query, size)
         seconds = perf_counter() - begin
+        if self._fills_up:
+            others = (doc_id for doc_id in self._documents if doc_id not in scores)
+            scores |= dict.fromkeys(islice(others, size - len(scores)), 0.0)
         return FirstStage([self._hit(doc_id, score) for doc_id, score in scores.items()], seconds)
 
     def _hit(self, doc_id: str, score: float) -> FirstStageHit:
@@ -118,17 +128,38 @@ class EngineSource:
 
     async def search(self, query: str, size: int) -> FirstStage:
         """Return up to ``size`` hits."""
-        address = self._address
         begin = perf_counter()
+        answer = await self._ask(_body(query, self._address.fields, size))
+        seconds = perf_counter() - begin
+        return FirstStage([self._hit(hit) for hit in _hits(self._address, answer)], seconds)
+
+    async def check(self) -> None:
+        """Look whether the index can be searched, and whether the first of its documents have text in the fields.
+
+        Raises:
+            EngineError: it cannot, or they have none.
+        """
+        address = self._address
+        found = _hits(address, await self._ask({"size": CHECKED_HITS, "query": {"match_all": {}}}))
+        if not found:
+            raise EngineRefused(f"the index {address.index_name} at {address.url} holds no documents; fill it first")
+        if not any(field_text(hit, name) for hit in found for name in address.fields):
+            there = ", ".join(sorted({name for hit in found for name in hit.get("_source") or {}})[:12])
+            raise EngineRefused(
+                f"the first {len(found)} documents of {address.index_name} have no text in {', '.join(address.fields)};"
+                f" their fields are {there or 'not kept in _source'}"
+            )
+
+    async def _ask(self, body: dict[str, Any]) -> httpx.Response:
+        address = self._address
         try:
             async with self._client() as client:
-                answer = await client.post(f"/{address.index_name}/_search", json=_body(query, address.fields, size))
+                answer = await client.post(f"/{address.index_name}/_search", json=body)
         except httpx.HTTPError as error:
             raise explain_transport(error, address.url) from error
-        seconds = perf_counter() - begin
         if answer.status_code != 200:
             raise _refusal(address, answer)
-        return FirstStage([self._hit(hit) for hit in _hits(address, answer)], seconds)
+        return answer
 
     def _client(self) -> httpx.AsyncClient:
         address = self._address

@@ -1,14 +1,18 @@
 """What the page sends and is sent, as JSON. Other systems' words stay out: these are ours."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from connector.playground.documents import MAX_DOCUMENTS
 from connector.playground.passages import find_passage
 from connector.playground.rankers import Ranking
 from connector.playground.sources import EngineAddress, FirstStage
+from slimrank.beir import Document
 from slimrank.errors import InvalidRequest
+from slimrank.scoring import NOTHING_SCORE
 
 MAX_DEPTH = 200
 MAX_SHOWN_CHARACTERS = 6000
@@ -17,6 +21,9 @@ MAX_SHOWN_CHARACTERS = 6000
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Call = TypeVar("Call", bound=_Wire)
 
 
 class OwnIndex(_Wire):
@@ -61,6 +68,21 @@ class OwnIndex(_Wire):
         )
 
 
+class OwnDocument(_Wire):
+    """A document that the visitor brought."""
+
+    doc_id: str = Field(min_length=1)
+    title: str = ""
+    text: str = ""
+
+
+class OwnText(_Wire):
+    """What a visitor pasted, or a file that was dropped."""
+
+    name: str = Field("", max_length=255)
+    text: str
+
+
 class SearchCall(_Wire):
     """One search of the page."""
 
@@ -68,6 +90,22 @@ class SearchCall(_Wire):
     depth: int = Field(20, ge=1, le=MAX_DEPTH)
     deadline_ms: int | None = Field(None, ge=1, le=600_000)
     own_index: OwnIndex | None = None
+    own_documents: list[OwnDocument] | None = Field(None, min_length=1, max_length=MAX_DOCUMENTS)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the visitor's own is searched."""
+        return self.own_index is not None or self.own_documents is not None
+
+    def documents(self) -> dict[str, Document]:
+        """Return the visitor's documents by id."""
+        return {one.doc_id: Document(one.doc_id, one.title, one.text) for one in self.own_documents or ()}
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Self:
+        if self.own_index is not None and self.own_documents is not None:
+            raise ValueError("name an index or give documents, not both")
+        return self
 
     @field_validator("query")
     @classmethod
@@ -77,14 +115,14 @@ class SearchCall(_Wire):
         return value.strip()
 
 
-def parse(body: bytes) -> SearchCall:
+def parse(kind: type[Call], body: bytes) -> Call:
     """Read a call.
 
     Raises:
         InvalidRequest: it is not one. The message names the field and never its value, which may be a secret.
     """
     try:
-        return SearchCall.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the body"
@@ -124,6 +162,11 @@ def _passage(query: str, text: str) -> dict[str, Any]:
     }
 
 
+def documents_answer(documents: Sequence[Document]) -> dict[str, Any]:
+    """Return documents as ``SearchCall`` takes them."""
+    return {"documents": [{"doc_id": one.doc_id, "title": one.title, "text": one.text} for one in documents]}
+
+
 def reranked_event(ranking: Ranking) -> dict[str, Any]:
     """Return the event that reorders the hits: one entry a hit of the first stage, in its order."""
     return {
@@ -132,6 +175,8 @@ def reranked_event(ranking: Ranking) -> dict[str, Any]:
         "scores": ranking.scored.scores.tolist(),
         # Behind these the deadline left no time: their numbers only keep the first stage's order.
         "scored": len(ranking.scored.scores) if ranking.scored.depth is None else ranking.scored.depth,
+        # Nothing to read: their numbers only put them last.
+        "is_blank": (ranking.scored.scores < NOTHING_SCORE / 2).tolist(),
         "probabilities": list(ranking.probabilities),
         "truncated": ranking.scored.truncated.tolist(),
         "query_truncated": ranking.scored.query_truncated,

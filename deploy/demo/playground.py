@@ -17,6 +17,7 @@ from rich.console import Console
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from connector.playground.documents import read_documents
 from connector.playground.policy import Policy
 from connector.playground.rankers import EmbeddedRanker, GatewayRanker, Ranker
 from connector.playground.routes import JudgedQuery, Playground, make_playground
@@ -24,8 +25,9 @@ from connector.playground.sources import CorpusSource, EngineAddress, EngineSour
 from connector.urls import require_url
 from deploy.demo import corpus
 from slimrank import manifest, settings, store
-from slimrank.beir import Collection, read_collection
+from slimrank.beir import Collection, read_collection, read_unjudged, splits
 from slimrank.errors import ConfigError
+from slimrank.files import open_text, plain_name
 from slimrank.serving.protocol import options
 from slimrank.serving.server import listen
 from slimrank.settings import Settings
@@ -45,7 +47,8 @@ def playground(
     api_key_file: Annotated[Path | None, typer.Option(help="File that holds an API key of the engine.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate of the engine.")] = False,
     data: Annotated[
-        Path | None, typer.Option(help="BEIR folder: its judged queries, and without --engine its corpus too.")
+        Path | None,
+        typer.Option(help="BEIR folder, judged or not: its queries, and without --engine its corpus; or a file of documents."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of --data.")] = "test",
     model: Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")] = None,
@@ -105,12 +108,12 @@ def make_app(page: Playground) -> Starlette:
     return Starlette(routes=[Mount("/", make_playground(page))], lifespan=lifespan)
 
 
-def judged_queries(collection: Collection) -> list[JudgedQuery]:
-    """Return a collection's queries that have at least one relevant document."""
+def example_queries(collection: Collection) -> list[JudgedQuery]:
+    """Return the queries that have a relevant document; of a collection that nobody has judged, all."""
     return [
-        JudgedQuery(query_id, text, collection.qrels[query_id])
+        JudgedQuery(query_id, text, collection.qrels.get(query_id, {}))
         for query_id, text in collection.queries.items()
-        if any(collection.qrels[query_id].values())
+        if not collection.qrels or any(collection.qrels[query_id].values())
     ]
 
 
@@ -144,25 +147,33 @@ def _secret(file: Path | None) -> str | None:
 
 def _source(current: Settings, address: EngineAddress | None, data: Path | None, split: str) -> tuple[Source, list[JudgedQuery]]:
     if address is not None:
-        return EngineSource(address), judged_queries(read_collection(data, split)) if data else []
+        return EngineSource(address), example_queries(_collection(data, split)) if data else []
     if data is not None:
-        collection, name = read_collection(data, split), data.name
+        collection, name = _collection(data, split), data.name
     else:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         place = current.home_folder / "demo" / f"python-{version}"
         corpus.build(place)
         collection, name = read_collection(place, "test"), f"Python {version} documentation"
-    return CorpusSource(collection.documents, label=f"{name} · {len(collection.documents):,} documents"), judged_queries(
+    return CorpusSource(collection.documents, label=f"{name} · {len(collection.documents):,} documents"), example_queries(
         collection
     )
+
+
+def _collection(data: Path, split: str) -> Collection:
+    """Read a BEIR folder, or a file of documents that nobody has judged."""
+    if data.is_file():
+        with open_text(data) as file:
+            documents = read_documents(file.read(), plain_name(data), most=None)
+        return Collection(data.name, {document.doc_id: document for document in documents}, {}, {})
+    return read_collection(data, split) if splits(data) else read_unjudged(data)
 
 
 def _ranker(current: Settings, gateway: str | None, api_key: str | None) -> tuple[Ranker, bool | None]:
     if gateway is not None:
         require_url(gateway, "asked to score through the gateway", "http://localhost:8080")
         return GatewayRanker(gateway, api_key=api_key), None
-    from slimrank.serving.embedded import EmbeddedBackend
     from slimrank.serving.model import Model
 
     model = Model.from_settings(current)
-    return EmbeddedRanker(EmbeddedBackend(model)), manifest.read(store.model_folder(current)).trained
+    return EmbeddedRanker(model), manifest.read(store.model_folder(current)).trained

@@ -36,11 +36,15 @@ class EmbeddedBackend:
         """Finish the job in hand and end the thread."""
         await asyncio.to_thread(self._loop.stop)
 
-    async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
-        """Return the answer; see ``Backend``."""
+    async def score(self, job: Job, *, timeout_seconds: float, grace_seconds: float = 0.0) -> Answer:
+        """Return the answer; see ``Backend``.
+
+        Args:
+            grace_seconds: How long after that a partial answer is waited for: the slice in hand may end late.
+        """
         future, arrival_ns = self._loop.submit(job, timeout_seconds=timeout_seconds), time.time_ns()
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds + grace_seconds):
                 answer = await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise DeadlineExceeded(

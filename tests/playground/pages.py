@@ -15,7 +15,6 @@ from connector.playground.sources import CorpusSource, FirstStage, Source
 from deploy.demo.playground import make_app
 from slimrank.beir import Document
 from slimrank.errors import EngineUnavailable
-from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
 from slimrank.serving.protocol import options
 from tests.doubles import FakeScorer
@@ -54,7 +53,7 @@ def corpus() -> CorpusSource:
 
 def fake_ranker(seconds: float = 0.0, *, fusion_weight: float = 0.0) -> EmbeddedRanker:
     """Return a ranker that counts words."""
-    return EmbeddedRanker(EmbeddedBackend(Model("fake", FakeScorer(seconds=seconds), fusion_weight=fusion_weight)))
+    return EmbeddedRanker(Model("fake", FakeScorer(seconds=seconds), fusion_weight=fusion_weight))
 
 
 def playground(

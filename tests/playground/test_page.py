@@ -11,11 +11,13 @@ from playwright.sync_api import Browser, Page, Route, expect
 from connector.playground.policy import Policy
 from connector.playground.rankers import Ranking
 from slimrank import beir, fusion, measures, trec
+from slimrank.errors import ModelNotReady
 from slimrank.scoring import probabilities
 from slimrank.types import Scored
 from tests.playground.pages import BrokenSource, fake_ranker, playground, running
 
 QUERY = "delete a directory tree"
+MINUS, NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 def search(page: Page, url: str, query: str = QUERY) -> None:
@@ -34,7 +36,7 @@ def test_a_query_shows_both_lists_with_scores_moves_and_lines(page: Page, url: s
     assert ids(page, "first-stage") == sorted(ids(page, "reranked"))
     best = page.locator("#reranked-list > li").first
     expect(best).to_contain_text("score")
-    expect(best.locator(".chance")).to_contain_text("%")
+    expect(best.locator(".strength-bar")).to_be_visible()
     expect(best.locator("mark").first).to_be_visible()
     assert page.locator("#lines path").count() == len(ids(page, "reranked"))
     expect(page.locator("#latency-parts")).to_contain_text("inference")
@@ -104,10 +106,49 @@ def test_the_pages_fusion_is_the_gateways_fusion(page: Page, url: str, weight: f
     assert found == pytest.approx(fusion.fuse(scores, range(1, 6), weight).tolist())
 
 
-def test_the_weight_that_was_fitted_for_the_model_is_where_fusion_starts(page: Page) -> None:
+def test_the_weight_that_was_fitted_for_the_model_is_where_fusion_starts_and_stays(page: Page) -> None:
     with running(playground(ranker=fake_ranker(fusion_weight=0.7))) as fused:
-        search(page, fused)
+        page.goto(fused)
         expect(page.locator("#fusion-value")).to_have_text("weight 0.7, fitted")
+        expect(page.get_by_label("Fusion")).to_have_value("0.7")
+        search(page, fused)
+        expect(page.get_by_label("Fusion")).to_have_value("0.7")
+
+
+def test_a_weight_between_two_steps_of_the_slider_counts_exactly(page: Page) -> None:
+    with running(playground(ranker=fake_ranker(fusion_weight=0.35))) as fused:
+        search(page, fused)
+        expect(page.locator("#fusion-value")).to_have_text("weight 0.35, fitted")
+
+
+def test_the_slider_does_not_move_under_the_pointer_when_its_words_change(page: Page, url: str) -> None:
+    search(page, url)
+    places = []
+    for weight in ("0", "3", "0.7"):
+        page.get_by_label("Fusion").fill(weight)
+        places.append(page.get_by_label("Fusion").bounding_box())
+    assert places[0] == places[1] == places[2]
+
+
+def test_the_score_that_a_card_shows_is_what_the_list_is_sorted_by(page: Page) -> None:
+    with running(playground(ranker=fake_ranker(fusion_weight=2.0))) as fused:
+        search(page, fused)
+        cards = page.locator("#reranked-list > li").all()
+        shown = [float(card.locator(".score b").inner_text().replace(MINUS, "-")) for card in cards]
+        models = [float(card.locator(".model-score").inner_text().split()[-1].replace(MINUS, "-")) for card in cards]
+        assert shown == sorted(shown, reverse=True) and models != sorted(models, reverse=True)
+        assert shown[0] == pytest.approx(models[0] - 2.0 * np.log(1 + ids(page, "reranked")[0]), abs=0.01)
+        page.get_by_label("Fusion").fill("0")
+        expect(page.locator(".model-score")).to_have_count(0)
+
+
+def test_a_cards_strength_is_its_place_between_the_lowest_and_the_highest_score(page: Page, url: str) -> None:
+    search(page, url)
+    said = [text.split(" of 100")[0] for text in page.locator("#reranked-list .strength").all_inner_texts()]
+    assert said[0].strip() == "100" and said[-1].strip() == "0"
+    assert "%" not in page.locator("#reranked-list .score").first.inner_text()
+    page.locator("#reranked-list .title").first.click()
+    expect(page.locator("#reranked-list .chance").first).to_contain_text("are relevant, by the data")
 
 
 def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> None:
@@ -118,8 +159,60 @@ def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> Non
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_contain_text("Not reranked")
         expect(page.get_by_role("alert")).to_contain_text("order stands")
-        assert ids(page, "reranked") == sorted(ids(page, "reranked"))
         expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
+        assert ids(page, "first-stage") and not ids(page, "reranked")
+        expect(page.locator("#no-scores")).to_be_visible()
+
+
+class FailsLater:
+    """Ranks the first search, and fails the others."""
+
+    def __init__(self) -> None:
+        self.searches = 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def fusion_weight(self) -> float | None:
+        return None
+
+    async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
+        self.searches += 1
+        if self.searches > 1:
+            raise ModelNotReady("the gateway does not answer; is it running?")
+        scores = np.arange(len(documents), dtype=np.float32)
+        scored = Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, 10)
+        return Ranking(scored, probabilities(scores).tolist(), "once", 0.0, 0.1, 0.1, 0.0)
+
+
+def test_nothing_of_the_search_before_stays_where_the_next_one_fails(page: Page) -> None:
+    with running(playground(ranker=FailsLater())) as failing:
+        search(page, failing)
+        expect(page.locator("#ndcg")).to_contain_text("→")
+        page.get_by_role("searchbox").fill("an emoji before the word directory")
+        page.keyboard.press("Enter")
+        expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
+        expect(page.get_by_role("alert")).to_contain_text("is it running? The first stage")
+        expect(page.locator("#ndcg")).to_have_text(NOTHING)
+        expect(page.locator("#moves")).to_have_text(NOTHING)
+        expect(page.locator("#moves-caption")).to_have_text("nothing was reranked")
+        expect(page.locator("#latency-parts")).not_to_contain_text("inference")
+        expect(page.locator("#passage-note")).to_be_hidden()
+        page.get_by_role("searchbox").fill("zebra")
+        page.keyboard.press("Enter")
+        expect(page.locator("#empty")).to_be_visible()
+        expect(page.locator("#figures")).to_be_hidden()
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_weight_that_the_server_does_not_know_yet_is_shut_until_it_does(page: Page) -> None:
+    with running(playground(ranker=FailsLater())) as unknown:
+        page.goto(unknown)
+        expect(page.locator("#source-label")).to_have_text("eight documents")
+        expect(page.get_by_label("Fusion")).to_be_disabled()
+        search(page, unknown)
+        expect(page.get_by_label("Fusion")).to_be_enabled()
 
 
 class HalfRanker:
@@ -128,6 +221,9 @@ class HalfRanker:
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+    async def fusion_weight(self) -> float | None:
+        return 0.0
 
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
         scores = np.array([1.0, 2.0, *(-1000.0 - i for i in range(2, len(documents)))], dtype=np.float32)
@@ -141,7 +237,9 @@ def test_what_was_not_scored_in_time_says_so_and_shows_no_made_up_score(page: Pa
         cards = page.locator("#reranked-list > li")
         expect(cards.nth(0).locator(".score")).to_contain_text("2.00")
         expect(cards.nth(2).locator(".score")).to_have_text("not scored in time")
-        expect(page.locator("#moves-caption")).to_contain_text("only 2 of")
+        expect(page.locator("#partial")).to_contain_text(f"2 of {cards.count()} documents were scored by the deadline")
+        expect(page.locator("#reranked-list > .unscored")).to_have_count(cards.count() - 2)
+        expect(page.get_by_role("status")).to_contain_text(f"2 of {cards.count()} documents scored")
 
 
 def test_a_slow_model_shows_the_first_stage_with_the_time_and_can_be_cancelled(page: Page) -> None:
@@ -255,7 +353,7 @@ def test_a_thumb_pressed_again_is_taken_back_and_judgments_outlive_a_reload(page
 
 
 def fill_own_index(page: Page, engine: str) -> None:
-    page.get_by_role("button", name="Use your own index").click()
+    page.get_by_role("button", name="Your index").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("URL").fill(engine)
     dialog.get_by_label("Index", exact=True).fill("products")
@@ -274,6 +372,7 @@ def test_an_own_index_is_used_until_it_is_forgotten_and_its_password_is_stored_n
         route.fulfill(body='{"event":"failed","stage":"first_stage","kind":"engine","message":"no such engine"}\n')
 
     page.route("**/api/search", answer)
+    page.route("**/api/index", lambda route: route.fulfill(json={"status": "ok"}))
     fill_own_index(page, "https://search.example:9200")
     expect(page.locator("#source-label")).to_contain_text("products at https://search.example:9200")
     page.get_by_role("searchbox").fill(QUERY)
@@ -290,9 +389,17 @@ def test_an_own_index_is_used_until_it_is_forgotten_and_its_password_is_stored_n
     }
     stored = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])")
     assert "s3cret" not in stored
-    page.get_by_role("button", name="Forget it").click()
+    page.get_by_role("button", name="Leave this index").click()
     expect(page.locator("#source-label")).to_have_text("eight documents")
     assert page.locator("#own-index-form [name=password]").input_value() == ""
+
+
+def test_an_address_is_tried_when_it_is_entered_and_what_was_typed_stays(page: Page, url: str) -> None:
+    page.goto(url)
+    fill_own_index(page, "http://127.0.0.1:9")
+    expect(page.locator("#own-index-error")).to_contain_text("nothing answers at http://127.0.0.1:9")
+    expect(page.get_by_role("dialog").get_by_label("Password")).to_have_value("s3cret")
+    expect(page.locator("#source-label")).to_have_text("eight documents")
 
 
 def test_an_incomplete_index_is_refused_by_its_field(page: Page, url: str) -> None:
@@ -306,7 +413,7 @@ def test_an_incomplete_index_is_refused_by_its_field(page: Page, url: str) -> No
 def test_where_an_own_index_is_not_allowed_the_dialog_says_why(page: Page) -> None:
     with running(playground(policy=Policy("0.0.0.0"))) as public:
         page.goto(public)
-        page.get_by_role("button", name="Use your own index").click()
+        page.get_by_role("button", name="Your index").click()
         expect(page.locator("#own-index-refused")).to_contain_text("--allow-own-index")
         expect(page.get_by_role("button", name="Use it")).to_be_disabled()
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.playground.test_page import QUERY, search
 
-WIDTHS = (360, 768, 1280, 1800)
+WIDTHS = (360, 820, 1280, 1800)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -23,10 +23,13 @@ def test_nothing_overflows_and_axe_finds_no_fault(browser: Browser, url: str, th
     page.locator("#reranked-list .title").first.click()
     faults.append(_faults(page))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.get_by_role("button", name="Use your own index").click()
+    page.get_by_role("button", name="Your documents").click()
+    faults.append(_faults(page))
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Your index").click()
     faults.append(_faults(page))
     context.close()
-    assert faults == [[], [], []]
+    assert faults == [[], [], [], []]
 
 
 def _faults(page: Page) -> list[str]:
@@ -68,9 +71,8 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(page: Page, url: st
     for _ in range(40):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    assert {"Skip to the results", "query", "depth", "deadline", "fusion", "theme", "open-own-index", "more-examples"} <= set(
-        reached
-    )
+    controls = {"query", "depth", "deadline", "fusion", "theme", "open-own-index", "open-own-documents"}
+    assert controls | {"Skip to the results"} <= set(reached)
     page.locator("#theme").focus()
     assert page.locator("#theme").evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
 
@@ -90,6 +92,29 @@ def test_a_phone_shows_one_list_and_switches(page: Page, url: str) -> None:
     page.get_by_role("button", name="First stage").click()
     expect(page.locator("#first-stage-list")).to_be_visible()
     expect(page.locator("#reranked-list")).to_be_hidden()
+
+
+def test_a_phone_shows_the_first_result_on_its_first_screen_with_the_controls_folded(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    search(page, url)
+    first = page.locator("#reranked-list > li").first.bounding_box()
+    assert first is not None and first["y"] + first["height"] < 844 * 0.75
+    expect(page.get_by_label("Depth")).to_be_hidden()
+    expect(page.locator("#controls-summary")).to_have_text("depth 20, no deadline, model only")
+    page.get_by_text("Settings").click()
+    expect(page.get_by_label("Depth")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 844})
+    expect(page.get_by_label("Depth")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_titles_wrap_and_are_shown_whole(page: Page, url: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    search(page, url, "hostile directory markup")
+    for title in page.locator("#reranked-list .title").all():
+        assert title.evaluate(
+            "element => element.scrollWidth <= element.clientWidth && element.scrollHeight <= element.clientHeight + 1"
+        )
 
 
 def test_the_theme_is_switched_and_remembered(page: Page, url: str) -> None:

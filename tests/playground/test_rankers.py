@@ -4,8 +4,10 @@ import json
 import httpx
 import pytest
 
-from connector.playground.rankers import GatewayRanker
+from connector.playground.rankers import EmbeddedRanker, GatewayRanker, Ranking
 from slimrank.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from slimrank.serving.model import Model
+from tests.doubles import FakeScorer
 from tests.playground.pages import fake_ranker
 
 ANSWER = {
@@ -13,6 +15,7 @@ ANSWER = {
     "usage": {"total_tokens": 9},
     "meta": {"model": "m", "truncated_documents": [0], "calibration": {"scale": 0.5, "offset": 1.0}},
 }
+ONE = {"results": [{"index": 0, "relevance_score": 2.0}]}
 HEADERS = {"x-queue-time": "3", "x-inference-time": "40"}
 
 
@@ -55,16 +58,43 @@ def test_a_slow_gateway_meets_the_deadline() -> None:
         await asyncio.sleep(5)
         return httpx.Response(200)
 
-    ranker = GatewayRanker("http://gateway", transport=httpx.MockTransport(handle))
+    ranker = GatewayRanker("http://gateway", grace_seconds=0.01, transport=httpx.MockTransport(handle))
     with pytest.raises(DeadlineExceeded, match=r"1 documents within 0\.05 s"):
         asyncio.run(ranker.rank("query", ["a"], timeout_seconds=0.05))
 
 
+def test_a_gateway_that_answers_at_the_deadline_with_what_it_scored_is_heard() -> None:
+    async def handle(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.1)
+        return httpx.Response(200, json=ANSWER | {"meta": ANSWER["meta"] | {"scored_documents": 1, "partial": True}})  # type: ignore[operator]
+
+    ranker = GatewayRanker("http://gateway", transport=httpx.MockTransport(handle))
+    assert asyncio.run(ranker.rank("query", ["a", "b"], timeout_seconds=0.05)).scored.depth == 1
+
+
+def test_a_model_in_process_gives_what_it_scored_by_the_deadline() -> None:
+    async def ranked() -> Ranking:
+        ranker = EmbeddedRanker(Model("slow", FakeScorer(document_seconds=0.06)))
+        await ranker.start()
+        try:
+            return await ranker.rank("a tree", ["a tree"] * 20, timeout_seconds=0.4)
+        finally:
+            await ranker.stop()
+
+    depth = asyncio.run(ranked()).scored.depth
+    assert depth is not None and 0 < depth < 20
+
+
+def test_the_fitted_weight_is_known_before_a_search_and_a_gateway_that_is_down_does_not_know_it() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=ONE | {"meta": {"fusion_weight": 0.7}}))
+    assert asyncio.run(GatewayRanker("http://gateway", transport=transport).fusion_weight()) == 0.7
+    assert asyncio.run(fake_ranker(fusion_weight=0.4).fusion_weight()) == 0.4
+    assert asyncio.run(GatewayRanker("http://127.0.0.1:9").fusion_weight()) is None
+
+
 def test_a_real_gateway_and_a_model_in_process_say_the_same() -> None:
-    from slimrank.serving.model import Model
     from slimrank.serving.server import make_app
     from slimrank.settings import Settings
-    from tests.doubles import FakeScorer
 
     documents = ["a tree", "delete a tree", "nothing"]
 

@@ -9,6 +9,7 @@ from starlette.routing import Mount
 
 from connector.playground.policy import Policy
 from connector.playground.routes import make_playground
+from tests.connector.served import serving
 from tests.playground.pages import BrokenSource, fake_ranker, playground, running
 
 QUERY = {"query": "delete a directory tree", "depth": 5}
@@ -35,7 +36,7 @@ def test_nothing_found_is_one_event_with_no_hits(url: str) -> None:
 
 
 def test_a_missed_deadline_fails_the_reranking_only() -> None:
-    with running(playground(ranker=fake_ranker(seconds=0.5))) as slow:
+    with running(playground(ranker=fake_ranker(seconds=1))) as slow:
         first, second = events(slow, QUERY | {"deadline_ms": 50})
     assert first["hits"] and (second["event"], second["stage"], second["kind"]) == ("failed", "rerank", "deadline_exceeded")
 
@@ -66,6 +67,10 @@ def test_an_engine_that_is_down_is_told_in_words() -> None:
         ({"own_index": OWN | {"index_name": "_all"}}, "own_index.index_name"),
         ({"own_index": OWN | {"fields": []}}, "own_index.fields"),
         ({"surprise": 1}, "surprise"),
+        ({"own_documents": []}, "own_documents"),
+        ({"own_documents": [{"doc_id": "a"}] * 10_001}, "own_documents"),
+        ({"own_documents": [{"doc_id": "a", "text": "s3cret", "grade": 1}]}, "own_documents.0.grade"),
+        ({"own_documents": [{"doc_id": "a"}], "own_index": OWN}, "the body"),
     ],
 )
 def test_a_bad_call_is_refused_by_its_field_and_never_quotes_a_value(url: str, change: dict[str, Any], place: str) -> None:
@@ -84,6 +89,32 @@ def test_an_own_index_is_refused_where_others_can_reach_the_server() -> None:
         assert httpx.get(f"{public}api/about").json()["own_index"]["is_allowed"] is False
         answer = httpx.post(f"{public}api/search", json=QUERY | {"own_index": OWN})
     assert answer.status_code == 403 and "--allow-own-index" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("hits", "words"),
+    [
+        ([{"_id": "1", "_source": {"name": "shoes", "body": "red"}}], "have no text in title, text; their fields are body, name"),
+        ([], "holds no documents"),
+        ([{"_id": "1", "_source": {"text": "red"}}], None),
+    ],
+)
+def test_an_own_index_is_tried_before_it_is_used(url: str, hits: list[Any], words: str | None) -> None:
+    with serving(lambda request: httpx.Response(200, json={"hits": {"hits": hits}})) as engine:
+        named = OWN | {"url": engine, "fields": ["title", "text"]}
+        answered = httpx.post(f"{url}api/index", json=named)
+    assert answered.status_code == (422 if words else 200)
+    assert (words or "ok") in answered.text
+
+
+def test_a_text_that_is_too_large_is_refused(url: str) -> None:
+    answer = httpx.post(f"{url}api/documents", json={"text": "a" * (2 * 2**20 + 1)})
+    assert answer.status_code == 413 and "--data FILE" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["api/documents", "api/index", "api/search"])
+def test_another_sites_page_may_send_nothing(url: str, path: str) -> None:
+    assert httpx.post(url + path, json={}, headers={"origin": "http://evil.example"}).status_code == 403
 
 
 def test_credentials_and_queries_are_not_logged(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,22 @@
-// The two calls to the server.
+// The calls to the server.
 
 export async function about() {
   const answer = await fetch("api/about");
   if (!answer.ok) throw new Error(`the playground's server answered ${answer.status}`);
   return answer.json();
+}
+
+/** Send and return JSON. A refusal is an Error with the server's words. */
+export async function post(path, body) {
+  let answer;
+  try {
+    answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  } catch {
+    throw new Error("The playground’s server does not answer; is it still running?");
+  }
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(said.message ?? `The playground’s server answered ${answer.status}.`);
+  return said;
 }
 
 /**

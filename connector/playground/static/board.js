@@ -25,6 +25,7 @@ export class Board {
     for (const list of Object.values(this.lists)) list.replaceChildren();
     this.lines.replaceChildren();
     this.order = null;
+    show(byId("no-scores"), false);
     show(this.board, false);
   }
 
@@ -41,23 +42,33 @@ export class Board {
     show(this.board);
   }
 
-  /** Say in the right list that the model gave nothing. */
-  showUnranked() {
+  /** Say why the right side has no list; a copy of the left one would look as if scores were still to come. */
+  showUnranked(why) {
     this.board.dataset.state = "unranked";
+    this.lists.reranked.replaceChildren();
+    this.cards.reranked = [];
+    this.lines.replaceChildren();
+    this.order = null;
+    byId("no-scores").textContent = why;
+    show(byId("no-scores"));
   }
 
   /**
    * Reorder the right list.
    * @param {number[]} order places, best first
-   * @param {{scores: number[], probabilities: number[], truncated: boolean[], scored: number}} answer in first-stage order
+   * @param {{scores: number[], probabilities: number[], truncated: boolean[], is_blank: boolean[], scored: number}} answer in first-stage order
+   * @param {number[]} sorted what the order is by: the model's scores, with the first stage's order where it counts
+   * @param {boolean} isFused whether it counts
    */
-  showReranked(order, answer) {
+  showReranked(order, answer, sorted, isFused) {
+    const shareOf = shares(sorted.filter((_, place) => isScored(answer, place)));
     const list = this.lists.reranked;
     const before = this.cards.reranked.map((card) => card.getBoundingClientRect().top);
     const moves = movesOf(order);
     order.forEach((place, rank) => {
       const card = this.cards.reranked[place];
-      this.#fill(card, place, rank, moves[place], answer);
+      this.#fill(card, place, rank, moves[place]);
+      this.#fillScore(card, place, answer, { sorted: sorted[place], share: shareOf(sorted[place]), isFused });
       if (list.children[rank] !== card) list.insertBefore(card, list.children[rank] ?? null);
     });
     this.order = order;
@@ -70,7 +81,7 @@ export class Board {
   /** Show which thumb is pressed. */
   showJudgment(place, relevance) {
     for (const side of Object.values(this.cards)) {
-      for (const button of side[place].querySelectorAll("[data-relevance]")) {
+      for (const button of side[place]?.querySelectorAll("[data-relevance]") ?? []) {
         button.setAttribute("aria-pressed", String(Number(button.dataset.relevance) === relevance));
       }
     }
@@ -94,7 +105,8 @@ export class Board {
   #card(hit, place, side) {
     const detailId = `${side}-${place}`;
     const title = make("button", { type: "button", class: "title", "aria-expanded": "false", "aria-controls": detailId }, hit.title || hit.doc_id);
-    const text = make("p", { class: "full", id: detailId, hidden: true }, hit.text + (hit.is_shortened ? " …" : ""));
+    const text = make("div", { class: "full", id: detailId, hidden: true },
+      make("p", {}, hit.text + (hit.is_shortened ? " …" : "")), side === "reranked" ? make("p", { class: "chance" }) : null);
     title.addEventListener("click", () => {
       const isOpen = title.getAttribute("aria-expanded") === "true";
       title.setAttribute("aria-expanded", String(!isOpen));
@@ -132,25 +144,34 @@ export class Board {
       thumb(0, "Not relevant", "M7 13V4H3v9zM7 13l4 8c1.500 0 2.500-1 2.500-2.500V15H20l-1.500-9.500c-.2-1-1-1.500-2-1.500H7"));
   }
 
-  #fill(card, place, rank, move, answer) {
+  #fill(card, place, rank, move) {
     card.classList.remove("up", "down", "stayed");
     card.classList.add(direction(move));
     card.querySelector(".number").textContent = String(rank + 1);
     const said = move === 0 ? "unchanged" : `${move > 0 ? "up" : "down"} ${Math.abs(move)}, from rank ${place + 1}`;
     card.querySelector(".move").replaceChildren(
       make("span", { "aria-hidden": "true" }, move === 0 ? "=" : `${move > 0 ? "▲" : "▼"} ${Math.abs(move)}`), spoken(`, ${said}`));
-    if (place >= (answer.scored ?? answer.scores.length)) {
-      const why = "The deadline came before its turn; it keeps its place of the first stage, behind those that were scored";
-      card.querySelector(".score").replaceChildren(make("span", { class: "tag", title: why }, "not scored in time"));
+  }
+
+  #fillScore(card, place, answer, { sorted, share, isFused }) {
+    const score = card.querySelector(".score");
+    card.classList.toggle("unscored", !isScored(answer, place));
+    if (!isScored(answer, place)) {
+      const [words, why] = place < answer.scored
+        ? ["nothing to read", "A document without text stands last"]
+        : ["not scored in time", "The deadline came before its turn; it keeps its place of the first stage, behind those that were scored"];
+      score.replaceChildren(make("span", { class: "tag", title: why }, words));
       return;
     }
-    const percent = answer.probabilities[place] * 100;
     const filled = make("i", {});
-    filled.style.width = `${percent}%`;
-    card.querySelector(".score").replaceChildren(
-      "score ", make("b", {}, shownScore(answer.scores[place])),
-      make("span", { class: "chance" }, make("span", { class: "chance-bar", "aria-hidden": "true" }, filled), spoken("probability "), make("b", {}, shownPercent(percent))),
+    filled.style.width = `${Math.max(share * 100, 2)}%`;
+    score.replaceChildren(
+      make("span", {}, "score ", make("b", {}, shownScore(sorted))),
+      ...(isFused ? [make("span", { class: "model-score" }, "model ", shownScore(answer.scores[place]))] : []),
+      make("span", { class: "strength", title: "Where the score stands between the lowest and the highest of this search" },
+        make("span", { class: "strength-bar", "aria-hidden": "true" }, filled), spoken(`${Math.round(share * 100)} of 100 between this search’s lowest and highest score`)),
       ...(answer.truncated[place] ? [make("span", { class: "tag", title: "The document is longer than the model reads; its end was cut off" }, "cut")] : []));
+    card.querySelector(".chance").textContent = `Of documents that the model scores so, about ${shownPercent(answer.probabilities[place] * 100)} are relevant, by the data that it was calibrated on.`;
   }
 
   #light(target) {
@@ -176,6 +197,16 @@ export class Board {
     else return;
     event.preventDefault();
   }
+}
+
+function isScored(answer, place) {
+  return place < answer.scored && !answer.is_blank[place];
+}
+
+/** Return what tells where a score stands between the lowest (0) and the highest (1) of these. */
+function shares(scores) {
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  return (score) => (high > low ? (score - low) / (high - low) : 1);
 }
 
 function direction(move) {
@@ -217,8 +248,8 @@ function shownScore(score) {
 }
 
 function shownPercent(percent) {
-  if (percent > 99.9) return ">99.9%";
-  if (percent < 0.1) return "<0.1%";
+  if (percent > 99.9) return "99.9% or more";
+  if (percent < 0.1) return "0.1% or less";
   return `${percent.toFixed(percent < 10 || percent > 90 ? 1 : 0)}%`;
 }
 

@@ -59,9 +59,14 @@ export class Judgments {
 /** Return an id for a query that has none: its words, and a hash that keeps different queries apart. */
 export function queryIdOf(text) {
   const words = text.toLowerCase().match(/[a-z0-9]+/g)?.slice(0, 4).join("-") ?? "query";
-  let hash = 2166136261; // FNV-1a
+  return `${words.slice(0, 40)}-${hashOf(text)}`;
+}
+
+/** FNV-1a, eight hex digits. */
+export function hashOf(text) {
+  let hash = 2166136261;
   for (const unit of text) hash = Math.imul(hash ^ unit.codePointAt(0), 16777619) >>> 0;
-  return `${words.slice(0, 40)}-${hash.toString(16).padStart(8, "0")}`;
+  return hash.toString(16).padStart(8, "0");
 }
 
 /** Hand a text to the visitor as a file. */

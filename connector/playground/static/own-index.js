@@ -1,19 +1,11 @@
-// "Use your own index": a dialog whose answer lives in this module's memory and nowhere else.
+// "Your index": a dialog whose answer lives in this page's memory and nowhere else. An address is tried before it is used.
 
+import { post } from "./api.js";
 import { byId, show } from "./dom.js";
+import { useSource } from "./source.js";
 
-/** The index named by the visitor, as the server's API takes it, or null. */
-let named = null;
-
-export function ownIndex() {
-  return named;
-}
-
-/**
- * @param {{is_allowed: boolean, reason: string|null}} permission
- * @param {() => void} onChange called when an index was named or forgotten
- */
-export function setUpOwnIndex(permission, onChange) {
+/** @param {{is_allowed: boolean, reason: string|null}} permission */
+export function setUpOwnIndex(permission) {
   const dialog = byId("own-index");
   const form = byId("own-index-form");
   if (!permission.is_allowed) {
@@ -23,29 +15,38 @@ export function setUpOwnIndex(permission, onChange) {
   }
   byId("open-own-index").addEventListener("click", () => dialog.showModal());
   byId("close-own-index").addEventListener("click", () => dialog.close());
-  byId("forget-own-index").addEventListener("click", () => change(null, onChange));
-  form.addEventListener("submit", (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const missing = [...form.elements].find((control) => control.willValidate && !control.checkValidity());
     showError(missing ? `${missing.parentElement.firstChild.textContent.trim()}: ${missing.validationMessage}` : "");
     if (missing) return missing.focus();
-    dialog.close();
-    change(read(form), onChange);
+    await tryOut(form, dialog);
   });
 }
 
-function change(index, onChange) {
-  named = index;
-  if (index === null) byId("own-index-form").reset();
-  show(byId("forget-own-index"), index !== null);
-  show(byId("open-own-index"), index === null);
-  onChange();
+async function tryOut(form, dialog) {
+  const index = read(form);
+  const button = byId("use-own-index");
+  button.disabled = true;
+  button.textContent = "Trying it …";
+  try {
+    await post("api/index", index);
+    if (!dialog.open) return; // closed meanwhile
+    dialog.close();
+    const place = `${index.url}/${index.index_name}`;
+    useSource({ key: place, label: `${index.index_name} at ${index.url}`, leave: "Leave this index", call: { own_index: index }, onLeave: () => form.reset() });
+  } catch (error) {
+    showError(error.message);
+  } finally {
+    button.disabled = false;
+    button.textContent = "Use it";
+  }
 }
 
 function read(form) {
   const value = (name) => form.elements[name].value.trim();
   return {
-    url: value("url"),
+    url: value("url").replace(/\/+$/, ""),
     index_name: value("index_name"),
     fields: value("fields").split(",").map((name) => name.trim()).filter(Boolean),
     user: value("user") || null,

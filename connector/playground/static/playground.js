@@ -1,11 +1,15 @@
-// The page: asks the server, keeps one search in hand, and shows it. See board.js for the lists.
+// The page: asks the server, keeps one search in hand, and shows it. See board.js for the lists, figures.js for the numbers.
 
 import { about, search } from "./api.js";
 import { Board } from "./board.js";
+import { controlsOf, offerWeight, setUpControls, weight } from "./controls.js";
 import { byId, make, milliseconds, show } from "./dom.js";
+import { clearFigures, showLatency, showMoves, showNdcg, showNoMoves } from "./figures.js";
 import { Judgments, download, queryIdOf } from "./judgments.js";
-import { ownIndex, setUpOwnIndex } from "./own-index.js";
-import { fuse, movesOf, ndcgAt10, orderByScore } from "./ranking.js";
+import { setUpOwnDocuments, toCorpus } from "./own-documents.js";
+import { setUpOwnIndex } from "./own-index.js";
+import { fuse, orderByScore } from "./ranking.js";
+import { ownSource, setUpSource } from "./source.js";
 import { setUpTheme } from "./theme.js";
 
 const EXAMPLES = 6;
@@ -15,29 +19,26 @@ const judgments = new Judgments();
 const board = new Board(judge);
 let facts = { judged: [], source: "" };
 let running = null; // the AbortController of the search in hand
-let current = null; // {query, queryId, firstStage, answer, totalMs} of what is shown
+let current = null; // {query, queryId, firstStage, answer, order, totalMs, ndcg} of what is shown
 let delayed = 0;
-let fittedWeight = 0; // of the first-stage rank, as the model's folder has it
 
 // -- searching ---------------------------------------------------------------------------------------------------------
 
 async function run(query) {
-  running?.abort();
-  clearTimeout(delayed);
+  stop();
   const mine = (running = new AbortController());
   const begin = performance.now();
-  const ticking = setInterval(() => progress(query, begin), 100);
-  current = null;
+  const ticking = setInterval(() => progress(begin), 100);
   location.hash = `q=${encodeURIComponent(query)}`;
-  hideResults();
-  progress(query, begin);
+  clearResults();
+  progress(begin);
   try {
-    for await (const event of search(callOf(query), mine.signal)) {
+    for await (const event of search({ query, ...controlsOf(), ...ownSource()?.call }, mine.signal)) {
       if (mine.signal.aborted) return;
       handle(event, query, performance.now() - begin);
     }
   } catch (error) {
-    if (error.name !== "AbortError") alertWith("The answer broke off. Is the playground’s server still running?", query);
+    if (error.name !== "AbortError") failed("The answer broke off. Is the playground’s server still running?", query);
   } finally {
     clearInterval(ticking);
     if (running === mine) {
@@ -47,31 +48,28 @@ async function run(query) {
   }
 }
 
-function callOf(query) {
-  const deadline = byId("deadline").value;
-  const call = { query, depth: Number(byId("depth").value) };
-  if (deadline) call.deadline_ms = Number(deadline);
-  if (ownIndex()) call.own_index = ownIndex();
-  return call;
+function stop() {
+  running?.abort();
+  running = null;
+  clearTimeout(delayed);
+  show(byId("progress"), false);
 }
 
 function handle(event, query, totalMs) {
   if (event.event === "first_stage") {
-    const known = facts.judged.find((judged) => judged.text === query && !ownIndex());
-    current = { query, queryId: known?.query_id ?? queryIdOf(query), firstStage: event, answer: null, totalMs };
+    const known = ownSource() ? null : facts.judged.find((judged) => judged.text === query);
+    current = { query, queryId: known?.query_id ?? queryIdOf(query), firstStage: event, answer: null, order: null, totalMs };
     showFirstStage(event);
   } else if (event.event === "reranked") {
     Object.assign(current, { answer: event, totalMs });
-    offerFusion(event.fusion_weight);
+    offerWeight(event.fusion_weight);
     showReranked();
     say(summary());
   } else if (event.stage === "rerank") {
-    board.showUnranked();
-    alertWith(`Not reranked: ${event.message}. The first stage’s order stands.`, query);
-    Object.assign(current, { totalMs });
-    showLatency();
+    current.totalMs = totalMs;
+    failed(`Not reranked: ${sentence(event.message)} The first stage’s order stands.`, query);
   } else {
-    alertWith(event.message, query);
+    failed(event.message, query);
   }
 }
 
@@ -82,14 +80,17 @@ function searchAgainSoon() {
 
 // -- showing -----------------------------------------------------------------------------------------------------------
 
-function hideResults() {
+/** Take away all that belongs to one search. */
+function clearResults() {
+  current = null;
   document.body.classList.remove("has-results");
-  for (const id of ["welcome", "empty", "figures", "alert", "view-switch", "passage-note"]) show(byId(id), false);
+  for (const id of ["welcome", "empty", "alert", "partial", "view-switch", "passage-note"]) show(byId(id), false);
+  clearFigures();
   board.clear();
-  byId("ndcg").textContent = "–";
+  say("");
 }
 
-function progress(query, begin) {
+function progress(begin) {
   const elapsed = performance.now() - begin;
   const stage = current ? `Scoring ${current.firstStage.hits.length} documents` : "Searching";
   byId("progress-text").textContent = elapsed < 1000 ? `${stage} …` : `${stage} … ${(elapsed / 1000).toFixed(1)} s`;
@@ -110,88 +111,43 @@ function showFirstStage(event) {
 }
 
 function showReranked() {
-  const { answer } = current;
-  current.order = orderByScore(fuse(answer.scores, Number(byId("fusion").value)));
-  board.showReranked(current.order, answer);
-  showMoves(current.order);
-  showNdcg();
-  showLatency();
-  for (const id of ["figures", "passage-note"]) show(byId(id));
+  const { answer, firstStage, totalMs } = current;
+  const sorted = fuse(answer.scores, weight());
+  current.order = orderByScore(sorted);
+  board.showReranked(current.order, answer, sorted, weight() !== 0);
+  showMoves(current.order, firstStage.hits);
+  measure();
+  showLatency(firstStage, answer, totalMs);
+  showPartial();
+  show(byId("passage-note"));
 }
 
-/** Start with the weight that belongs to the model, until the visitor has chosen one. */
-function offerFusion(weight) {
-  fittedWeight = weight;
-  if (!byId("fusion").dataset.chosen) byId("fusion").value = String(weight);
-  tellFusion();
+function showPartial() {
+  const { scored, scores } = current.answer;
+  show(byId("partial"), scored < scores.length);
+  byId("partial").textContent = `${scored} of ${scores.length} documents were scored by the deadline. The other ${scores.length - scored} are marked: they stand below, in the first stage’s order. Allow more time, or lower the depth.`;
 }
 
-function tellFusion() {
-  const weight = Number(byId("fusion").value);
-  tell("fusion", weight === 0 ? "model only" : `weight ${weight.toFixed(1)}${weight === fittedWeight ? ", fitted" : ""}`);
-}
-
-function tell(id, words) {
-  byId(`${id}-value`).textContent = words;
-  byId(id).setAttribute("aria-valuetext", words);
-}
-
-function showMoves(order) {
-  const moves = movesOf(order);
-  const moved = moves.filter((move) => move !== 0).length;
-  byId("moves").textContent = `${moved} of ${order.length}`;
-  const best = moves.indexOf(Math.max(...moves));
-  const hit = current.firstStage.hits[best];
-  const { scored } = current.answer;
-  if (scored < order.length) {
-    byId("moves-caption").textContent = `only ${scored} of ${order.length} were scored before the deadline`;
-    return;
+/** Leave the first stage alone on the page, and nothing that looks as if scores were still to come. */
+function failed(message, query) {
+  if (current) {
+    board.showUnranked("No scores for this search: the first stage’s order stands.");
+    showNoMoves();
+    measure();
+    showLatency(current.firstStage, null, current.totalMs);
   }
-  byId("moves-caption").textContent = moved ? `furthest up: ${hit.doc_id}, ${best + 1} to ${order.indexOf(best) + 1}` : "the model agrees with the first stage";
+  alertWith(message, query);
 }
 
-function showNdcg() {
-  const hits = current.firstStage.hits;
-  const own = judgments.relevances(current.queryId);
-  const isJudged = current.firstStage.ideal.length > 0;
-  const relevanceOf = (place) => (isJudged ? hits[place].relevance : own[hits[place].doc_id]) ?? 0;
-  const ideal = isJudged ? current.firstStage.ideal : Object.values(own);
-  const before = ndcgAt10(hits.map((_, place) => relevanceOf(place)), ideal);
-  const after = ndcgAt10(current.order.map(relevanceOf), ideal);
-  current.ndcg = before === null ? null : [before, after];
-  if (before === null) {
-    byId("ndcg").textContent = "–";
-    byId("ndcg-caption").textContent = "no relevant document is judged for this query; judge some with the thumbs";
-    return;
-  }
-  const change = after - before;
-  byId("ndcg").replaceChildren(
-    make("span", { class: "before" }, before.toFixed(2)), " → ", make("span", {}, after.toFixed(2)), " ",
-    make("span", { class: `delta ${change > 0.005 ? "up" : change < -0.005 ? "down" : ""}` }, `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(2)}`));
-  const relevant = ideal.filter((relevance) => relevance > 0).length;
-  byId("ndcg-caption").textContent = `${isJudged ? "judged query" : "by your judgments"}, ${relevant} relevant document${relevant === 1 ? "" : "s"}`;
-}
-
-function showLatency() {
-  const { firstStage, answer, totalMs } = current;
-  const parts = [["engine", firstStage.engine_ms]];
-  if (answer) parts.push(["queue", answer.queue_ms], ["inference", answer.inference_ms]);
-  parts.push(["other", Math.max(0, totalMs - parts.reduce((sum, [, ms]) => sum + ms, 0))]);
-  byId("latency-total").textContent = milliseconds(totalMs);
-  byId("latency-bar").replaceChildren(...parts.map(([name, ms]) => {
-    const segment = make("i", { class: name });
-    segment.style.flexGrow = String(ms);
-    return segment;
-  }));
-  byId("latency-parts").replaceChildren(...parts.map(([name, ms]) =>
-    make("div", {}, make("dt", { class: name }, name), make("dd", {}, milliseconds(ms)))));
-  show(byId("figures"));
+function measure() {
+  current.ndcg = showNdcg(current.firstStage, current.order, judgments.relevances(current.queryId));
 }
 
 function summary() {
-  const moved = byId("moves").textContent;
+  const { scored, scores } = current.answer;
+  const how = scored < scores.length ? `${scored} of ${scores.length} documents scored` : "Reranked";
   const measured = current.ndcg ? ` nDCG@10 from ${current.ndcg[0].toFixed(2)} to ${current.ndcg[1].toFixed(2)}.` : "";
-  return `Reranked in ${milliseconds(current.totalMs)}: ${moved} documents moved.${measured}`;
+  return `${how} in ${milliseconds(current.totalMs)}: ${byId("moves").textContent} documents moved.${measured}`;
 }
 
 function say(text) {
@@ -201,8 +157,19 @@ function say(text) {
 function alertWith(message, query) {
   const retry = make("button", { type: "button", class: "quiet" }, "Try again");
   retry.addEventListener("click", () => run(query));
-  byId("alert").replaceChildren(make("p", {}, message), retry);
+  byId("alert").replaceChildren(make("p", {}, message), ...(query ? [retry] : []));
   show(byId("alert"));
+}
+
+function sentence(message) {
+  return /[.?!]$/.test(message) ? message : `${message}.`;
+}
+
+function cancel() {
+  stop();
+  if (!current) show(byId("welcome"));
+  else board.showUnranked("Cancelled: the first stage’s order stands.");
+  say("Cancelled.");
 }
 
 // -- judging -----------------------------------------------------------------------------------------------------------
@@ -210,7 +177,7 @@ function alertWith(message, query) {
 function judge(place, relevance) {
   judgments.judge(current.queryId, current.query, current.firstStage.hits[place].doc_id, relevance);
   board.showJudgment(place, relevance);
-  if (current.answer) showNdcg();
+  measure();
   showJudgments();
 }
 
@@ -223,6 +190,7 @@ function showJudgments() {
   const { queries, documents } = judgments.count();
   byId("judgments-count").textContent = `${documents} document${documents === 1 ? "" : "s"} over ${queries} quer${queries === 1 ? "y" : "ies"}, kept in this browser.`;
   show(byId("judgments"), documents > 0);
+  show(byId("download-corpus"), Boolean(ownSource()?.call.own_documents));
 }
 
 // -- setting up --------------------------------------------------------------------------------------------------------
@@ -242,22 +210,22 @@ function start(query) {
 }
 
 function showSource() {
-  const own = ownIndex();
-  judgments.source = own ? `${own.url}/${own.index_name}` : facts.source;
-  byId("source-label").textContent = own ? `${own.index_name} at ${own.url}` : facts.source;
+  const own = ownSource();
+  judgments.source = own?.key ?? facts.source;
+  byId("source-label").textContent = own?.label ?? facts.source;
   show(byId("examples"), !own && facts.judged.length > 0);
   showJudgments();
 }
 
-function setUpControls() {
-  byId("depth").addEventListener("input", () => { tell("depth", byId("depth").value); searchAgainSoon(); });
-  byId("deadline").addEventListener("change", searchAgainSoon);
-  byId("fusion").addEventListener("input", () => {
-    byId("fusion").dataset.chosen = "yes";
-    tellFusion();
-    if (current?.answer) showReranked();
-  });
-  byId("fusion").addEventListener("change", () => { if (current?.answer) say(summary()); });
+function changeSource() {
+  stop();
+  clearResults();
+  showSource();
+  show(byId("welcome"));
+  byId("query").focus();
+}
+
+function setUpViews() {
   for (const button of byId("view-switch").children) {
     button.addEventListener("click", () => {
       byId("board").dataset.view = button.dataset.view;
@@ -270,10 +238,11 @@ function setUpJudgments() {
   byId("download-trec").addEventListener("click", () => download("qrels.txt", judgments.toTrec()));
   byId("download-beir").addEventListener("click", () => download("qrels.tsv", judgments.toBeir()));
   byId("download-queries").addEventListener("click", () => download("queries.jsonl", judgments.toQueries()));
+  byId("download-corpus").addEventListener("click", () => download("corpus.jsonl", toCorpus()));
   byId("clear-judgments").addEventListener("click", () => {
     judgments.clear();
-    if (current) showThumbs();
-    if (current?.answer) showNdcg();
+    if (current?.firstStage.hits.length) showThumbs();
+    if (current?.answer) measure();
     showJudgments();
     byId("query").focus();
   });
@@ -285,7 +254,8 @@ function queryInAddress() {
 
 async function setUp() {
   setUpTheme();
-  setUpControls();
+  setUpControls(searchAgainSoon, () => { if (current?.answer) showReranked(); }, () => { if (current?.answer) say(summary()); });
+  setUpViews();
   setUpJudgments();
   byId("search-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -293,12 +263,7 @@ async function setUp() {
     if (query) run(query);
   });
   byId("more-examples").addEventListener("click", showExamples);
-  byId("cancel").addEventListener("click", () => {
-    running?.abort();
-    show(byId("progress"), false);
-    if (current) board.showUnranked();
-    say("Cancelled.");
-  });
+  byId("cancel").addEventListener("click", cancel);
   window.addEventListener("hashchange", () => {
     const query = queryInAddress();
     if (query && query !== byId("query").value.trim()) start(query);
@@ -309,12 +274,17 @@ async function setUp() {
     alertWith(`The playground’s server does not answer (${error.message}).`, "");
     return;
   }
+  offerWeight(facts.fusion_weight);
   show(byId("audits-link"), facts.has_audits);
   show(byId("notice"), facts.is_trained === false);
   byId("notice").textContent = "This model is not trained to judge relevance yet: its order is expected to be worse than the first stage’s.";
-  setUpOwnIndex(facts.own_index, () => { showSource(); hideResults(); current = null; show(byId("welcome")); byId("query").focus(); });
+  byId("examples-title").textContent = facts.has_judgments ? "Judged examples" : "Examples";
+  show(byId("more-examples"), facts.judged.length > EXAMPLES);
   showExamples();
   showSource();
+  setUpSource(changeSource);
+  setUpOwnIndex(facts.own_index);
+  setUpOwnDocuments(facts.own_documents);
   if (queryInAddress()) start(queryInAddress());
   else if (!matchMedia("(max-width: 760px)").matches) byId("query").focus();
 }
