@@ -12,7 +12,7 @@ from heapq import nsmallest
 
 from connector.audit.access import Sides
 from connector.audit.compare import Row
-from connector.audit.differences import Difference, find_differences
+from connector.audit.differences import Difference, find_differences, value_in_words
 from connector.audit.explain import explain_document
 from connector.audit.fields import compared_fields
 from connector.audit.folder import Folder
@@ -224,7 +224,9 @@ def _from_configuration(
 ) -> None:
     """Add what differs everywhere, and blame statistics, or nothing, for what is left."""
     everywhere = {
-        _kind(difference): f"{difference.path}: {difference.before!r} became {difference.after!r}"[:200]
+        _kind(difference): f"{difference.path}: {value_in_words(difference.before)} became {value_in_words(difference.after)}"[
+            :200
+        ]
         for difference in reversed(differences)
         if not difference.harmless and difference.where in _EVERYWHERE
     }

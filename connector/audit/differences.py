@@ -3,6 +3,7 @@
 Each difference says whether it can change a ranking at all; the harmless ones are listed, never blamed.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,6 +49,13 @@ def find_differences(spec: Spec, before: Json, after: Json) -> list[Difference]:
     if a["deleted"] != b["deleted"]:
         found.append(Difference("deleted documents", "deleted, not yet merged away", a["deleted"], b["deleted"]))
     return found
+
+
+def value_in_words(value: Any) -> str:
+    """Return a setting's value as engines write it: text as it is, all else as JSON; what is absent is said to be."""
+    if isinstance(value, dict):
+        value = {key: part for key, part in value.items() if part is not None}
+    return "not set" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def only_index(state: Json) -> Json:

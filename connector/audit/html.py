@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from connector.audit import plots
+from connector.audit.differences import value_in_words
 from connector.audit.folder import Folder
 from connector.audit.spec import Json
 from connector.audit.verdict import show
@@ -28,6 +29,7 @@ def to_html(report: Json, folder: Folder) -> str:
         "percent": _percent,
         "move": _move,
         "show": _show,
+        "words": value_in_words,
     }
     environment.filters.update(filters)
     timings = folder.read("timings.json")
@@ -46,15 +48,34 @@ def to_html(report: Json, folder: Folder) -> str:
 
 
 def headline(report: Json) -> str:
-    """Return the verdict's reason in one sentence."""
-    worst = [finding for finding in report["findings"] if finding["outcome"] == report["verdict"]]
+    """Return how far the first judged measure changed, with its interval, and the verdict's reason."""
     counts = report["queries"]
-    if report["verdict"] != "pass" and worst:
-        message = str(worst[0]["message"])
-        return f"{message[0].upper() if not message.startswith('n') else message[0]}{message[1:]}."
-    if not counts["changed"]:
+    if not counts["changed"] and report["verdict"] == "pass":
         return f"Nothing changed: all {counts['asked']} queries have the same top {report['k']}, in the same order."
-    return f"{counts['changed']} of {counts['asked']} queries changed, and no rule calls that worse."
+    change = _change(report["paired"][0], report["k"]) + " " if report["paired"] else ""
+    return change + _reason(report)
+
+
+def _change(pair: Json, k: int) -> str:
+    by = round(pair["difference"], 4)
+    verb = f"fell by {-by:.4f}" if by < 0 else f"rose by {by:.4f}" if by > 0 else "stayed as it was"
+    return f"{pair['measure']}@{k} {verb} (95% interval {_signed(pair['low'])} to {_signed(pair['high'])})."
+
+
+def _reason(report: Json) -> str:
+    """Return the verdict's reason, but for one that only says again how far the first measure changed."""
+    counts = report["queries"]
+    said = report["paired"][0]["measure"] if report["paired"] else ""
+    worst = [str(finding["message"]) for finding in report["findings"] if finding["outcome"] == report["verdict"]]
+    others = [
+        message for message in worst if not (said and message.startswith((f"{said} fell", f"{said} rose", f"{said} stayed")))
+    ]
+    if report["verdict"] == "pass":
+        return f"{counts['changed']} of {counts['asked']} queries changed, and no rule calls that worse."
+    if len(others) < len(worst) or not worst:
+        return f"{counts['changed']} of {counts['asked']} queries changed."
+    message = others[0]
+    return f"{message[0].upper() if not message.startswith('n') else message[0]}{message[1:]}."
 
 
 def _plots(report: Json, sweep: Json | None) -> dict[str, str]:

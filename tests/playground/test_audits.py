@@ -108,3 +108,10 @@ def test_axe_finds_no_fault_in_the_list(browser: Browser, audits_url: str) -> No
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
     context.close()
     assert found.response["violations"] == []
+
+
+def test_the_chosen_theme_goes_with_the_visitor_to_a_report(page: Page, audits_url: str) -> None:
+    page.goto(f"{audits_url}audits")
+    page.get_by_role("button", name="Switch to the dark theme").click()
+    page.get_by_role("link", name="good").click()
+    page.wait_for_url("**/audits/good#theme=dark")

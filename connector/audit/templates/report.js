@@ -1,11 +1,39 @@
 "use strict";
 (() => {
+  // The theme as in the playground: remembered, and taken over from its list of audits by the address.
+  const KEY = "slimrank-theme";
   const root = document.documentElement;
   const theme = document.getElementById("theme");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
+  const label = () => theme.setAttribute("aria-label", `Switch to the ${isDark() ? "light" : "dark"} theme`);
+  const storage = (() => {
+    try {
+      return window.localStorage;
+    } catch {
+      return null; // boxed off, or switched off
+    }
+  })();
+  const wanted = new URLSearchParams(location.hash.slice(1)).get("theme") ?? storage?.getItem(KEY);
+  if (wanted === "dark" || wanted === "light") root.dataset.theme = wanted;
+  label();
   theme.addEventListener("click", () => {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    root.dataset.theme = isDark() ? "light" : "dark";
+    storage?.setItem(KEY, root.dataset.theme);
+    label();
   });
+
+  // What is wider than the page can be reached by keyboard.
+  const tables = [...document.querySelectorAll(".scroll")];
+  const mark = () => {
+    for (const table of tables) {
+      const isWide = table.scrollWidth > table.clientWidth;
+      table.toggleAttribute("tabindex", false);
+      if (isWide) Object.entries({ tabindex: "0", role: "region", "aria-label": "A wide table, which scrolls" }).forEach(([name, value]) => table.setAttribute(name, value));
+      else ["role", "aria-label"].forEach((name) => table.removeAttribute(name));
+    }
+  };
+  new ResizeObserver(mark).observe(document.body);
+  document.addEventListener("toggle", mark, true);
 
   const list = document.getElementById("queries");
   if (!list) return;

@@ -1,7 +1,7 @@
 // The list of audits: how far each is, what it found, and the way to its report. Looks again while one runs.
 
 import { byId, make, show } from "./dom.js";
-import { setUpTheme } from "./theme.js";
+import { setUpTheme, themeHash } from "./theme.js";
 
 const LOOK_AGAIN_MS = 2000;
 const STEPS = { planned: "planned", asking: "asking both sides", asked: "asked; not reported yet", reported: "reported" };
@@ -37,6 +37,8 @@ function render(audits) {
 function card(audit) {
   const isReported = audit.verdict !== null;
   const title = isReported ? make("a", { href: `audits/${encodeURIComponent(audit.name)}` }, audit.name) : audit.name;
+  // The report is boxed off and cannot read what we store, so the chosen theme goes with the address.
+  if (isReported) title.addEventListener("click", () => { title.hash = themeHash(); });
   return make("li", { class: "audit" },
     make("div", { class: "audit-head" },
       make("h2", {}, title),

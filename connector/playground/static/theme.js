@@ -18,6 +18,12 @@ export function setUpTheme() {
   });
 }
 
+/** The theme that the visitor chose, for the address of a page that cannot read our storage. */
+export function themeHash() {
+  const { theme } = document.documentElement.dataset;
+  return theme ? `theme=${theme}` : "";
+}
+
 function read() {
   try {
     return localStorage.getItem(KEY);
