@@ -6,7 +6,9 @@ which are slower and may saturate (Intel, "Lower Numerical Precision Deep Learni
 
 import os
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from slimrank import cgroups
 
@@ -30,6 +32,17 @@ def describe() -> str:
     if products is None:
         return name
     return f"{name} ({products[0] if products else 'no VNNI'})"
+
+
+def machine() -> str:
+    """Return what a figure of speed holds for."""
+    count = cores()
+    return f"{count:g} {'core' if count == 1 else 'cores'} of {describe()}"
+
+
+def conditions() -> dict[str, Any]:
+    """Return under what a measurement begins: machine, date, and the load average, which is what else the machine does."""
+    return {"machine": machine(), "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "load": round(os.getloadavg()[0], 2)}
 
 
 def eight_bit_products() -> list[str] | None:

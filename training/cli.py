@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from slimrank.bm25 import FIRST_STAGE
@@ -16,6 +15,7 @@ from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Gain
 from slimrank.files import parse_json, read_text
 from slimrank.folders import one_at_a_time
+from slimrank.tables import print_table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a model in two stages.")
 
@@ -220,7 +220,7 @@ def evaluate(
     for row in rows:
         table.add_row(row.name, str(row.queries), f"{row.before:.3f}", f"{row.after:.3f}", _interval(row.gain))
     table.add_row("mean of sets", "", "", "", _interval(mean))
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

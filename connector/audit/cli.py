@@ -32,6 +32,7 @@ from connector.audit.tally import tallied
 from connector.audit.verdict import EXIT_CODES
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
+from slimrank.tables import print_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -275,7 +276,7 @@ def sweep(
     for point in found["points"]:
         mark = "knee" if point["depth"] == found["knee"] else ""
         table.add_row(str(point["depth"]), f"{point['ndcg']:.4f}", f"{point['milliseconds']:.1f}", mark)
-    out.print(table)
+    print_table(table, out)
 
 
 @app.command(name="calibrate")
@@ -336,7 +337,7 @@ def _print(found: Json, folder: Path, json_output: bool) -> None:
         examples = f" ({cause['examples'][0]})" if cause["examples"] else ""
         out.print(Text(f"  cause: {cause['title']}: {cause['share']:.0%} of the changed traffic{examples}"))
     if found["paired"]:
-        out.print(_table(found))
+        print_table(_table(found), out)
     out.print(f"{folder / 'report.html'}")
 
 

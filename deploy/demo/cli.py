@@ -157,8 +157,8 @@ def _table(comparison: Comparison) -> Table:
         f"first stage {comparison.first_stage_seconds * 1000:.1f} ms, reranking {comparison.rerank_seconds * 1000:.0f} ms{judged}"
     )
     table.add_column("", justify="right", width=2)
-    table.add_column("BM25", ratio=1, no_wrap=True)
-    table.add_column("reranked", ratio=1, no_wrap=True)
+    table.add_column("BM25", ratio=1, overflow="fold")
+    table.add_column("reranked", ratio=1, overflow="fold")
     table.add_column("move", justify="right", width=5)
     for place, (before, after) in enumerate(zip(comparison.first_stage[:10], comparison.reranked[:10], strict=True)):
         move = comparison.first_stage.index(after) - place
@@ -168,7 +168,7 @@ def _table(comparison: Comparison) -> Table:
 
 def _name(doc_id: str, comparison: Comparison) -> Text:
     colour = {0: "", 1: "yellow"}.get(comparison.judged.get(doc_id, 0), "green")
-    return Text.assemble(("● ", colour) if colour else "  ", doc_id, overflow="ellipsis")
+    return Text.assemble(("● ", colour) if colour else "  ", doc_id, overflow="fold")
 
 
 def _arrow(move: int) -> Text:

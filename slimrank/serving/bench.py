@@ -17,6 +17,7 @@ from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.errors import ConfigError
 from slimrank.serving.bench_load import Plan, load
+from slimrank.tables import print_table
 
 LOAD_SECONDS, ALL_SECONDS = 10.0, 1800.0
 QUICK_SECONDS = 240.0
@@ -52,7 +53,9 @@ def bench(
         bool, typer.Option("--hostile", help="Count how often a text that was written to win beats the relevant one.")
     ] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Measure time against documents, length and threads.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw the engine's comparison there: a .png or .svg file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the comparison of --quick and --engine, or --curves, there: a .png or .svg file.")
+    ] = None,
     requests: Annotated[
         int | None, typer.Option(min=1, help="Requests of --memory, --quick and --engine, rounds of --determinism.")
     ] = None,
@@ -79,9 +82,13 @@ def bench(
     """
     from slimrank.serving.bench_all import TABLE_FILE, thread_counts
     from slimrank.serving.bench_bounds import measure_determinism, measure_memory  # onnxruntime
-    from slimrank.serving.bench_curves import draw, measure_curves
+    from slimrank.serving.bench_curves import measure_curves
     from slimrank.serving.bench_queue import compare_ways
+    from slimrank.serving.plots import check_plot, draw_contenders, draw_curves
 
+    check_plot(plot)
+    if plot is not None and (every is not None or not (quick or engine or curves)):
+        raise ConfigError("--plot draws what --quick, --engine or --curves measures; add one of them (--all draws by itself)")
     if every is not None:
         report = measure_cells(
             model, every, data or [], plain, checkpoint, threads=threads, seed=seed, seconds=seconds or ALL_SECONDS
@@ -105,10 +112,12 @@ def bench(
             pair_tokens=pair_tokens,
         )
         if plot is not None:
-            draw([report], plot)
+            draw_contenders([report], plot)
     elif curves:
         folder = store.model_folder(process_settings.load(model=model))
         report = measure_curves(folder, threads=thread_counts(threads), most_documents=depth or 100, seed=seed)
+        if plot is not None:
+            draw_curves(report, plot)
     elif memory:
         folder = store.model_folder(process_settings.load(model=model))
         report = measure_memory(folder, requests=requests or 100, most_documents=most_documents, threads=threads, seed=seed)
@@ -134,7 +143,7 @@ def bench(
         table = Table("figure", "value")
         for name, value in report.items():
             table.add_row(name, json.dumps(value))
-        Console().print(table)
+        print_table(table)
 
 
 def compare_engine(
@@ -205,15 +214,19 @@ def _show(report: dict[str, Any]) -> None:
     """Print a comparison: a row a contender, and what the engine is ahead of by how much."""
     from slimrank.serving import bench_table
 
-    table = Table(title=f"{bench_table.title(report)}, {report['machine']}", caption=bench_table.about(report))
+    table = Table(
+        title=f"{bench_table.title(report)}, {report['machine']}, {report['date']}, load {report['load']:.1f} before",
+        caption=bench_table.about(report),
+    )
     for place, head in enumerate(bench_table.HEADS):
         table.add_column(head, justify="right" if place else "left")
     for row in bench_table.rows(report):
         table.add_row(*row)
-    console = Console()
-    console.print(table)
+    print_table(table)
     ratios = {name.replace("_", " "): ratio for name, ratio in report["ratios"].items() if ratio is not None}
-    console.print(", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()) + " times ours", highlight=False)
+    Console(soft_wrap=True).print(
+        ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()) + " times ours", highlight=False
+    )
 
 
 def _sizes(text: str) -> list[int]:

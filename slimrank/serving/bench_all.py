@@ -21,8 +21,9 @@ from slimrank.errors import ConfigError
 from slimrank.files import replace_text
 from slimrank.manifest import GRAPH_FILE
 from slimrank.serving import bench_table
-from slimrank.serving.bench_curves import draw, measure_curves
-from slimrank.serving.bench_engine import OURS, compare, machine
+from slimrank.serving.bench_curves import measure_curves
+from slimrank.serving.bench_engine import OURS, compare
+from slimrank.serving.plots import draw_contenders
 
 WEIGHTS = {(20, None): 3, (100, None): 10, (20, 512): 3, (100, 512): 6}
 """(depth, tokens of a pair) -> share of the time, in the order of measuring."""
@@ -101,7 +102,7 @@ def measure_all(
     curves = _kept(target / CURVES_FILE, graph)
     if not curves:
         curves = measure_curves(folder, threads=thread_counts(threads), most_documents=100, seed=seed)
-        curves |= {"graph_sha256": graph, "machine": machine(), "complete": True}
+        curves |= {"graph_sha256": graph, "complete": True}
         _keep(target / CURVES_FILE, curves)
     _show(target, done)
     return done | {"curves": curves}
@@ -139,7 +140,7 @@ def _show(target: Path, done: Mapping[str, dict[str, Any]]) -> None:
     (target / TABLE_FILE).write_text(bench_table.table(reports), encoding="utf-8")
     drawn = [report for report in reports if (report["depth"], report["pair_tokens"]) == (bench_table.MARKED_DEPTH, None)]
     if drawn:
-        draw(drawn, target / PLOT_FILE)
+        draw_contenders(drawn, target / PLOT_FILE)
 
 
 def _kept(file: Path, graph: str) -> dict[str, Any] | None:
@@ -147,7 +148,7 @@ def _kept(file: Path, graph: str) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    is_same = (found.get("graph_sha256"), found.get("machine")) == (graph, machine())
+    is_same = (found.get("graph_sha256"), found.get("machine")) == (graph, processor.machine())
     return found if found.get("complete") and is_same else None
 
 

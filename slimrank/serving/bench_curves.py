@@ -2,13 +2,13 @@
 
 Seconds against documents, pair length and threads; start to first score; products' operations a second beside
 what a plain fp32 matrix product reaches on the same cores. Our engine only; peers are
-``bench_engine``'s. Also draws comparisons.
+``bench_engine``'s.
 """
 
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from slimrank import settings as process_settings
-from slimrank.errors import ConfigError
-from slimrank.serving.bench_table import LABELS
+from slimrank.processor import conditions
 from slimrank.serving.engines import open_engine
 from slimrank.serving.session import OrtScorer
 
@@ -37,7 +36,7 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
         threads: Numbers of threads to try; the first is that of the other curves.
         most_documents: Where the curves end.
     """
-    chance, settings = random.Random(seed), process_settings.load()
+    now, chance, settings = conditions(), random.Random(seed), process_settings.load()
     began = time.perf_counter()
     scorer = open_engine(settings, folder, threads=threads[0])
     scorer.score_rows(_ids(chance, PREFIX_TOKENS), [_ids(chance, DOCUMENT_TOKENS)])
@@ -54,7 +53,7 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
         other = scorer if number == threads[0] else open_engine(settings, folder, threads=number)
         by_threads[number] = _seconds(other, chance, few, DOCUMENT_TOKENS)
     operations = 2 * product_parameters(folder) * (PREFIX_TOKENS + counts[-1] * DOCUMENT_TOKENS)
-    return {
+    return now | {
         "model": scorer.manifest.name,
         "precision": scorer.manifest.precision,
         "threads": threads[0],
@@ -91,36 +90,6 @@ def peak_gigaops() -> float:
         one @ one
         best = min(best, time.perf_counter() - began)
     return 2 * PEAK_SIZE**3 / best / 1e9
-
-
-def draw(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw comparisons of ``bench_engine`` side by side as PNG or SVG: pairs a second of each contender.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError("--plot needs matplotlib; install it, or the extra `bench`") from error
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    best = {name: figures["pairs_per_second"] for report in reversed(reports) for name, figures in report["contenders"].items()}
-    names = sorted(best, key=lambda name: best[name])
-    colors = ["#2a6f97" if name.startswith("fused") else "#b0b7bd" for name in names]
-    figure = Figure(figsize=(3 + 4 * len(reports), 0.9 + 0.4 * len(names)), layout="constrained")
-    for axes, report in zip(figure.subplots(1, len(reports), sharey=True, squeeze=False)[0], reports, strict=True):
-        speeds = [report["contenders"].get(name, {}).get("pairs_per_second", 0.0) for name in names]
-        bars = axes.barh([LABELS.get(name, name) for name in names], speeds, color=colors)
-        axes.bar_label(bars, labels=[f"{speed:.1f}" if speed else "left out" for speed in speeds], padding=3)
-        axes.margins(x=0.15)
-        axes.set_xlabel("pairs a second")
-        axes.set_title(
-            f"{report['source']}, {report['pairs']} pairs, {report['model']} ({report['precision']})", fontsize="medium"
-        )
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file)
 
 
 def _seconds(scorer: OrtScorer, chance: random.Random, count: int, length: int) -> float:

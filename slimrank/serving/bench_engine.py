@@ -129,7 +129,7 @@ def compare(
     manifest = manifests.check(folder)
     places = {name: place for name, place in _places(folder, manifest, plain, checkpoint).items() if name not in without}
     pairs = token_pairs(folder, manifest, data, queries=queries, depth=depth, seed=seed, pair_tokens=pair_tokens)
-    asked = {"depth": depth, "pair_tokens": pair_tokens, "left_out": sorted(without)}
+    asked = processor.conditions() | {"depth": depth, "pair_tokens": pair_tokens, "left_out": sorted(without)}
     begin = monotonic()
     with ExitStack() as stack:
         contenders = [stack.enter_context(_started(name, place, manifest, threads)) for name, place in places.items()]
@@ -212,11 +212,6 @@ def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None
     return target
 
 
-def machine() -> str:
-    """Return what a figure of speed holds for."""
-    return f"{processor.cores():g} cores of {processor.describe()}"
-
-
 def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest: Manifest) -> dict[str, Any]:
     """Return the figures of those who answered anything."""
     ours, *peers = contenders
@@ -226,7 +221,6 @@ def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest:
         "model": manifest.name,
         "precision": manifest.precision,
         "graph_sha256": manifest.files[GRAPH_FILE].sha256,
-        "machine": machine(),
         "source": pairs.source,
         "requests": len(asked),
         "pairs": sum(len(request.rows) for request in asked),

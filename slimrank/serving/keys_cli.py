@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from slimrank import settings as process_settings
 from slimrank.errors import ConfigError
 from slimrank.serving.keys import KeyEntry, new_key, read_keys, write_keys
+from slimrank.tables import print_table
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make, list and remove API keys, in the file that the gateway reads."
@@ -68,7 +68,7 @@ def list_keys(
     for entry in shown:
         rate = entry["requests_per_minute"]
         table.add_row(entry["name"], ", ".join(entry["models"] or ["all"]), "any number" if rate is None else f"{rate:g}")
-    Console(soft_wrap=True).print(table)
+    print_table(table)
 
 
 @app.command()

@@ -23,13 +23,16 @@ from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
 from slimrank.files import STANDARD_INPUT, open_text, parse_json
 from slimrank.manifest import Fusion, Manifest
+from slimrank.processor import conditions
 from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
 from slimrank.serving.backend import Depth, DocumentWindow, LongDocument
 from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.cuts import cuts_table, measure_cuts
+from slimrank.serving.plots import check_plot, draw_depths
 from slimrank.serving.reranker import Reranker
 from slimrank.splits import shared_with_train
+from slimrank.tables import print_table
 
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")]
 LongDocumentOption = Annotated[str, typer.Option(help="truncate, or max_passage: the best passage of a long document counts.")]
@@ -114,6 +117,9 @@ def evaluate_collections(
     cuts: Annotated[
         str | None, typer.Option(help="Measure these cuts of documents instead, head beside best window, such as 48,64,96.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw nDCG@10 by how many hits are reranked there: a .png or .svg file.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -126,6 +132,8 @@ def evaluate_collections(
 
     Example: slimrank evaluate --data collections/scifact --depth 30 --cuts 48,64,96,128,192,320
     """
+    check_plot(plot)
+    now = conditions()
     reranker, manifest = _load(model, threads)
     scorer: Scorer = reranker.scorer_for(_long_document(long_document), _document_window(document_window), document_tokens)
     weight = fitted_weight(manifest.fusion) if fusion_weight is None else fusion_weight
@@ -176,14 +184,21 @@ def evaluate_collections(
         if run_folder is not None:
             _write_runs(run_folder / f"{collection.name}.{split}", result, manifest.name, first_stage="run" if runs else "bm25")
         results.append(result)
+    if plot is not None:
+        draw_depths({result.name: _curve(result, depth) for result in results}, now | {"model": manifest.name}, plot)
     if json_output:
         typer.echo(json.dumps(as_json(results[0]) if len(results) == 1 else _sets_as_json(results), indent=2))
         return
-    console = Console()
-    console.print(_table(results, depth, first_stage="the run" if runs else "BM25"))
-    console.print(_sweep_table(results))
+    print_table(_table(results, depth, first_stage="the run" if runs else "BM25"))
+    print_table(_sweep_table(results))
+    console = Console(soft_wrap=True)
     for note in _notes(results):
         console.print(note, markup=False)
+
+
+def _curve(result: Evaluation, depth: int) -> dict[int, float]:
+    """Return nDCG@10 by depth, from none reranked to all."""
+    return {0: result.before["nDCG@10"], **result.sweep, depth: result.after.measures["nDCG@10"]}
 
 
 def _cuts(given: str) -> list[int]:
@@ -227,7 +242,7 @@ def _show_cuts(
             )
         report.append({"name": collection.name, "before": dict(before), "cuts": [asdict(cut) for cut in found]})
         if not json_output:
-            Console().print(cuts_table(collection.name, before, found))
+            print_table(cuts_table(collection.name, before, found))
     if json_output:
         typer.echo(json.dumps(report, indent=2))
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from slimrank.errors import ConfigError
+from slimrank.processor import machine
 from slimrank.serving import bench, bench_all, bench_table
 from slimrank.serving.bench_all import WEIGHTS, Cell, measure_all, thread_counts, too_slow
-from slimrank.serving.bench_engine import machine
 from slimrank.serving.bench_pairs import token_pairs
 from tests.command import slimrank
 from tests.tiny import make_model
@@ -101,7 +101,7 @@ def report(**speeds: float) -> dict[str, Any]:
     }
     ratios = {"torch_fp32": speeds["fused"] / speeds["torch_fp32"], "plain_optimum": None}
     about = {"source": "a", "depth": 100, "pair_tokens": None, "left_out": ["plain"], "model": "m", "precision": "int8"}
-    about |= {"machine": "2 cores of a processor"}
+    about |= {"machine": "2 cores of a processor", "date": "2026-01-02 03:04 UTC", "load": 0.5}
     return about | {"pairs": 100, "tokens": 1000, "bytes_on_disk": 1, "contenders": contenders, "ratios": ratios}
 
 
@@ -122,15 +122,13 @@ def test_the_table_says_who_was_left_out_and_which_marks_are_missed() -> None:
     assert "nDCG@10 of fp32 within 0.005 | -0.0100 [-0.0200, +0.0000] | no |" in text
 
 
-def test_a_comparison_is_printed_as_a_row_a_contender(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
+def test_a_comparison_is_printed_as_a_row_a_contender(capsys: pytest.CaptureFixture[str]) -> None:
     bench._show(report(fused=100.0, torch_fp32=10.0))
     text = capsys.readouterr().out
     (row,) = [line for line in text.splitlines() if "transformers fp32" in line]
     assert [cell.strip() for cell in row.split("│")[2:5]] == ["1", "1.0", "10.00"]
-    assert "torch fp32 10.00 times ours" in text and "2 cores of a processor" in text
+    assert "torch fp32 10.00 times ours" in text
+    assert "2 cores of a processor, 2026-01-02 03:04 UTC, load 0.5 before" in text
     assert "plain optimum" not in text, "a peer without a figure has none"
 
 

@@ -66,8 +66,12 @@ def test_evaluate_measures_a_cascade_as_it_would_serve(fused_model: Path, shop: 
     assert sum(score > -900 for score in ranked.values()) == 2  # the others are in the cascade's band of left out
 
 
-def test_several_sets_stand_in_one_table_with_their_mean(fused_model: Path, shop: Path) -> None:
-    printed = run("evaluate", "--model", fused_model, "--data", shop, "--data", shop, "--depth", "6")
+def test_several_sets_stand_in_one_table_with_their_mean_and_their_depths_in_one_plot(
+    fused_model: Path, shop: Path, tmp_path: Path
+) -> None:
+    plot = tmp_path / "depths.svg"
+    printed = run("evaluate", "--model", fused_model, "--data", shop, "--data", shop, "--depth", "6", "--plot", plot)
+    assert plot.stat().st_size > 1000
     assert printed.count("also stand in the train split") == 2
     assert "mean" in printed
     both = json.loads(run("evaluate", "--model", fused_model, "--data", shop, "--data", shop, "--depth", "6", "--json"))

@@ -1,0 +1,120 @@
+"""Measurements as pictures, PNG or SVG: contenders beside each other, the engine's curves, nDCG@10 by depth.
+
+Each says below on which machine it was measured, when, and how busy that machine was before. Needs matplotlib.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimrank.errors import ConfigError
+from slimrank.serving.bench_table import LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OURS, PEERS = "#2a6f97", "#b0b7bd"
+KINDS = (".png", ".svg")
+
+
+def check_plot(file: Path | None) -> None:
+    """Refuse a picture that could not be drawn, before anything is measured for it.
+
+    Raises:
+        ConfigError: matplotlib is not installed, or the file's name says neither PNG nor SVG.
+    """
+    if file is None:
+        return
+    if file.suffix.lower() not in KINDS:
+        raise ConfigError(f"--plot draws {' and '.join(KINDS)} files; found {file.name!r}")
+    _matplotlib()
+
+
+def draw_contenders(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Draw comparisons of ``bench_engine`` side by side: pairs a second of each contender."""
+    best = {name: figures["pairs_per_second"] for report in reversed(reports) for name, figures in report["contenders"].items()}
+    names = sorted(best, key=lambda name: best[name])
+    colors = [OURS if name.startswith("fused") else PEERS for name in names]
+    figure = _figure(3 + 4 * len(reports), 1.1 + 0.4 * len(names))
+    for axes, report in zip(figure.subplots(1, len(reports), sharey=True, squeeze=False)[0], reports, strict=True):
+        speeds = [report["contenders"].get(name, {}).get("pairs_per_second", 0.0) for name in names]
+        bars = axes.barh([LABELS.get(name, name) for name in names], speeds, color=colors)
+        axes.bar_label(bars, labels=[f"{speed:.1f}" if speed else "left out" for speed in speeds], padding=3)
+        axes.margins(x=0.15)
+        title = f"{report['source']}, {report['pairs']} pairs, {report['model']} ({report['precision']})"
+        _dress(axes, "pairs a second", title)
+    _save(figure, reports[0], file)
+
+
+def draw_curves(report: Mapping[str, Any], file: Path) -> None:
+    """Draw the curves of ``bench_curves``: seconds by documents (the depth), by the length of pairs, by threads."""
+    curves = {
+        "documents reranked": report["seconds_by_documents"],
+        "tokens of a pair": report["seconds_by_pair_tokens"],
+        "threads": report["seconds_by_threads"],
+    }
+    figure = _figure(12, 3.4)
+    for axes, (label, points) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
+        _line(axes, {int(place): seconds for place, seconds in points.items()}, "{:.2g} s")
+        axes.set_ylim(bottom=0)
+        _dress(axes, label, "")
+    figure.suptitle(f"{report['model']} ({report['precision']}), seconds of a request", fontsize="medium")
+    _save(figure, report, file)
+
+
+def draw_depths(sweeps: Mapping[str, Mapping[int, float]], report: Mapping[str, Any], file: Path) -> None:
+    """Draw nDCG@10 by how many hits are reranked, one line a collection; 0 is the first stage alone.
+
+    Args:
+        report: ``model``, and what ``conditions`` says.
+    """
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    for name, sweep in sweeps.items():
+        _line(axes, sweep, "{:.3f}", name)
+    axes.set_ylabel("nDCG@10")
+    if len(sweeps) > 1:
+        axes.legend(frameon=False)
+    _dress(axes, "hits reranked", ", ".join([*sweeps, report["model"]]) if len(sweeps) == 1 else report["model"])
+    _save(figure, report, file)
+
+
+def _line(axes: "Axes", points: Mapping[int, float], words: str, label: str = "") -> None:
+    """Draw a line with each point's value; the places stand evenly, so that small ones do not lie on each other."""
+    names = [str(place) for place in sorted(points)]
+    values = [points[int(name)] for name in names]
+    axes.plot(names, values, marker="o", label=label or None)
+    for name, value in zip(names, values, strict=True):
+        axes.annotate(
+            words.format(value), (name, value), xytext=(0, 7), textcoords="offset points", ha="center", fontsize="small"
+        )
+    axes.margins(x=0.12, y=0.15)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    _matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _dress(axes: "Axes", label: str, title: str) -> None:
+    axes.set_xlabel(label)
+    axes.set_title(title, fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: "Figure", report: Mapping[str, Any], file: Path) -> None:
+    parts = [str(report[name]) for name in ("machine", "date") if name in report]
+    parts += [f"load {report['load']:.1f} before"] if "load" in report else []
+    figure.supxlabel(", ".join(parts), fontsize="small", color="#5a6372")
+    figure.savefig(file)
+
+
+def _matplotlib() -> None:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError("--plot needs matplotlib; install it, or the extra `bench`") from error
+    matplotlib.use("Agg")
