@@ -25,7 +25,9 @@ DOCUMENTS = [
 ]
 
 
-def make_checkpoint(folder: Path, kind: str = "llama", *, hidden_size: int = 64, head_size: int = 16) -> Path:
+def make_checkpoint(
+    folder: Path, kind: str = "llama", *, hidden_size: int = 64, head_size: int = 16, tokenizer: Tokenizer | None = None
+) -> Path:
     """Write a random checkpoint of kind "llama", "qwen2" or "qwen3" with two layers and grouped heads."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
@@ -36,7 +38,7 @@ def make_checkpoint(folder: Path, kind: str = "llama", *, hidden_size: int = 64,
         "qwen3": (Qwen3Config, Qwen3ForCausalLM),
     }
     config_class, model_class = kinds[kind]
-    tokenizer = small_tokenizer()
+    tokenizer = tokenizer or small_tokenizer()
     torch.manual_seed(17)
     config = config_class(
         vocab_size=tokenizer.get_vocab_size(),

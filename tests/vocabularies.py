@@ -1,12 +1,14 @@
 """Tokenizers for tests: Qwen's, rebuilt from its byte-pair ranks; and a small one trained on the spot."""
 
 import base64
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 CHAT_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+SMALL_TEXTS = ("query document relevance judge whether the document answers the query",)
 QWEN_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
@@ -57,15 +59,15 @@ def _byte_letters() -> dict[int, str]:
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(hidden)}
 
 
-def small_tokenizer() -> Tokenizer:
-    """Return a byte-level BPE of some hundred tokens in which every digit is one token."""
+def small_tokenizer(texts: Sequence[str] = SMALL_TEXTS, size: int = 512) -> Tokenizer:
+    """Return a byte-level BPE of some hundred tokens, trained on these texts, in which every digit is one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=512, special_tokens=CHAT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=size, special_tokens=CHAT_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    tokenizer.train_from_iterator(["query document relevance judge whether the document answers the query"] * 20, trainer)
+    tokenizer.train_from_iterator([*texts] * 20, trainer)
     return tokenizer

@@ -23,6 +23,7 @@ from connector.audit.statistics import (
     minimum_detectable,
     randomisation,
 )
+from slimrank.errors import DataError
 
 _AT_A_TIME = 100
 
@@ -38,11 +39,18 @@ class Calibration:
 
 
 def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) -> Calibration:
-    """Simulate `trials` audits of the differences of M measures on N queries."""
+    """Simulate `trials` audits of the differences of M measures on N queries.
+
+    Raises:
+        DataError: the queries are too few for any drop to be seen, so there is none to simulate.
+    """
     totals = add_up(blocks)
     scales = np.where(totals.centred_scales > 0, totals.centred_scales, 1.0)[:, None]
     flipped = flip(lambda: (centred(block, totals) / scales for block in blocks()), rounds=ROUNDS, seed=seed)
     effects = minimum_detectable(totals, flipped)
+    if not np.isfinite(effects).all():
+        queries = sum(len(block.weights) for block in blocks())
+        raise DataError(f"{queries} judged queries were found, too few for a drop of any size to be seen; audit more queries")
     alarms = 0
     calls: npt.NDArray[np.int64] = np.zeros(len(effects), dtype=np.int64)
     for start in range(0, trials, _AT_A_TIME):

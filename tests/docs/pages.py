@@ -27,8 +27,8 @@ def blocks(page: Path, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, name, text in found if name == language]
 
 
-def commands(pages: Sequence[Path] = tuple(GUIDES)) -> list[str]:
-    """Return every command of the guides, each once; it goes on after a backslash and inside quotes, and ends at a comment."""
+def commands(pages: Sequence[Path] = tuple(PAGES)) -> list[str]:
+    """Return every command of the pages, each once; it goes on after a backslash and inside quotes, and ends at a comment."""
     found = (command for page in pages for block in blocks(page, "sh") for command in _whole(block.replace("\\\n", "")))
     return list(dict.fromkeys(found))
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from connector.audit import measures, statistics
 from connector.audit.calibration import calibrate
 from connector.audit.statistics import in_blocks
+from slimrank.errors import DataError
 
 ONES = np.ones
 
@@ -115,3 +116,9 @@ def test_false_alarms_are_five_percent_and_power_is_eighty(weights: str) -> None
     found = calibrate(in_blocks(np.zeros_like(differences), differences, weight), trials=15_000, seed=11)
     assert found.false_alarms == pytest.approx(0.05, abs=0.006)
     assert min(found.power) >= 0.8
+
+
+def test_too_few_queries_to_see_any_drop_are_no_calibration() -> None:
+    differences = judged_differences(2, seed=7)
+    with pytest.raises(DataError, match="2 judged queries were found, too few"):
+        calibrate(in_blocks(np.zeros_like(differences), differences, ONES(2)), trials=100, seed=11)

