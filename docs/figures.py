@@ -61,7 +61,7 @@ def gains(card: Path = CARD) -> list[Gain]:
 
 def _gain(cells: list[str]) -> Gain:
     name, before, _, after, difference, *_ = cells
-    found = re.fullmatch(r"([+-]\.\d+) \[([+-]\.\d+), ([+-]\.\d+)\]", difference)
+    found = re.fullmatch(r"([+-]?\.\d+) \[([+-]?\.\d+), ([+-]?\.\d+)\]", difference)
     if found is None:
         raise ValueError(f"{name}: {difference!r} is no difference with an interval, such as '+.055 [+.026, +.086]'")
     return Gain(name, float(before), float(after), *(float(number) for number in found.groups()))

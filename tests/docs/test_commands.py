@@ -17,7 +17,7 @@ from slimrank.__main__ import app
 from tests.connector.fake_elasticsearch import FakeElasticsearch
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.served import serving
-from tests.docs.not_run import NOT_RUN
+from tests.docs.not_run import NOT_RUN, PYTHON_NOT_RUN
 from tests.docs.pages import PAGES, ROOT, blocks, commands
 from tests.docs.reader import COLOURS, THINGS, at, moved, place, run, run_here, serve, write_audit
 from tests.nodes import process
@@ -111,6 +111,8 @@ GATES = {
     "slimrank audit gate audit.yaml --out audit": "PASS",
     "slimrank audit gate audit.yaml --out audit --then swap --alias products": "alias products moved",
 }
+# Pages whose Python is run below.
+PYTHON_IS_RUN = ("clients.md", "opensearch.md")
 TABLES = (NOT_RUN, SERVES, ENDS, ASKS, CONNECTS_OPENSEARCH, CONNECTS_ELASTICSEARCH, ASKS_ENGINE, AUDITS, GATES)
 
 
@@ -138,7 +140,7 @@ def test_no_entry_is_left_of_a_command_that_is_gone() -> None:
     assert [entry for entry in entries if not any(starting(command, {entry: ""}) for command in known)] == []
 
 
-@pytest.mark.parametrize("reason", sorted(set(NOT_RUN.values())))
+@pytest.mark.parametrize("reason", sorted({*NOT_RUN.values(), *PYTHON_NOT_RUN.values()}))
 def test_a_reason_not_to_run_a_command_names_tests_that_are_there(reason: str) -> None:
     assert len(reason.split()) > 3
     assert [path for path in re.findall(r"tests/[\w/.]*\w", reason) if not (ROOT / path).exists()] == []
@@ -212,6 +214,11 @@ def test_commands_to_a_cluster_do_what_the_guides_say(fake: Any, table: dict[str
     with serving(cluster.answer) as url, at(tmp_path, SLIMRANK_ENGINE_URL=url, SLIMRANK_ENGINE_PASSWORD="secret"):
         for command, words in table.items():
             assert words in run_here(command), command
+
+
+def test_every_page_with_python_is_run_or_its_reason_is_given() -> None:
+    found = {page.name for page in PAGES if blocks(page, "python")}
+    assert found == {*PYTHON_IS_RUN, *PYTHON_NOT_RUN}
 
 
 @pytest.mark.slow

@@ -34,14 +34,17 @@ def test_its_answer_is_of_the_adapter_and_the_prompt_that_are_shipped() -> None:
 
 def test_a_new_card_makes_the_readme_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = tmp_path / "README.md"
-    card.write_text(figures.CARD.read_text(encoding="utf-8").replace("**+.071 [+.060, +.082]**", "**+.099 [+.090, +.110]**"))
+    text = figures.CARD.read_text(encoding="utf-8")
+    mean = re.search(r"^\| \*\*mean\*\*.*$", text, re.MULTILINE)
+    assert mean is not None
+    card.write_text(text.replace(mean[0], re.sub(r"[+-]\.\d+ \[.*?\]", "+.999 [+.998, +.999]", mean[0], count=1)))
     monkeypatch.setattr(write_readme, "gains", lambda: figures.gains(card))
     assert write_readme.stale() == ["gain.svg", "gain"]
 
 
 def test_the_gain_is_the_cards_last_row() -> None:
     *sets, mean = figures.gains()
-    assert mean.name == "mean" and len(sets) >= 8
+    assert mean.name == "mean" and len(sets) >= 4
     assert mean.difference == pytest.approx(sum(each.difference for each in sets) / len(sets), abs=0.002)
 
 
