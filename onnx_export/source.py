@@ -223,8 +223,8 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
     tensors = {_hf_name(name): torch.from_numpy(_hf_order(name, weight, config)) for name, weight in weights.items()}
     save_file(tensors, target / WEIGHTS_NAME, metadata={"format": "pt"})
     parts = {key.removeprefix("tokenizer.ggml."): value for key, value in values.items()}
-    backend, _ = convert_gguf_tokenizer("llama", parts | {"tokenizer_type": parts["model"]})
-    backend.post_processor = None  # it would put a BOS before every text
+    renamed = {"tokenizer_type": parts["model"], "add_prefix_space": parts["add_space_prefix"]}
+    backend, _ = convert_gguf_tokenizer("llama", parts | renamed)
     tokenizer = LlamaTokenizerFast(
         tokenizer_object=backend,
         bos_token="<|im_start|>",
@@ -238,6 +238,8 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
         chat_template=values["tokenizer.chat_template"],
     )
     tokenizer.save_pretrained(target)
+    backend.post_processor = None  # it would put a BOS before every text
+    backend.save(str(target / "tokenizer.json"), pretty=False)
 
 
 def _hf_name(name: str) -> str:
