@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from onnx_export import cross_encoder
 from slimrank.errors import ModelSourceError
-from slimrank.manifest import Architecture, Kind
+from slimrank.manifest import Architecture, Kind, sha256_of
 from slimrank.prompt import Prompt, PromptEncoder
 
 
@@ -79,6 +79,12 @@ def load(folder: Path) -> Checkpoint:
     except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
         raise ModelSourceError(f"{folder} cannot be loaded as a {kind.replace('_', ' ')}: {error}") from error
     return Checkpoint(model.eval(), tokenizer, folder, cross_encoder.pair_prompt(tokenizer) if kind == "cross_encoder" else None)
+
+
+def weights_hash(folder: Path) -> str:
+    """Return one hash for the weights of a checkpoint: of its single file, or of its parts' hashes."""
+    parts = [sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))]
+    return parts[0] if len(parts) == 1 else "+".join(part[:16] for part in parts)
 
 
 def with_answer_head(model: PreTrainedModel, answer_ids: list[int]) -> PreTrainedModel:

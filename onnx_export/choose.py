@@ -21,9 +21,10 @@ from onnx_export.export import export
 from onnx_export.fused import FusedPrecision
 from onnx_export.gate import BATCH_ROWS, Agreement, Judged, agreement, judged_pairs, scores_of
 from onnx_export.outliers import OUTLIERS
+from onnx_export.reference import Reference
 from onnx_export.runner import GraphRunner
-from onnx_export.source import Report
-from onnx_export.verify import Reference, read_reference, verify
+from onnx_export.steps import Report
+from onnx_export.verify import read_reference, verify
 from slimrank import manifest as manifests
 from slimrank import providers
 from slimrank.errors import ManifestError

@@ -5,15 +5,15 @@ The heavy imports wait until a command runs.
 """
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from onnx_export.alone import alone
+from onnx_export.cost import describe_cost
 from onnx_export.shipped import (
     ADAPTER_HASH_KEY,
     CONFIG_FILE,
@@ -23,6 +23,8 @@ from onnx_export.shipped import (
     is_adapter,
     shipped_adapter,
 )
+from onnx_export.source import BASE_MODEL_NAME, SOURCE_FILE
+from onnx_export.steps import Report, shown_steps
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
 from slimrank import store
@@ -34,7 +36,7 @@ from slimrank.settings import DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from onnx_export.fused import FusedPrecision
-    from onnx_export.source import Report
+    from onnx_export.reference import Reference
 
 model = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make the default model, or list the model folders of this machine."
@@ -69,8 +71,9 @@ def pull(
     """
     settings = process_settings.load(home=home, provider=provider)
     folder = store.default_model_folder(settings)
-    with _steps() as report, _alone(settings.home_folder, report):
+    with shown_steps() as report, alone(settings.home_folder, report):
         if force or not _is_current(folder):
+            report(describe_cost(settings.home_folder, has_base=_has_default_base(settings.home_folder)))
             _make_default(folder, settings.home_folder, report, for_gpu=settings.provider != "cpu")
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
 
@@ -142,7 +145,7 @@ def export(
     check_replaceable(out, manifests.is_model_folder, "a model folder")
     if adapter is not None and not is_adapter(adapter):
         raise ConfigError(f"{adapter} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
-    with _steps() as report, _alone(settings.home_folder, report) if adapter or layers else nullcontext():
+    with shown_steps() as report, alone(settings.home_folder, report) if adapter or layers else nullcontext():
         source = base_checkpoint(checkpoint, settings.home_folder, report)
         if adapter is not None:
             source = _merged(adapter, source, settings.home_folder, report)
@@ -173,10 +176,12 @@ def export(
         from onnx_export.verify import verify as verify_folder
 
         with new_folder(out, manifests.is_model_folder, "a model folder") as partial:
+            references: list[Reference] = []
             export_folder(
                 source,
                 partial,
                 report,
+                keep=references.append,
                 name=name or out.resolve().name,
                 prompt=asked,
                 max_pair_tokens=max_pair_tokens,
@@ -185,7 +190,8 @@ def export(
                 trained=trained,
             )
             if compare:
-                found = verify_folder(partial, report, checkpoint=source, provider=settings.provider)
+                reference = references[0] if references else None
+                found = verify_folder(partial, report, checkpoint=source, reference=reference, provider=settings.provider)
                 if not found.passed:
                     raise ManifestError(
                         f"{out} was not written: scores differ by up to {found.max_score_difference:.4g} from {found.reference},"
@@ -209,12 +215,12 @@ def verify(
     from onnx_export.verify import verify as verify_folder
 
     where = process_settings.load(provider=provider).provider
-    with _steps() as report:
+    with shown_steps() as report:
         verify_folder(folder, report, checkpoint=checkpoint, provider=where)
     _finish(folder, as_json)
 
 
-def _make_default(folder: Path, home: Path, report: "Report", *, for_gpu: bool) -> None:
+def _make_default(folder: Path, home: Path, report: Report, *, for_gpu: bool) -> None:
     from onnx_export.adapter import recorded_precision
     from onnx_export.export import export as export_folder
     from onnx_export.gate import LEAST_AGREEMENT
@@ -226,14 +232,21 @@ def _make_default(folder: Path, home: Path, report: "Report", *, for_gpu: bool) 
     choice = {"precision": "fp16"} if for_gpu else recorded_precision(checkpoint)
     # In its place only once it is verified: until then the one before serves. What lies there is ours, whole or not.
     with new_folder(folder, lambda _: True, "the default model") as partial:
-        export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME, **choice)
-        found = verify_folder(partial, report, checkpoint=checkpoint)
+        references: list[Reference] = []
+        export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME, keep=references.append, **choice)
+        reference = references[0] if references else None
+        found = verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         if choice["precision"] == "int8" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
             # Some processors saturate where others do not; what ranked alike elsewhere is asked again here.
             report(f"{choice['precision']} does not rank alike on this machine; take fp32")
             export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME)
-            verify_folder(partial, report, checkpoint=checkpoint)
+            verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         manifests.check(partial)
+
+
+def _has_default_base(home: Path) -> bool:
+    """Say whether the default base model is there, without the imports that fetch it."""
+    return (home / "base" / BASE_MODEL_NAME / SOURCE_FILE).is_file()
 
 
 def _record(adapter: Path, made: manifests.Manifest) -> None:
@@ -244,14 +257,14 @@ def _record(adapter: Path, made: manifests.Manifest) -> None:
     record_precision(adapter, {"precision": made.precision} | kept | figures)
 
 
-def _merged(adapter: Path, base: Path, home: Path, report: "Report") -> Path:
+def _merged(adapter: Path, base: Path, home: Path, report: Report) -> Path:
     from onnx_export.adapter import merge
 
     report(f"merge the adapter {adapter.name} into the base model")
     return merge(adapter, base, home / "merged" / adapter.resolve().name)
 
 
-def _pruned(checkpoint: Path, layers: int, home: Path, report: "Report") -> Path:
+def _pruned(checkpoint: Path, layers: int, home: Path, report: Report) -> Path:
     from onnx_export.prune import keep_layers
 
     report(f"keep the first {layers} layers")
@@ -352,35 +365,3 @@ def _print(figures: dict[str, Any], as_json: bool) -> None:
     for row in figures.get("models", [figures]):
         for key, value in row.items():
             console.print(f"{key:22} {value}", markup=False)
-
-
-@contextmanager
-def _steps() -> Iterator["Report"]:
-    """Show each step with its time, and a spinner while it runs."""
-    console = Console(stderr=True, highlight=False)
-    started = time.monotonic()
-    with console.status("") as status:
-
-        def report(step: str) -> None:
-            status.update(step)
-            console.print(f"{time.monotonic() - started:6.1f} s  {step}", markup=False)
-
-        yield report
-
-
-@contextmanager
-def _alone(home: Path, report: "Report") -> Iterator[None]:
-    """Let one process at a time make models in a home folder: they share its merged checkpoints."""
-    from filelock import FileLock, Timeout
-
-    home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / ".pull.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(f"wait for another slimrank that makes a model in {home}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

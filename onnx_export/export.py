@@ -8,7 +8,7 @@ after ``onnx_export.verify`` has compared it with the checkpoint.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,15 +18,18 @@ from transformers import PreTrainedModel
 
 from onnx_export import cross_encoder
 from onnx_export.adapter import merged_hash, values_of
-from onnx_export.checkpoint import Checkpoint, load, quiet, with_answer_head
+from onnx_export.checkpoint import Checkpoint, load, quiet, weights_hash, with_answer_head
+from onnx_export.cores import side_by_side
 from onnx_export.fused import FAMILIES, FusedPrecision, can_fuse, is_named, write_graph
 from onnx_export.outliers import OUTLIERS, outlier_products
 from onnx_export.pair_graph import finish
 from onnx_export.pairs import read_pairs
+from onnx_export.reference import Reference, score_pairs
 from onnx_export.rounding import round_weights
 from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, graph_number
 from onnx_export.smoothing import smooth
-from onnx_export.source import Report, checked_checkpoint
+from onnx_export.source import checked_checkpoint
+from onnx_export.steps import Report, ticks
 from slimrank import __version__
 from slimrank.errors import ConfigError
 from slimrank.folders import check_replaceable, new_folder
@@ -39,7 +42,6 @@ from slimrank.manifest import (
     Manifest,
     file_records,
     is_model_folder,
-    sha256_of,
 )
 from slimrank.prompt import DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt, PromptEncoder
 from slimrank.providers import WHEELS, is_installed
@@ -65,6 +67,7 @@ def export(
     in_two: Sequence[str] = (OUTLIERS,),
     plain: bool = False,
     trained: bool = False,
+    keep: Callable[[Reference], None] = lambda _: None,
 ) -> Manifest:
     """Write the model folder ``target``; one that is already there is replaced, anything else refused.
 
@@ -77,6 +80,7 @@ def export(
         in_two: Names of products whose activations int8 takes in two steps; "outliers" = the ``down_proj`` that need it.
         plain: Write Optimum's graph even where the serving graph can be had.
         trained: Whether the checkpoint was trained to rerank.
+        keep: Is given the checkpoint's own scores of the committed pairs where exporting computes them, as int8 does: for verifying.
 
     Raises:
         ModelSourceError: the checkpoint cannot be loaded.
@@ -107,7 +111,7 @@ def export(
                 )
             _export_plain(loaded, encoder, partial)
         else:
-            two_steps = _export_fused(loaded, encoder, partial, report, precision, in_float, in_two)
+            two_steps = _export_fused(loaded, encoder, partial, report, precision, in_float, in_two, keep)
         loaded.tokenizer.save(str(partial / TOKENIZER_FILE))
         prompt.save(partial / PROMPT_FILE)
         report("write the manifest")
@@ -139,12 +143,6 @@ def export(
     return manifest
 
 
-def weights_hash(folder: Path) -> str:
-    """Return one hash for the weights of a checkpoint: of its single file, or of its parts' hashes."""
-    parts = [sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))]
-    return parts[0] if len(parts) == 1 else "+".join(part[:16] for part in parts)
-
-
 def _export_fused(
     loaded: Checkpoint,
     encoder: PromptEncoder,
@@ -153,9 +151,10 @@ def _export_fused(
     precision: FusedPrecision,
     in_float: Sequence[str],
     in_two: Sequence[str],
+    keep: Callable[[Reference], None],
 ) -> list[str]:
     """Write the serving graph; return the names of products whose activations it takes in two steps."""
-    two_steps = _ready_for_int8(loaded, encoder, report, in_float, in_two) if precision == "int8" else []
+    two_steps = _ready_for_int8(loaded, encoder, report, in_float, in_two, keep) if precision == "int8" else []
     path = target / GRAPH_FILE
     write_graph(
         loaded.model,
@@ -170,28 +169,36 @@ def _export_fused(
 
 
 def _ready_for_int8(
-    loaded: Checkpoint, encoder: PromptEncoder, report: Report, in_float: Sequence[str], in_two: Sequence[str]
+    loaded: Checkpoint,
+    encoder: PromptEncoder,
+    report: Report,
+    in_float: Sequence[str],
+    in_two: Sequence[str],
+    keep: Callable[[Reference], None],
 ) -> list[str]:
     """Smooth and round the weights in place; return ``in_two`` with the outliers' names."""
 
     def run() -> None:
-        _calibrate(loaded, encoder)
+        _calibrate(loaded, encoder, report)
 
-    smooth(loaded.model, run)
+    # While the weights are as they were, one pass tells both what inputs are like and what scores are to be.
+    smooth(loaded.model, lambda: keep(score_pairs(loaded, encoder, report)))
     two_steps = [name for name in in_two if name != OUTLIERS]
     if OUTLIERS in in_two:
         two_steps += outlier_products(loaded.model, run)
-    report("round the weights")
-    round_weights(loaded.model, run, skip=lambda name: is_named(name, in_float))
+    round_weights(loaded.model, run, report, skip=lambda name: is_named(name, in_float))
     return two_steps
 
 
-def _calibrate(loaded: Checkpoint, encoder: PromptEncoder) -> None:
+def _calibrate(loaded: Checkpoint, encoder: PromptEncoder, report: Report) -> None:
     """Run the model on the committed pairs."""
-    with torch.inference_mode():
-        for group in read_pairs():
-            for document in group.documents:
-                loaded.model(input_ids=torch.tensor([encoder.pair_ids(group.query, document).ids]), logits_to_keep=1)
+
+    def run(ids: list[int]) -> None:
+        with torch.inference_mode():
+            loaded.model(input_ids=torch.tensor([ids]), logits_to_keep=1)
+
+    pairs = [encoder.pair_ids(group.query, document).ids for group in read_pairs() for document in group.documents]
+    side_by_side(run, sorted(pairs, key=len, reverse=True), ticks(report, "learn what each product reads", len(pairs)))
 
 
 def _export_plain(loaded: Checkpoint, encoder: PromptEncoder, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 
@@ -9,16 +10,28 @@ FLOOR = 1e-5
 
 
 @contextmanager
-def scaled_inputs(products: Iterable[torch.nn.Linear], see: Callable[[torch.nn.Module, torch.Tensor], None]) -> Iterator[None]:
-    """Show ``see`` each product's inputs (T, K) as they come, each row scaled to a largest value of 1."""
+def sums_of_inputs(
+    products: Iterable[torch.nn.Linear], of: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[dict[torch.nn.Module, torch.Tensor]]:
+    """Yield what ``of`` says of each product's inputs (T, K), each row scaled to a largest value of 1, summed as they come.
 
-    def show(product: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    In double precision: in whatever order texts come, from however many threads, the sums are the same in single precision.
+    """
+    sums: dict[torch.nn.Module, torch.Tensor] = {}
+    lock = Lock()
+
+    def add(product: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
-        see(product, rows / rows.abs().amax(-1, keepdim=True).clamp(min=FLOOR))
+        found = of(rows / rows.abs().amax(-1, keepdim=True).clamp(min=FLOOR))
+        with lock:
+            if product in sums:
+                sums[product] += found
+            else:
+                sums[product] = found.double()
 
-    hooks = [product.register_forward_pre_hook(show) for product in products]
+    hooks = [product.register_forward_pre_hook(add) for product in products]
     try:
-        yield
+        yield sums
     finally:
         for hook in hooks:
             hook.remove()

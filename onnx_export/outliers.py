@@ -6,6 +6,7 @@ the residual stream that the output is added to, over calibration texts. Runs af
 """
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import torch
@@ -25,16 +26,21 @@ def outlier_products(model: Any, run: Callable[[], None]) -> list[str]:
         run: Runs the model on calibration texts.
     """
     layers = model.model.layers
-    wrong, stream = torch.zeros(len(layers)), torch.zeros(len(layers))
+    wrong, stream = torch.zeros(2, len(layers), dtype=torch.double)  # exact enough that the order of texts does not matter
+    lock = Lock()
 
     def watch(place: int) -> list[Any]:
         def product(module: torch.nn.Linear, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
             error = torch.nn.functional.linear(_in_8_bits(inputs[0]) - inputs[0], module.weight)
-            wrong[place] += error[:, SINK_TOKENS:].square().sum()
+            found = error[:, SINK_TOKENS:].double().square().sum()
+            with lock:
+                wrong[place] += found
 
         def whole(_: torch.nn.Module, __: tuple[Any, ...], output: Any) -> None:
             hidden = output[0] if isinstance(output, tuple) else output
-            stream[place] += hidden[:, SINK_TOKENS:].square().sum()
+            found = hidden[:, SINK_TOKENS:].double().square().sum()
+            with lock:
+                stream[place] += found
 
         return [layers[place].mlp.down_proj.register_forward_hook(product), layers[place].register_forward_hook(whole)]
 

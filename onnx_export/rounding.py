@@ -8,14 +8,15 @@ Ours: the largest weight of each output keeps its step of 127, so that the scale
 count after each row is scaled to a largest value of 1, as in ``onnx_export.smoothing``, so that a few massive tokens do not decide.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 
 from onnx_export.cores import side_by_side
-from onnx_export.inputs import FLOOR, scaled_inputs
+from onnx_export.inputs import FLOOR, sums_of_inputs
+from onnx_export.steps import Report, ticks
 
 STEPS = 127
 DAMPING = 0.01
@@ -25,8 +26,13 @@ STRETCHES = (128, 8, 1)
 MEMORY_BYTES = 2**30
 """For what is known of inputs; models with more are calibrated some layers at a time."""
 
+PIECE_WEIGHTS = 2**22
+"""Rounded at a time by one core, of which it holds five copies."""
 
-def round_weights(model: Any, run: Callable[[], None], *, skip: Callable[[str], bool] = lambda name: False) -> None:
+
+def round_weights(
+    model: Any, run: Callable[[], None], report: Report, *, skip: Callable[[str], bool] = lambda name: False
+) -> None:
     """Round the products of a Llama-family model in place, to multiples of 1/127 of each output's largest weight.
 
     Args:
@@ -39,52 +45,81 @@ def round_weights(model: Any, run: Callable[[], None], *, skip: Callable[[str], 
     chosen = ([product for product in products if not skip(names[product])] for products in readers)
     for some in _in_memory(products for products in chosen if products):
         squares = _squares((products[0] for products in some), run)
-        side_by_side(partial(_round_together, squares), some)
+
+        def round_some(alike: Sequence[Sequence[torch.nn.Linear]]) -> None:
+            _round_together(alike, squares)  # noqa: B023 - it is called within this turn
+
+        pieces = _alike(some, torch.get_num_threads())
+        side_by_side(round_some, pieces, ticks(report, "round the weights", len(pieces)))
 
 
-def rounded(weight: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
-    """Return a weight (N, K) in steps of its outputs' scales.
+def rounded(weights: torch.Tensor, squares: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return weights (M, N, K), of M products side by side, in steps of their outputs' scales.
 
     Args:
-        squares: (K, K) sums of products of inputs.
+        squares: M times (K, K) sums of products of inputs.
     """
-    scale = weight.abs().amax(1).clamp(min=1e-12) / STEPS
-    order = squares.diagonal().argsort(descending=True)
-    factor = _factor(squares[order][:, order])
-    left = weight[:, order].T.contiguous()  # (K, N): all outputs of an input lie side by side
-    largest = left.abs().argmax(0)
-    ends = STEPS * left.gather(0, largest[None])[0].sign()
+    scales = weights.abs().amax(2).clamp(min=1e-12) / STEPS
+    orders = torch.stack([square.diagonal().argsort(descending=True) for square in squares])
+    factors = torch.stack([_factor(square[order][:, order]) for square, order in zip(squares, orders, strict=True)])
+    # (M, K, N): all outputs of an input lie side by side
+    left = weights.transpose(1, 2).gather(1, orders[:, :, None].expand(-1, -1, weights.shape[1])).contiguous()
+    largest = left.abs().argmax(1)
+    ends = STEPS * left.gather(1, largest[:, None])[:, 0].sign()
     steps, errors = torch.empty_like(left), torch.empty_like(left)
 
     def round_inputs(start: int, end: int, sizes: Sequence[int]) -> None:
         """Round the inputs from ``start`` to ``end``, and tell those behind them within the same stretch."""
         if not sizes:
-            step = (left[start] / scale).round().clamp(-STEPS, STEPS)
-            steps[start] = torch.where(largest == start, ends, step)
-            errors[start] = (left[start] - steps[start] * scale) / factor[start, start]
+            step = (left[:, start] / scales).round_().clamp_(-STEPS, STEPS)
+            steps[:, start] = step.where(largest != start, ends)
+            errors[:, start] = (left[:, start] - steps[:, start] * scales) / factors[:, start, start, None]
             return
         for first in range(start, end, sizes[0]):
             last = min(first + sizes[0], end)
             round_inputs(first, last, sizes[1:])
-            left[last:end].addmm_(factor[first:last, last:end].T, errors[first:last], alpha=-1)
+            left[:, last:end].baddbmm_(factors[:, first:last, last:end].mT, errors[:, first:last], alpha=-1)
 
-    round_inputs(0, len(left), STRETCHES)
-    return (steps[order.argsort()] * scale).T
+    round_inputs(0, left.shape[1], STRETCHES)
+    places = orders.argsort(1)[:, :, None].expand_as(steps)
+    return (steps.gather(1, places) * scales[:, None]).transpose(1, 2)
 
 
 def _factor(squares: torch.Tensor) -> torch.Tensor:
-    """Return the upper Cholesky factor of the inverse: its rows say how later inputs make up for an error."""
-    exact = squares.double()
+    """Return the upper Cholesky factor of the inverse: its rows say how later inputs make up for an error.
+
+    With the order of inputs turned around, the factor of the sums themselves is upper too, and its inverse is what is asked for.
+    """
+    exact = squares.to(torch.double, copy=True)
     exact.diagonal().add_(DAMPING * exact.diagonal().mean() + FLOOR)
-    factor: torch.Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(exact)), upper=True)
-    return factor.float()
+    upper = torch.linalg.cholesky(exact.flip(0, 1)).flip(0, 1).float()
+    factor: torch.Tensor = torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)
+    return factor
 
 
-def _round_together(squares: dict[torch.nn.Module, torch.Tensor], products: Sequence[torch.nn.Linear]) -> None:
+def _alike(inputs: Iterable[list[torch.nn.Linear]], pieces: int) -> list[list[list[torch.nn.Linear]]]:
+    """Return inputs whose products have the same shapes together, the largest first, each kind in ``pieces`` or more.
+
+    Rounding goes input by input in small operations: those of many layers at once cost little more than those of one.
+    """
+    kinds: dict[tuple[torch.Size, ...], list[list[torch.nn.Linear]]] = {}
+    for products in inputs:
+        kinds.setdefault(tuple(product.weight.shape for product in products), []).append(products)
+    largest = sorted(kinds.values(), key=lambda alike: -sum(product.weight.numel() for product in alike[0]))
+    parts = []
+    for alike in largest:
+        weights = len(alike) * sum(product.weight.numel() for product in alike[0])
+        count = min(len(alike), max(pieces, math.ceil(weights / PIECE_WEIGHTS)))
+        parts += [alike[part::count] for part in range(count)]
+    return parts
+
+
+def _round_together(inputs: Sequence[Sequence[torch.nn.Linear]], squares: dict[torch.nn.Module, torch.Tensor]) -> None:
     with torch.no_grad():
-        whole = rounded(torch.cat([product.weight for product in products]), squares.pop(products[0]))
-        for product, weight in zip(products, whole.split([len(product.weight) for product in products]), strict=True):
-            product.weight.copy_(weight)
+        weights = torch.stack([torch.cat([product.weight for product in products]) for products in inputs])
+        for products, whole in zip(inputs, rounded(weights, [squares.pop(products[0]) for products in inputs]), strict=True):
+            for product, weight in zip(products, whole.split([len(product.weight) for product in products]), strict=True):
+                product.weight.copy_(weight)
 
 
 def _by_input(layer: Any) -> Iterator[list[torch.nn.Linear]]:
@@ -101,7 +136,7 @@ def _in_memory(inputs: Iterable[list[torch.nn.Linear]]) -> Iterator[list[list[to
     some: list[list[torch.nn.Linear]] = []
     taken = 0
     for products in inputs:
-        wanted = 4 * products[0].in_features ** 2
+        wanted = 8 * products[0].in_features ** 2
         if some and taken + wanted > MEMORY_BYTES:
             yield some
             some, taken = [], 0
@@ -113,11 +148,6 @@ def _in_memory(inputs: Iterable[list[torch.nn.Linear]]) -> Iterator[list[list[to
 
 def _squares(products: Iterable[torch.nn.Linear], run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
     """Return (K, K) sums of products of row-scaled inputs, for each product."""
-    sums: dict[torch.nn.Module, torch.Tensor] = {}
-
-    def see(product: torch.nn.Module, rows: torch.Tensor) -> None:
-        sums[product] = sums.get(product, 0) + rows.T @ rows
-
-    with scaled_inputs(products, see):
+    with sums_of_inputs(products, lambda rows: rows.T @ rows) as sums:
         run()
     return sums

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from onnx_export.inputs import FLOOR, scaled_inputs
+from onnx_export.inputs import FLOOR, sums_of_inputs
 
 EXPONENT = 0.5
 
@@ -52,18 +52,9 @@ def _rescale(readers: list[torch.nn.Linear], squares: torch.Tensor) -> torch.Ten
 
 def _channel_squares(model: Any, run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
     """Return, for each product's input, the sum of squares of each channel of row-scaled values: only ratios between channels matter."""
-    sums: dict[torch.nn.Module, torch.Tensor] = {}
-
-    def see(product: torch.nn.Module, rows: torch.Tensor) -> None:
-        sums[product] = sums.get(product, torch.zeros(rows.shape[1])) + (rows**2).sum(0)
-
-    with scaled_inputs(
-        [
-            product
-            for layer in model.model.layers
-            for product in (layer.self_attn.q_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
-        ],
-        see,
-    ):
+    products = [
+        product for layer in model.model.layers for product in (layer.self_attn.q_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
+    ]
+    with sums_of_inputs(products, lambda rows: rows.square().sum(0)) as sums:
         run()
-    return sums
+    return {product: squares.float() for product, squares in sums.items()}

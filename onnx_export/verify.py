@@ -6,47 +6,27 @@ the worst difference counts. The figures go into the manifest, which serving rea
 fails is refused at load.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from onnx_export import checkpoint as checkpoints
-from onnx_export import cross_encoder
+from onnx_export.checkpoint import weights_hash
 from onnx_export.cores import side_by_side
-from onnx_export.export import CHECKPOINT_HASH_KEY, CHECKPOINT_KEY, weights_hash
-from onnx_export.pairs import PairGroup, read_pairs
+from onnx_export.export import CHECKPOINT_HASH_KEY, CHECKPOINT_KEY
+from onnx_export.reference import Reference, TokenGroup, score_pairs
 from onnx_export.runner import GraphRunner
-from onnx_export.source import Report
+from onnx_export.steps import Report, ticks
 from slimrank import manifest as manifests
 from slimrank.errors import ManifestError
 from slimrank.manifest import PROMPT_FILE, Manifest, Precision, Verification
-from slimrank.prompt import Prompt, PromptEncoder
+from slimrank.prompt import Prompt
 from slimrank.providers import check_precision
 from slimrank.types import Scores
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int8-gpu": 0.5, "int4": 2.0}
 """Largest difference of a score that may be served, by precision."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What the checkpoint says of the committed pairs: made once, compared with several exports."""
-
-    groups: "list[TokenGroup]"
-    scores: list[Scores]
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class TokenGroup:
-    """One query's shared prefix and what follows it for each document, as token ids."""
-
-    prefix: list[int]
-    rows: list[list[int]]
-    texts: PairGroup
 
 
 def verify(
@@ -71,9 +51,9 @@ def verify(
     manifest = manifests.check(folder, unverified=True)
     check_precision(provider, manifest.precision)
     expected = reference or read_reference(folder, report, checkpoint=checkpoint)
-    report("score the pairs with the graph")
     runner = GraphRunner(folder, manifest, provider=provider)
-    found = side_by_side(lambda group: graph_scores(runner, group), expected.groups)
+    tick = ticks(report, "score the pairs with the graph", len(expected.groups))
+    found = side_by_side(lambda group: graph_scores(runner, group), expected.groups, tick)
     tolerance = TOLERANCE[manifest.precision]
     both = list(zip(found, expected.scores, strict=True))
     worst = max(float(np.abs(got - want).max()) for gots, want in both for got in gots)
@@ -102,32 +82,7 @@ def read_reference(folder: Path, report: Report, *, checkpoint: Path | None = No
     encoder = loaded.encoder(
         Prompt.load(folder / PROMPT_FILE), max_pair_tokens=manifest.max_pair_tokens, max_query_tokens=manifest.max_query_tokens
     )
-    groups = list(token_groups(encoder))
-    report("score the pairs with the checkpoint")
-    scores = side_by_side(lambda group: reference_scores(loaded, encoder, group), groups)
-    name = f"{loaded.model.config.model_type} {weights_hash(source)[:12]} in torch {torch.__version__} float32"
-    return Reference(groups, scores, name)
-
-
-def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:
-    """Yield the committed pairs as token ids."""
-    for group in read_pairs():
-        prefix = encoder.prefix_ids(group.query).ids
-        pieces = encoder.document_ids(group.documents, len(prefix))
-        yield TokenGroup(prefix, [piece.ids + encoder.suffix_ids for piece in pieces], group)
-
-
-def reference_scores(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, group: TokenGroup) -> Scores:
-    """Return (N,) scores from the full head of the checkpoint, one whole pair at a time."""
-    if loaded.kind == "cross_encoder":
-        return cross_encoder.reference_scores(loaded.model, loaded.tokenizer, group.texts, encoder.max_pair_tokens)
-    irrelevant, relevant = encoder.answer_ids
-    scores = []
-    with torch.inference_mode():
-        for row in group.rows:
-            logits = loaded.model(input_ids=torch.tensor([group.prefix + row]), logits_to_keep=1).logits[0, -1].float()
-            scores.append((logits[relevant] - logits[irrelevant]).item())
-    return np.array(scores, dtype=np.float32)
+    return score_pairs(loaded, encoder, report)
 
 
 def graph_scores(runner: GraphRunner, group: TokenGroup) -> list[Scores]:

@@ -95,8 +95,8 @@ def make_model(checkpoint: Path, folder: Path, *, plain: bool = False) -> Path:
     from onnx_export.export import export
     from onnx_export.verify import verify
 
-    export(checkpoint, folder, lambda step: None, max_pair_tokens=MAX_PAIR_TOKENS, plain=plain)
-    verify(folder, lambda step: None)
+    export(checkpoint, folder, lambda *_: None, max_pair_tokens=MAX_PAIR_TOKENS, plain=plain)
+    verify(folder, lambda *_: None)
     return folder
 
 

@@ -71,8 +71,8 @@ def make_pair_model(checkpoint: Path, folder: Path, *, precision: Any = "fp32") 
     from onnx_export.export import export
     from onnx_export.verify import verify
 
-    export(checkpoint, folder, lambda step: None, precision=precision)
-    verify(folder, lambda step: None)
+    export(checkpoint, folder, lambda *_: None, precision=precision)
+    verify(folder, lambda *_: None)
     return folder
 
 

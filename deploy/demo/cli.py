@@ -2,13 +2,14 @@
 
 Model, corpus, first stage, reranking with the first stage's order as a prior, and both lists side
 by side with their times. The corpus is the documentation of the Python that runs, so any Python
-user can judge the answers. A handful of questions proves nothing: it names the command that
-measures all of them.
+user can judge the answers. Six questions are shown, chosen so that what reranking does and what it cannot do are seen;
+they prove nothing, so the figure over all of them comes last (``deploy.demo.measure``).
 """
 
 import json
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.demo import corpus
+from deploy.demo.figures import FIGURES_FILE, read_figures
 from slimrank import manifest as manifests
 from slimrank import measures, settings, store
 from slimrank.beir import Collection, read_collection
@@ -28,7 +30,15 @@ from slimrank.errors import DataError
 from slimrank.manifest import Manifest
 from slimrank.serving.reranker import Reranker
 
-SHOWCASE = 5
+SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "smallest-first", "mutual-exclusion")
+"""Four of the many whose right answer rises, one of the few where it falls, and one whose right answer BM25 does not find."""
+EXPECT = (
+    "What to expect: a right answer that BM25 puts low often rises to the top, and sometimes one falls. What BM25 does not find among its"
+    " hits stays lost: reranking changes their order alone. The six questions were chosen to show all three; the figure over all"
+    " judged questions comes last."
+)
+RIGHT = 2
+"""The grade of a document that answers the question."""
 CHARACTERS = 600
 """Of a documentation string: about 150 tokens, as long as what the default model was trained on. It says what it is in its first lines."""
 UNTRAINED = "This model was not trained to judge relevance: expect its order to be WORSE than BM25's."
@@ -66,25 +76,36 @@ def demo(
 
     Example: slimrank demo --query "run a shell command and capture its output" --depth 30
     """
-    console = Console(stderr=True)
+    console, out = Console(stderr=True), Console()
     current = settings.load(model=model)
-    folder = store.model_folder(current)
-    with console.status("Loading the model"):
-        reranker = Reranker.load(folder, threads=current.threads)
-    with console.status("Reading the documentation of this Python"):
-        place = current.home_folder / "demo" / f"python-{sys.version_info.major}.{sys.version_info.minor}"
-        corpus.build(place)
-        collection = read_collection(place, "test")
-        index = BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
+    place = current.home_folder / "demo" / f"python-{sys.version_info.major}.{sys.version_info.minor}"
+    with ThreadPoolExecutor(1) as beside:  # making the model leaves a core idle at first
+        library = beside.submit(read_library, place)
+        folder = store.model_folder(current)
+        with console.status("Loading the model and reading the documentation of this Python"):
+            reranker = Reranker.load(folder, threads=current.threads)
+            collection, index = library.result()
+    manifest = manifests.read(folder)
+    if not json_output:
+        _introduce(out, collection, manifest, is_showcase=not query)
     comparisons = []
     for asked in _questions(collection, query):
         with console.status(f"Reranking: {asked}"):
             comparisons.append(compare(collection, index, reranker, asked, depth))
+        if not json_output:  # each as it comes
+            out.print(_table(comparisons[-1]), "")
     if json_output:
         typer.echo(json.dumps([as_json(comparison) for comparison in comparisons], indent=2))
     else:
-        _show(comparisons, collection, manifests.read(folder))
-        Console().print(_verdict(comparisons, collection, place, depth), markup=False)
+        out.print("Ask your own: [bold]slimrank demo --query 'how do I …'[/]")
+        out.print(_verdict(comparisons, collection, place, depth, manifest), markup=False)
+
+
+def read_library(place: Path) -> tuple[Collection, BM25]:
+    """Return the documentation of this Python with its judged questions, built where it is not there yet, and its index."""
+    corpus.build(place)
+    collection = read_collection(place, "test")
+    return collection, BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
 
 
 def compare(collection: Collection, index: BM25, reranker: Reranker, query: str, depth: int) -> Comparison:
@@ -121,32 +142,52 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 def _questions(collection: Collection, asked: list[str] | None) -> list[str]:
     if asked:
         return asked
-    texts = list(collection.queries.values())
-    return texts[:: max(1, len(texts) // SHOWCASE)][:SHOWCASE]
+    return [collection.queries[query_id] for query_id in SHOWCASE]
 
 
-def _show(comparisons: list[Comparison], collection: Collection, manifest: Manifest) -> None:
-    console = Console()
-    console.print(
+def _introduce(out: Console, collection: Collection, manifest: Manifest, *, is_showcase: bool) -> None:
+    if is_showcase:
+        out.print(EXPECT + "\n", markup=False)
+    out.print(
         f"{len(collection.documents):,} documents of Python {sys.version_info.major}.{sys.version_info.minor}'s standard library,"
         f" reranked by {manifest.name} ({manifest.precision}), BM25's order as a prior."
         " [green]●[/] judged right, [yellow]●[/] judged useful.\n"
     )
     if not manifest.trained:
-        console.print(UNTRAINED + "\n", style="bold yellow")
-    for comparison in comparisons:
-        console.print(_table(comparison), "")
-    console.print("Ask your own: [bold]slimrank demo --query 'how do I …'[/]")
+        out.print(UNTRAINED + "\n", style="bold yellow")
 
 
-def _verdict(comparisons: list[Comparison], collection: Collection, place: Path, depth: int) -> str:
-    """Say what the judged questions shown gained, and how to measure all."""
-    measured = [ndcg for comparison in comparisons if (ndcg := comparison.ndcg_at_10())]
+def _verdict(
+    comparisons: list[Comparison],
+    collection: Collection,
+    place: Path,
+    depth: int,
+    manifest: Manifest,
+    figures: Path = FIGURES_FILE,
+) -> str:
+    """Say what all judged questions gain: as it was measured for this model, or how to measure it."""
+    known = read_figures(figures, manifest, depth)
+    if known is not None:
+        return known.sentence()
     hint = f"All {len(collection.queries)} judged questions: slimrank evaluate --data {place} --depth {depth}"
+    measured = [ndcg for comparison in comparisons if (ndcg := comparison.ndcg_at_10())]
     if not measured:
         return hint
     before, after = (sum(values) / len(measured) for values in zip(*measured, strict=True))
     return f"nDCG@10 of the {len(measured)} judged here: {before:.2f} -> {after:.2f}; too few to tell by. {hint}"
+
+
+def _place_of_right(comparison: Comparison) -> str:
+    """Say where the first document that answers the question stood, and where it stands."""
+    if not comparison.judged:
+        return ""
+    places = [
+        next((place for place, doc_id in enumerate(order, 1) if comparison.judged.get(doc_id, 0) >= RIGHT), None)
+        for order in (comparison.first_stage, comparison.reranked)
+    ]
+    if None in places:
+        return f"   no right answer among BM25's {len(comparison.first_stage)} hits"
+    return f"   right answer: place {places[0]} -> {places[1]}"
 
 
 def _table(comparison: Comparison) -> Table:
@@ -154,7 +195,8 @@ def _table(comparison: Comparison) -> Table:
     judged = f"   nDCG@10 {ndcg[0]:.2f} -> {ndcg[1]:.2f}" if ndcg else ""
     table = Table(title=Text(comparison.query, style="bold"), title_justify="left", expand=True, caption_justify="left")
     table.caption = (
-        f"first stage {comparison.first_stage_seconds * 1000:.1f} ms, reranking {comparison.rerank_seconds * 1000:.0f} ms{judged}"
+        f"first stage {comparison.first_stage_seconds * 1000:.1f} ms, reranking {comparison.rerank_seconds * 1000:.0f} ms"
+        f"{_place_of_right(comparison)}{judged}"
     )
     table.add_column("", justify="right", width=2)
     table.add_column("BM25", ratio=1, overflow="fold")

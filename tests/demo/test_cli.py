@@ -1,16 +1,22 @@
 """The demo's comparison: the first stage's hits, reordered, timed and measured."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deploy.demo.cli import _verdict, as_json, compare
+from deploy.demo.cli import SHOWCASE, _questions, _table, _verdict, as_json, compare
+from deploy.demo.corpus import QUERIES
+from deploy.demo.figures import ADAPTER_KEY, FIGURES_FILE, Figures
+from onnx_export.shipped import ADAPTER_HASH_KEY, adapter_hash, shipped_adapter
+from slimrank import manifest as manifests
 from slimrank.beir import Collection, Document
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
-from slimrank.manifest import Fusion
+from slimrank.manifest import Fusion, Manifest
 from slimrank.serving.reranker import Reranker
+from slimrank.settings import DEFAULT_MODEL_NAME
 from tests.doubles import FakeScorer
 
 DOCUMENTS = {
@@ -34,13 +40,66 @@ def test_the_first_stages_order_is_a_prior() -> None:
     assert list(comparison.reranked) == list(comparison.first_stage)
 
 
-def test_the_questions_shown_are_measured_and_the_command_for_all_is_named() -> None:
+FIGURES = Figures(
+    adapter_sha256="ours", precision="fp32", python="3.12", depth=10, questions=136, before=0.4225, after=0.4817, low=0.042,
+    high=0.0775, better=71, worse=21,
+)  # fmt: skip
+
+
+@pytest.fixture
+def manifest(tiny_model: Path) -> Manifest:
+    found = manifests.read(tiny_model)
+    return found.model_copy(update={"made_with": found.made_with | {ADAPTER_KEY: "ours"}})
+
+
+def test_the_figure_over_all_questions_comes_last_with_its_interval(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "figures.json").write_text(FIGURES.model_dump_json())
+    said = _verdict([], COLLECTION, Path("home/demo"), 10, manifest, tmp_path / "figures.json")
+    assert said.startswith(
+        "All 136 judged questions, BM25's top 10: nDCG@10 0.422 -> 0.482, a gain of 0.059 (95% interval 0.042 to"
+    )
+    assert "71 are answered better, 21 worse" in said
+
+
+@pytest.mark.parametrize(
+    "figures",
+    ["", "{}", *(FIGURES.model_copy(update=other).model_dump_json() for other in ({"adapter_sha256": "old"}, {"depth": 30}, {"precision": "int8"}))],
+    ids=["none", "not whole", "another adapter", "another depth", "another precision"],
+)  # fmt: skip
+def test_figures_of_another_model_are_not_told_and_the_command_that_measures_is(
+    figures: str, manifest: Manifest, tmp_path: Path
+) -> None:
     judged, own = (compare(COLLECTION, INDEX, Reranker(FakeScorer()), text, 10) for text in ("copy a directory tree", "copy"))
-    said = _verdict([judged, own], COLLECTION, Path("home/demo"), 10)
+    path = tmp_path / "figures.json"
+    if figures:
+        path.write_text(figures)
+    said = _verdict([judged, own], COLLECTION, Path("home/demo"), 10, manifest, path)
     assert "the 1 judged here" in said
     assert "-> 1.00" in said
     assert "slimrank evaluate --data home/demo --depth 10" in said
-    assert _verdict([own], COLLECTION, Path("home/demo"), 10).startswith("All 1 judged questions")
+    assert _verdict([own], COLLECTION, Path("home/demo"), 10, manifest, path).startswith("All 1 judged questions")
+
+
+def test_the_committed_figures_are_those_of_the_shipped_adapter_and_of_all_questions() -> None:
+    figures = Figures.model_validate_json(FIGURES_FILE.read_text())
+    assert ADAPTER_KEY == ADAPTER_HASH_KEY
+    assert figures.adapter_sha256 == adapter_hash(shipped_adapter(DEFAULT_MODEL_NAME)), "run: python -m deploy.demo.measure"
+    assert figures.questions == len(QUERIES.read_text().splitlines()), "run: python -m deploy.demo.measure"
+    assert figures.before < figures.after
+
+
+def test_six_questions_are_shown_and_all_are_judged() -> None:
+    queries = {row["_id"]: row["text"] for row in map(json.loads, QUERIES.read_text().splitlines())}
+    assert len(SHOWCASE) == 6
+    assert _questions(Collection("python", {}, queries, {}), None) == [queries[query_id] for query_id in SHOWCASE]
+
+
+def test_a_question_says_where_its_right_answer_went_and_where_no_order_helps() -> None:
+    comparison = compare(COLLECTION, INDEX, Reranker(FakeScorer()), "copy a directory tree", 10)
+    was = comparison.first_stage.index("shutil.copytree") + 1
+    assert f"right answer: place {was} -> 1" in str(_table(comparison).caption)
+    lost = replace(comparison, judged={"shutil.move": 2})
+    assert "no right answer among BM25's 2 hits" in str(_table(lost).caption)
 
 
 def test_a_question_of_ones_own_has_no_measure() -> None:

@@ -32,8 +32,8 @@ def test_a_tiny_model_goes_through_both_stages_to_a_served_folder(kind: str, tmp
     write_values(tmp_path / "adapter", VALUES)
 
     merged = merge(tmp_path / "adapter", base, tmp_path / "merged")
-    export(merged, tmp_path / "model", lambda step: None)
-    assert verify(tmp_path / "model", lambda step: None, checkpoint=merged).passed
+    export(merged, tmp_path / "model", lambda *_: None)
+    assert verify(tmp_path / "model", lambda *_: None, checkpoint=merged).passed
 
     reranker = Reranker.load(tmp_path / "model", threads=1)
     documents = ["a spoon", "a fork", "a cloud"]

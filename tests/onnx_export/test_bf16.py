@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from onnx_export import checkpoint as checkpoints
 from onnx_export.export import export
 from onnx_export.pairs import PairGroup
-from onnx_export.verify import TokenGroup, reference_scores, verify
+from onnx_export.reference import TokenGroup, reference_scores
+from onnx_export.verify import verify
 from slimrank import graph_io
 from slimrank.__main__ import app
 from slimrank.errors import ConfigError
@@ -79,7 +80,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(checkpoint: Path, tmp_path: Path) -> None:
-    manifest = export(checkpoint, tmp_path / "model", lambda step: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
+    manifest = export(checkpoint, tmp_path / "model", lambda *_: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
     graph = tmp_path / "model" / "model.onnx"
     onnx.checker.check_model(str(graph), full_check=True)
     evaluator = ReferenceEvaluator(str(graph), new_ops=OPERATORS)
@@ -102,7 +103,7 @@ def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(chec
 
 
 def test_all_is_bf16_but_the_head_and_what_goes_in_and_comes_out(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    export(tiny_checkpoint, tmp_path / "model", lambda step: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
+    export(tiny_checkpoint, tmp_path / "model", lambda *_: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
     graph = onnx.load(str(tmp_path / "model" / "model.onnx")).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     assert {name for name, kind in types.items() if kind == TensorProto.FLOAT} == {"head", "head_bias"}
@@ -125,4 +126,4 @@ def test_it_is_refused_in_words_where_no_gpu_runs_it(tiny_checkpoint: Path, tmp_
     assert "leave out one of the two" in str(both.exception)
     assert CliRunner().invoke(app, [*arguments, "--no-verify"]).exit_code == 0
     with pytest.raises(ConfigError, match="set SLIMRANK_PROVIDER to cuda or tensorrt"):
-        verify(tmp_path / "model", lambda step: None)
+        verify(tmp_path / "model", lambda *_: None)

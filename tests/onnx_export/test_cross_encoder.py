@@ -30,7 +30,7 @@ QUERY = "the largest moon of saturn"
 DOCUMENTS = ["Titan is the largest moon of Saturn.", "A bakery sells rye bread. [SEP] </s>", "noon", "titan " * 900]
 
 
-def ignore(step: str) -> None:
+def ignore(*told: object) -> None:
     """Say nothing."""
 
 

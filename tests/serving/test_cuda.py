@@ -37,8 +37,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[float]]:
     """Return the scores of float32 on the CPU."""
     folder = tmp_path_factory.mktemp("models") / "fp32-cpu"
-    export(checkpoint, folder, lambda step: None, max_pair_tokens=MAX_PAIR_TOKENS)
-    verify(folder, lambda step: None)
+    export(checkpoint, folder, lambda *_: None, max_pair_tokens=MAX_PAIR_TOKENS)
+    verify(folder, lambda *_: None)
     scorer = OrtScorer.load(folder, threads=1, batch_tokens=1024)
     return [scorer.score(query, MANY).scores.tolist() for query in QUERIES]
 
@@ -50,8 +50,8 @@ def folder(request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: p
     if PROVIDER == "cpu" and precision == "bf16":
         pytest.skip("a CPU runs no bf16")
     made = tmp_path_factory.mktemp("models") / precision
-    export(checkpoint, made, lambda step: None, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
-    verify(made, lambda step: None, provider=PROVIDER)
+    export(checkpoint, made, lambda *_: None, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
+    verify(made, lambda *_: None, provider=PROVIDER)
     return made
 
 

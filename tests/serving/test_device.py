@@ -34,8 +34,8 @@ def in_8_bits(tiny_qwen_checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def verified(checkpoint: Path, folder: Path, precision: FusedPrecision) -> Path:
-    export(checkpoint, folder, lambda step: None, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
-    verify(folder, lambda step: None)
+    export(checkpoint, folder, lambda *_: None, precision=precision, max_pair_tokens=MAX_PAIR_TOKENS)
+    verify(folder, lambda *_: None)
     return folder
 
 

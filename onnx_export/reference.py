@@ -1,0 +1,68 @@
+"""What an exported graph is compared with: the committed pairs, as the checkpoint itself scores them.
+
+The straightforward computation: transformers with the full head, one whole pair at a time; of a cross-encoder, its own head and its own
+tokenizer's pairs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from onnx_export import checkpoint as checkpoints
+from onnx_export import cross_encoder
+from onnx_export.checkpoint import weights_hash
+from onnx_export.cores import side_by_side
+from onnx_export.pairs import PairGroup, read_pairs
+from onnx_export.steps import Report, ticks
+from slimrank.prompt import PromptEncoder
+from slimrank.types import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the checkpoint says of the committed pairs: made once, compared with several exports."""
+
+    groups: "list[TokenGroup]"
+    scores: list[Scores]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGroup:
+    """One query's shared prefix and what follows it for each document, as token ids."""
+
+    prefix: list[int]
+    rows: list[list[int]]
+    texts: PairGroup
+
+
+def score_pairs(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, report: Report) -> Reference:
+    """Score the committed pairs with a checkpoint whose weights are as they were loaded."""
+    groups = list(token_groups(encoder))
+    tick = ticks(report, "score the pairs with the checkpoint", len(groups))
+    scores = side_by_side(lambda group: reference_scores(loaded, encoder, group), groups, tick)
+    name = f"{loaded.model.config.model_type} {weights_hash(loaded.folder)[:12]} in torch {torch.__version__} float32"
+    return Reference(groups, scores, name)
+
+
+def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:
+    """Yield the committed pairs as token ids."""
+    for group in read_pairs():
+        prefix = encoder.prefix_ids(group.query).ids
+        pieces = encoder.document_ids(group.documents, len(prefix))
+        yield TokenGroup(prefix, [piece.ids + encoder.suffix_ids for piece in pieces], group)
+
+
+def reference_scores(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, group: TokenGroup) -> Scores:
+    """Return (N,) scores from the full head of the checkpoint, one whole pair at a time."""
+    if loaded.kind == "cross_encoder":
+        return cross_encoder.reference_scores(loaded.model, loaded.tokenizer, group.texts, encoder.max_pair_tokens)
+    irrelevant, relevant = encoder.answer_ids
+    scores = []
+    with torch.inference_mode():
+        for row in group.rows:
+            logits = loaded.model(input_ids=torch.tensor([group.prefix + row]), logits_to_keep=1).logits[0, -1].float()
+            scores.append((logits[relevant] - logits[irrelevant]).item())
+    return np.array(scores, dtype=np.float32)

@@ -1,0 +1,83 @@
+"""What a command that takes minutes tells meanwhile: each step as it begins, and of a long one how much is done."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+LOOK_SECONDS = 0.5
+
+
+class Report(Protocol):
+    """Is told each step as it begins, and again as more of it is done."""
+
+    def __call__(self, step: str, done: int = 0, of: int = 0, /) -> None:
+        """Take note; ``of`` is 0 where nobody knows how much there is."""
+
+
+def ticks(report: Report, step: str, of: int) -> Callable[[], None]:
+    """Begin a step of so many parts; return what is to be called, from any thread, as each is done."""
+    report(step, 0, of)
+    done = itertools.count(1)
+    return lambda: report(step, next(done), of)
+
+
+@contextmanager
+def watching(folder: Path, report: Report, step: str, size: int) -> Iterator[None]:
+    """Report, in MB, how much of a download of ``size`` bytes lies in a folder, while others fill it."""
+    report(step, 0, size // 2**20)
+    ended = Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            report(step, _bytes_in(folder) // 2**20, size // 2**20)
+
+    watcher = Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+@contextmanager
+def shown_steps() -> Iterator[Report]:
+    """Show each step with the time at which it began: a line each, and on a terminal a bar below for the one that runs."""
+    console = Console(stderr=True, highlight=False)
+    began, current = time.monotonic(), ""
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(step: str, done: int = 0, of: int = 0, /) -> None:
+            nonlocal current
+            if step != current:
+                current = step
+                console.print(f"{time.monotonic() - began:6.1f} s  {step}", markup=False, soft_wrap=True)
+                bar.reset(task, description=step, total=of or None)
+            bar.update(task, completed=done, total=of or None)
+
+        yield report
+
+
+def _bytes_in(folder: Path) -> int:
+    sizes = 0
+    for path in folder.rglob("*"):
+        try:
+            sizes += path.stat().st_size if path.is_file() else 0
+        except OSError:  # moved meanwhile
+            continue
+    return sizes
