@@ -30,8 +30,9 @@ def describe_cost(home: Path, *, has_base: bool) -> str:
         )
     cores = processor.cores()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    of_them = "core" if cores == 1 else "cores"
     return (
-        f"making the default model takes about {_in_words(_seconds(cores, load))} on this machine ({cores:g} {"core" if cores == 1 else "cores"}, load {load:.1f}),"
+        f"making the default model takes about {_in_words(_seconds(cores, load))} on this machine ({cores:g} {of_them}, load {load:.1f}),"
         f" and {needed / 1e9:.1f} GB of disk in {home}"
     )
 

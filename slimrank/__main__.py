@@ -19,6 +19,7 @@ from typer.main import get_command
 from slimrank import __version__
 from slimrank.errors import ConfigError, SlimrankError
 from slimrank.files import DISK_FAULTS, explain_os
+from slimrank.telemetry import OURS, quiet_libraries
 
 COMMANDS = {
     "model": ("onnx_export.cli", "model", "export,serve", "Make the default model, or list what is here"),
@@ -38,9 +39,6 @@ COMMANDS = {
     "doctor": ("connector.doctor", "doctor", "serve", "Look at this machine and say what to do"),
     "demo": ("deploy.demo.cli", "demo", "serve", "Search the Python documentation, BM25 beside reranked"),
 }
-
-
-OURS = ("slimrank", "training", "onnx_export", "connector", "deploy")
 
 
 class LazyGroup(TyperGroup):
@@ -125,6 +123,7 @@ def root(
 
 def main() -> None:
     """Run the command line."""
+    quiet_libraries()
     try:
         app()
     except SlimrankError as error:

@@ -6,6 +6,9 @@ logged above debug. Metrics use base units, as Prometheus asks; a counter is exp
 """
 
 import logging
+import os
+import sys
+import warnings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
@@ -37,6 +40,29 @@ PROXY_SHADOW_ENTERED = "slimrank_proxy_shadow_entered"
 PROXY_SHADOW_FIRST = "slimrank_proxy_shadow_first_changed"
 
 
-def configure_logging(level: str) -> None:
-    """Send log lines to standard error; called once, in ``main``."""
-    logging.basicConfig(level=level.upper(), format=LOG_FORMAT, force=True)
+OURS = ("slimrank", "training", "onnx_export", "connector", "deploy")
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_VERBOSITY": "error",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "DATASETS_VERBOSITY": "error",
+}
+"""What libraries read when they are imported: no bar of their own, no advice about themselves."""
+
+
+def configure_logging(level: str, log_format: str = LOG_FORMAT) -> None:
+    """Send our log lines to standard error, and libraries' from warnings on; at debug, all that they say from info on."""
+    logging.basicConfig(level="INFO" if level.lower() == "debug" else "WARNING", format=log_format, force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it has a level of its own, debug
+
+
+def quiet_libraries() -> None:
+    """Keep what libraries say of themselves off a user's terminal, where the user has not asked for it."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")

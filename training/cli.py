@@ -1,7 +1,6 @@
 """``slimrank train``: the commands of the training stage. Parses arguments, calls the stages, prints paths and figures."""
 
 import json
-import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from slimrank.evaluation import Gain
 from slimrank.files import parse_json, read_text
 from slimrank.folders import one_at_a_time
 from slimrank.tables import print_table
+from slimrank.telemetry import configure_logging
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a model in two stages.")
 
@@ -28,8 +28,7 @@ OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints and 
 
 @app.callback()
 def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    configure_logging("info", "%(levelname)s %(name)s %(message)s")
 
 
 @app.command()

@@ -4,7 +4,6 @@ The page itself is ``connector.playground``, which may not know of the demo corp
 With no engine named it searches the demo corpus, with no gateway it scores in its own process.
 """
 
-import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -69,7 +68,6 @@ def playground(
     """
     current = settings.load(model=model)
     configure_logging(current.log_level)
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it has a level of its own, debug
     console = Console(stderr=True)
     if audits and not audits.is_dir():
         raise ConfigError(

@@ -21,7 +21,9 @@ class Chore:
     Args:
         turn: Done again and again.
         pause: Waited for between two turns.
-        expected: Errors that are somebody else's trouble, such as a Redis that is down: logged in a line, and no failing of ours.
+        expected: Errors that are somebody else's trouble, such as a Redis that is down: no failing of ours. They are logged in a
+            line when they begin, and when they end.
+        where: Whose trouble that is, as the line names it.
     """
 
     def __init__(
@@ -31,11 +33,14 @@ class Chore:
         *,
         pause: Callable[[], Awaitable[None]] | None = None,
         expected: tuple[type[Exception], ...] = (),
+        where: str = "",
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
         self._turn, self._pause, self._expected, self._clock = turn, pause, expected, clock
+        self._where = where
         self._failing_since: float | None = None
+        self._waits = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -61,8 +66,18 @@ class Chore:
             try:
                 await self._turn()
                 self._failing_since = None
+                if self._waits:
+                    log.info("%s goes on where=%s", self.name, self._where)
+                self._waits = False
             except self._expected as error:
-                log.warning("%s failed error=%s", self.name, type(error).__name__)
+                if not self._waits:
+                    log.warning(
+                        "%s waits where=%s error=%s; it is tried until it answers",
+                        self.name,
+                        self._where,
+                        type(error).__name__,
+                    )
+                self._waits = True
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 if self._failing_since is None:

@@ -102,8 +102,8 @@ class QueuedBackend:
         self._wake = asyncio.Event()
         self._taken_aside: list[bytes] | None = None
         self._chores = (
-            Chore("read replies", self._read_replies, expected=(redis.RedisError,)),
-            Chore("watch workers", self._watch, pause=self._watch_pause, expected=(redis.RedisError,)),
+            Chore("read replies", self._read_replies, expected=(redis.RedisError,), where=self._where),
+            Chore("watch workers", self._watch, pause=self._watch_pause, expected=(redis.RedisError,), where=self._where),
         )
 
     def choose_model(self, wanted: str | None) -> str:

@@ -132,8 +132,6 @@ def run_worker(settings: Settings, model: Model) -> None:
         server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
         handler: Any = server.RequestHandlerClass
         handler.timeout = METRICS_SECONDS  # else whoever says nothing keeps a thread for ever
-    if settings.log_level != "debug":  # Celery logs every task at info
-        logging.getLogger("celery").setLevel(logging.WARNING)
     log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, redis_clients.address(settings))
     try:
         while _consume(app, settings, worker_id, model.name) == EX_FAILURE:
