@@ -18,7 +18,7 @@ from connector.audit.run import Asker, keep_states, run_chunk
 QUEUE = "audit"
 
 
-@shared_task(name="connector.audit_chunk", ignore_result=True, acks_late=True, max_retries=3, default_retry_delay=5)  # type: ignore[untyped-decorator]
+@shared_task(name="connector.audit_chunk", ignore_result=True)  # type: ignore[untyped-decorator]
 def audit_chunk(folder: str, number: int, workers: int) -> None:
     """Ask both sides the queries of one chunk."""
     made = Folder(Path(folder))

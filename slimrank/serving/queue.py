@@ -51,13 +51,11 @@ def make_app(settings: Settings) -> Celery:
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": SOCKET_SECONDS,
             "socket_keepalive": True,
-            # Query tasks are acknowledged on receipt and sent again by the gateway, so nothing may be redelivered late.
-            "visibility_timeout": 3600,
             **({"master_name": found.master, "sentinel_kwargs": found.node_options} if found else {}),
         },
         broker_use_ssl=_tls(found.master_options if found else url_options(settings.redis_url)),
         result_backend=None,
-        task_acks_late=False,
+        task_acks_late=False,  # sent again by the gateway, or by the audit that is run again: Redis redelivers nothing
         task_ignore_result=True,
         task_publish_retry=True,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},

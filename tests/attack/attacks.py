@@ -5,8 +5,6 @@ import contextlib
 import gzip
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -17,6 +15,8 @@ import httpx
 import redis
 
 from slimrank.serving import messages
+from tests.attack import files
+from tests.attack.limits import limited
 from tests.attack.stage import DOCUMENTS, Stage
 from tests.connector.proxy.engine import Received, Reply
 
@@ -316,42 +316,52 @@ def spying(stage: Stage) -> Tries:
             yield _refused(stage.post(GOOD, headers={"authorization": authorization.encode()}), 401)
 
 
-# -- files ---------------------------------------------------------------------------------------------------------------
+# -- models --------------------------------------------------------------------------------------------------------------
 
 
-def bad_files(stage: Stage) -> Tries:
-    """Files that are no models, no texts, or have no end: one line and status 2."""
-    folder = stage.folder
-    bomb, spoilt = folder / "bomb.jsonl.gz", folder / "spoilt"
-    with gzip.open(bomb, "wb", 1) as file:
-        for _ in range(300):
-            file.write(b" " * MEGABYTE)
-    spoilt.mkdir(exist_ok=True)
-    (spoilt / "manifest.json").write_text('{"files": {}}')
-    (spoilt / "model.onnx").write_bytes(b"\x08" * MEGABYTE)
-    (folder / "deep.json").write_text("[" * 100_000)
-    commands = [
-        ["serve", "--embedded", "--model", str(spoilt), "--port", "0"],
-        ["serve", "--embedded", "--model", str(folder / "missing"), "--port", "0"],
-        ["proxy", "--upstream", "http://localhost:1", "--rules", "/dev/zero"],
-        ["proxy", "--upstream", "http://localhost:1", "--rules", str(folder / "deep.json")],
-        ["rank", "--query", "q", "--model", str(spoilt), str(bomb)],
-    ]
-    for command in commands:
-        limit = ["/bin/sh", "-c", 'ulimit -v 8000000; exec "$@"', "sh"]
-        done = subprocess.run(
-            [*limit, sys.executable, "-m", "slimrank", *command], capture_output=True, timeout=120, check=False, text=True
-        )
-        is_brief = done.returncode == 2 and "Traceback" not in done.stderr
-        yield "" if is_brief else f"{command[0]} {command[-1]}: status {done.returncode}, {done.stderr[-200:]!r}"
+def gone_model(stage: Stage) -> Tries:
+    """A model whose last worker is killed, asked for by name: another model must not answer for it."""
+    asked = GOOD | {"model": "goes"}
+    starting = limited(
+        ["tests.serving.process", "worker"], megabytes=1024, folder=stage.folder / f"goes-{uuid.uuid4()}", is_up=lambda: True,
+        redis_url=stage.redis, fake_model="goes",
+    )  # fmt: skip
+    with starting as worker:
+        deadline = time.monotonic() + 30
+        while (answer := stage.post(asked, key="honest")).json().get("model") != "goes" and time.monotonic() < deadline:
+            time.sleep(0.2)
+        yield "" if answer.json().get("model") == "goes" else f"the second model never served: {answer.status_code}"
+        worker.kill()
+        worker.wait()
+        for _ in range(40):  # before and after the gateway takes the worker for dead
+            answer = stage.post(asked | {"query": f"moon {uuid.uuid4()}"}, key="honest", timeout=60)
+            is_other = answer.status_code == 200 and answer.json()["model"] != "goes"
+            yield "another model answered" if is_other else _refused(answer, 503, 504)
+            time.sleep(0.5)
+
+
+def engine_behind_the_playground(stage: Stage) -> Tries:
+    """Bombs behind the playground: an engine's answer that unpacks to gigabytes."""
+    plain = stage.engine.reply
+    bomb = gzip.compress(b" " * 1500 * MEGABYTE, 1)
+    packed = Reply(headers=[("content-type", "application/json"), ("content-encoding", "gzip")], body=bomb)
+    stage.engine.reply = lambda request: packed
+    try:
+        for _ in range(3):
+            answer = httpx.post(f"{stage.playground}/api/search", json={"query": "moon"}, timeout=60)
+            is_said = '"kind": "engine"' in answer.text and "longer than" in answer.text and len(answer.content) < 2000
+            yield "" if is_said else f"the playground answered {answer.status_code}: {answer.text[:100]}"
+    finally:
+        stage.engine.reply = plain
 
 
 ATTACKS: dict[str, tuple[Callable[[Stage], Tries], ...]] = {
     "bodies": (wrong_elements, odd_bodies, large_bodies),
     "work": (long_document, many_documents),
     "connections": (large_heads, slow_senders, smuggling, from_a_page),
-    "the proxy's engine": (bad_engine,),
+    "search engines": (bad_engine, engine_behind_the_playground),
     "Redis": (poison,),
     "keys": (spying,),
-    "files": (bad_files,),
+    "models": (gone_model, files.altered_weights, files.broken_exports),
+    "files": (files.odd_files, files.two_runs),
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from slimrank import manifest
 from slimrank.serving.keys import new_key
 from tests.attack.limits import limited, resident_megabytes
 from tests.connector.proxy.engine import Engine
@@ -40,6 +41,7 @@ class Stage:
     keys: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]]
     folder: Path
+    model: Path
     waits: list[float] = field(default_factory=list)
 
     def port(self, name: str) -> int:
@@ -130,7 +132,7 @@ def staged(model: Path, folder: Path, certificates: Path) -> Iterator[Stage]:
         start("worker", ["slimrank", "worker"], WORKER_MEGABYTES, lambda: True, redis_url=redis_url, model=model, threads=1)
         start(
             "gateway", ["slimrank", "serve"], GATEWAY_MEGABYTES, lambda: process.answers(urls["gateway"] + "/readyz"),
-            redis_url=redis_url, port=ports["gateway"], api_keys_file=keys,
+            redis_url=redis_url, port=ports["gateway"], api_keys_file=keys, default_model=manifest.read(model).name,
         )  # fmt: skip
         start(
             "tls", ["tests.serving.process", "gateway"], GATEWAY_MEGABYTES, lambda: _listens(ports["tls"]), embedded=True,
@@ -151,7 +153,7 @@ def staged(model: Path, folder: Path, certificates: Path) -> Iterator[Stage]:
         )  # fmt: skip
         urls["tls"] = f"https://127.0.0.1:{ports['tls']}"
         secrets = {name: key for name, (key, _) in entries.items()}
-        yield Stage(**urls, redis=redis_url, engine=engine, keys=secrets, processes=running, folder=folder)
+        yield Stage(**urls, redis=redis_url, engine=engine, keys=secrets, processes=running, folder=folder, model=model)
 
 
 def _listens(port: int) -> bool:
