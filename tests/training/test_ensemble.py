@@ -48,12 +48,25 @@ def test_a_hostile_document_is_never_what_the_teacher_likes() -> None:
     assert taught(group, [0.5, 0.99, 0.25, 0.125]).teacher == (0.5, 0.125, 0.25, 0.125)
 
 
-def test_the_least_liked_document_is_attacked_and_keeps_its_score() -> None:
+def test_the_two_least_liked_documents_are_attacked_and_keep_their_scores() -> None:
     (group,) = with_hostile([GROUP], 1.0, random.Random(0))
-    assert group.doc_ids == ("a", "b", "c", MARK + "d")
-    assert "red shoes" in group.documents[3]
-    assert (group.relevance[3], group.teacher, group.ranks[3]) == (0, GROUP.teacher, None)
-    assert group.documents[1:3] == GROUP.documents[1:3]
+    assert group.doc_ids == ("a", "b", MARK + "c", MARK + "d")
+    assert all("red shoes" in document for document in group.documents[2:])
+    assert (group.relevance, group.teacher, group.ranks) == ((1, None, 0, 0), GROUP.teacher, (2, 1, None, None))
+    assert group.documents[1] == GROUP.documents[1]
+
+
+def test_without_a_teacher_what_is_judged_irrelevant_is_attacked_first_and_then_the_last_hit() -> None:
+    (group,) = with_hostile([replace(GROUP, teacher=())], 1.0, random.Random(0))
+    assert group.doc_ids == ("a", "b", MARK + "c", MARK + "d")
+    (group,) = with_hostile([replace(GROUP, relevance=(1, 0, None, None), teacher=())], 1.0, random.Random(0))
+    assert group.doc_ids == ("a", MARK + "b", "c", MARK + "d")
+
+
+def test_the_first_attack_holds_the_query_once() -> None:
+    groups = list(with_hostile([GROUP] * 100, 1.0, random.Random(0)))
+    assert all(group.documents[3].count("red shoes") == 1 for group in groups)
+    assert any(group.documents[2].count("red shoes") > 1 for group in groups)
 
 
 def test_half_of_the_relevant_documents_hold_the_query_too_so_that_pasting_tells_nothing() -> None:
