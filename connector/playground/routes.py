@@ -43,6 +43,8 @@ MAX_BODY_BYTES = 4 * 2**20
 """Of a body: as JSON, documents are larger than the text that they were read from."""
 WRONG_NAME = "this playground listens on a loopback address and answers to localhost only; start it with --host to give it a name"
 DEFAULT_SECONDS = 60.0
+MAX_EXAMPLES = 500
+"""Of a collection's queries on the page: there may be a million."""
 
 HEADERS = {
     # Nothing but our own files runs, and no script can make markup out of text (Trusted Types).
@@ -90,11 +92,9 @@ class Playground:
     timeout_seconds: float = DEFAULT_SECONDS
     audits: Path | None = None
 
-    def relevances(self, call: wire.SearchCall) -> dict[str, int]:
-        """Return the judgments of a call's query; those of our source say nothing of the visitor's own."""
-        if call.is_own:
-            return {}
-        return dict(next((query.relevances for query in self.judged if query.text == call.query), {}))
+    def known(self, call: wire.SearchCall) -> JudgedQuery | None:
+        """Return the query of a call as our source has it; of the visitor's own it says nothing."""
+        return None if call.is_own else next((query for query in self.judged if query.text == call.query), None)
 
 
 def make_playground(playground: Playground) -> Starlette:
@@ -183,7 +183,7 @@ class _Routes:
                 "is_trained": self._playground.is_trained,
                 "max_depth": wire.MAX_DEPTH,
                 "fusion_weight": await self._playground.ranker.fusion_weight(),
-                "judged": [{"query_id": query.query_id, "text": query.text} for query in self._playground.judged],
+                "examples": [query.text for query in self._playground.judged[:MAX_EXAMPLES]],
                 "has_judgments": any(query.relevances for query in self._playground.judged),
                 "has_audits": self._playground.audits is not None,
                 "own_index": {"is_allowed": may_name_index, "reason": None if may_name_index else NOT_ALLOWED},
@@ -239,7 +239,8 @@ class _Routes:
             log.exception("search failed")
             yield _line(wire.failed_event("first_stage", "internal", "the playground failed to search; its log says more"))
             return
-        yield _line(wire.first_stage_event(call, found, self._playground.relevances(call)))
+        known = self._playground.known(call)
+        yield _line(wire.first_stage_event(call, found, known.query_id if known else None, known.relevances if known else {}))
         if found.hits:
             yield _line(await self._rerank(call, [hit.content for hit in found.hits]))
 

@@ -1,6 +1,6 @@
 """What the page sends and is sent, as JSON. Other systems' words stay out: these are ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
 import httpx
@@ -130,11 +130,16 @@ def parse(kind: type[Call], body: bytes) -> Call:
         raise InvalidRequest(f"{place}: {message}", status=422) from error
 
 
-def first_stage_event(call: SearchCall, found: FirstStage, judged: dict[str, int]) -> dict[str, Any]:
-    """Return the event that shows the first stage; relevances come with it, the ideal ones for nDCG too."""
+def first_stage_event(call: SearchCall, found: FirstStage, query_id: str | None, judged: Mapping[str, int]) -> dict[str, Any]:
+    """Return the event that shows the first stage; relevances come with it, the ideal ones for nDCG too.
+
+    Args:
+        query_id: The query's id in the collection that is searched, where it has one.
+    """
     return {
         "event": "first_stage",
         "query": call.query,
+        "query_id": query_id,
         "engine_ms": found.seconds * 1000,
         "ideal": sorted(judged.values(), reverse=True),
         "hits": [

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from connector.playground.policy import Policy
-from connector.playground.routes import make_playground
+from connector.playground.routes import JudgedQuery, make_playground
 from tests.connector.served import serving
 from tests.playground.pages import BrokenSource, fake_ranker, playground, running
 
@@ -24,7 +24,7 @@ def events(url: str, call: dict[str, Any], **headers: str) -> list[dict[str, Any
 def test_a_search_answers_the_first_stage_and_then_its_scores(url: str) -> None:
     first, second = events(url, QUERY)
     assert first["hits"][0]["doc_id"] == "rmtree"
-    assert first["ideal"] == [2, 1, 0]
+    assert (first["query_id"], first["ideal"]) == ("delete-tree", [2, 1, 0])
     assert {hit["doc_id"]: hit["relevance"] for hit in first["hits"]}["rmdir"] == 1
     assert len(second["scores"]) == len(second["probabilities"]) == len(first["hits"])
     assert {"queue_ms", "inference_ms", "tokens", "model"} <= second.keys()
@@ -105,6 +105,15 @@ def test_an_own_index_is_tried_before_it_is_used(url: str, hits: list[Any], word
         answered = httpx.post(f"{url}api/index", json=named)
     assert answered.status_code == (422 if words else 200)
     assert (words or "ok") in answered.text
+
+
+def test_a_collection_of_many_queries_offers_some_of_them_and_knows_all() -> None:
+    many = [JudgedQuery(f"q{number}", f"query {number}", {}) for number in range(2000)]
+    with running(playground(judged=many)) as unjudged:
+        about = httpx.get(f"{unjudged}api/about").json()
+        first, *_ = events(unjudged, {"query": "query 1999"})
+    assert (len(about["examples"]), about["has_judgments"]) == (500, False)
+    assert first["query_id"] == "q1999"
 
 
 def test_a_text_that_is_too_large_is_refused(url: str) -> None:

@@ -17,7 +17,7 @@ const SEARCH_DELAY_MS = 250;
 
 const judgments = new Judgments();
 const board = new Board(judge);
-let facts = { judged: [], source: "" };
+let facts = { examples: [], source: "" };
 let running = null; // the AbortController of the search in hand
 let current = null; // {query, queryId, firstStage, answer, order, totalMs, ndcg} of what is shown
 let delayed = 0;
@@ -57,8 +57,7 @@ function stop() {
 
 function handle(event, query, totalMs) {
   if (event.event === "first_stage") {
-    const known = ownSource() ? null : facts.judged.find((judged) => judged.text === query);
-    current = { query, queryId: known?.query_id ?? queryIdOf(query), firstStage: event, answer: null, order: null, totalMs };
+    current = { query, queryId: event.query_id ?? queryIdOf(query), firstStage: event, answer: null, order: null, totalMs };
     showFirstStage(event);
   } else if (event.event === "reranked") {
     Object.assign(current, { answer: event, totalMs });
@@ -124,8 +123,9 @@ function showReranked() {
 
 function showPartial() {
   const { scored, scores } = current.answer;
-  show(byId("partial"), scored < scores.length);
-  byId("partial").textContent = `${scored} of ${scores.length} documents were scored by the deadline. The other ${scores.length - scored} are marked: they stand below, in the first stage’s order. Allow more time, or lower the depth.`;
+  const rest = scores.length - scored;
+  show(byId("partial"), rest > 0);
+  byId("partial").textContent = `${scored} of ${scores.length} documents were scored by the deadline. ${rest === 1 ? "One was not: it is marked and stands last." : `The other ${rest} are marked: they stand below, in the first stage’s order.`} Allow more time, or lower the depth.`;
 }
 
 /** Leave the first stage alone on the page, and nothing that looks as if scores were still to come. */
@@ -196,8 +196,8 @@ function showJudgments() {
 // -- setting up --------------------------------------------------------------------------------------------------------
 
 function showExamples() {
-  const shuffled = [...facts.judged].sort(() => Math.random() - 0.5);
-  byId("example-list").replaceChildren(...shuffled.slice(0, EXAMPLES).map(({ text }) => {
+  const shuffled = [...facts.examples].sort(() => Math.random() - 0.5);
+  byId("example-list").replaceChildren(...shuffled.slice(0, EXAMPLES).map((text) => {
     const button = make("button", { type: "button" }, text);
     button.addEventListener("click", () => start(text));
     return make("li", {}, button);
@@ -213,7 +213,7 @@ function showSource() {
   const own = ownSource();
   judgments.source = own?.key ?? facts.source;
   byId("source-label").textContent = own?.label ?? facts.source;
-  show(byId("examples"), !own && facts.judged.length > 0);
+  show(byId("examples"), !own && facts.examples.length > 0);
   showJudgments();
 }
 
@@ -279,7 +279,7 @@ async function setUp() {
   show(byId("notice"), facts.is_trained === false);
   byId("notice").textContent = "This model is not trained to judge relevance yet: its order is expected to be worse than the first stage’s.";
   byId("examples-title").textContent = facts.has_judgments ? "Judged examples" : "Examples";
-  show(byId("more-examples"), facts.judged.length > EXAMPLES);
+  show(byId("more-examples"), facts.examples.length > EXAMPLES);
   showExamples();
   showSource();
   setUpSource(changeSource);
