@@ -15,7 +15,8 @@ def sums_of_inputs(
 ) -> Iterator[dict[torch.nn.Module, torch.Tensor]]:
     """Yield what ``of`` says of each product's inputs (T, K), each row scaled to a largest value of 1, summed as they come.
 
-    In double precision: in whatever order texts come, from however many threads, the sums are the same in single precision.
+    They are in single precision, and added up in double precision: in whatever order texts come, from however many threads, they
+    are the same.
     """
     sums: dict[torch.nn.Module, torch.Tensor] = {}
     lock = Lock()
@@ -35,3 +36,5 @@ def sums_of_inputs(
     finally:
         for hook in hooks:
             hook.remove()
+    for product in sums:
+        sums[product] = sums[product].float()

@@ -90,7 +90,7 @@ def _factor(squares: torch.Tensor) -> torch.Tensor:
 
     With the order of inputs turned around, the factor of the sums themselves is upper too, and its inverse is what is asked for.
     """
-    exact = squares.to(torch.double, copy=True)
+    exact = squares.double()
     exact.diagonal().add_(DAMPING * exact.diagonal().mean() + FLOOR)
     upper = torch.linalg.cholesky(exact.flip(0, 1)).flip(0, 1).float()
     factor: torch.Tensor = torch.linalg.solve_triangular(upper, torch.eye(len(upper)), upper=True)

@@ -57,4 +57,4 @@ def _channel_squares(model: Any, run: Callable[[], None]) -> dict[torch.nn.Modul
     ]
     with sums_of_inputs(products, lambda rows: rows.square().sum(0)) as sums:
         run()
-    return {product: squares.float() for product, squares in sums.items()}
+    return sums

@@ -93,7 +93,7 @@ def test_time_is_told_for_the_cores_and_the_load_of_this_machine(tmp_path: Path,
     quiet = describe_cost(tmp_path, has_base=False)
     assert "seconds on this machine (2 cores, load 0.3), and 1.4 GB of disk in " in quiet
     monkeypatch.setattr(cost.os, "getloadavg", lambda: (8.0, 0, 0))
-    assert "6 minutes on this machine (2 cores, load 8.0), and 0.7 GB" in describe_cost(tmp_path, has_base=True)
+    assert "7 minutes on this machine (2 cores, load 8.0), and 0.7 GB" in describe_cost(tmp_path, has_base=True)
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
