@@ -5,7 +5,7 @@
     python -m docs.write_readme --check            says whether all is current; exit status 1 when not
 
 Figures come from where they were measured (``docs.figures``, ``docs.hardware``). The answer is what ``slimrank serve --embedded``
-says to the README's own ``curl``. It carries the hash of the adapter that gave it, so a new adapter asks for a new answer.
+says to the README's own ``curl``. It carries the hash of the adapter and the number of the graph that gave it, so a new one of either asks for a new answer.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from docs.figures import CARD, ROOT, gains, times_ours
 from docs.hardware import EXAMPLE_TOKENS, HITS, MACHINES, WITHOUT_VNNI, Machine, time_of
 from docs.marks import fill, filled
 from docs.pictures import cost_picture, gain_picture
-from onnx_export.shipped import adapter_hash
+from onnx_export.shipped import VALUES_FILE, adapter_hash, graph_number
 
 README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
@@ -78,8 +78,9 @@ def hardware_text() -> str:
 
 
 def current_answer_mark() -> str:
-    """Return the line that ties the answer to the adapter which gave it."""
-    return f"<!-- adapter {adapter_hash(CARD.parent)[:16]} -->"
+    """Return the line that ties the answer to the adapter and to the graph which gave it."""
+    precision = json.loads((CARD.parent / VALUES_FILE).read_text(encoding="utf-8"))["precision"]["precision"]
+    return f"<!-- adapter {adapter_hash(CARD.parent)[:16]}, {precision} graph {graph_number(precision)} -->"
 
 
 def example() -> str:
