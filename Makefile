@@ -14,12 +14,24 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## Make .venv with the locked dependencies
+setup: $(STAMP) ## Make .venv with the locked dependencies; WITHOUT_CUDA=no installs CUDA where no GPU is seen, =yes leaves it out
+
+# Left out, it is asked of the machine: yes on Linux where no NVIDIA GPU is seen and a compiler is there.
+WITHOUT_CUDA ?=
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slimrank needs Python 3.11 or newer; say make PYTHON=python3.12")'
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install --require-hashes --progress-bar on -r requirements/dev.txt
+	@case "$(or $(WITHOUT_CUDA),$$($(PYTHON) requirements/without_cuda.py))" in \
+	yes) echo "without CUDA: 1 GB is downloaded, $(VENV) takes 3.2 GB; one to five minutes on two cores";; \
+	*) echo "with CUDA: 4 GB are downloaded, $(VENV) takes 6.5 GB; two to ten minutes on two cores." \
+		"No GPU here? Install gcc and libc6-dev first, and half of it is left out";; esac
+	@if [ "$(or $(WITHOUT_CUDA),$$($(PYTHON) requirements/without_cuda.py))" = yes ]; then set -e; \
+		$(PYTHON) requirements/without_cuda.py requirements/dev.txt > $(VENV)/without-cuda.txt; \
+		$(RUN)/python -m pip install --no-deps --require-hashes --progress-bar on -r $(VENV)/without-cuda.txt; \
+		$(RUN)/python deploy/docker/cuda_stand_ins.py "$$($(RUN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+		$(RUN)/python -c 'import torch'; \
+	else $(RUN)/python -m pip install --require-hashes --progress-bar on -r requirements/dev.txt; fi
 	$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
