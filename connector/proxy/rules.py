@@ -118,8 +118,10 @@ def load_rules(path: Path) -> Rules:
         raise ConfigError(f"the rules: {error}; name a YAML file with `rules:`") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"the rules {path} are not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        raise ConfigError(f"the rules {path} say nothing, so no search would be reranked by a rule; write `rules:`, or leave the file out")
     try:
-        return Rules.model_validate(content or {})
+        return Rules.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"the rules {path}: {_explain(error)}") from error
 

@@ -60,3 +60,11 @@ def test_a_wrong_rule_is_named(tmp_path: Path, content: str, words: str) -> None
 def test_a_missing_file_of_rules_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the rules: cannot read"):
         load_rules(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "# rules: later\n", "[]", "0"])
+def test_a_file_without_rules_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"rules\.yaml"):
+        load_rules(file)
