@@ -40,6 +40,10 @@ def prepare(
         list[Path] | None,
         typer.Option(help="Folder of a teacher: an .onnx file and its tokenizer.json; several are an ensemble."),
     ] = None,
+    hostile_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of groups with negatives that were written to win; before the configuration's."),
+    ] = None,
 ) -> None:
     """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher.
 
@@ -48,7 +52,7 @@ def prepare(
     from training.config import PrepareConfig, read_config
     from training.prepare import prepare as make
 
-    settings = read_config(config, PrepareConfig)
+    settings = read_config(config, PrepareConfig, hostile_share=hostile_share)
     with one_at_a_time(out):
         typer.echo(make(settings, data, out, teacher or ()))
 

@@ -7,6 +7,8 @@ import pytest
 from slimrank import trec
 from slimrank.beir import Document, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
+from slimrank.hostile import is_hostile
+from tests.command import slimrank
 from training.config import PrepareConfig
 from training.data import read_groups
 from training.prepare import prepare
@@ -57,6 +59,15 @@ def test_a_corpus_alone_gives_groups(data: Path, tmp_path: Path) -> None:
 def test_nothing_to_make_groups_of_is_an_error(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no query of the configuration gave a group"):
         made({"collections": [{"folder": "rivers"}]}, data, tmp_path)
+
+
+def test_the_share_of_hostile_groups_may_be_said_on_the_command_line(data: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "prepare.yaml", tmp_path / "hostile"
+    config.write_text("collections: [{folder: rivers, queries: 9}]\nhostile_share: 0.0\n")
+    ended = slimrank("train", "prepare", config, "--data", data, "--out", out, "--hostile-share", 1)
+    assert ended.code == 0, ended.err
+    groups = read_groups(out / "groups.jsonl")
+    assert groups and all(sum(map(is_hostile, group.doc_ids)) == 2 for group in groups)
 
 
 def test_negatives_may_come_from_a_recorded_run(data: Path, tmp_path: Path) -> None:

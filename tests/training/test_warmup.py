@@ -136,10 +136,11 @@ def test_the_committed_configurations_begin_with_strangers_and_end_with_near_hit
     assert [level.ranks for level in levels] == [None, (10, 50), (2, 10)]
 
 
-def test_stage_two_has_a_configuration_that_goes_on_from_stage_one() -> None:
+@pytest.mark.parametrize("name", ["finegrained-after-warmup", "harden"])
+def test_stage_two_and_what_follows_it_go_on_from_an_adapter(name: str) -> None:
     from training.config import FinegrainedConfig
 
-    config = read_config(Path("training/configs/finegrained-after-warmup.yaml"), FinegrainedConfig)
+    config = read_config(Path("training/configs") / f"{name}.yaml", FinegrainedConfig)
     assert config.model.start is not None
 
 
