@@ -119,7 +119,9 @@ def load_rules(path: Path) -> Rules:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"the rules {path} are not YAML: {' '.join(str(error).split())}") from error
     if content is None:
-        raise ConfigError(f"the rules {path} say nothing, so no search would be reranked by a rule; write `rules:`, or leave the file out")
+        raise ConfigError(
+            f"the rules {path} say nothing, so no search would be reranked by a rule; write `rules:`, or leave the file out"
+        )
     try:
         return Rules.model_validate(content)
     except ValidationError as error:
