@@ -50,14 +50,21 @@ def bench(
         bool, typer.Option("--determinism", help="Measure how far scores move between random batches.")
     ] = False,
     hostile: Annotated[
-        bool, typer.Option("--hostile", help="Count how often a text that was written to win beats the relevant one.")
+        bool,
+        typer.Option(
+            "--hostile",
+            help="Count how often a text that was written to win beats the relevant one; with --data, on its test queries.",
+        ),
     ] = False,
     curves: Annotated[bool, typer.Option("--curves", help="Measure time against documents, length and threads.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the comparison of --quick and --engine, or --curves, there: a .png or .svg file.")
     ] = None,
     requests: Annotated[
-        int | None, typer.Option(min=1, help="Requests of --memory, --quick and --engine, rounds of --determinism.")
+        int | None,
+        typer.Option(
+            min=1, help="Requests of --memory, --quick and --engine, rounds of --determinism, queries a folder of --hostile."
+        ),
     ] = None,
     most_documents: Annotated[int, typer.Option(min=1, help="Most documents of a request of --memory.")] = 4,
     model: Annotated[Path | None, typer.Option(help="Model folder of the engine's measurements.")] = None,
@@ -125,11 +132,12 @@ def bench(
         folder = store.model_folder(process_settings.load(model=model))
         report = measure_determinism(folder, rounds=requests or 100, threads=threads, seed=seed)
     elif hostile:
-        from slimrank.serving.bench_hostile import measure_hostile
+        from slimrank.serving.bench_hostile import cases_of, measure_hostile
         from slimrank.serving.engines import open_engine
 
         settings = process_settings.load(model=model)
-        report = measure_hostile(open_engine(settings, store.model_folder(settings), threads=threads))
+        cases = [case for folder in data or [] for case in cases_of(folder, split="test", queries=requests or 50, seed=seed)]
+        report = measure_hostile(open_engine(settings, store.model_folder(settings), threads=threads), cases or None)
     elif serving:
         report = compare_ways(characters=characters)
     else:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from slimrank.__main__ import app
+from slimrank.beir import Document, write_documents, write_qrels, write_queries
+from slimrank.errors import DataError
 from slimrank.hostile import ATTACKS, PASTING
-from slimrank.serving.bench_hostile import measure_hostile, read_cases
+from slimrank.serving.bench_hostile import cases_of, measure_hostile, read_cases
 from slimrank.types import Scored
 from tests.doubles import FakeScorer
 
@@ -48,3 +51,27 @@ def test_who_knows_what_is_relevant_is_never_beaten() -> None:
     report = measure_hostile(Oracle())
     assert report["beaten"] == dict.fromkeys(("as_it_is", *ATTACKS), 0)
     assert report["mean_probability"]["query_once"] == 0.007
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    write_documents(tmp_path, [Document(f"d{place}", "", f"text {place}") for place in range(4)])
+    write_queries(tmp_path, {"q1": "one", "q2": "two", "q3": "three"})
+    write_qrels(tmp_path, "test", {"q1": {"d0": 1, "d1": 2}, "q2": {"d2": 1, "d3": 0}, "q3": {"d3": 0}})
+    return tmp_path
+
+
+def test_a_judged_collection_gives_a_case_for_each_query_with_a_relevant_document(collection: Path) -> None:
+    cases = cases_of(collection, split="test", queries=9, seed=1)
+    assert [(case.query, case.relevant, case.irrelevant) for case in cases] == [
+        ("one", "text 1", "text 3"),
+        ("two", "text 2", "text 3"),
+    ]
+    assert len(cases_of(collection, split="test", queries=1, seed=1)) == 1
+    assert measure_hostile(Oracle(), cases)["cases"] == 2
+
+
+def test_a_collection_in_which_everything_is_relevant_gives_no_cases(collection: Path) -> None:
+    write_qrels(collection, "test", {"q1": {f"d{place}": 1 for place in range(4)}})
+    with pytest.raises(DataError, match="no hostile cases"):
+        cases_of(collection, split="test", queries=9, seed=1)
