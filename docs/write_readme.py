@@ -50,13 +50,17 @@ def gain_text() -> str:
     *sets, mean = gains()
     surely = sum(each.low > 0 for each in sets)
     better = (
-        "Each set gains: every interval" if surely == len(sets) else f"{surely} of the sets surely gain: their whole interval"
+        "Each set gains: every interval"
+        if surely == len(sets)
+        else f"{surely} of the {len(sets)} sets surely gain: their whole interval"
     )
     peer, usual = times_ours(BEST_PEER), Machine("2 cores", 2)
+    counts = sorted(int(name.rpartition("(")[2].partition(" ")[0].rstrip(")")) for name in (each.name for each in sets))
+    asked = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     return f"""\
 ![What reranking gains on each test set](docs/images/gain.svg) ![How long a search waits for it](docs/images/cost.svg)
 
-**Gain.** nDCG@10 of BM25 rises from {_short(mean.before)} to {_short(mean.after)}: the mean of {len(sets)} test sets with about 100
+**Gain.** nDCG@10 of BM25 rises from {_short(mean.before)} to {_short(mean.after)}: the mean of {len(sets)} test sets with {asked}
 queries each. The gain is {_short(mean.difference)}, with a 95% interval of [{_short(mean.low)}, {_short(mean.high)}]. {better} lies
 above 0. The [model card](models/slimrank-135m/README.md) has each set, the command, and what the model is bad at.
 
