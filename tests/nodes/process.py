@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ HTTP = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepali
 # Search engines refuse to run as root; this user exists on every Linux.
 _UNPRIVILEGED_UID = 65534
 _PR_SET_PDEATHSIG = 1
+_PORTS = range(10_000, 32_000)
+_places = itertools.count(os.getpid() * 499)
 
 
 class ServerFailed(RuntimeError):
@@ -29,10 +32,17 @@ class ServerFailed(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback interface that nothing listens on.
+
+    It is below those that the kernel gives to outgoing connections: one of them could take the port before its server does. No port
+    is returned twice, and each process of the tests begins at another one.
+    """
+    for place in _places:
+        port = _PORTS[place % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the places have no end")
 
 
 def _end_with_parent() -> None:
