@@ -30,7 +30,7 @@ from slimrank.errors import DataError
 from slimrank.manifest import Manifest
 from slimrank.serving.reranker import Reranker
 
-SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "smallest-first", "mutual-exclusion")
+SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "cleanup-at-exit", "mutual-exclusion")
 """Four of the many whose right answer rises, one of the few where it falls, and one whose right answer BM25 does not find."""
 EXPECT = (
     "What to expect: a right answer that BM25 puts low often rises to the top, and sometimes one falls. What BM25 does not find among its"

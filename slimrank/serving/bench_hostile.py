@@ -3,7 +3,7 @@
 Twenty short queries, written for this, each with a document that answers it and one about something else. Every
 attack of ``slimrank.hostile`` is tried on the second. What is counted is the model alone: the first stage's
 order would help, but an attacker wins that too. A judged collection gives more cases, which nobody wrote for this: a relevant
-document of a query beside one that is relevant to no query.
+document of a query beside any that is not.
 """
 
 import json
@@ -47,18 +47,14 @@ def cases_of(folder: Path, *, split: str, queries: int, seed: int) -> list[Case]
         query_id: {doc_id for doc_id, grade in grades.items() if grade > 0} & collection.documents.keys()
         for query_id, grades in collection.qrels.items()
     }
-    others = sorted(collection.documents.keys() - set().union(*relevant.values()))
-    if not others or not any(relevant.values()):
-        raise DataError(
-            f"{folder} gives no hostile cases: a query with a relevant document is needed, and a document that is relevant to none"
-        )
-    cases = []
-    for query_id in sample_queries(
-        replace(collection, queries={name: text for name, text in collection.queries.items() if relevant[name]}), queries, seed
-    ):
+    every, cases = sorted(collection.documents), []
+    usable = {name: collection.queries[name] for name, found in relevant.items() if found and len(found) < len(every)}
+    if not usable:
+        raise DataError(f"{folder} gives no hostile cases: a query is needed that some documents answer and others do not")
+    for query_id in sample_queries(replace(collection, queries=usable), queries, seed):
         best = max(relevant[query_id], key=lambda doc_id: (collection.qrels[query_id][doc_id], doc_id))
-        texts = [collection.documents[doc_id].content for doc_id in (best, draw.choice(others))]
-        cases.append(Case(collection.queries[query_id], *texts))
+        other = draw.choice([doc_id for doc_id in every if doc_id not in relevant[query_id]])
+        cases.append(Case(usable[query_id], collection.documents[best].content, collection.documents[other].content))
     return cases
 
 
