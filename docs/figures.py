@@ -27,6 +27,18 @@ class Gain:
     low: float
     high: float
 
+    @property
+    def queries(self) -> int:
+        """How many queries were asked; the card says so in brackets, as in ``cosqa (50)``. The mean of all has no number.
+
+        Raises:
+            ValueError: the name has no number in brackets.
+        """
+        found = re.search(r"\((\d+)", self.name)
+        if found is None:
+            raise ValueError(f"{self.name!r} does not say in brackets how many queries were asked")
+        return int(found[1])
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:

@@ -55,7 +55,7 @@ def gain_text() -> str:
         else f"{surely} of the {len(sets)} sets surely gain: their whole interval"
     )
     peer, usual = times_ours(BEST_PEER), Machine("2 cores", 2)
-    counts = sorted(int(name.rpartition("(")[2].partition(" ")[0].rstrip(")")) for name in (each.name for each in sets))
+    counts = sorted(each.queries for each in sets)
     asked = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     return f"""\
 ![What reranking gains on each test set](docs/images/gain.svg) ![How long a search waits for it](docs/images/cost.svg)

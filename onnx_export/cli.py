@@ -23,7 +23,7 @@ from onnx_export.shipped import (
     is_adapter,
     shipped_adapter,
 )
-from onnx_export.source import BASE_MODEL_NAME, SOURCE_FILE
+from onnx_export.source import default_base, is_fetched
 from onnx_export.steps import Report, shown_steps
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
@@ -73,7 +73,7 @@ def pull(
     folder = store.default_model_folder(settings)
     with shown_steps() as report, alone(settings.home_folder, report):
         if force or not _is_current(folder):
-            report(describe_cost(settings.home_folder, has_base=_has_default_base(settings.home_folder)))
+            report(describe_cost(settings.home_folder, has_base=is_fetched(default_base(settings.home_folder))))
             _make_default(folder, settings.home_folder, report, for_gpu=settings.provider != "cpu")
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
 
@@ -242,11 +242,6 @@ def _make_default(folder: Path, home: Path, report: Report, *, for_gpu: bool) ->
             export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME)
             verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         manifests.check(partial)
-
-
-def _has_default_base(home: Path) -> bool:
-    """Say whether the default base model is there, without the imports that fetch it."""
-    return (home / "base" / BASE_MODEL_NAME / SOURCE_FILE).is_file()
 
 
 def _record(adapter: Path, made: manifests.Manifest) -> None:

