@@ -2,9 +2,9 @@
 
 Adapters are how trained models travel: megabytes beside a base model that anyone can fetch. The
 arithmetic is done on the tensors themselves, in float32; PEFT is not needed. An adapter folder
-holds ``adapter_model.safetensors``, ``adapter_config.json`` and ``slimrank.json`` (fusion weight
-and calibration, which belong to the model but not to its weights). The hash of all three goes with
-what is made of it, so that another adapter of the same name is noticed.
+holds ``adapter_model.safetensors``, ``adapter_config.json`` and ``slimrank.json`` (fusion weight,
+calibration and how many layers of its base it keeps, which belong to the model but not to its weights).
+The hash of all three goes with what is made of it, so that another adapter of the same name is noticed.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
+from onnx_export.prune import first_layers, write_config
 from onnx_export.shipped import ADAPTER_HASH_KEY, CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE, adapter_hash
+from onnx_export.weights import CHECKPOINT_WEIGHTS, load_weights
 from slimrank.errors import DataError, ModelSourceError, SlimrankError
-from slimrank.files import explain_os, parse_json, read_text, replace_text
+from slimrank.files import parse_json, read_text, replace_text
 from slimrank.folders import marked_by, new_folder
 from slimrank.manifest import Calibration, Fusion
 
-CHECKPOINT_WEIGHTS = "model.safetensors"
+LAYERS_KEY = "layers"
 _MERGED_FILE = "adapter.json"
 _LORA_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 
@@ -39,11 +39,20 @@ def merged_hash(checkpoint: Path) -> str | None:
 def merge(adapter: Path, base: Path, target: Path) -> Path:
     """Write the checkpoint ``target``: ``base`` with the adapter added, and its ``slimrank.json``.
 
+    Of the base's layers only the first are kept, where the adapter says how many.
+
     Raises:
         ModelSourceError: the folder holds no LoRA adapter, or it was made for another base model.
     """
     scale, sides = _read(adapter)
-    weights = load_weights(base / CHECKPOINT_WEIGHTS)
+    layers = layers_of(adapter)
+    if layers is None:
+        config, weights = None, load_weights(base / CHECKPOINT_WEIGHTS)
+    else:
+        try:
+            _, config, weights = first_layers(base, layers)
+        except ModelSourceError as error:
+            raise ModelSourceError(f"the adapter {adapter} does not fit the base model {base}: {error}") from error
     for module, pair in sides.items():
         name = f"{module}.weight"
         if name not in weights or set(pair) != {"A", "B"} or weights[name].shape != (len(pair["B"]), pair["A"].shape[1]):
@@ -55,26 +64,14 @@ def merge(adapter: Path, base: Path, target: Path) -> Path:
         for file in base.iterdir():
             if file.is_file() and file.name != CHECKPOINT_WEIGHTS:
                 shutil.copy(file, partial / file.name)
+        if config is not None:
+            write_config(config, partial)
         save_file(weights, partial / CHECKPOINT_WEIGHTS, metadata={"format": "pt"})
         if (adapter / VALUES_FILE).is_file():
             shutil.copy(adapter / VALUES_FILE, partial / VALUES_FILE)
         record = {"adapter": adapter.resolve().name, ADAPTER_HASH_KEY: adapter_hash(adapter)}
         (partial / _MERGED_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
     return target
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file.
-
-    Raises:
-        ModelSourceError: it is not there, cut short, or something else.
-    """
-    try:
-        return load_file(path)
-    except OSError as error:
-        raise ModelSourceError(f"cannot read {path}: {explain_os(error)}") from error
-    except (SafetensorError, ValueError) as error:
-        raise ModelSourceError(f"{path} is no safetensors file, or not a whole one: {error}; copy or make it again") from error
 
 
 def values_of(folder: Path) -> dict[str, Any]:
@@ -100,6 +97,21 @@ def values_of(folder: Path) -> dict[str, Any]:
             f"{path} is not a file of fitted values ({error}); fit them again with `slimrank train fit`"
         ) from error
     return found
+
+
+def layers_of(adapter: Path) -> int | None:
+    """Return how many layers of its base an adapter keeps, the first ones; None = all.
+
+    Raises:
+        ModelSourceError: what it says is no number of layers.
+    """
+    path = adapter / VALUES_FILE
+    layers = _json_of(path).get(LAYERS_KEY) if path.is_file() else None
+    if layers is not None and (type(layers) is not int or layers < 1):
+        raise ModelSourceError(
+            f"{path}: {LAYERS_KEY} is how many layers of the base are kept, a whole number from 1; found {json.dumps(layers)[:80]}"
+        )
+    return layers
 
 
 def recorded_precision(folder: Path) -> dict[str, Any]:

@@ -1,51 +1,75 @@
 """A checkpoint with fewer layers: its first n, the last norm and the head on top.
 
-Such a model is n/N of the cost. As it is it ranks badly; trained so (``model.layers`` in a training config), it is the cheap
-first model of a cascade (``slimrank.serving.cascade``). Fusion and calibration were fitted to the whole model and stay behind.
+Such a model is n/N of the cost. As it is it ranks badly; trained so (``model.layers`` in a training config) it is a model of its
+own, or the cheap first model of a cascade (``slimrank.serving.cascade``).
 """
 
 import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
-from onnx_export.adapter import CHECKPOINT_WEIGHTS, load_weights
 from onnx_export.shipped import VALUES_FILE
+from onnx_export.weights import CHECKPOINT_WEIGHTS, load_weights
 from slimrank.errors import DataError, ModelSourceError
 from slimrank.files import parse_json, read_text
 from slimrank.folders import marked_by, new_folder
 
-_CONFIG_FILE = "config.json"
+CHECKPOINT_CONFIG = "config.json"
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
 
 
 def keep_layers(checkpoint: Path, layers: int, target: Path) -> Path:
     """Write the checkpoint ``target``: ``checkpoint`` without the layers above the first ``layers``.
 
+    Fusion and calibration were fitted to the whole model and stay behind.
+
     Raises:
         ModelSourceError: it has no more layers than that, or its weights are not in one file.
     """
+    present, config, weights = first_layers(checkpoint, layers)
+    if layers == present:
+        raise _cannot_keep(layers, checkpoint, present)
+    with new_folder(target, marked_by(CHECKPOINT_CONFIG), "a checkpoint") as partial:
+        for file in checkpoint.iterdir():
+            if file.is_file() and file.name not in (CHECKPOINT_WEIGHTS, VALUES_FILE, CHECKPOINT_CONFIG):
+                shutil.copy(file, partial / file.name)
+        write_config(config, partial)
+        save_file(weights, partial / CHECKPOINT_WEIGHTS, metadata={"format": "pt"})
+    return target
+
+
+def first_layers(checkpoint: Path, layers: int) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
+    """Return how many layers a checkpoint has, and its configuration and weights with the first ``layers`` only.
+
+    Raises:
+        ModelSourceError: it has fewer, or its weights are not in one file.
+    """
     try:
-        config = parse_json(read_text(checkpoint / _CONFIG_FILE))
+        config = parse_json(read_text(checkpoint / CHECKPOINT_CONFIG))
         present = int(config["num_hidden_layers"])
         weights = load_weights(checkpoint / CHECKPOINT_WEIGHTS)
     except (DataError, ModelSourceError, ValueError, KeyError, TypeError) as error:
         raise ModelSourceError(f"cannot take layers off {checkpoint}: {error}; it needs {CHECKPOINT_WEIGHTS}") from error
-    if not 1 <= layers < present:
-        raise ModelSourceError(f"asked to keep {layers} layers of {checkpoint}, which has {present}; name fewer, at least 1")
+    if not 1 <= layers <= present:
+        raise _cannot_keep(layers, checkpoint, present)
     config["num_hidden_layers"] = layers
     if isinstance(config.get("layer_types"), list):
         config["layer_types"] = config["layer_types"][:layers]
-    with new_folder(target, marked_by(_CONFIG_FILE), "a checkpoint") as partial:
-        for file in checkpoint.iterdir():
-            if file.is_file() and file.name not in (CHECKPOINT_WEIGHTS, VALUES_FILE, _CONFIG_FILE):
-                shutil.copy(file, partial / file.name)
-        (partial / _CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        kept = {name: weight for name, weight in weights.items() if _is_kept(name, layers)}
-        save_file(kept, partial / CHECKPOINT_WEIGHTS, metadata={"format": "pt"})
-    return target
+    return present, config, {name: weight for name, weight in weights.items() if _is_kept(name, layers)}
+
+
+def write_config(config: dict[str, Any], folder: Path) -> None:
+    """Write a checkpoint's configuration."""
+    (folder / CHECKPOINT_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _cannot_keep(layers: int, checkpoint: Path, present: int) -> ModelSourceError:
+    return ModelSourceError(f"asked to keep {layers} layers of {checkpoint}, which has {present}; name fewer, at least 1")
 
 
 def _is_kept(name: str, layers: int) -> bool:
