@@ -22,7 +22,7 @@ from connector.connection import Out
 from connector.facts import Facts, read_facts, require_reranking
 from connector.findings import Finding
 from slimrank import __version__, cgroups, manifest, processor, settings, store
-from slimrank.errors import ManifestError, PipelineNotInstalled, SlimrankError
+from slimrank.errors import ConfigError, ManifestError, PipelineNotInstalled, SlimrankError
 from slimrank.settings import Settings
 
 SECONDS = 5.0
@@ -40,7 +40,7 @@ def doctor(
     gateway: Annotated[
         str | None, typer.Option(help="Gateway that must answer; left out, the settings' address is tried.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Model folder; left out, that of the settings.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder, or a shipped name; left out, that of the settings.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look at this machine, the model, Redis, gateway and engine, and say what to do. Ends with code 1 where something is wrong.
@@ -126,8 +126,8 @@ def look_at_memory(current: Settings, free: int | None) -> Finding:
     if free is None:
         return Finding("memory", "ok", "this system does not say how much is free")
     try:
-        weights = sum(record.bytes for record in manifest.read(_folder(current)).files.values())
-    except ManifestError:
+        weights = sum(record.bytes for record in manifest.read(store.place_of(current.model, current)).files.values())
+    except (ConfigError, ManifestError):
         return Finding("memory", "ok", f"{free / GIB:.1f} GiB are free")
     needed = weights + MEMORY_BYTES + CORE_BYTES * processor.lanes(current.threads, current.provider)
     words = f"{free / GIB:.1f} GiB are free; this model wants about {needed / GIB:.1f}"
@@ -168,18 +168,15 @@ def _version(distribution: str) -> str | None:
 # -- the model ---------------------------------------------------------------------------------------------------------
 
 
-def _folder(current: Settings) -> Path:
-    return current.model or store.default_model_folder(current)
-
-
 def look_at_model(current: Settings) -> Finding:
     """Check the model folder as serving does, and every file's hash."""
-    folder = _folder(current)
-    if current.model is None and not (folder / manifest.MANIFEST_FILE).is_file():
-        return Finding("model", "warning", f"the default model is not at {folder} yet", "slimrank model pull (minutes, once)")
     try:
+        folder = store.place_of(current.model, current)
+        if name := store.not_made(current.model, current):
+            cure = f"slimrank model pull {name} (minutes, once)"
+            return Finding("model", "warning", f"the model {name} is not at {folder} yet", cure)
         found = manifest.check(folder)
-    except ManifestError as error:
+    except (ConfigError, ManifestError) as error:
         return Finding("model", "fault", str(error), "the message says how; no such folder is served")
     verified = found.verification
     words = f"{found.name} ({found.precision}) at {folder}, every hash right"

@@ -1,6 +1,6 @@
 """Measure the sizing table of docs/guides/operating.md on this machine.
 
-    python -m docs.measure_sizing --model FOLDER [--model OTHER_PRECISION] [--seconds 30] [--write]
+    python -m docs.measure_sizing --model FOLDER_OR_NAME [--model OTHER_PRECISION] [--seconds 30] [--write]
 
 One thing is varied at a time around a usual request (50 documents of 128 tokens, one process on all cores, the first
 model): cores and processes, depth, document length, precision. Every process is the serving engine alone, without HTTP
@@ -27,7 +27,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from docs.marks import fill
-from slimrank import manifest, processor
+from slimrank import manifest, processor, settings, store
 from slimrank.prompt import Prompt, PromptEncoder
 
 PAGE = Path(__file__).parent / "guides" / "operating.md"
@@ -162,12 +162,13 @@ def main() -> None:
     """Measure and print, or write."""
     parser = argparse.ArgumentParser(description="Measure documents a second and p95 on this machine.")
     parser.add_argument(
-        "--model", type=Path, action="append", required=True, metavar="FOLDER", help="may be given once a precision"
+        "--model", type=Path, action="append", required=True, metavar="FOLDER_OR_NAME", help="may be given once a precision"
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="time of a line")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
     chosen = parser.parse_args()
-    text = table(chosen.model, chosen.seconds)
+    current = settings.load()
+    text = table([store.folder_of(model, current) for model in chosen.model], chosen.seconds)
     if chosen.write:
         fill(PAGE, BEGIN, END, text)
         print(

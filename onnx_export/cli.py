@@ -18,10 +18,10 @@ from onnx_export.shipped import (
     ADAPTER_HASH_KEY,
     CONFIG_FILE,
     GRAPH_NUMBER_KEY,
+    VALUES_FILE,
     adapter_hash,
     graph_number,
     is_adapter,
-    shipped_adapter,
 )
 from onnx_export.source import default_base, is_fetched
 from onnx_export.steps import Report, shown_steps
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from onnx_export.reference import Reference
 
 model = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Make the default model, or list the model folders of this machine."
+    no_args_is_help=True, rich_markup_mode=None, help="Make a model that ships with slimrank, or list the models of this machine."
 )
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -51,11 +51,14 @@ HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default 
 
 @model.callback()
 def _models() -> None:
-    """Make the default model, or list the model folders of this machine."""
+    """Make a model that ships with slimrank, or list the models of this machine."""
 
 
 @model.command()
 def pull(
+    name: Annotated[
+        str, typer.Argument(help="A model that ships; `slimrank model list` names them.", show_default=True)
+    ] = DEFAULT_MODEL_NAME,
     home: HomeFlag = None,
     force: Annotated[bool, typer.Option("--force", help="Make it again even if it is there.")] = False,
     provider: Annotated[
@@ -63,34 +66,41 @@ def pull(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make the default model: fetch its base, merge the adapter that comes with slimrank, export, verify.
+    """Make a shipped model: fetch its base, merge the adapter that comes with slimrank, export, verify.
 
     Does nothing where that is done, and does it anew where slimrank came with another adapter or graph since.
 
     Example: slimrank model pull
+
+    Example: slimrank model pull slimrank-135m --provider cuda
     """
     settings = process_settings.load(home=home, provider=provider)
-    folder = store.default_model_folder(settings)
+    folder, adapter = store.shipped_folder(settings, name), store.shipped_adapter(name)
     with shown_steps() as report, alone(settings.home_folder, report):
-        if force or not _is_current(folder):
-            report(describe_cost(settings.home_folder, has_base=is_fetched(default_base(settings.home_folder))))
-            _make_default(folder, settings.home_folder, report, for_gpu=settings.provider != "cpu")
+        if force or not _is_current(folder, adapter):
+            report(describe_cost(name, settings.home_folder, has_base=is_fetched(default_base(settings.home_folder))))
+            _make_shipped(adapter, folder, settings.home_folder, report, for_gpu=settings.provider != "cpu")
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
 
 
 @model.command("list")
 def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
-    """List the model folders of this machine and whether each may be served.
+    """List the models of this machine and whether each may be served, and the shipped ones that are not made yet.
 
     Example: slimrank model list
     """
-    folder = process_settings.load(home=home).home_folder / "models"
+    settings = process_settings.load(home=home)
     rows: list[dict[str, Any]] = []
-    for path in sorted(folder.glob(f"[!.]*/{manifests.MANIFEST_FILE}")):  # hidden ones are being made, or were interrupted
+    # Hidden ones are being made, or were interrupted.
+    for path in sorted((settings.home_folder / "models").glob(f"[!.]*/{manifests.MANIFEST_FILE}")):
         rows.append({"folder": str(path.parent)} | _state(path.parent))
+    made = {row["folder"] for row in rows}
+    for name in store.shipped_names():
+        folder = str(store.shipped_folder(settings, name))
+        if folder not in made:
+            fault = f"it ships and is not made yet; make it with `slimrank model pull {name}`"
+            rows.append({"folder": folder, "served": False, "fault": fault, "name": name})
     _print({"models": rows}, as_json)
-    if not rows and not as_json:
-        typer.echo(f"no model lies in {folder}; make the default one with `slimrank model pull`")
 
 
 def export(
@@ -117,7 +127,8 @@ def export(
     plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
     adapter: Annotated[Path | None, typer.Option(help="LoRA adapter to merge into the checkpoint first.")] = None,
     layers: Annotated[
-        int | None, typer.Option(min=1, help="Keep only the first so many, as for the first model of a cascade.")
+        int | None,
+        typer.Option(min=1, help="Keep only the first so many; left out, as many as the adapter says, or all."),
     ] = None,
     compare: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Without, the folder is made and may not be served.")
@@ -145,11 +156,12 @@ def export(
     check_replaceable(out, manifests.is_model_folder, "a model folder")
     if adapter is not None and not is_adapter(adapter):
         raise ConfigError(f"{adapter} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
+    said = None if adapter is None else _layers_said(adapter, layers, record=record)
     with shown_steps() as report, alone(settings.home_folder, report) if adapter or layers else nullcontext():
         source = base_checkpoint(checkpoint, settings.home_folder, report)
         if adapter is not None:
             source = _merged(adapter, source, settings.home_folder, report)
-        if layers is not None:
+        if layers is not None and said is None:
             source = _pruned(source, layers, settings.home_folder, report)
         is_pair = _is_cross_encoder(source, plain=plain, has_prompt=prompt != SLIMRANK.name)
         if precision == "auto":
@@ -202,7 +214,7 @@ def export(
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, or a shipped name.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Its checkpoint, if it has moved since export.")] = None,
     provider: ProviderFlag = None,
     as_json: JsonFlag = False,
@@ -210,36 +222,38 @@ def verify(
     """Compare a model folder with its checkpoint on real pairs and record the figures.
 
     Example: slimrank verify models/shop
+
+    Example: slimrank verify slimrank-135m
     """
+    settings = process_settings.load(provider=provider)
+    folder = store.folder_of(model, settings)
     manifests.read(folder)  # so that a wrong folder is told before the heavy imports
     from onnx_export.verify import verify as verify_folder
 
-    where = process_settings.load(provider=provider).provider
     with shown_steps() as report:
-        verify_folder(folder, report, checkpoint=checkpoint, provider=where)
+        verify_folder(folder, report, checkpoint=checkpoint, provider=settings.provider)
     _finish(folder, as_json)
 
 
-def _make_default(folder: Path, home: Path, report: Report, *, for_gpu: bool) -> None:
+def _make_shipped(adapter: Path, folder: Path, home: Path, report: Report, *, for_gpu: bool) -> None:
     from onnx_export.adapter import recorded_precision
     from onnx_export.export import export as export_folder
     from onnx_export.gate import LEAST_AGREEMENT
     from onnx_export.source import default_checkpoint
     from onnx_export.verify import verify as verify_folder
 
-    adapter = shipped_adapter(DEFAULT_MODEL_NAME)
     checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
     choice = {"precision": "fp16"} if for_gpu else recorded_precision(checkpoint)
     # In its place only once it is verified: until then the one before serves. What lies there is ours, whole or not.
-    with new_folder(folder, lambda _: True, "the default model") as partial:
+    with new_folder(folder, lambda _: True, "a shipped model") as partial:
         references: list[Reference] = []
-        export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME, keep=references.append, **choice)
+        export_folder(checkpoint, partial, report, name=adapter.name, keep=references.append, **choice)
         reference = references[0] if references else None
         found = verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         if choice["precision"] == "int8" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
             # Some processors saturate where others do not; what ranked alike elsewhere is asked again here.
             report(f"{choice['precision']} does not rank alike on this machine; take fp32")
-            export_folder(checkpoint, partial, report, name=DEFAULT_MODEL_NAME)
+            export_folder(checkpoint, partial, report, name=adapter.name)
             verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         manifests.check(partial)
 
@@ -250,6 +264,25 @@ def _record(adapter: Path, made: manifests.Manifest) -> None:
     kept = {name: made.made_with[name].split(",") for name in ("in_float", "in_two") if name in made.made_with}
     figures = {"gate": made.made_with["gate"], "candidates": json.loads(made.made_with["candidates"])}
     record_precision(adapter, {"precision": made.precision} | kept | figures)
+
+
+def _layers_said(adapter: Path, asked: int | None, *, record: bool) -> int | None:
+    """Return how many layers an adapter keeps, None = all; refuse what contradicts it."""
+    from onnx_export.adapter import LAYERS_KEY, layers_of
+
+    said = layers_of(adapter)
+    if asked is None or said == asked:
+        return said
+    if said is not None:
+        raise ConfigError(
+            f"asked to keep {asked} layers, and the adapter {adapter} was trained with the first {said} ({VALUES_FILE}); leave --layers out"
+        )
+    if record:  # the note would speak of another model than `model pull` makes
+        raise ConfigError(
+            f"--record notes how the adapter's model is exported, and {adapter / VALUES_FILE} does not say that it keeps {asked} layers;"
+            f' add "{LAYERS_KEY}": {asked} there, or leave one of the two out'
+        )
+    return None
 
 
 def _merged(adapter: Path, base: Path, home: Path, report: Report) -> Path:
@@ -298,13 +331,13 @@ def _precision(name: str) -> "FusedPrecision":
     raise ConfigError(f"there is no precision {name}; choose {', '.join(FUSED_PRECISIONS)} or auto")
 
 
-def _is_current(folder: Path) -> bool:
-    """Say whether the default model may be served and was made with the adapter that is here, the graph as it is written now."""
+def _is_current(folder: Path, adapter: Path) -> bool:
+    """Say whether a shipped model may be served and was made with the adapter that is here, the graph as it is written now."""
     if not _is_served(folder):
         return False
     found = manifests.read(folder)
-    number, adapter = found.made_with.get(GRAPH_NUMBER_KEY, "1"), found.made_with.get(ADAPTER_HASH_KEY)
-    return number == graph_number(found.precision) and adapter == adapter_hash(shipped_adapter(DEFAULT_MODEL_NAME))
+    number, merged = found.made_with.get(GRAPH_NUMBER_KEY, "1"), found.made_with.get(ADAPTER_HASH_KEY)
+    return number == graph_number(found.precision) and merged == adapter_hash(adapter)
 
 
 def _state(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How long making the default model takes on this machine, and how much disk: told, and checked, before it begins."""
+"""How long making a shipped model takes on this machine, and how much disk: told, and checked, before it begins."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ BUSY_SHARE = 0.75
 """Of the cores: a lower load is what we, or a command before, have made of it."""
 
 
-def describe_cost(home: Path, *, has_base: bool) -> str:
+def describe_cost(name: str, home: Path, *, has_base: bool) -> str:
     """Return one sentence: seconds on so many cores under this load, and bytes of disk.
 
     Raises:
@@ -25,14 +25,14 @@ def describe_cost(home: Path, *, has_base: bool) -> str:
     free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
     if free < needed:
         raise ConfigError(
-            f"making the default model needs {needed / 1e9:.1f} GB of disk in {home}, and {free / 1e9:.1f} GB are free;"
+            f"making the model {name} needs {needed / 1e9:.1f} GB of disk in {home}, and {free / 1e9:.1f} GB are free;"
             " free some, or name a folder on another disk with SLIMRANK_HOME"
         )
     cores = processor.cores()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     of_them = "core" if cores == 1 else "cores"
     return (
-        f"making the default model takes about {_in_words(_seconds(cores, load))} on this machine ({cores:g} {of_them}, load {load:.1f}),"
+        f"making the model {name} takes about {_in_words(_seconds(cores, load))} on this machine ({cores:g} {of_them}, load {load:.1f}),"
         f" and {needed / 1e9:.1f} GB of disk in {home}"
     )
 

@@ -1,42 +1,26 @@
-"""The adapters that come with this project: where they lie, and what tells one default model from another.
+"""The files of an adapter, and what tells a model that was made of one from a model that was made of another.
 
-Reads names and hashes only, so that asking whether the default model is up to date costs no torch.
+Reads names and hashes only, so that asking whether a shipped model is up to date costs no torch.
 The arithmetic is ``onnx_export.adapter``'s.
 """
 
 import hashlib
 from pathlib import Path
 
-from slimrank.errors import ModelSourceError
-from slimrank.manifest import sha256_of
+from slimrank.manifest import ADAPTER_FILE, sha256_of
 
-WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", "adapter_config.json", "slimrank.json"
+WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", ADAPTER_FILE, "slimrank.json"
 ADAPTER_HASH_KEY = "adapter_sha256"
 GRAPH_NUMBER_KEY = "graph_number"
 GRAPH_NUMBERS = {"fp16": 2, "int8": 2}
 """By precision, raised by hand where the serving graph is written so differently that folders made before are to be made anew;
 1 where none is given, as is the number of a folder that has none. fp16: norms sum in float32, padding has positions.
 int8: weights are rounded so that products stay."""
-_HERE = Path(__file__).parent
-SHIPPED = (_HERE / "models", _HERE.parent / "models")
-"""Where they lie in an installed wheel, and in a checkout."""
 
 
 def is_adapter(folder: Path) -> bool:
     """Say whether a folder holds an adapter rather than a whole model."""
     return (folder / CONFIG_FILE).is_file()
-
-
-def shipped_adapter(name: str) -> Path:
-    """Return the adapter of that name that comes with this project.
-
-    Raises:
-        ModelSourceError: there is none.
-    """
-    for folder in SHIPPED:
-        if is_adapter(folder / name):
-            return folder / name
-    raise ModelSourceError(f"this installation lacks the adapter models/{name}; install slimrank again, or use a whole checkout")
 
 
 def graph_number(precision: str) -> str:

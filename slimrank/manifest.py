@@ -23,6 +23,8 @@ MANIFEST_FILE = "manifest.json"
 PROMPT_FILE = "prompt.json"
 TOKENIZER_FILE = "tokenizer.json"
 GRAPH_FILE = "model.onnx"
+ADAPTER_FILE = "adapter_config.json"
+"""What a folder holds that is an adapter, and no model yet."""
 FORMAT = 1
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
@@ -147,7 +149,7 @@ def read(folder: Path) -> Manifest:
 
 def how_to_make(given: Path) -> str:
     """Return which command makes a model folder of what was given in place of one: an adapter, a checkpoint or a hub id."""
-    if (given / "adapter_config.json").is_file():
+    if (given / ADAPTER_FILE).is_file():
         return f"it is an adapter: `slimrank export BASE --adapter {given} --out models/{given.name} --trained` makes one of it"
     if (given / "config.json").is_file():
         return f"it is a checkpoint: `slimrank export {given} --out models/{given.name}` makes one of it"

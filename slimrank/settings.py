@@ -25,8 +25,12 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path("~/.cache/slimrank"), description="Folder for downloaded and exported models")
-    model: Path | None = Field(None, description="Model folder to serve; left out, the default model, pulled on first use")
-    cascade_model: Path | None = Field(None, description="Cheaper model folder that narrows the documents first; left out, none")
+    model: Path | None = Field(
+        None, description="Model to serve: its folder, or a shipped name such as slimrank-135m, the default; pulled on first use"
+    )
+    cascade_model: Path | None = Field(
+        None, description="Cheaper model that narrows the documents first: its folder or a shipped name; left out, none"
+    )
     cascade_keep: int = Field(30, ge=1, description="Documents that a cascade lets through to the full model")
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",

@@ -14,6 +14,7 @@ from tests.processes import (
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.shipping import shipping, shipping_once
 from tests.tiny import model_copy, other_tiny_model, tiny_checkpoint, tiny_model, tiny_qwen_checkpoint
 from tests.tiny_pairs import tiny_cross_encoder, tiny_pair_model
 
@@ -31,6 +32,8 @@ __all__ = [
     "pytest_terminal_summary",
     "pytest_testnodedown",
     "require",
+    "shipping",
+    "shipping_once",
     "tiny_checkpoint",
     "tiny_cross_encoder",
     "tiny_model",

@@ -71,8 +71,8 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-def make_adapter(checkpoint: Path, folder: Path) -> Path:
-    """Write a random adapter of a checkpoint, with fitted values."""
+def make_adapter(checkpoint: Path, folder: Path, *, layers: int | None = None) -> Path:
+    """Write a random adapter of a checkpoint's first layer, with fitted values; with ``layers`` it keeps so many of the checkpoint's."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -86,7 +86,7 @@ def make_adapter(checkpoint: Path, folder: Path) -> Path:
     )
     (folder / CONFIG_FILE).write_text(json.dumps({"r": 2, "lora_alpha": 2}))
     values = {"fusion": {"weight": 0.3, "first_stage": "bm25"}, "calibration": {"scale": 2.0, "offset": -1.0}}
-    (folder / VALUES_FILE).write_text(json.dumps(values))
+    (folder / VALUES_FILE).write_text(json.dumps(values | ({} if layers is None else {"layers": layers})))
     return folder
 
 

@@ -34,7 +34,9 @@ def proxy(
     rules: Annotated[Path | None, typer.Option(help="YAML file of rules; left out, only ext.slimrank asks for reranking")] = None,
     scorer: Annotated[str, typer.Option(help="A gateway's URL, or `embedded`")] = "http://127.0.0.1:8080",
     api_key: Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the gateway asks for")] = None,
-    model: Annotated[Path | None, typer.Option(help="Model folder of an embedded scorer; left out, the default model")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model of an embedded scorer: its folder or a shipped name; left out, the default model")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 9201,
     ca_file: Annotated[

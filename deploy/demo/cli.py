@@ -69,7 +69,9 @@ class Comparison:
 def demo(
     query: Annotated[list[str] | None, typer.Option(help="Ask this instead; may be given several times.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reranked.")] = 10,
-    model: Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder, or a shipped name; left out, the default model. Pulled on first use.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Search the Python documentation, BM25's list beside the reranked one.
@@ -78,6 +80,7 @@ def demo(
     """
     console, out = Console(stderr=True), Console()
     current = settings.load(model=model)
+    store.place_of(current.model, current)  # a wrong name is told before anything is read
     place = current.home_folder / "demo" / f"python-{sys.version_info.major}.{sys.version_info.minor}"
     with ThreadPoolExecutor(1) as beside:  # making the model leaves a core idle at first
         library = beside.submit(read_library, place)

@@ -50,7 +50,9 @@ def playground(
         typer.Option(help="BEIR folder, judged or not: its queries, and without --engine its corpus; or a file of documents."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of --data.")] = "test",
-    model: Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder, or a shipped name; left out, the default model. Pulled on first use.")
+    ] = None,
     gateway: Annotated[
         str | None, typer.Option(help="URL of a running gateway that scores; left out, a model in this process.")
     ] = None,

@@ -67,7 +67,10 @@ def bench(
         ),
     ] = None,
     most_documents: Annotated[int, typer.Option(min=1, help="Most documents of a request of --memory.")] = 4,
-    model: Annotated[Path | None, typer.Option(help="Model folder of the engine's measurements.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model of the engine's measurements: its folder or a shipped name; left out, the default model."),
+    ] = None,
     plain: Annotated[Path | None, typer.Option(help="The same weights exported with --plain, a peer.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The same weights as a checkpoint, for torch peers.")] = None,
     data: Annotated[

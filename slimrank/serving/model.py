@@ -27,7 +27,7 @@ from slimrank.serving.slices import CascadeSlices, PlainSlices
 from slimrank.serving.together import PairScorer, score_pairs
 from slimrank.serving.windows import windows
 from slimrank.settings import Settings
-from slimrank.store import model_folder
+from slimrank.store import folder_of, model_folder
 from slimrank.types import Scored
 
 
@@ -144,10 +144,14 @@ class Model:
         """Load the model that the settings name, behind a cheaper one where they name that too.
 
         Raises:
+            ConfigError: a model is named that neither lies here nor ships.
             ManifestError: a folder may not be served.
-            ModelSourceError: the default model could not be made.
+            ModelSourceError: a shipped model could not be made.
         """
-
+        folder = model_folder(settings)
+        cheap = (
+            None if settings.cascade_model is None else folder_of(settings.cascade_model, settings)
+        )  # told before one is loaded
         levels = _cache_levels(settings)
 
         def load(folder: Path) -> "Model":
@@ -165,10 +169,10 @@ class Model:
                 return model
             return model.over(CachedScorer(model._scorer, model_id(manifest.read(folder)), levels))
 
-        model = load(model_folder(settings))
-        if settings.cascade_model is None:
+        model = load(folder)
+        if cheap is None:
             return model
-        first = load(settings.cascade_model)
+        first = load(cheap)
         keep = settings.cascade_keep
         return model.over(CascadeScorer(first._scorer, model._scorer, keep=keep), cascade=(first, model, keep))
 

@@ -34,7 +34,9 @@ from slimrank.serving.reranker import Reranker
 from slimrank.splits import shared_with_train
 from slimrank.tables import print_table
 
-ModelOption = Annotated[Path | None, typer.Option(help="Model folder; left out, the default model, pulled on first use.")]
+ModelOption = Annotated[
+    Path | None, typer.Option(help="Model folder, or a shipped name; left out, the default model. Pulled on first use.")
+]
 LongDocumentOption = Annotated[str, typer.Option(help="truncate, or max_passage: the best passage of a long document counts.")]
 DocumentWindowOption = Annotated[
     str, typer.Option(help="Where a document is cut: head, or best: the window that shares most with the query.")
@@ -107,7 +109,10 @@ def evaluate_collections(
     long_document: LongDocumentOption = "truncate",
     scores_folder: Annotated[Path | None, typer.Option(help="Keep scores there as they are made, and go on from them.")] = None,
     cascade_model: Annotated[
-        Path | None, typer.Option(help="Cheaper model folder that narrows the hits first, as in serving; left out, none.")
+        Path | None,
+        typer.Option(
+            help="Cheaper model that narrows the hits first, as in serving: its folder or a shipped name; left out, none."
+        ),
     ] = None,
     cascade_keep: Annotated[int, typer.Option(min=1, help="Hits that it lets through to the full model.")] = 30,
     document_window: DocumentWindowOption = "head",
@@ -129,6 +134,8 @@ def evaluate_collections(
     scores alone give is measured beside it. A query that also stands in the collection's train split is left out.
 
     Example: slimrank evaluate --data collections/scifact --depth 50 --queries 100 --seed 7
+
+    Example: slimrank evaluate --model slimrank-135m --data collections/scifact
 
     Example: slimrank evaluate --data collections/scifact --depth 30 --cuts 48,64,96,128,192,320
     """

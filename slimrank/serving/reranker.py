@@ -59,11 +59,12 @@ class Reranker:
 
     @classmethod
     def load(cls, folder: Path | str | None = None, *, threads: int | None = None) -> "Reranker":
-        """Load a model folder; left out, the default model, which is made on first use.
+        """Load a model: its folder or the name of one that ships; left out, the default model. A shipped one is made on first use.
 
         Raises:
+            ConfigError: it is neither a folder nor the name of a shipped model.
             ManifestError: the folder may not be served.
-            ModelSourceError: the default model could not be made.
+            ModelSourceError: a shipped model could not be made.
         """
         from slimrank.serving.engines import open_engine
 

@@ -10,7 +10,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from slimrank.errors import ConfigError
-from slimrank.manifest import how_to_make
 from slimrank.serving import traces
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
@@ -20,6 +19,7 @@ from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.protocol import options
 from slimrank.settings import Settings
+from slimrank.store import place_of
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +34,29 @@ def run_gateway(settings: Settings, model: Model | None = None) -> None:
         model: What an embedded gateway serves; left out, the one that the settings name.
 
     Raises:
-        ConfigError: the address cannot be listened on, or the model folder that the settings name is not there.
+        ConfigError: the address cannot be listened on, or the model that the settings name neither lies here nor ships.
         ManifestError: the model folder may not be served (embedded only).
     """
-    if settings.model is not None and not settings.model.is_dir():
-        raise ConfigError(
-            f"asked to serve the model {settings.model}, and there is no such folder; {how_to_make(settings.model)}. It is served with --embedded"
-            " only: without, a gateway sends what it is asked to workers, which have models of their own"
-        )
+    _check_model(settings)
     traces.configure("slimrank-gateway", settings.traces_url)
     listener = listen(settings.host, settings.port)
     log.info("listening host=%s port=%d embedded=%s", settings.host, listener.getsockname()[1], settings.embedded)
     config = uvicorn_config(settings, make_app(settings, model))
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_model(settings: Settings) -> None:
+    """Tell of a wrong model at once, also where workers load models and this process none."""
+    try:
+        place_of(settings.model, settings)
+    except ConfigError as error:
+        if settings.embedded:
+            raise
+        raise ConfigError(
+            f"{error}. It is served with --embedded only: without, a gateway sends what it is asked to workers, which have models of"
+            " their own"
+        ) from error
 
 
 def make_app(settings: Settings, model: Model | None = None) -> FastAPI:

@@ -6,7 +6,7 @@ import pytest
 
 from slimrank import settings
 from slimrank.errors import ConfigError
-from slimrank.store import default_model_folder
+from slimrank.store import shipped_folder
 
 
 def test_the_environment_is_read_and_a_flag_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,5 +30,5 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_a_gpus_default_model_lies_beside_the_cpus(tmp_path: Path) -> None:
-    folders = [default_model_folder(settings.load(home=tmp_path, provider=provider)).name for provider in ("cpu", "cuda")]
+    folders = [shipped_folder(settings.load(home=tmp_path, provider=provider)).name for provider in ("cpu", "cuda")]
     assert folders == ["slimrank-135m", "slimrank-135m-fp16"]

@@ -9,7 +9,7 @@ import pytest
 from deploy.demo.cli import SHOWCASE, _questions, _table, _verdict, as_json, compare
 from deploy.demo.corpus import QUERIES
 from deploy.demo.figures import ADAPTER_KEY, FIGURES_FILE, Figures
-from onnx_export.shipped import ADAPTER_HASH_KEY, adapter_hash, shipped_adapter
+from onnx_export.shipped import ADAPTER_HASH_KEY, adapter_hash
 from slimrank import manifest as manifests
 from slimrank.beir import Collection, Document
 from slimrank.bm25 import BM25
@@ -17,6 +17,7 @@ from slimrank.errors import DataError
 from slimrank.manifest import Fusion, Manifest
 from slimrank.serving.reranker import Reranker
 from slimrank.settings import DEFAULT_MODEL_NAME
+from slimrank.store import shipped_adapter
 from tests.doubles import FakeScorer
 
 DOCUMENTS = {

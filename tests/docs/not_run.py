@@ -12,6 +12,7 @@ RECIPE = (
 WORKBENCH = "is what runs these tests"
 NEEDS_GPU = "needs an NVIDIA GPU; tests/serving/test_gpu.py says what was tried without one"
 NEEDS_DOCKER = "needs a Docker daemon; tests/deploy reads the file and tests/stack builds it"
+SHIPS = "makes a shipped model, in minutes; tests/serving/test_by_name.py makes a tiny one and runs each command by its name"
 NEEDS_REGISTRY = "needs a package registry; tests/deploy/test_package.py builds the wheel and installs it"
 
 NOT_RUN = {
@@ -40,6 +41,9 @@ NOT_RUN = {
     "SLIMRANK_PROVIDER=cuda slimrank serve --embedded": NEEDS_GPU,
     "python -m tests.serving.gpu": NEEDS_GPU,
     "python -m pytest -m gpu": NEEDS_GPU,
+    "slimrank model pull slimrank-12l": SHIPS,
+    "SLIMRANK_MODEL=slimrank-12l slimrank serve --embedded": SHIPS,
+    "slimrank evaluate --model slimrank-12l --data collections/shop --depth 30": SHIPS,
     "slimrank model pull": "makes the shipped model, in minutes; tests/onnx_export makes tiny ones",
     "pip wheel --no-deps --wheel-dir dist .": NEEDS_REGISTRY,
     "pip install 'dist/slimrank-0.1.0-py3-none-any.whl[serve,export]'": NEEDS_REGISTRY,

@@ -9,11 +9,12 @@ import torch
 from onnx_export import shipped
 from onnx_export.adapter import merge, record_precision, recorded_precision, values_of
 from onnx_export.cli import pull
-from onnx_export.shipped import is_adapter, shipped_adapter
+from onnx_export.shipped import is_adapter
 from onnx_export.source import BASE_MODEL_NAME, SOURCE_FILE
-from slimrank import manifest
+from slimrank import manifest, store
 from slimrank.errors import ModelSourceError
 from slimrank.settings import DEFAULT_MODEL_NAME
+from slimrank.store import shipped_adapter
 from tests.tiny import make_adapter, make_checkpoint
 
 
@@ -67,11 +68,6 @@ def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
         merge(tmp_path, make_checkpoint(tmp_path / "base"), tmp_path / "merged")
 
 
-def test_an_adapter_that_is_not_there_is_said_to_be_missing() -> None:
-    with pytest.raises(ModelSourceError, match="lacks the adapter models/no-such-model"):
-        shipped_adapter("no-such-model")
-
-
 def test_the_default_models_adapter_is_shipped_with_fitted_values() -> None:
     assert values_of(shipped_adapter(DEFAULT_MODEL_NAME)).keys() == {"fusion", "calibration"}
 
@@ -83,7 +79,7 @@ def test_the_default_model_is_made_once_and_anew_only_for_another_adapter_or_gra
     base = make_checkpoint(home / "base" / BASE_MODEL_NAME)
     (base / SOURCE_FILE).write_text("{}")
     make_adapter(base, adapter)
-    monkeypatch.setattr(shipped, "SHIPPED", (adapter.parent,))
+    monkeypatch.setattr(store, "SHIPPED", (adapter.parent,))
     graph = home / "models" / DEFAULT_MODEL_NAME / manifest.GRAPH_FILE
 
     pull(home=home)

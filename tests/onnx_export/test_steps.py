@@ -14,6 +14,7 @@ from onnx_export.alone import OWNER_FILE, alone
 from onnx_export.cost import describe_cost
 from onnx_export.steps import shown_steps, ticks, watching
 from slimrank.errors import ConfigError
+from slimrank.settings import DEFAULT_MODEL_NAME
 from tests.command import slimrank
 
 
@@ -90,16 +91,18 @@ def test_who_waits_is_told_for_whom_and_goes_on_when_it_ends(tmp_path: Path) -> 
 def test_time_is_told_for_the_cores_and_the_load_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost.processor, "cores", lambda: 2)
     monkeypatch.setattr(cost.os, "getloadavg", lambda: (0.3, 0, 0))
-    quiet = describe_cost(tmp_path, has_base=False)
+    quiet = describe_cost(DEFAULT_MODEL_NAME, tmp_path, has_base=False)
     assert "seconds on this machine (2 cores, load 0.3), and 1.4 GB of disk in " in quiet
     monkeypatch.setattr(cost.os, "getloadavg", lambda: (8.0, 0, 0))
-    assert "7 minutes on this machine (2 cores, load 8.0), and 0.7 GB" in describe_cost(tmp_path, has_base=True)
+    assert "7 minutes on this machine (2 cores, load 8.0), and 0.7 GB" in describe_cost(
+        DEFAULT_MODEL_NAME, tmp_path, has_base=True
+    )
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     with pytest.raises(ConfigError, match=r"needs 1\.[34] GB of disk in .*, and 1\.0 GB are free; free some"):
-        describe_cost(tmp_path / "not" / "there", has_base=False)
+        describe_cost(DEFAULT_MODEL_NAME, tmp_path / "not" / "there", has_base=False)
 
 
 def test_pulling_says_first_how_long_it_takes(tmp_path: Path) -> None:
@@ -107,4 +110,4 @@ def test_pulling_says_first_how_long_it_takes(tmp_path: Path) -> None:
     (tmp_path / "base" / "smollm2-135m-instruct" / "source.json").write_text("{}")  # it stops soon: there are no weights
     done = slimrank("model", "pull", "--home", str(tmp_path))
     assert done.code == 2
-    assert "making the default model takes about" in done.err.splitlines()[0]
+    assert "making the model slimrank-135m takes about" in done.err.splitlines()[0]

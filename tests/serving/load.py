@@ -103,7 +103,7 @@ def folder_of(model: str | None) -> Path | None:
     """Return the model folder; None = a scorer that sleeps."""
     if model is None or model == "fake":
         return None
-    return store.default_model_folder(process_settings.load()) if model == "default" else Path(model)
+    return store.shipped_folder(process_settings.load()) if model == "default" else Path(model)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_a_file_that_stands_in_the_way_of_a_folder_is_named_in_one_line(tmp_path
 def test_a_gateway_told_of_a_model_that_is_not_there_says_so_at_once(way: list[str], tmp_path: Path) -> None:
     done = slimrank("serve", "--port", 0, "--model", tmp_path / "nowhere", *way)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert f"asked to serve the model {tmp_path / 'nowhere'}, and there is no such folder" in done.err
+    assert f"asked for the model {tmp_path / 'nowhere'}, and there is no such folder" in done.err
 
 
 @pytest.mark.parametrize(
