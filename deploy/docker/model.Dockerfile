@@ -1,5 +1,5 @@
-# Makes the default model folder once and ends: base weights -> ONNX -> verified. Needs torch, so it is an image of its own;
-# on the processor alone, so without CUDA.
+# Makes the folder of a shipped model once and ends: base weights -> ONNX -> verified. The default one, unless it is run with
+# `slimrank model pull NAME`. Needs torch, so it is an image of its own; on the processor alone, so without CUDA.
 #   docker build -f deploy/docker/model.Dockerfile -t slimrank-model .
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm@sha256:519591d6871b7bc437060736b9f7456b8731f1499a57e22e6c285135ae657bf7
 

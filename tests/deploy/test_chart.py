@@ -188,6 +188,16 @@ def test_a_model_of_ones_own_is_mounted_read_only() -> None:
     assert "initContainers" not in pick(manifests, "Deployment", "worker")["spec"]["template"]["spec"]
 
 
+@pytest.mark.parametrize("name", [DEFAULT_MODEL_NAME, "slimrank-12l"])
+def test_a_shipped_model_is_made_and_served_by_its_name(name: str) -> None:
+    manifests = render(f"model.name={name}", "autoscaling.enabled=true")
+    [makes] = pick(manifests, "Deployment", "worker")["spec"]["template"]["spec"]["initContainers"]
+    assert makes["args"] == ["slimrank", "model", "pull", name, "--provider", "cpu"]
+    assert environment(manifests, "worker")["SLIMRANK_MODEL"] == name
+    queue = pick(manifests, "ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["listName"]
+    assert queue == messages.KEY_PREFIX + messages.queue_name(name)
+
+
 def test_nobody_may_call_a_worker_or_the_gateway_and_only_its_own_may_call_redis() -> None:
     manifests = render()
     assert pick(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from slimrank.__main__ import app
-from slimrank.settings import Settings
+from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 from tests.deploy.helm import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -129,10 +129,17 @@ def test_docker_compose_takes_every_overlay_with_every_profile(overlay: Path | N
     assert json.loads(done.stdout)["services"].keys() <= SERVICES.keys()
 
 
+def test_the_model_that_workers_and_tools_take_by_name_is_the_one_that_is_made_and_ships() -> None:
+    [name] = {SERVICES[service]["environment"]["SLIMRANK_MODEL"] for service in ("worker", "tools")}
+    assert SERVICES["model-init"]["command"] == ["slimrank", "model", "pull", name]
+    assert re.fullmatch(r"\$\{WORKER_MODEL:-(.+)\}", name)[1] == DEFAULT_MODEL_NAME  # type: ignore[index]
+
+
 def test_the_gpu_overlay_reserves_a_gpu_for_the_worker_alone_and_refuses_to_go_without() -> None:
     services = yaml.safe_load((ROOT / "deploy" / "compose" / "gpu.yml").read_text())["services"]
-    assert services.keys() == {"worker"}
+    assert services.keys() == {"model-init", "worker"}
     worker = services["worker"]
+    assert services["model-init"]["environment"]["SLIMRANK_PROVIDER"] == worker["environment"]["SLIMRANK_PROVIDER"]
     assert worker["environment"]["SLIMRANK_PROVIDER"] == "cuda" and worker["build"]["args"]["REQUIREMENTS"] == "gpu"
     assert worker["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from slimrank import __version__
+from slimrank.settings import DEFAULT_MODEL_NAME
 from tests.deploy.helm import ROOT
 
 EXTRAS = {
@@ -61,6 +62,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_file():
             shutil.copyfile(ROOT / name, tree / name)
+    shutil.copytree(tree / "models" / DEFAULT_MODEL_NAME, tree / "models" / "another")
     return build("sdist", tree, out)
 
 
@@ -76,6 +78,8 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_what_the_code_reads_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in READ if name not in names] == []
+    shipped = {name.split("/")[2]: name for name in names if name.startswith("onnx_export/models/")}
+    assert shipped.keys() == {"another", *(path.parent.name for path in ROOT.glob("models/*/adapter_config.json"))}
     assert {name.split("/")[0] for name in names} == {
         "slimrank", "training", "onnx_export", "connector", "deploy", f"slimrank-{__version__}.dist-info",
     }  # fmt: skip
