@@ -24,7 +24,7 @@ class AdapterConfig(Settings):
 
     rank: int = Field(16, ge=1)
     alpha: float = 16.0
-    first_layer: int = Field(0, ge=0, description="layers below are left as they are, and cost no backward pass")
+    first_layer: int = Field(0, ge=0, description="layers below are not trained, and cost no backward pass")
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
 
 

@@ -7,6 +7,7 @@ real position meets two rows of the head. On a GPU several groups in one batch, 
 its prefix, are faster than one group at a time with a shared one. Knows nothing of losses, data or files of checkpoints.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from training.config import AdapterConfig, ModelConfig
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
+_LAYER = re.compile(r"\.layers\.(\d+)\.")
+
 PADDED_TO = 8
 """Bodies are padded to a multiple of this: fewer shapes, fewer kernels to prepare."""
 
@@ -29,7 +32,6 @@ def load_model(config: ModelConfig) -> Any:
     Raises:
         ConfigError: the folder holds no model that can be loaded.
     """
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     try:
@@ -44,27 +46,64 @@ def load_model(config: ModelConfig) -> Any:
     if config.adapter is None:
         return model
     if config.start is not None:
-        return PeftModel.from_pretrained(model, str(config.start), is_trainable=True, autocast_adapter_dtype=False)
+        return _started(model, config.start, config.adapter.first_layer)
     return add_adapter(model, config.adapter)
+
+
+def _started(model: Any, start: Path, first_layer: int) -> Any:
+    """Return the model with the adapter of a stage before, of which the layers from ``first_layer`` up are trained.
+
+    An adapter of a deeper model gives the layers that this one has.
+    """
+    from peft import LoraConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+
+    _check_first_layer(model, first_layer)
+    try:
+        lora, weights = LoraConfig.from_pretrained(str(start)), load_peft_weights(str(start), device="cpu")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot load the adapter {start} to begin with: {' '.join(str(error).split())}") from error
+    layers = model.config.num_hidden_layers
+    kept = {name: weight for name, weight in weights.items() if _layer_of(name) < layers}
+    lora.layers_to_transform = sorted({_layer_of(name) for name in kept})
+    lora.inference_mode = False
+    adapted = get_peft_model(model, lora, autocast_adapter_dtype=False)
+    missing = set_peft_model_state_dict(adapted, kept).unexpected_keys
+    if missing or not kept:
+        raise ConfigError(
+            f"the adapter {start} does not fit the base model: it changes {missing[0] if missing else 'none of its layers'}"
+        )
+    for name, weight in adapted.named_parameters():
+        if weight.requires_grad and _layer_of(name) < first_layer:
+            weight.requires_grad_(False)
+    return adapted
+
+
+def _layer_of(name: str) -> int:
+    found = _LAYER.search(name)
+    return int(found[1]) if found else 0
 
 
 def add_adapter(model: Any, config: AdapterConfig) -> Any:
     """Return the model with a fresh LoRA adapter on every linear layer from ``first_layer`` up."""
     from peft import LoraConfig, get_peft_model
 
-    layers = model.config.num_hidden_layers
-    if config.first_layer >= layers:
-        raise ConfigError(f"the adapter begins at layer {config.first_layer}, but the model has {layers}")
+    _check_first_layer(model, config.first_layer)
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]
         lora_dropout=config.dropout,
         target_modules=LINEAR_LAYERS,
-        layers_to_transform=list(range(config.first_layer, layers)),
+        layers_to_transform=list(range(config.first_layer, model.config.num_hidden_layers)),
         layers_pattern="layers",
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, lora, autocast_adapter_dtype=False)
+
+
+def _check_first_layer(model: Any, first_layer: int) -> None:
+    layers = model.config.num_hidden_layers
+    if first_layer >= layers:
+        raise ConfigError(f"the adapter begins at layer {first_layer}, but the model has {layers}")
 
 
 class GroupScorer(nn.Module):

@@ -1,9 +1,11 @@
 """Averages of adapters and their cut to a rank."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from slimrank.errors import ConfigError
 from training.adapter import average, cut_to_rank, differences
@@ -52,6 +54,36 @@ def test_the_average_loads_as_an_adapter_again(base: Path, tmp_path: Path) -> No
     average([adapter(base, tmp_path / "one", 1)], tmp_path / "mean")
     loaded = load_model(ModelConfig(base=base, start=tmp_path / "mean"))
     assert any(weight.requires_grad for weight in loaded.parameters())
+
+
+def test_a_shallow_model_starts_from_the_layers_that_it_has_of_a_deep_one(base: Path, tmp_path: Path) -> None:
+    deep = differences(adapter(base, tmp_path / "deep", 1))
+    config = ModelConfig.model_validate({"base": base, "layers": 1, "start": tmp_path / "deep"})
+    load_model(config).save_pretrained(tmp_path / "shallow")
+    shallow = differences(tmp_path / "shallow")
+    assert shallow.keys() == {module for module in deep if ".layers.0." in module}
+    assert all(torch.equal(shallow[module], deep[module]) for module in shallow)
+    assert json.loads((tmp_path / "shallow" / "adapter_config.json").read_text())["layers_to_transform"] == [0]
+
+
+def test_a_started_adapter_is_trained_from_the_first_layer_up_and_saved_whole(base: Path, tmp_path: Path) -> None:
+    start = adapter(base, tmp_path / "start", 1)
+    model = load_model(ModelConfig.model_validate({"base": base, "start": start, "adapter": {"first_layer": 1}}))
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert trained
+    assert all(".layers.1." in name for name in trained)
+    model.save_pretrained(tmp_path / "saved")
+    assert differences(tmp_path / "saved").keys() == differences(start).keys()
+
+
+def test_an_adapter_of_another_model_or_none_is_not_a_start(base: Path, tmp_path: Path) -> None:
+    start = adapter(base, tmp_path / "start", 1)
+    tensors = load_file(start / "adapter_model.safetensors")
+    save_file({name.replace("q_proj", "query"): tensor for name, tensor in tensors.items()}, start / "adapter_model.safetensors")
+    with pytest.raises(ConfigError, match=r"does not fit the base model: it changes .*query"):
+        load_model(ModelConfig(base=base, start=start))
+    with pytest.raises(ConfigError, match=r"cannot load the adapter .*nowhere"):
+        load_model(ModelConfig(base=base, start=tmp_path / "nowhere"))
 
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
