@@ -55,7 +55,7 @@ def _started(model: Any, start: Path, first_layer: int) -> Any:
 
     An adapter of a deeper model gives the layers that this one has.
     """
-    from peft import LoraConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+    from peft import LoraConfig, load_peft_weights, set_peft_model_state_dict
 
     _check_first_layer(model, first_layer)
     try:
@@ -66,7 +66,7 @@ def _started(model: Any, start: Path, first_layer: int) -> Any:
     kept = {name: weight for name, weight in weights.items() if _layer_of(name) < layers}
     lora.layers_to_transform = sorted({_layer_of(name) for name in kept})
     lora.inference_mode = False
-    adapted = get_peft_model(model, lora, autocast_adapter_dtype=False)
+    adapted = _with_lora(model, lora)
     missing = set_peft_model_state_dict(adapted, kept).unexpected_keys
     if missing or not kept:
         raise ConfigError(
@@ -85,7 +85,7 @@ def _layer_of(name: str) -> int:
 
 def add_adapter(model: Any, config: AdapterConfig) -> Any:
     """Return the model with a fresh LoRA adapter on every linear layer from ``first_layer`` up."""
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     _check_first_layer(model, config.first_layer)
     lora = LoraConfig(
@@ -97,6 +97,15 @@ def add_adapter(model: Any, config: AdapterConfig) -> Any:
         layers_pattern="layers",
         task_type="CAUSAL_LM",
     )
+    return _with_lora(model, lora)
+
+
+def _with_lora(model: Any, lora: Any) -> Any:
+    from peft import get_peft_model
+
+    from training.folded import FoldedLinear
+
+    lora._register_custom_module({nn.Linear: FoldedLinear})  # PEFT's own way to another layer class
     return get_peft_model(model, lora, autocast_adapter_dtype=False)
 
 
