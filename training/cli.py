@@ -125,6 +125,40 @@ def finegrained(
 
 
 @app.command()
+def speed(
+    config: ConfigArgument,
+    base: BaseOption = None,
+    groups: GroupsOption = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Groups that each way takes.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how fast stage 2 learns here, beside the usual way of training, at equal losses.
+
+    Example: slimrank train speed training/configs/finegrained.yaml --base BASE --groups groups/groups.jsonl
+    """
+    from training.config import FinegrainedConfig, read_config
+    from training.speed import measure
+
+    found = measure(read_config(config, FinegrainedConfig, model__base=base, groups=groups), groups=count)
+    if as_json:
+        typer.echo(json.dumps(found | {"ways": [asdict(way) for way in found["ways"]]}))
+        return
+    table = Table(
+        "way",
+        "pairs a second",
+        "pairs a processor second",
+        "times the first",
+        title=f"Stage 2 on {found['machine']}, {found['date']}",
+    )
+    for way in found["ways"]:
+        table.add_row(way.way, f"{way.pairs_per_second:.2f}", f"{way.pairs_per_processor_second:.2f}", f"{way.times:.2f}")
+    print_table(table)
+    typer.echo(
+        f"{found['pairs']} pairs each, load {found['load']}; the losses of the ways are at most a share of {found['losses_apart']:.1e} apart"
+    )
+
+
+@app.command()
 def clicks(
     queries: Annotated[Path, typer.Option(help="ubi_queries as JSON lines.")],
     events: Annotated[Path, typer.Option(help="ubi_events as JSON lines.")],

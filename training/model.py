@@ -26,8 +26,11 @@ PADDED_TO = 8
 """Bodies are padded to a multiple of this: fewer shapes, fewer kernels to prepare."""
 
 
-def load_model(config: ModelConfig) -> Any:
+def load_model(config: ModelConfig, *, folded: bool = True) -> Any:
     """Return the base model with a trainable adapter, or trainable throughout without one.
+
+    Args:
+        folded: The adapter is folded into the weights where that is quicker (``training.folded``).
 
     Raises:
         ConfigError: the folder holds no model that can be loaded.
@@ -46,11 +49,11 @@ def load_model(config: ModelConfig) -> Any:
     if config.adapter is None:
         return model
     if config.start is not None:
-        return _started(model, config.start, config.adapter.first_layer)
-    return add_adapter(model, config.adapter)
+        return _started(model, config.start, config.adapter.first_layer, folded=folded)
+    return add_adapter(model, config.adapter, folded=folded)
 
 
-def _started(model: Any, start: Path, first_layer: int) -> Any:
+def _started(model: Any, start: Path, first_layer: int, *, folded: bool) -> Any:
     """Return the model with the adapter of a stage before, of which the layers from ``first_layer`` up are trained.
 
     An adapter of a deeper model gives the layers that this one has.
@@ -66,7 +69,7 @@ def _started(model: Any, start: Path, first_layer: int) -> Any:
     kept = {name: weight for name, weight in weights.items() if _layer_of(name) < layers}
     lora.layers_to_transform = sorted({_layer_of(name) for name in kept})
     lora.inference_mode = False
-    adapted = _with_lora(model, lora)
+    adapted = _with_lora(model, lora, folded=folded)
     missing = set_peft_model_state_dict(adapted, kept).unexpected_keys
     if missing or not kept:
         raise ConfigError(
@@ -83,7 +86,7 @@ def _layer_of(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def add_adapter(model: Any, config: AdapterConfig) -> Any:
+def add_adapter(model: Any, config: AdapterConfig, *, folded: bool = True) -> Any:
     """Return the model with a fresh LoRA adapter on every linear layer from ``first_layer`` up."""
     from peft import LoraConfig
 
@@ -97,15 +100,16 @@ def add_adapter(model: Any, config: AdapterConfig) -> Any:
         layers_pattern="layers",
         task_type="CAUSAL_LM",
     )
-    return _with_lora(model, lora)
+    return _with_lora(model, lora, folded=folded)
 
 
-def _with_lora(model: Any, lora: Any) -> Any:
+def _with_lora(model: Any, lora: Any, *, folded: bool) -> Any:
     from peft import get_peft_model
 
     from training.folded import FoldedLinear
 
-    lora._register_custom_module({nn.Linear: FoldedLinear})  # PEFT's own way to another layer class
+    if folded:
+        lora._register_custom_module({nn.Linear: FoldedLinear})  # PEFT's own way to another layer class
     return get_peft_model(model, lora, autocast_adapter_dtype=False)
 
 

@@ -1,0 +1,95 @@
+"""How fast stage 2 learns on the machine at hand, beside the usual way: ``slimrank train speed CONFIG``.
+
+Three ways take the same groups in turns: every pair whole, with the prompt and the query in front of each document, as trainers
+usually do; the shared prefix once a group; and the same with the adapter folded into the weights. Each way's seconds are
+those of its forward and backward passes. The losses are compared too: a quicker way that learns something else is no gain.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import track
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from slimrank.errors import ConfigError, DataError
+from slimrank.processor import conditions
+from slimrank.prompt import SLIMRANK, PromptEncoder
+from training.config import FinegrainedConfig
+from training.data import Group, read_groups
+from training.finegrained import encode_group, group_loss
+from training.model import GroupScorer, load_model, tokenizer_file
+
+WHOLE, SHARED, FOLDED = "whole pairs", "shared prefix", "shared prefix, folded adapter"
+MOST_APART = 1e-3
+"""Losses of two ways may differ by this share: float32 sums in another order."""
+
+Way = Callable[[Sequence[int], Sequence[Sequence[int]]], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What one way does: pairs a second of the wall's time and of the processor's."""
+
+    way: str
+    pairs_per_second: float
+    pairs_per_processor_second: float
+    times: float
+    """The processor's pairs a second, divided by the first way's."""
+
+
+def measure(config: FinegrainedConfig, *, groups: int) -> dict[str, Any]:
+    """Return the ways' speeds on ``groups`` groups, and how far their losses are apart.
+
+    Raises:
+        ConfigError: the ways do not learn the same, or the configuration does not fit.
+        DataError: there are no groups with labels or teacher scores.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(config.model.base))))
+    ways = _ways(config, encoder)
+    usable = [group for group in read_groups(config.groups) if group.teacher or any(group.relevance)]
+    if not usable:
+        raise DataError(
+            f"{config.groups} holds no group with labels or teacher scores; make groups with `slimrank train prepare`"
+        )
+    random.Random(config.seed).shuffle(usable)
+    cuts = random.Random(config.seed)
+    now, pairs, apart = conditions(), 0, 0.0
+    wall, processor = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
+    for number, group in enumerate(track([usable[0], *usable[:groups]], "groups")):
+        cut = cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
+        found = {name: _one(way, group, encoder, cut, config) for name, way in ways.items()}
+        losses = [loss for loss, _, _ in found.values()]
+        apart = max(apart, (max(losses) - min(losses)) / max(abs(losses[0]), 1e-9))
+        if number:  # the first one warms up
+            pairs += len(group.documents)
+            for name, (_, seconds, used) in found.items():
+                wall[name] += seconds
+                processor[name] += used
+    if not math.isfinite(apart) or apart > MOST_APART:
+        raise ConfigError(f"the ways do not learn the same: losses differ by a share of {apart:.2g}, and {MOST_APART} is allowed")
+    speeds = [Speed(name, pairs / wall[name], pairs / processor[name], processor[WHOLE] / processor[name]) for name in ways]
+    return now | {"groups": len(usable[:groups]), "pairs": pairs, "losses_apart": apart, "ways": speeds}
+
+
+def _ways(config: FinegrainedConfig, encoder: PromptEncoder) -> dict[str, Way]:
+    ids = {"relevant_id": encoder.relevant_id, "irrelevant_id": encoder.irrelevant_id}
+    plain = GroupScorer(load_model(config.model, folded=False), **ids).train()
+    folded = GroupScorer(load_model(config.model), **ids).train()
+    return {WHOLE: lambda prefix, bodies: plain.together([(prefix, bodies)])[0], SHARED: plain, FOLDED: folded}
+
+
+def _one(way: Way, group: Group, encoder: PromptEncoder, cut: int, config: FinegrainedConfig) -> tuple[float, float, float]:
+    """Return the loss of a group and what its passes took: seconds of the wall's clock and of the processor."""
+    prefix, bodies = encode_group(group, encoder, cut)
+    wall, processor = time.perf_counter(), time.process_time()
+    loss = group_loss(way(prefix, bodies), group, config.loss).loss
+    loss.backward()  # type: ignore[no-untyped-call]
+    return float(loss.detach()), time.perf_counter() - wall, time.process_time() - processor
