@@ -6,6 +6,7 @@ The heavy imports wait until a command runs.
 
 import json
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ from onnx_export.shipped import (
     graph_number,
     is_adapter,
 )
-from onnx_export.source import default_base, is_fetched
+from onnx_export.source import default_base, default_checkpoint, is_fetched
 from onnx_export.steps import Report, shown_steps
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
@@ -236,13 +237,14 @@ def verify(
 
 
 def _make_shipped(adapter: Path, folder: Path, home: Path, report: Report, *, for_gpu: bool) -> None:
+    base = default_checkpoint(home, report, meanwhile=lambda: import_module("onnx_export.verify"))
+
     from onnx_export.adapter import recorded_precision
     from onnx_export.export import export as export_folder
     from onnx_export.gate import LEAST_AGREEMENT
-    from onnx_export.source import default_checkpoint
     from onnx_export.verify import verify as verify_folder
 
-    checkpoint = _merged(adapter, default_checkpoint(home, report), home, report)
+    checkpoint = _merged(adapter, base, home, report)
     choice = {"precision": "fp16"} if for_gpu else recorded_precision(checkpoint)
     # In its place only once it is verified: until then the one before serves. What lies there is ours, whole or not.
     with new_folder(folder, lambda _: True, "a shipped model") as partial:

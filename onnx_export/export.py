@@ -198,7 +198,7 @@ def _calibrate(loaded: Checkpoint, encoder: PromptEncoder, report: Report) -> No
             loaded.model(input_ids=torch.tensor([ids]), logits_to_keep=1)
 
     pairs = [encoder.pair_ids(group.query, document).ids for group in read_pairs() for document in group.documents]
-    side_by_side(run, sorted(pairs, key=len, reverse=True), ticks(report, "learn what each product reads", len(pairs)))
+    side_by_side(run, pairs, ticks(report, "learn what each product reads", len(pairs)), size=len)
 
 
 def _export_plain(loaded: Checkpoint, encoder: PromptEncoder, target: Path) -> None:

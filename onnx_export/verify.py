@@ -53,7 +53,7 @@ def verify(
     expected = reference or read_reference(folder, report, checkpoint=checkpoint)
     runner = GraphRunner(folder, manifest, provider=provider)
     tick = ticks(report, "score the pairs with the graph", len(expected.groups))
-    found = side_by_side(lambda group: graph_scores(runner, group), expected.groups, tick)
+    found = side_by_side(lambda group: graph_scores(runner, group), expected.groups, tick, size=lambda group: group.tokens)
     tolerance = TOLERANCE[manifest.precision]
     both = list(zip(found, expected.scores, strict=True))
     worst = max(float(np.abs(got - want).max()) for gots, want in both for got in gots)

