@@ -10,6 +10,7 @@ count after each row is scaled to a largest value of 1, as in ``onnx_export.smoo
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ STRETCHES = (128, 8, 1)
 """Inputs that are rounded before those behind them hear of it: stretches within stretches, so that most is told in large products."""
 MEMORY_BYTES = 2**30
 """For what is known of inputs; models with more are calibrated some layers at a time."""
-
+BANDS = 4
+"""In which sums of products of inputs are taken: with four, 10 of 16 blocks are computed, and the others are the same mirrored."""
 PIECE_WEIGHTS = 2**22
 """Rounded at a time by one core, of which it holds five copies."""
 
@@ -148,6 +150,36 @@ def _in_memory(inputs: Iterable[list[torch.nn.Linear]]) -> Iterator[list[list[to
 
 def _squares(products: Iterable[torch.nn.Linear], run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
     """Return (K, K) sums of products of row-scaled inputs, for each product."""
-    with sums_of_inputs(products, lambda rows: rows.T @ rows) as sums:
+    chosen = list(products)
+    with sums_of_inputs(chosen, upper_squares) as sums:
         run()
-    return sums
+    return {product: mirrored(sums.pop(product), product.in_features) for product in chosen}
+
+
+def upper_squares(rows: torch.Tensor) -> torch.Tensor:
+    """Return sums of products of inputs (T, K), band after band, each from the diagonal on: below it stands the same once more."""
+    size = rows.shape[1]
+    flat = rows.new_empty(sum((end - start) * (size - start) for start, end in _bands(size)))
+    for start, end, band in _split(flat, size):
+        torch.mm(rows[:, start:end].T, rows[:, start:], out=band)
+    return flat
+
+
+def mirrored(flat: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the whole (K, K) of which ``upper_squares`` gives a part."""
+    squares = flat.new_empty(size, size)
+    for start, end, band in _split(flat, size):
+        squares[start:, start:end] = band.T
+        squares[start:end, start:] = band
+    return squares
+
+
+def _split(flat: torch.Tensor, size: int) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """Yield each band's first input and the one behind its last, and its place in ``flat``."""
+    bands = _bands(size)
+    for (start, end), part in zip(bands, flat.split([(end - start) * (size - start) for start, end in bands]), strict=True):
+        yield start, end, part.view(end - start, size - start)
+
+
+def _bands(size: int) -> list[tuple[int, int]]:
+    return list(pairwise(size * part // BANDS for part in range(BANDS + 1)))

