@@ -5,8 +5,8 @@ A command takes the cluster and the printer first; its own options follow and co
 
 import inspect
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Annotated, Any, Concatenate, ParamSpec
 
@@ -40,15 +40,26 @@ class Out:
     def findings(self, findings: list[Finding]) -> None:
         """Print what a check found; ends with code 1 where something is at fault."""
         if self.as_json:
-            typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+            typer.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
         else:
             console = Console(soft_wrap=True, highlight=False)
             for finding in findings:
                 style = {"ok": "green", "warning": "yellow", "fault": "bold red"}[finding.state]
                 cure = f"\n         {finding.cure}" if finding.cure else ""
                 console.print(Text.assemble((f"{finding.state:8}", style), f" {finding.name}: {finding.words}{cure}"))
+                for line in aligned(finding.rows):
+                    console.print(Text(f"         {line}"))
         if any(finding.state == "fault" for finding in findings):
             raise typer.Exit(1)
+
+
+def aligned(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return rows with the same names as lines of a table, those names first."""
+    if not rows:
+        return []
+    cells = [list(rows[0]), *(["" if value is None else str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def _options(

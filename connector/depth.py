@@ -16,6 +16,7 @@ from connector.cluster import Cluster, Refusal
 from connector.judges import judges_of, sample_factor
 from connector.pipeline import find_pipeline, is_ours, merged
 from connector.predict import scores_of
+from slimrank import made_up
 
 Json = dict[str, Any]
 
@@ -25,33 +26,6 @@ WIDEST = 5.0
 """Times the page; more hits were seldom worth their time."""
 SHARE = 0.5
 """Part of the deadline that a window may take of an idle gateway: the rest is for longer documents and for other searches."""
-_WORDS = [
-    "amber",
-    "basket",
-    "canvas",
-    "delta",
-    "engine",
-    "fabric",
-    "garden",
-    "harbour",
-    "island",
-    "jacket",
-    "kettle",
-    "ladder",
-    "marble",
-    "needle",
-    "orchard",
-    "pepper",
-    "quarry",
-    "ribbon",
-    "saddle",
-    "timber",
-    "umbrella",
-    "valley",
-    "window",
-    "yellow",
-    "zipper",
-]
 WORDS_A_DOCUMENT = 80
 
 
@@ -79,9 +53,9 @@ def measure(
         unscored: A score of this or less means that there was no time for one.
     """
     chance = random.Random(secrets.token_bytes(8))
-    documents = [" ".join(chance.choices(_WORDS, k=WORDS_A_DOCUMENT)) for _ in range(round(WIDEST * PAGE))]
+    documents = made_up.documents(chance, round(WIDEST * PAGE), WORDS_A_DOCUMENT)
     begin = clock()
-    scores = score(" ".join(chance.choices(_WORDS, k=4)), documents)
+    scores = score(made_up.query(chance, 4), documents)
     return Depth(sum(each > unscored for each in scores), len(documents), clock() - begin)
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
+from connector.budgets import look_at_budgets
 from connector.cluster import open_cluster
 from connector.connection import Out
 from connector.facts import Facts, read_facts, require_reranking
@@ -59,6 +60,7 @@ def examine(current: Settings, *, engine: str | None = None, gateway: str | None
     yield look_at_runtime()
     yield look_at_model(current)
     yield look_at_memory(current, memory_bytes())
+    yield _attempt("budgets", lambda: look_at_budgets(current))
     yield _attempt("redis", lambda: look_at_redis(current))
     yield look_at_gateway(current, gateway)
     if engine is not None:

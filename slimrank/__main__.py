@@ -28,6 +28,12 @@ COMMANDS = {
     "verify": ("onnx_export.cli", "verify", "export,serve", "Compare an exported model with its checkpoint"),
     "rank": ("slimrank.serving.offline", "rank", "serve", "Rank lines of a file for a query"),
     "evaluate": ("slimrank.serving.offline", "evaluate_collections", "serve", "Measure nDCG@10 before and after on a collection"),
+    "frontier": (
+        "slimrank.serving.frontier_cli",
+        "measure_frontier",
+        "serve",
+        "Find the settings that nothing beats, by gain and time",
+    ),
     "serve": ("slimrank.serving.cli", "serve", "serve", "Run the HTTP gateway"),
     "worker": ("slimrank.serving.cli", "worker", "serve", "Run a scoring worker"),
     "keys": ("slimrank.serving.keys_cli", "app", "serve", "Make, list and remove API keys"),

@@ -91,6 +91,49 @@ def hybrid(
 
 
 @app.command()
+def baseline(
+    folder: Annotated[Path, typer.Argument(help="Folder of `slimrank frontier`.")],
+    teacher: Annotated[Path, typer.Option(help="Folder of the embedding model: an .onnx file and its tokenizer.json.")],
+    name: Annotated[str, typer.Option(help="What its rows are called, such as bge-small.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="BEIR folder; may be given several times. Left out, times alone.")
+    ] = None,
+    runs: Annotated[Path | None, typer.Option(help="Runs of `slimrank train hybrid`, for the row of hybrid search.")] = None,
+    hits: Annotated[list[int] | None, typer.Option(min=1, help="Numbers of hits, default 10, 30 and 100.")] = None,
+    cuts: Annotated[
+        list[int] | None, typer.Option(min=1, help="Tokens of documents that are computed fresh, default 64.")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="As of `slimrank frontier`.")] = 50,
+    split: Annotated[str, typer.Option(help="As of `slimrank frontier`.")] = "test",
+    seed: Annotated[int, typer.Option(help="As of `slimrank frontier`.")] = 7,
+    without_times: Annotated[bool, typer.Option("--without-times", help="Measure no times.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each setting is timed.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 2,
+) -> None:
+    """Put an embedding model beside ours on the frontier: its vectors stored and computed fresh, and hybrid search.
+
+    Example: slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop --hits 10 --hits 30
+    """
+    from slimrank.frontier_cells import draw
+    from slimrank.manifest import sha256_of
+    from training.baseline import Baseline, measure_hybrid
+
+    numbers = hits or [10, 30, 100]
+    compared = Baseline(teacher, name, hits=numbers, cuts=cuts or [64], threads=threads)
+    model = sha256_of(next(iter(sorted(teacher.glob("*.onnx")))))
+    with one_at_a_time(folder):
+        for place in data or ():
+            drawn = draw(place, split, queries=queries, seed=seed, hits=max(numbers))
+            compared.measure_quality(folder, drawn, model)
+            if runs is not None:
+                measure_hybrid(folder, drawn, runs)
+            typer.echo(f"{drawn.name}: {len(drawn.run)} queries")
+        if not without_times:
+            compared.measure_times(folder, model, rounds=rounds, threads=threads, seed=seed, progress=lambda done, total: None)
+    typer.echo(f"{folder}: show it with `slimrank frontier {folder} --without-times`")
+
+
+@app.command()
 def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption = None, out: OutOption = None) -> None:
     """Stage 1: learn to follow the prompt and to judge coarsely; the same command resumes a stopped run.
 

@@ -161,7 +161,19 @@ def evaluate_collections(
             raise ConfigError(
                 f"--cuts measures BM25's hits at each cut and both windows, and takes no {', '.join(ignored)}; leave it out"
             )
-        _show_cuts(data, split, reranker, _cuts(cuts), depth, queries, seed, weight, scores_folder, model_id, json_output)
+        _show_cuts(
+            data,
+            split,
+            reranker,
+            whole_numbers("--cuts", cuts),
+            depth,
+            queries,
+            seed,
+            weight,
+            scores_folder,
+            model_id,
+            json_output,
+        )
         return
     results = []
     for folder in data:
@@ -208,11 +220,16 @@ def _curve(result: Evaluation, depth: int) -> dict[int, float]:
     return {0: result.before["nDCG@10"], **result.sweep, depth: result.after.measures["nDCG@10"]}
 
 
-def _cuts(given: str) -> list[int]:
-    cuts = [int(part) for part in given.split(",") if part.strip().isdigit() and int(part) > 0]
-    if len(cuts) != len(given.split(",")):
-        raise ConfigError(f"--cuts is numbers of tokens with commas between, such as 48,64,96; found {given!r}")
-    return cuts
+def whole_numbers(option: str, given: str) -> list[int]:
+    """Return the numbers of an option such as ``48,64,96``.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    found = [int(part) for part in given.split(",") if part.strip().isdigit() and int(part) > 0]
+    if len(found) != len(given.split(",")):
+        raise ConfigError(f"{option} is whole numbers above 0 with commas between, such as 48,64,96; found {given!r}")
+    return found
 
 
 def _show_cuts(
@@ -365,9 +382,9 @@ def _change(result: Evaluation, name: str) -> str:
 
 
 @contextmanager
-def pairs_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar of scored pairs on standard error while a terminal watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pairs"), TimeRemainingColumn())
+def pairs_progress(title: str, unit: str = "pairs") -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of scored pairs, or of other units, on standard error while a terminal watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

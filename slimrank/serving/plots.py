@@ -1,4 +1,4 @@
-"""Measurements as pictures, PNG or SVG: contenders beside each other, the engine's curves, nDCG@10 by depth.
+"""Measurements as pictures, PNG or SVG: contenders beside each other, the engine's curves, nDCG@10 by depth and by time.
 
 Each says below on which machine it was measured, when, and how busy that machine was before. Needs matplotlib.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimrank.errors import ConfigError
+from slimrank.frontier import Report, Row
 from slimrank.serving.bench_table import LABELS
 
 if TYPE_CHECKING:
@@ -78,6 +79,44 @@ def draw_depths(sweeps: Mapping[str, Mapping[int, float]], report: Mapping[str, 
         axes.legend(frameon=False)
     _dress(axes, "hits reranked", ", ".join([*sweeps, report["model"]]) if len(sweeps) == 1 else report["model"])
     _save(figure, report, file)
+
+
+def draw_frontier(report: Report, file: Path) -> None:
+    """Draw nDCG@10 against the time of a request, one picture a number of hits; a line joins what nothing beats."""
+    panels = sorted({row.setting.hits for row in report.rows if row.setting.hits and row.p50_ms and row.quality is not None})
+    if not panels:
+        raise ConfigError("--plot draws settings whose quality and time were both measured, and there are none yet")
+    figure = _figure(1.5 + 4.5 * len(panels), 4.6)
+    for axes, hits in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+        _draw_settings(axes, [row for row in report.rows if row.setting.hits == hits])
+        _draw_first_stages(axes, [row for row in report.rows if not row.setting.hits])
+        _dress(axes, "p50 of a request, ms", f"{hits} hits")
+    axes = figure.axes[0]
+    axes.set_ylabel(f"nDCG@10, mean of {len(report.sets)} sets, as served")
+    handles = {label: handle for each in figure.axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    _save(figure, {"machine": report.machine, "date": report.date, "load": report.load}, file)
+
+
+def _draw_settings(axes: "Axes", rows: Sequence[Row]) -> None:
+    known = [row for row in rows if row.p50_ms and row.quality is not None]
+    for label in sorted({row.setting.label for row in known}):
+        mine = [row for row in known if row.setting.label == label]
+        axes.plot([row.p50_ms for row in mine], [row.quality for row in mine], "o", markersize=5, label=label)  # type: ignore[arg-type]
+    for row in known:
+        words = row.setting.part if row.on_frontier else ""
+        axes.annotate(
+            words, (row.p50_ms or 0, row.quality or 0), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7
+        )
+    best = sorted((row.p50_ms or 0, row.quality or 0) for row in known if row.on_frontier)
+    axes.plot([time for time, _ in best], [value for _, value in best], color=OURS, linewidth=1, label="nothing beats these")
+    axes.set_xscale("log")
+    axes.margins(x=0.15, y=0.15)
+
+
+def _draw_first_stages(axes: "Axes", rows: Sequence[Row]) -> None:
+    for row, style in zip([row for row in rows if row.quality is not None], (":", "--", "-."), strict=False):
+        axes.axhline(row.quality or 0, color=PEERS, linestyle=style, label=f"{row.setting.label} alone")
 
 
 def _line(axes: "Axes", points: Mapping[int, float], words: str, label: str = "") -> None:

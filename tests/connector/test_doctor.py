@@ -31,7 +31,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_bare_machine_is_warned_of_and_told_what_to_do(alone: Path) -> None:
     findings = {found.name: found for found in doctor.examine(settings.load())}
-    assert list(findings) == ["python", "processor", "threads", "runtime", "model", "memory", "redis", "gateway"]
+    assert list(findings) == ["python", "processor", "threads", "runtime", "model", "memory", "budgets", "redis", "gateway"]
     assert findings["model"].state == "warning" and findings["model"].cure.startswith("slimrank model pull")
     assert findings["gateway"].state == "warning" and findings["gateway"].cure == "start it: slimrank serve"
 

@@ -38,6 +38,7 @@ EXTRAS = {
 # What the code reads from beside itself, one file of each kind.
 READ = [
     "onnx_export/pairs.jsonl",
+    "slimrank/frontier.json",
     "onnx_export/models/slimrank-135m/adapter_model.safetensors",
     "connector/playground/static/index.html",
     "training/configs/finegrained.yaml",

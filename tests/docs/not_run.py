@@ -53,6 +53,8 @@ NOT_RUN = {
     "docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker:0.1.0 .": NEEDS_DOCKER,
     "docker build -f deploy/docker/model.Dockerfile -t slimrank-model:0.1.0 .": NEEDS_DOCKER,
     "slimrank bench --engine --model models/minilm --data collections/scifact --depth 30": "takes a minute; tests/serving/test_bench_engine.py runs it",
+    "slimrank frontier runs/frontier --data collections/shop --model models/deep --model models/shallow --cascade shallow:deep": "takes two models of different names; tests/serving/test_frontier.py runs it on such",
+    "slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop": "needs an embedding model; tests/training/test_baseline.py runs it on a tiny one",
     "make demo": "tests/demo runs what it runs",
     "make clients": "installs two dozen public clients; tests/serving sends what they send",
     "make setup": WORKBENCH,

@@ -55,6 +55,8 @@ ENDS = {
     "slimrank evaluate --data COLLECTION --depth 30 --queries 100 --cuts 48,64,96,128,192,320": "320",
     "slimrank evaluate --data collections/shop --depth 100 --cascade-model models/shallow --cascade-keep 30": "nDCG@10",
     "slimrank evaluate --model models/other --data collections/shop --depth 30": "nDCG@10",
+    "slimrank frontier runs/frontier --data collections/shop --hits 10,30 --cuts 48,64,96 --plot frontier.svg": "gain over BM25",
+    "slimrank frontier runs/frontier --without-times --json": "on_frontier",
     "printf 'Red running shoes\\nRed shoe polish\\n' | slimrank rank --query \"shoes for jogging\" --text -": "Red shoe polish",
     "slimrank export BASE --adapter runs/adapter --out models/shop --trained": "models/shop",
     "slimrank export BASE --adapter runs/adapter --trained --precision fp16 --out models/shop-gpu": "models/shop-gpu",

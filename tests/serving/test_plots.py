@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from slimrank.__main__ import app
 from slimrank.errors import ConfigError
-from slimrank.serving.plots import check_plot, draw_contenders, draw_curves, draw_depths
+from slimrank.evaluation import Gain
+from slimrank.frontier import FIRST_STAGE, Report, Row, Setting, marked
+from slimrank.serving.plots import check_plot, draw_contenders, draw_curves, draw_depths, draw_frontier
 
 ABOUT: dict[str, Any] = {
     "model": "tiny",
@@ -33,6 +35,25 @@ def test_a_comparison_names_its_contenders_and_its_machine(tmp_path: Path) -> No
     draw_contenders([report, report | {"contenders": {"fused": speeds["fused"]}}], tmp_path / "engine.svg")
     drawn = (tmp_path / "engine.svg").read_text()
     assert all(words in drawn for words in ("transformers fp32", "left out", "pairs a second", BELOW))
+
+
+def test_a_frontier_has_a_picture_a_number_of_hits_and_names_what_nothing_beats(tmp_path: Path) -> None:
+    gain = Gain(0.1, 0.0, 0.2)
+    rows = [Row(Setting(FIRST_STAGE, is_served=False), 0.5, p50_ms=0.0), Row(Setting("only timed", 100, 64), p50_ms=9.0)]
+    rows += [
+        Row(Setting(name, hits, 64), 0.5, 0.6, gain, taken) for name, hits, taken in (("deep", 10, 90.0), ("quick", 30, 70.0))
+    ]
+    rows.append(Row(Setting("deep", 10, 96), 0.5, 0.55, gain, 120.0))
+    about = {"machine": ABOUT["machine"], "date": ABOUT["date"], "load": ABOUT["load"]}
+    report = Report(marked(rows), {"shop.test": 50, "library.test": 50}, 7, **about)
+    draw_frontier(report, tmp_path / "frontier.svg")
+    drawn = (tmp_path / "frontier.svg").read_text()
+    assert all(
+        words in drawn for words in ("10 hits", "30 hits", "deep", "quick", "head 64", "BM25 alone", "mean of 2 sets", BELOW)
+    )
+    assert not any(words in drawn for words in ("100 hits", "head 96", "only timed"))
+    with pytest.raises(ConfigError, match="there are none yet"):
+        draw_frontier(Report(rows[:2], {}, 7), tmp_path / "frontier.svg")
 
 
 def test_a_comparison_of_an_older_report_is_drawn_without_what_it_does_not_say(tmp_path: Path) -> None:

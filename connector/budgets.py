@@ -1,0 +1,80 @@
+"""``slimrank doctor``'s table: so much time for reranking buys so much, by these settings, on this machine."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from connector.findings import Finding
+from slimrank import frontier, manifest, store
+from slimrank.errors import ManifestError
+from slimrank.frontier import Choice, Report
+from slimrank.settings import DEFAULT_MODEL_NAME, Settings
+
+NOTHING = "nothing that gains fits"
+
+
+def look_at_budgets(current: Settings, shipped: Path = frontier.SHIPPED) -> Finding:
+    """Choose settings for a few budgets, from the shipped figures and a short timing of a model that is here."""
+    report = frontier.read(shipped)
+    measured = dict.fromkeys(name for row in report.rows if row.setting.is_served for name in _models_of(row.setting))
+    here = dict(_here(current, list(measured)))
+    if not here:
+        words = f"no measured model is here ({', '.join(measured)}), so nothing can be timed"
+        return Finding("budgets", "warning", words, f"{_pull(next(iter(measured), DEFAULT_MODEL_NAME))}, then run this again")
+    if find_spec("onnxruntime") is None:
+        return Finding(
+            "budgets", "warning", "ONNX Runtime is not installed; nothing can be timed", "pip install 'slimrank[serve]'"
+        )
+    from slimrank.serving.budgets import Expectation
+
+    choices = frontier.choose(report.rows, Expectation(report, current, here).milliseconds)
+    words = f"what reranking may take -> what gains most within it; gains over BM25's nDCG@10, {_sets(report)}; {', '.join(here)} timed here"
+    return Finding("budgets", "ok", words, rows=[_row(choice, list(here)) for choice in choices])
+
+
+def _models_of(setting: frontier.Setting) -> list[str]:
+    return [setting.first, setting.model] if setting.first else [setting.model]
+
+
+def _here(current: Settings, names: list[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the measured models whose folders are here: the one that is set, and those of the home folder."""
+    folders = [current.model] if current.model else []
+    folders += [store.default_model_folder(current), *(current.home_folder / "models" / name for name in names)]
+    found: set[str] = set()
+    for folder in folders:
+        try:
+            name = manifest.read(folder).name
+        except ManifestError:  # the finding about the model says so
+            continue
+        if name in names and name not in found:
+            found.add(name)
+            yield name, folder
+
+
+def _sets(report: Report) -> str:
+    return f"mean of {len(report.sets)} test sets"
+
+
+def _pull(name: str) -> str:
+    return "slimrank model pull" if name == DEFAULT_MODEL_NAME else f"slimrank model pull {name}"
+
+
+def _row(choice: Choice, here: list[str]) -> dict[str, Any]:
+    """Return a line of the table, settings by their names in a request."""
+    row = choice.row
+    if row is None or row.gain is None:
+        names = ("depth", "max_tokens_per_doc", "document_window", "expected_ms", "gain", "ci95", "get")
+        return {"budget_ms": choice.budget_ms, "model": NOTHING} | dict.fromkeys(names)
+    setting = row.setting
+    return {
+        "budget_ms": choice.budget_ms,
+        "model": setting.label,
+        "depth": setting.hits,
+        "max_tokens_per_doc": setting.tokens or None,
+        "document_window": setting.window,
+        "expected_ms": round(choice.expected_ms),
+        "gain": row.gain.mean,
+        "ci95": [row.gain.low, row.gain.high],
+        "get": ", ".join(_pull(name) for name in _models_of(setting) if name not in here) or None,
+    }

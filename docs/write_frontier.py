@@ -1,0 +1,97 @@
+"""Put what `slimrank frontier` measured into the package and the pages: the report, its picture, and its tables.
+
+    python -m docs.write_frontier FOLDER    writes the report of FOLDER to slimrank/frontier.json, draws it, and fills the pages
+    python -m docs.write_frontier           fills the pages from the report that is there
+    python -m docs.write_frontier --check   writes nothing; exit status 1 where a page is not what the report says
+
+The report goes with the package, since `slimrank doctor` chooses from it. Measures nothing.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from docs.marks import fill, filled
+from slimrank import frontier, frontier_cells
+from slimrank.files import replace_text
+from slimrank.frontier import Report, Row
+from slimrank.serving.frontier_table import BUDGET_HEADS, HEADS, about, budget_rows, interval, markdown, reference_choices, rows
+from slimrank.serving.plots import draw_frontier
+
+ROOT = Path(__file__).parent.parent
+PLOT = ROOT / "docs" / "images" / "frontier.svg"
+BEGIN, END = "<!-- frontier: python -m docs.write_frontier -->", "<!-- end of frontier -->"
+GUIDE = "docs/guides/engine.md"
+QUIET = 1.0
+"""Load average before a measurement, above which something else was at work."""
+
+
+def pages(report: Report) -> dict[Path, str]:
+    """Return what stands between the marks of each page."""
+    return {ROOT / "README.md": short(report), ROOT / GUIDE: whole(report)}
+
+
+def short(report: Report) -> str:
+    """Return the README's part: what a budget of time buys, or what each setting gains where no times were measured."""
+    guide = f"[the engine]({GUIDE}#what-a-budget-of-time-buys) has all settings"
+    if not report.machine:
+        served = [(row.setting.label, str(row.setting.hits), row.setting.part, interval(row.gain)) for row in _served(report)]
+        heads = ("model", "hits", "reads", "nDCG@10 over BM25 [95% interval]")
+        return (
+            f"{markdown(heads, served)}\n\n`slimrank doctor` says which of these fits a budget of time on your machine; {guide}."
+        )
+    heads = ("reranking may take", "model", "hits", "reads", "takes ms", "nDCG@10 over BM25 [95% interval]")
+    table = markdown(heads, budget_rows(reference_choices(report)))
+    return f"{table}\n\nTimes are of {report.machine}{_beside(report)}. `slimrank doctor` prints this table for your machine; {guide}."
+
+
+def _served(report: Report) -> list[Row]:
+    return [row for row in report.rows if row.setting.is_served and row.gain]
+
+
+def _beside(report: Report) -> str:
+    """Say it where the machine was busy: such times are too long."""
+    return f", which did other work (load {report.load:.1f}), so they are too long" if report.load > QUIET else ""
+
+
+def whole(report: Report) -> str:
+    """Return the guide's part: the picture, what each budget buys, and every setting."""
+    parts = [about(report), markdown(HEADS, rows(report.rows))]
+    if report.machine:
+        picture = "![nDCG@10 of each setting against its time](../images/frontier.svg)"
+        parts = [picture, markdown(BUDGET_HEADS, budget_rows(reference_choices(report))), *parts]
+    return "\n\n".join(parts)
+
+
+def stale(report: Report) -> Iterator[str]:
+    """Yield the pages that say something else than the report."""
+    for page, text in pages(report).items():
+        if not filled(page, BEGIN, END, text):
+            yield str(page.relative_to(ROOT))
+
+
+def main() -> None:
+    """Write, or say what is not current."""
+    parser = argparse.ArgumentParser(description="Put the frontier into the package and the pages.")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="where `slimrank frontier` kept it; left out, the report that is there"
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; say what is not current")
+    chosen = parser.parse_args()
+    report = frontier_cells.report(chosen.folder) if chosen.folder else frontier.read()
+    if chosen.check:
+        if found := list(stale(report)):
+            sys.exit(f"{', '.join(found)} is not what the report says; run: python -m docs.write_frontier")
+        return
+    if chosen.folder:
+        with replace_text(frontier.SHIPPED) as file:
+            file.write(frontier.text_of(report))
+        if report.machine:
+            draw_frontier(report, PLOT)
+    for page, text in pages(frontier.read()).items():  # as it was rounded
+        fill(page, BEGIN, END, text)
+
+
+if __name__ == "__main__":
+    main()

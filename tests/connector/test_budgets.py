@@ -1,0 +1,94 @@
+"""The doctor's budgets: what was measured elsewhere, with times of this machine, in words and as fields of a request."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from connector import doctor
+from connector.budgets import NOTHING, look_at_budgets
+from connector.connection import aligned
+from slimrank import frontier, settings
+from slimrank.evaluation import Gain
+from slimrank.frontier import Report, Row, Setting
+from slimrank.serving.budgets import Expectation
+from tests.command import slimrank
+
+ENDLESS = 10**9
+
+
+def shipped(folder: Path, *rows: Row) -> Path:
+    """Write a report as the package carries one."""
+    (folder / "frontier.json").write_text(frontier.text_of(Report(rows, {"shop.test": 50}, 7, "a machine", "today", 0.0)))
+    return folder / "frontier.json"
+
+
+def row(model: str, hits: int, gain: float, p50_ms: float, **more: str | int) -> Row:
+    setting = Setting(model, hits, 4, **more)  # type: ignore[arg-type]
+    return Row(setting, 0.5 + gain, gain=Gain(gain, gain - 0.01, gain + 0.01), p50_ms=p50_ms)
+
+
+def test_settings_are_those_of_a_request_and_a_model_that_is_not_here_can_be_had(tiny_model: Path, tmp_path: Path) -> None:
+    current = settings.load(model=tiny_model, home=tmp_path, threads=1)
+    report = shipped(
+        tmp_path, row("tiny-llama", 2, 0.03, 10), row("shallow", 2, 0.05, 10 * ENDLESS), row("shallow", 1, 0.02, 1e-9)
+    )
+    found = look_at_budgets(current, report)
+    assert found.state == "ok" and "mean of 1 test sets" in found.words and "tiny-llama timed here" in found.words
+    assert [each["budget_ms"] for each in found.rows] == [100, 300, 1000, 3000]
+    last = found.rows[-1]
+    assert {name: last[name] for name in ("model", "depth", "max_tokens_per_doc", "document_window")} == {
+        "model": "tiny-llama",
+        "depth": 2,
+        "max_tokens_per_doc": 4,
+        "document_window": "head",
+    }
+    assert (last["gain"], last["ci95"], last["get"]) == (0.03, [0.02, 0.04], None)
+    assert 0 < last["expected_ms"] < 3000
+    [other] = look_at_budgets(current, shipped(tmp_path, row("shallow", 2, 0.05, 1e-9), row("tiny-llama", 2, 0.01, 10))).rows[-1:]
+    assert (other["model"], other["get"]) == ("shallow", "slimrank model pull shallow")
+
+
+def test_a_machine_on_which_nothing_fits_is_told_so(tiny_model: Path, tmp_path: Path) -> None:
+    current = settings.load(model=tiny_model, home=tmp_path, threads=1)
+    found = look_at_budgets(current, shipped(tmp_path, row("tiny-llama", ENDLESS // 10**4, 0.03, ENDLESS)))
+    assert {each["model"] for each in found.rows} == {NOTHING}
+    assert "None" not in "".join(aligned(found.rows))
+
+
+def test_without_a_measured_model_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = look_at_budgets(settings.load(home=tmp_path))
+    assert (found.state, found.rows) == ("warning", ())
+    assert found.cure.startswith("slimrank model pull")
+    monkeypatch.setenv("SLIMRANK_HOME", str(tmp_path))
+    said = json.loads(slimrank("doctor", "--json").out)
+    [budgets] = [each for each in said if each["name"] == "budgets"]
+    assert "rows" not in budgets and "no measured model is here" in budgets["words"]
+
+
+def test_the_table_stands_below_its_finding_and_in_the_json(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = shipped(tmp_path, row("tiny-llama", 2, 0.03, 10))
+    monkeypatch.setattr(doctor, "look_at_budgets", lambda current: look_at_budgets(current, report))
+    monkeypatch.setenv("SLIMRANK_HOME", str(tmp_path))
+    lines = slimrank("doctor", "--model", tiny_model).out.splitlines()
+    [place] = [number for number, line in enumerate(lines) if line.startswith("ok       budgets:")]
+    names = ["budget_ms", "model", "depth", "max_tokens_per_doc", "document_window", "expected_ms", "gain", "ci95", "get"]
+    assert lines[place + 1].split() == names
+    assert lines[place + 5].split()[:5] == ["3000", "tiny-llama", "2", "4", "head"]
+    [found] = [each for each in json.loads(slimrank("doctor", "--json", "--model", tiny_model).out) if each["name"] == "budgets"]
+    assert len(found["rows"]) == 4
+
+
+def test_a_cascade_takes_both_models_and_one_that_is_not_here_is_scaled(tiny_model: Path, tmp_path: Path) -> None:
+    ours, twice = row("tiny-llama", 2, 0.1, 10), row("shallow", 2, 0.1, 20)
+    both = row("tiny-llama", 2, 0.1, 0, first="shallow", keep=2)
+    unknown = row("tiny-llama", 2, 0.1, 0, first="another", keep=2)
+    report = Report([ours, twice, both, unknown], {"shop.test": 50}, 7)
+    found = Expectation(report, settings.load(home=tmp_path, threads=1), {"tiny-llama": tiny_model})
+    taken = found.milliseconds(ours)
+    assert taken is not None and taken > 0
+    assert found.milliseconds(twice) == pytest.approx(2 * taken)
+    assert found.milliseconds(both) == pytest.approx(3 * taken)
+    assert found.milliseconds(unknown) is None

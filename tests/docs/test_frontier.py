@@ -1,0 +1,45 @@
+"""The pages show the shipped frontier, and the picture is there."""
+
+from dataclasses import replace
+
+from docs import write_frontier
+from slimrank import frontier
+from slimrank.frontier import BUDGETS_MS, Report
+
+TIMED = replace(frontier.read(), machine="a machine", load=0.5)
+"""The shipped report, as with times of a quiet machine."""
+
+
+def lines(text: str) -> int:
+    """Return the lines of tables in a text, heads and the marks under them left out."""
+    found = [line for line in text.splitlines() if line.startswith("|")]
+    return len(found) - 2 * sum(line.startswith("|-") for line in found)
+
+
+def test_pages_say_what_the_shipped_report_says() -> None:
+    shipped = frontier.read()
+    assert list(write_frontier.stale(shipped)) == [], "run: python -m docs.write_frontier"
+    assert not shipped.machine or "<svg" in write_frontier.PLOT.read_text(encoding="utf-8")
+
+
+def test_another_report_makes_both_pages_stale() -> None:
+    shipped = frontier.read()
+    other = replace(shipped, rows=[replace(row, gain=None) for row in shipped.rows])
+    assert list(write_frontier.stale(other)) == ["README.md", "docs/guides/engine.md"]
+
+
+def test_a_page_has_a_row_for_each_budget_and_each_setting() -> None:
+    assert lines(write_frontier.whole(TIMED)) == len(TIMED.rows) + len(BUDGETS_MS)
+    assert "frontier.svg" in write_frontier.whole(TIMED)
+    assert lines(write_frontier.short(TIMED)) == len(BUDGETS_MS)
+
+
+def test_without_times_a_page_shows_what_each_setting_gains_and_no_picture() -> None:
+    untimed: Report = replace(TIMED, machine="")
+    assert lines(write_frontier.short(untimed)) == sum(row.setting.is_served and row.gain is not None for row in TIMED.rows)
+    assert lines(write_frontier.whole(untimed)) == len(TIMED.rows) and ".svg" not in write_frontier.whole(untimed)
+
+
+def test_times_beside_other_work_are_said_to_be_too_long() -> None:
+    assert "too long" not in write_frontier.short(TIMED)
+    assert "did other work (load 8.0)" in write_frontier.short(replace(TIMED, load=8.0))
