@@ -39,8 +39,7 @@ def _models_of(setting: frontier.Setting) -> list[str]:
 
 def _here(current: Settings, names: list[str]) -> Iterator[tuple[str, Path]]:
     """Yield the measured models whose folders are here: the one that is set, and those of the home folder."""
-    folders = [current.model] if current.model else []
-    folders += [store.default_model_folder(current), *(current.home_folder / "models" / name for name in names)]
+    folders = [store.place_of(current.model, current), *(store.shipped_folder(current, name) for name in names)]
     found: set[str] = set()
     for folder in folders:
         try:

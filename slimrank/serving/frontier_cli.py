@@ -34,7 +34,9 @@ def measure_frontier(
     ] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(help="Model folder, ours or a cross-encoder; several are compared. Left out, the default model."),
+        typer.Option(
+            help="Model folder, a cross-encoder's too, or a shipped name; several are compared. Left out, the default model."
+        ),
     ] = None,
     cuts: Annotated[str, typer.Option(help="Tokens of a document that are read.")] = "48,64,96",
     windows: Annotated[str, typer.Option(help="Where documents are cut: head, best, or head,best.")] = "head,best",
@@ -115,7 +117,8 @@ def _measure_set(
 
 def _contenders(given: Sequence[Path] | None, threads: int) -> list[Contender]:
     """Return the models, each name once."""
-    folders = given or [store.model_folder(process_settings.load())]
+    settings = process_settings.load()
+    folders = [store.folder_of(each, settings) for each in given or ()] or [store.model_folder(settings)]
     found = [Contender(each, threads=threads) for each in folders]
     names = [each.name for each in found]
     if twice := next((name for name in names if names.count(name) > 1), None):

@@ -44,7 +44,7 @@ def test_settings_are_those_of_a_request_and_a_model_that_is_not_here_can_be_had
         "document_window": "head",
     }
     assert (last["gain"], last["ci95"], last["get"]) == (0.03, [0.02, 0.04], None)
-    assert 0 < last["expected_ms"] < 3000
+    assert 0 <= last["expected_ms"] < 3000
     [other] = look_at_budgets(current, shipped(tmp_path, row("shallow", 2, 0.05, 1e-9), row("tiny-llama", 2, 0.01, 10))).rows[-1:]
     assert (other["model"], other["get"]) == ("shallow", "slimrank model pull shallow")
 
