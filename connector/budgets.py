@@ -1,6 +1,6 @@
 """``slimrank doctor``'s table: so much time for reranking buys so much, by these settings, on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from connector.findings import Finding
 from slimrank import frontier, manifest, store
 from slimrank.errors import ManifestError
-from slimrank.frontier import Choice, Report
+from slimrank.frontier import Choice, Report, Row
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 
 NOTHING = "nothing that gains fits"
@@ -28,9 +28,17 @@ def look_at_budgets(current: Settings, shipped: Path = frontier.SHIPPED) -> Find
         )
     from slimrank.serving.budgets import Expectation
 
-    choices = frontier.choose(report.rows, Expectation(report, current, here).milliseconds)
+    expected = Expectation(report, current, here).milliseconds
+    choices = frontier.choose(report.rows, expected)
     words = f"what reranking may take -> what gains most within it; gains over BM25's nDCG@10, {_sets(report)}; {', '.join(here)} timed here"
+    if (quickest := _quickest_ms(report, expected)) is not None:
+        words += f"; the quickest that gains takes {quickest:,.0f} ms"
     return Finding("budgets", "ok", words, rows=[_row(choice, list(here)) for choice in choices])
+
+
+def _quickest_ms(report: Report, expected_ms: Callable[[Row], float | None]) -> float | None:
+    gaining = [row for row in report.rows if row.setting.is_served and row.gain and row.gain.mean > 0]
+    return min((taken for row in gaining if (taken := expected_ms(row)) is not None), default=None)
 
 
 def _models_of(setting: frontier.Setting) -> list[str]:

@@ -86,31 +86,33 @@ def draw_frontier(report: Report, file: Path) -> None:
     panels = sorted({row.setting.hits for row in report.rows if row.setting.hits and row.p50_ms and row.quality is not None})
     if not panels:
         raise ConfigError("--plot draws settings whose quality and time were both measured, and there are none yet")
-    figure = _figure(1.5 + 4.5 * len(panels), 4.6)
+    labels = sorted({row.setting.label for row in report.rows if row.setting.hits})
+    colors = {label: f"C{place % 10}" for place, label in enumerate(labels)}
+    figure = _figure(1.5 + 4.5 * len(panels), 5)
     for axes, hits in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
-        _draw_settings(axes, [row for row in report.rows if row.setting.hits == hits])
+        _draw_settings(axes, [row for row in report.rows if row.setting.hits == hits], colors)
         _draw_first_stages(axes, [row for row in report.rows if not row.setting.hits])
         _dress(axes, "p50 of a request, ms", f"{hits} hits")
     axes = figure.axes[0]
     axes.set_ylabel(f"nDCG@10, mean of {len(report.sets)} sets, as served")
     handles = {label: handle for each in figure.axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize="small")
     _save(figure, {"machine": report.machine, "date": report.date, "load": report.load}, file)
 
 
-def _draw_settings(axes: "Axes", rows: Sequence[Row]) -> None:
+def _draw_settings(axes: "Axes", rows: Sequence[Row], colors: Mapping[str, str]) -> None:
     known = [row for row in rows if row.p50_ms and row.quality is not None]
     for label in sorted({row.setting.label for row in known}):
         mine = [row for row in known if row.setting.label == label]
-        axes.plot([row.p50_ms for row in mine], [row.quality for row in mine], "o", markersize=5, label=label)  # type: ignore[arg-type]
+        axes.plot([row.p50_ms or 0 for row in mine], [row.quality or 0 for row in mine], "o", color=colors[label], label=label)
     for row in known:
         words = row.setting.part if row.on_frontier else ""
-        axes.annotate(
-            words, (row.p50_ms or 0, row.quality or 0), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7
-        )
+        place = (row.p50_ms or 0, row.quality or 0)
+        axes.annotate(words, place, xytext=(-4, 5), textcoords="offset points", ha="right", fontsize=7)
     best = sorted((row.p50_ms or 0, row.quality or 0) for row in known if row.on_frontier)
     axes.plot([time for time, _ in best], [value for _, value in best], color=OURS, linewidth=1, label="nothing beats these")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.15, y=0.15)
 
 

@@ -1,6 +1,7 @@
 """The doctor's budgets: what was measured elsewhere, with times of this machine, in words and as fields of a request."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_a_machine_on_which_nothing_fits_is_told_so(tiny_model: Path, tmp_path: 
     current = settings.load(model=tiny_model, home=tmp_path, threads=1)
     found = look_at_budgets(current, shipped(tmp_path, row("tiny-llama", ENDLESS // 10**4, 0.03, ENDLESS)))
     assert {each["model"] for each in found.rows} == {NOTHING}
+    assert re.search(r"the quickest that gains takes [\d,]{4,} ms", found.words)
     assert "None" not in "".join(aligned(found.rows))
 
 
