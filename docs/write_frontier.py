@@ -15,7 +15,7 @@ from pathlib import Path
 from docs.marks import fill, filled
 from slimrank import frontier, frontier_cells
 from slimrank.files import replace_text
-from slimrank.frontier import Report, Row
+from slimrank.frontier import BUDGETS_MS, Report, Row
 from slimrank.serving.frontier_table import BUDGET_HEADS, HEADS, about, budget_rows, interval, markdown, reference_choices, rows
 from slimrank.serving.plots import draw_frontier
 
@@ -33,10 +33,10 @@ def pages(report: Report) -> dict[Path, str]:
 
 
 def short(report: Report) -> str:
-    """Return the README's part: what a budget of time buys, or what each setting gains where no times were measured."""
+    """Return the README's part: what a budget of time buys, or where no times were measured what each number of hits gains."""
     guide = f"[the engine]({GUIDE}#what-a-budget-of-time-buys) has all settings"
     if not report.machine:
-        served = [(row.setting.label, str(row.setting.hits), row.setting.part, interval(row.gain)) for row in _served(report)]
+        served = [(row.setting.label, str(row.setting.hits), row.setting.part, interval(row.gain)) for row in _best(report)]
         heads = ("model", "hits", "reads", "nDCG@10 over BM25 [95% interval]")
         return (
             f"{markdown(heads, served)}\n\n`slimrank doctor` says which of these fits a budget of time on your machine; {guide}."
@@ -46,8 +46,13 @@ def short(report: Report) -> str:
     return f"{table}\n\nTimes are of {report.machine}{_beside(report)}. `slimrank doctor` prints this table for your machine; {guide}."
 
 
-def _served(report: Report) -> list[Row]:
-    return [row for row in report.rows if row.setting.is_served and row.gain]
+def _best(report: Report) -> list[Row]:
+    """Return the row that gains most of each number of hits, no more rows than there are budgets: the README is short."""
+    best: dict[int, Row] = {}
+    for row in sorted(report.rows, key=lambda row: row.gain.mean if row.gain else 0.0):
+        if row.setting.is_served and row.gain:
+            best[row.setting.hits] = row
+    return [best[hits] for hits in sorted(best)][-len(BUDGETS_MS) :]
 
 
 def _beside(report: Report) -> str:

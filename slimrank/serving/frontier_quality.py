@@ -73,12 +73,13 @@ def measure_quality(folder: Path, drawn: Draw, contender: Contender, grid: Grid,
     there = kept_quality(folder, drawn, contender.name, contender.digest)
     missing = [setting for setting in grid.settings(contender.name) if setting not in there]
     weight = fitted_weight(contender.manifest.fusion)
-    for place, (tokens, window) in enumerate(dict.fromkeys((each.tokens, each.window) for each in missing)):
+    parts = list(dict.fromkeys((each.tokens, each.window) for each in missing))
+    for place, (tokens, window) in enumerate(parts, start=1):
         scores = scores_of(folder, drawn, contender, tokens, window, max(grid.hits))
         now = [each for each in missing if (each.tokens, each.window) == (tokens, window)]
         found = [figures(drawn, setting, scores, weight) for setting in now]
         keep_quality(folder, drawn, contender.name, contender.digest, found)
-        progress(place + 1, len(missing) // len(grid.hits))
+        progress(place, len(parts))
 
 
 def measure_cascade(folder: Path, drawn: Draw, first: Contender, full: Contender, grid: Grid, *, keep: int) -> None:
