@@ -1,13 +1,14 @@
 """``slimrank doctor``'s table: so much time for reranking buys so much, by these settings, on this machine."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from connector.findings import Finding
 from slimrank import frontier, manifest, store
-from slimrank.errors import ManifestError
+from slimrank.errors import ConfigError, ManifestError
 from slimrank.frontier import Choice, Report, Row
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 
@@ -47,7 +48,9 @@ def _models_of(setting: frontier.Setting) -> list[str]:
 
 def _here(current: Settings, names: list[str]) -> Iterator[tuple[str, Path]]:
     """Yield the measured models whose folders are here: the one that is set, and those of the home folder."""
-    folders = [store.place_of(current.model, current), *(store.shipped_folder(current, name) for name in names)]
+    folders = [store.shipped_folder(current, name) for name in names]
+    with suppress(ConfigError):  # neither a folder nor a name, as the finding about the model says
+        folders.insert(0, store.place_of(current.model, current))
     found: set[str] = set()
     for folder in folders:
         try:

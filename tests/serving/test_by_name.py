@@ -32,6 +32,7 @@ TAKES = {
     ("doctor", "model"): ["doctor", "--json"],
     ("evaluate", "cascade_model"): ["evaluate", "--data", "set", "--model", SHALLOW],
     ("evaluate", "model"): ["evaluate", "--data", "set"],
+    ("frontier", "model"): ["frontier", "kept"],
     ("playground", "model"): ["playground", "--port", "0"],
     ("proxy", "model"): ["proxy", "--upstream", "http://127.0.0.1:9", "--scorer", "embedded"],
     ("rank", "model"): ["rank", "--query", "q", "lines"],
