@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.findings import Finding
-from slimrank import frontier, manifest, store
+from slimrank import frontier, manifest, processor, store
 from slimrank.errors import ConfigError, ManifestError
 from slimrank.frontier import Choice, Report, Row
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
@@ -34,6 +34,8 @@ def look_at_budgets(current: Settings, shipped: Path = frontier.SHIPPED) -> Find
     words = f"what reranking may take -> what gains most within it; gains over BM25's nDCG@10, {_sets(report)}; {', '.join(here)} timed here"
     if (quickest := _quickest_ms(report, expected)) is not None:
         words += f"; the quickest that gains takes {quickest:,.0f} ms"
+    if (load := processor.conditions()["load"]) > processor.QUIET_LOAD:
+        words += f"; the machine does other work (load {load}), so times are too long: look again when it is quiet"
     return Finding("budgets", "ok", words, rows=[_row(choice, list(here)) for choice in choices])
 
 

@@ -16,6 +16,7 @@ from docs.marks import fill, filled
 from slimrank import frontier, frontier_cells
 from slimrank.files import replace_text
 from slimrank.frontier import BUDGETS_MS, Report, Row
+from slimrank.processor import QUIET_LOAD
 from slimrank.serving.frontier_table import BUDGET_HEADS, HEADS, about, budget_rows, interval, markdown, reference_choices, rows
 from slimrank.serving.plots import draw_frontier
 
@@ -23,8 +24,6 @@ ROOT = Path(__file__).parent.parent
 PLOT = ROOT / "docs" / "images" / "frontier.svg"
 BEGIN, END = "<!-- frontier: python -m docs.write_frontier -->", "<!-- end of frontier -->"
 GUIDE = "docs/guides/engine.md"
-QUIET = 1.0
-"""Load average before a measurement, above which something else was at work."""
 
 
 def pages(report: Report) -> dict[Path, str]:
@@ -57,7 +56,7 @@ def _best(report: Report) -> list[Row]:
 
 def _beside(report: Report) -> str:
     """Say it where the machine was busy: such times are too long."""
-    return f", which did other work (load {report.load:.1f}), so they are too long" if report.load > QUIET else ""
+    return f", which did other work (load {report.load:.1f}), so they are too long" if report.load > QUIET_LOAD else ""
 
 
 def whole(report: Report) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from slimrank import cgroups
 
 CPUINFO = Path("/proc/cpuinfo")
+QUIET_LOAD = 1.0
+"""Load average above which something else is at work, and times come out too long."""
 SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 """The hardware threads of one core share its multipliers: a second one busy with products gains nothing."""
 EIGHT_BIT_PRODUCTS = {

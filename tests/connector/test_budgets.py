@@ -58,6 +58,16 @@ def test_a_machine_on_which_nothing_fits_is_told_so(tiny_model: Path, tmp_path: 
     assert "None" not in "".join(aligned(found.rows))
 
 
+@pytest.mark.parametrize(("load", "is_told"), [(0.4, False), (7.5, True)])
+def test_a_busy_machine_is_told_that_its_times_are_too_long(
+    load: float, is_told: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    current = settings.load(model=tiny_model, home=tmp_path, threads=1)
+    found = look_at_budgets(current, shipped(tmp_path, row("tiny-llama", 2, 0.03, 10)))
+    assert (f"other work (load {load})" in found.words) == is_told
+
+
 def test_without_a_measured_model_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = look_at_budgets(settings.load(home=tmp_path))
     assert (found.state, found.rows) == ("warning", ())
