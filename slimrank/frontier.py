@@ -90,8 +90,9 @@ def marked(rows: Iterable[Row]) -> list[Row]:
     return [replace(row, on_frontier=_is_on_frontier(row, known)) for row in sorted(known, key=_order)]
 
 
-def _order(row: Row) -> tuple[int, float, str]:
-    return row.setting.hits, float("inf") if row.p50_ms is None else row.p50_ms, row.setting.label
+def _order(row: Row) -> tuple[int, float, str, int, str]:
+    setting, taken = row.setting, float("inf") if row.p50_ms is None else row.p50_ms
+    return setting.hits, taken, setting.label, setting.tokens, setting.window
 
 
 def _is_on_frontier(row: Row, rows: Iterable[Row]) -> bool:

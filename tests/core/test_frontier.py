@@ -42,6 +42,12 @@ def test_what_was_not_measured_is_not_on_the_frontier_and_beats_nothing() -> Non
     assert names(marked([row("time alone", None, 1), row("quality alone", 0.9, None), row("both", 0.6, 100)])) == {"both"}
 
 
+def test_rows_stand_by_hits_and_time_and_where_no_time_is_known_by_what_they_read() -> None:
+    rows = [Row(Setting("m", hits, tokens), 0.5, p50_ms=ms) for hits, tokens, ms in ((20, 9, 1), (10, 96, None), (10, 48, None))]
+    rows += [Row(Setting("m", 10, 64), 0.5, p50_ms=7.0)]
+    assert [row.setting.tokens for row in marked(rows)] == [64, 48, 96, 9]
+
+
 def test_a_budget_buys_what_gains_most_within_it_and_nothing_that_is_not_served() -> None:
     rows = [
         BM25,
