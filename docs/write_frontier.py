@@ -55,8 +55,8 @@ def _best(report: Report) -> list[Row]:
 
 
 def _beside(report: Report) -> str:
-    """Say it where the machine was busy: such times are too long."""
-    return f", which did other work (load {report.load:.1f}), so they are too long" if report.load > QUIET_LOAD else ""
+    """Say it where the machine may have been busy: the last part of the times began under this load."""
+    return f"; the load before the last of them was {report.load:.1f}" if report.load > QUIET_LOAD else ""
 
 
 def whole(report: Report) -> str:

@@ -66,17 +66,23 @@ def measure(config: FinegrainedConfig, *, groups: int) -> dict[str, Any]:
     for number, group in enumerate(track([usable[0], *usable[:groups]], "groups")):
         cut = cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
         found = {name: _one(way, group, encoder, cut, config) for name, way in ways.items()}
-        losses = [loss for loss, _, _ in found.values()]
-        apart = max(apart, (max(losses) - min(losses)) / max(abs(losses[0]), 1e-9))
+        apart = max(apart, _apart([loss for loss, _, _ in found.values()]))
         if number:  # the first one warms up
             pairs += len(group.documents)
             for name, (_, seconds, used) in found.items():
                 wall[name] += seconds
                 processor[name] += used
-    if not math.isfinite(apart) or apart > MOST_APART:
+    if apart > MOST_APART:
         raise ConfigError(f"the ways do not learn the same: losses differ by a share of {apart:.2g}, and {MOST_APART} is allowed")
     speeds = [Speed(name, pairs / wall[name], pairs / processor[name], processor[WHOLE] / processor[name]) for name in ways]
     return now | {"groups": len(usable[:groups]), "pairs": pairs, "losses_apart": apart, "ways": speeds}
+
+
+def _apart(losses: Sequence[float]) -> float:
+    """Return how far losses are apart, as a share of the first; infinite where one is no number."""
+    if not all(map(math.isfinite, losses)):
+        return math.inf
+    return (max(losses) - min(losses)) / max(abs(losses[0]), 1e-9)
 
 
 def _ways(config: FinegrainedConfig, encoder: PromptEncoder) -> dict[str, Way]:

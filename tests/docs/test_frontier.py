@@ -41,6 +41,6 @@ def test_without_times_a_page_shows_what_each_number_of_hits_gains_and_no_pictur
     assert lines(write_frontier.whole(untimed)) == len(TIMED.rows) and ".svg" not in write_frontier.whole(untimed)
 
 
-def test_times_beside_other_work_are_said_to_be_too_long() -> None:
-    assert "too long" not in write_frontier.short(TIMED)
-    assert "did other work (load 8.0)" in write_frontier.short(replace(TIMED, load=8.0))
+def test_times_beside_other_work_say_the_load() -> None:
+    assert "the load before" not in write_frontier.short(TIMED)
+    assert "the load before the last of them was 8.0" in write_frontier.short(replace(TIMED, load=8.0))
