@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OURS, PEERS = "#2a6f97", "#b0b7bd"
 KINDS = (".png", ".svg")
+PANELS_A_ROW = 3
+"""More would make the words unreadable on a page."""
 
 
 def check_plot(file: Path | None) -> None:
@@ -88,13 +90,18 @@ def draw_frontier(report: Report, file: Path) -> None:
         raise ConfigError("--plot draws settings whose quality and time were both measured, and there are none yet")
     labels = sorted({row.setting.label for row in report.rows if row.setting.hits})
     colors = {label: f"C{place % 10}" for place, label in enumerate(labels)}
-    figure = _figure(1.5 + 4.5 * len(panels), 5)
-    for axes, hits in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+    columns = min(len(panels), PANELS_A_ROW)
+    lines = -(-len(panels) // columns)
+    figure = _figure(1.5 + 3.5 * columns, 1.5 + 3 * lines)
+    places = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
+    for hits, axes in zip(panels, places, strict=False):
         _draw_settings(axes, [row for row in report.rows if row.setting.hits == hits], colors)
         _draw_first_stages(axes, [row for row in report.rows if not row.setting.hits])
         _dress(axes, "p50 of a request, ms", f"{hits} hits")
-    axes = figure.axes[0]
-    axes.set_ylabel(f"nDCG@10, mean of {len(report.sets)} sets, as served")
+        axes.xaxis.set_tick_params(labelbottom=True)
+    for empty in list(places):
+        empty.remove()
+    figure.supylabel(f"nDCG@10, mean of {len(report.sets)} sets, as served", fontsize="medium")
     handles = {label: handle for each in figure.axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize="small")
     _save(figure, {"machine": report.machine, "date": report.date, "load": report.load}, file)
