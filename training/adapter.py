@@ -8,7 +8,6 @@ the cut. Merging into a base model is done where a model folder is made, not her
 
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,8 +24,21 @@ is_adapter_folder = only(WEIGHTS_FILE, CONFIG_FILE, "slimrank.json")
 LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 
 
+Sides = tuple[Tensor, Tensor]
+"""What a LoRA adapter adds to a weight, as two factors: shapes (out, rank) and (rank, in), float32; their product is added."""
+
+
 def differences(folder: Path) -> dict[str, Tensor]:
     """Return what an adapter adds to each module's weight, shape (out, in), float32.
+
+    Raises:
+        ConfigError: the folder holds no LoRA adapter.
+    """
+    return {module: up @ down for module, (up, down) in sides_of(folder).items()}
+
+
+def sides_of(folder: Path) -> dict[str, Sides]:
+    """Return the two factors of what an adapter adds to each module's weight.
 
     Raises:
         ConfigError: the folder holds no LoRA adapter.
@@ -41,26 +53,37 @@ def differences(folder: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if match := LORA_NAME.match(name):
             sides.setdefault(match["module"], {})[match["side"]] = tensor.float()
-    return {module: scale * side["B"] @ side["A"] for module, side in sides.items()}
+    return {module: (scale * side["B"], side["A"]) for module, side in sides.items()}
 
 
-def mean_differences(folders: Sequence[Path]) -> dict[str, Tensor]:
-    """Return the mean over adapters of the same modules."""
-    every = [differences(folder) for folder in folders]
+def mean_sides(folders: Sequence[Path]) -> dict[str, Sides]:
+    """Return the mean over adapters of the same modules, its rank the sum of theirs."""
+    every = [sides_of(folder) for folder in folders]
     if any(one.keys() != every[0].keys() for one in every):
         raise ConfigError("the adapters do not belong together: they change different modules; average checkpoints of one run")
-    return {module: torch.stack([one[module] for one in every]).mean(dim=0) for module in every[0]}
+    return {
+        module: (torch.cat([one[module][0] for one in every], dim=1) / len(every), torch.cat([one[module][1] for one in every]))
+        for module in every[0]
+    }
 
 
-def cut_to_rank(wanted: Mapping[str, Tensor], rank: int) -> tuple[dict[str, Tensor], float]:
-    """Return LoRA tensors of ``rank`` and scale 1 nearest to ``wanted``, and the share of its squared norm they keep."""
+def cut_to_rank(wanted: Mapping[str, Sides], rank: int) -> tuple[dict[str, Tensor], float]:
+    """Return LoRA tensors of ``rank`` and scale 1 nearest to ``wanted``, and the share of its squared norm they keep.
+
+    The singular values of a product are those of the small matrix between the orthogonal bases of its two sides, so no matrix of
+    a weight's size is decomposed.
+    """
     tensors: dict[str, Tensor] = {}
     kept = total = 0.0
-    for module, matrix in wanted.items():
-        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    for module, (up, down) in wanted.items():
+        up_basis, up_rest = torch.linalg.qr(up)
+        down_basis, down_rest = torch.linalg.qr(down.T)
+        left, values, right = torch.linalg.svd(up_rest @ down_rest.T, full_matrices=False)
         root = values[:rank].sqrt()
-        tensors[f"{module}.lora_A.weight"] = root[:, None] * right[:rank]
-        tensors[f"{module}.lora_B.weight"] = left[:, :rank] * root
+        lower, upper = root[:, None] * (right[:rank] @ down_basis.T), (up_basis @ left[:, :rank]) * root
+        missing = rank - len(root)
+        tensors[f"{module}.lora_A.weight"] = torch.nn.functional.pad(lower, (0, 0, 0, max(0, missing)))
+        tensors[f"{module}.lora_B.weight"] = torch.nn.functional.pad(upper, (0, max(0, missing)))
         kept += float(values[:rank].square().sum())
         total += float(values.square().sum())
     return tensors, kept / total if total else 1.0
@@ -76,7 +99,7 @@ def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> f
         raise ConfigError(f"asked to write the average to {out}, which is one of those averaged; name another folder")
     check_replaceable(out, is_adapter_folder, "an adapter")
     config = json.loads((folders[-1] / CONFIG_FILE).read_text(encoding="utf-8"))
-    tensors, kept = cut_to_rank(mean_differences(folders), rank or config["r"])
+    tensors, kept = cut_to_rank(mean_sides(folders), rank or config["r"])
     config |= {
         "r": rank or config["r"],
         "lora_alpha": rank or config["r"],
@@ -87,10 +110,3 @@ def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> f
         save_file({name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}, partial / WEIGHTS_FILE)
         (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return kept
-
-
-def copy_adapter(folder: Path, out: Path) -> None:
-    """Copy an adapter without the training state beside it."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS_FILE, CONFIG_FILE):
-        shutil.copy(folder / name, out / name)

@@ -43,11 +43,20 @@ def test_the_mean_of_two_is_the_mean_of_what_they_add(base: Path, tmp_path: Path
 
 def test_a_cut_to_a_lower_rank_says_what_it_keeps() -> None:
     matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
-    tensors, kept = cut_to_rank({"m": matrix}, 2)
+    tensors, kept = cut_to_rank({"m": (matrix, torch.eye(3))}, 2)
     assert kept == pytest.approx(13 / 14)
     assert torch.allclose(
         tensors["m.lora_B.weight"] @ tensors["m.lora_A.weight"], torch.diag(torch.tensor([3.0, 2.0, 0.0])), atol=1e-6
     )
+
+
+def test_a_rank_above_the_adapters_own_is_filled_with_zeros(base: Path, tmp_path: Path) -> None:
+    one = adapter(base, tmp_path / "one", 1)
+    assert average([one], tmp_path / "wide", rank=12) == pytest.approx(1.0)
+    was = differences(one)
+    for module, matrix in differences(tmp_path / "wide").items():
+        assert torch.allclose(matrix, was[module], atol=0.02 * float(was[module].abs().max()))
+    load_model(ModelConfig(base=base, start=tmp_path / "wide"))
 
 
 def test_the_average_loads_as_an_adapter_again(base: Path, tmp_path: Path) -> None:
