@@ -110,7 +110,7 @@ def baseline(
     rounds: Annotated[int, typer.Option(min=1, help="Times that each setting is timed.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 2,
 ) -> None:
-    """Put an embedding model beside ours on the frontier: its vectors stored and computed fresh, and hybrid search.
+    """Put an embedding model and hybrid search beside our models on the frontier.
 
     Example: slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop --hits 10 --hits 30
     """
@@ -175,7 +175,7 @@ def speed(
     count: Annotated[int, typer.Option("--count", min=1, help="Groups that each way takes.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure how fast stage 2 learns here, beside the usual way of training, at equal losses.
+    """Measure how fast stage 2 learns on this machine.
 
     Example: slimrank train speed training/configs/finegrained.yaml --base BASE --groups groups/groups.jsonl
     """

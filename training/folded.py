@@ -34,7 +34,8 @@ class FoldedLinear(Linear):
     def _can_fold(self) -> bool:
         names = self.active_adapters
         return (
-            len(names) == 1
+            torch.is_grad_enabled()  # what is folded in inference mode may not be trained with later
+            and len(names) == 1
             and not self.merged
             and not self.disable_adapters
             and not self.lora_variant

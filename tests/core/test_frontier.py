@@ -82,7 +82,8 @@ def test_the_shipped_report_holds_the_default_model_and_says_what_it_was_measure
     shipped = frontier.read()
     assert len(shipped.sets) >= 4 and min(shipped.sets.values()) >= 40
     ours = [each for each in shipped.rows if each.setting.model == DEFAULT_MODEL_NAME]
-    assert ours and all(each.gain for each in ours)
+    assert sum(each.gain is not None for each in ours) >= 4
+    assert all(each.gain or each.p50_ms for each in ours), "a row says what was measured"
     assert all(each.p50_ms is None for each in ours) or shipped.machine, "times are of a machine"
 
 

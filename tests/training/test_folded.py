@@ -68,6 +68,15 @@ def test_the_folded_weight_follows_each_change_of_the_adapter(base: Path) -> Non
     torch.testing.assert_close(after, bare, atol=1e-5, rtol=1e-4)
 
 
+def test_a_model_that_was_asked_in_inference_mode_is_trained_afterwards(base: Path) -> None:
+    model = _model(base)
+    with torch.inference_mode():
+        asked = _logits(model)
+    logits, gradients = _learnt(model)
+    torch.testing.assert_close(logits, asked, atol=1e-5, rtol=1e-4)
+    assert gradients
+
+
 @pytest.mark.parametrize("more", [{"dtype": "bfloat16"}, {"adapter": {"rank": 4, "dropout": 0.1}}])
 def test_bfloat16_and_dropout_are_left_to_peft(base: Path, more: dict[str, object]) -> None:
     model = _model(base, **more)
