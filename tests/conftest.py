@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.logs import logging_ends_with_its_test
 from tests.nodes.require import require
 from tests.processes import (
     pytest_collection_modifyitems,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.nodes.ml_commons import MlCommons
 
 __all__ = [
+    "logging_ends_with_its_test",
     "model_copy",
     "other_tiny_model",
     "pytest_collection_modifyitems",
