@@ -6,12 +6,10 @@ encoded; the same by vectors of cut documents that are computed when the search 
 What the engine takes to find or to read stored vectors is not in the times.
 """
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 
-from slimrank import made_up
 from slimrank.evaluation import hits_of_run
 from slimrank.frontier import Setting
 from slimrank.frontier_cells import (
@@ -20,17 +18,14 @@ from slimrank.frontier_cells import (
     figures,
     first_stage_figures,
     keep_quality,
-    keep_times,
     kept_quality,
-    kept_times,
 )
-from slimrank.processor import conditions
+from slimrank.frontier_turns import Answer, Cell, take_turns
 from training.teacher import MAX_TOKENS, Teacher
 
 HYBRID = "hybrid"
 SPECIAL_TOKENS = 2
 """Around each text, beside the tokens of a cut."""
-QUERY_WORDS = 6
 
 
 class Baseline:
@@ -74,30 +69,22 @@ class Baseline:
                 scores = _cosines(drawn, teacher, max(self._hits))
                 keep_quality(folder, drawn, self.name, model, [figures(drawn, setting, scores, 0.0) for setting in missing])
 
-    def measure_times(
-        self, folder: Path, model: str, *, rounds: int, threads: int, seed: int, progress: Callable[[int, int], None]
-    ) -> None:
-        """Time each setting, and hybrid search's encoding of the query, in turns; times of another machine are thrown away."""
-        now = conditions()
-        key = {"model": model, "machine": now["machine"], "threads": threads}
-        settings = [*self.settings(), Setting(HYBRID, is_served=False)]
-        found, chance = kept_times(folder, self.name, key), random.Random(seed)
-        left = {setting: max(0, rounds - len(found.get(setting, []))) for setting in settings}
-        for turn in range(rounds):
-            for setting in (each for each in settings if turn < left[each]):
-                found.setdefault(setting, []).append(self._milliseconds(setting, chance))
-            progress(turn + 1, rounds)
-        if any(left.values()):
-            keep_times(folder, self.name, key | now, found)
+    def measure_times(self, folder: Path, model: str, *, rounds: int, threads: int, seed: int) -> None:
+        """Time what is missing of each setting, and of hybrid search's encoding of the query, in turns."""
+        cells = [
+            Cell(self.name, each, partial(self._answer, each)) for each in (*self.settings(), Setting(HYBRID, is_served=False))
+        ]
+        take_turns(folder, cells, {self.name: model}, rounds=rounds, threads=threads, seed=seed)
 
-    def _milliseconds(self, setting: Setting, chance: random.Random) -> float:
-        query, teacher = made_up.query(chance, QUERY_WORDS), self._teachers[setting.tokens]
-        documents = made_up.documents(chance, setting.hits, 2 * setting.tokens) if setting.tokens else []
-        begin = perf_counter()
-        vector = teacher.encode_queries([query])[0]
-        if documents:
-            teacher.encode_documents(documents) @ vector
-        return 1000 * (perf_counter() - begin)
+    def _answer(self, setting: Setting) -> Answer:
+        teacher = self._teachers[setting.tokens]
+
+        def answer(query: str, documents: list[str]) -> None:
+            vector = teacher.encode_queries([query])[0]
+            if documents:
+                teacher.encode_documents(documents) @ vector
+
+        return answer
 
 
 def measure_hybrid(folder: Path, drawn: Draw, runs: Path) -> None:

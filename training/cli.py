@@ -129,7 +129,7 @@ def baseline(
                 measure_hybrid(folder, drawn, runs)
             typer.echo(f"{drawn.name}: {len(drawn.run)} queries")
         if not without_times:
-            compared.measure_times(folder, model, rounds=rounds, threads=threads, seed=seed, progress=lambda done, total: None)
+            compared.measure_times(folder, model, rounds=rounds, threads=threads, seed=seed)
     typer.echo(f"{folder}: show it with `slimrank frontier {folder} --without-times`")
 
 

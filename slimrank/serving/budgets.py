@@ -9,15 +9,13 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from slimrank import made_up
 from slimrank.frontier import Report, Row, Setting
+from slimrank.frontier_turns import request_of
 from slimrank.serving.engines import open_engine
 from slimrank.serving.probe import PROBES
 from slimrank.serving.session import OrtScorer
 from slimrank.serving.window_scorer import WindowScorer
 from slimrank.settings import Settings
-
-QUERY_WORDS = 6
 
 
 class Expectation:
@@ -66,7 +64,6 @@ class Expectation:
 
 def _computed(scorer: OrtScorer, setting: Setting) -> float:
     """Return what the engine's cost model expects of documents that are cut to the setting."""
-    chance = random.Random(0)
-    query, documents = made_up.query(chance, QUERY_WORDS), made_up.documents(chance, 1, 2 * setting.tokens)
+    query, documents = request_of(random.Random(0), 1, setting.tokens)
     [tokens] = WindowScorer(scorer, scorer.encoder, max_tokens=setting.tokens).token_counts(query, documents)
     return 1000 * scorer.cost.seconds(scorer.cost.work([tokens] * setting.hits)[-1])
