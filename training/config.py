@@ -3,6 +3,7 @@
 Defaults are the safe ones; a file names every value that differs and where it comes from.
 """
 
+import random
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -87,6 +88,10 @@ class StageConfig(Settings):
     threads: int | None = Field(None, ge=1)
     checkpoint_minutes: float = Field(5.0, gt=0)
     keep_checkpoints: int = Field(3, ge=1)
+
+    def draw_cut(self, draw: random.Random) -> int:
+        """Return to how many tokens documents are cut, each length as often as the configuration says."""
+        return draw.choices(list(self.document_tokens), weights=list(self.document_tokens.values()))[0]
 
 
 class FinegrainedConfig(StageConfig):

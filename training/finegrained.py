@@ -153,7 +153,7 @@ def _visits(
         draw = random.Random(f"{config.seed}-{step}-{place}")
         # In one batch the groups share a cut: beside longer ones, short documents would be mostly padding.
         cuts = random.Random(f"{config.seed}-{step}") if config.one_forward else draw
-        group, cut = groups[index], cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
+        group, cut = groups[index], config.draw_cut(cuts)
         if step <= config.easy_start.steps:
             cut = config.easy_start.document_tokens
             # A stranger has no stored teacher score: where none is asked, labels must say what is right.

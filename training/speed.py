@@ -64,7 +64,7 @@ def measure(config: FinegrainedConfig, *, groups: int) -> dict[str, Any]:
     now, pairs, apart = conditions(), 0, 0.0
     wall, processor = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
     for number, group in enumerate(track([usable[0], *usable[:groups]], "groups")):
-        cut = cuts.choices(list(config.document_tokens), weights=list(config.document_tokens.values()))[0]
+        cut = config.draw_cut(cuts)
         found = {name: _one(way, group, encoder, cut, config) for name, way in ways.items()}
         apart = max(apart, _apart([loss for loss, _, _ in found.values()]))
         if number:  # the first one warms up

@@ -134,5 +134,4 @@ def _step(config: WarmupConfig, judge: Judge, batch: Sequence[Pair], step: int, 
 
 def cut_at(config: WarmupConfig, step: int) -> int:
     """Return to how many tokens documents are cut at a step."""
-    lengths = config.document_tokens
-    return random.Random(f"{config.seed}-{step}").choices(list(lengths), weights=list(lengths.values()))[0]
+    return config.draw_cut(random.Random(f"{config.seed}-{step}"))
