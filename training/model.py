@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slimrank.errors import ConfigError
+from training.adapter import CONFIG_FILE
 from training.config import AdapterConfig, ModelConfig
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -61,6 +62,8 @@ def _started(model: Any, start: Path, first_layer: int, *, folded: bool) -> Any:
     from peft import LoraConfig, load_peft_weights, set_peft_model_state_dict
 
     _check_first_layer(model, first_layer)
+    if not (start / CONFIG_FILE).is_file():  # PEFT would take the path for a hub's id, and ask there
+        raise ConfigError(f"cannot load the adapter {start} to begin with: it holds no {CONFIG_FILE}")
     try:
         lora, weights = LoraConfig.from_pretrained(str(start)), load_peft_weights(str(start), device="cpu")
     except (OSError, ValueError) as error:
@@ -70,10 +73,10 @@ def _started(model: Any, start: Path, first_layer: int, *, folded: bool) -> Any:
     lora.layers_to_transform = sorted({_layer_of(name) for name in kept})
     lora.inference_mode = False
     adapted = _with_lora(model, lora, folded=folded)
-    missing = set_peft_model_state_dict(adapted, kept).unexpected_keys
-    if missing or not kept:
+    foreign = set_peft_model_state_dict(adapted, kept).unexpected_keys
+    if foreign or not kept:
         raise ConfigError(
-            f"the adapter {start} does not fit the base model: it changes {missing[0] if missing else 'none of its layers'}"
+            f"the adapter {start} does not fit the base model: it changes {foreign[0] if foreign else 'none of its layers'}"
         )
     for name, weight in adapted.named_parameters():
         if weight.requires_grad and _layer_of(name) < first_layer:
