@@ -55,8 +55,8 @@ def _best(report: Report) -> list[Row]:
 
 
 def _beside(report: Report) -> str:
-    """Say it where the machine may have been busy: the last part of the times began under this load."""
-    return f"; the load before the last of them was {report.load:.1f}" if report.load > QUIET_LOAD else ""
+    """Say it where the machine may have been busy: no part of the times began under a higher load."""
+    return f"; the load before them was at most {report.load:.1f}" if report.load > QUIET_LOAD else ""
 
 
 def whole(report: Report) -> str:

@@ -43,4 +43,4 @@ def test_without_times_a_page_shows_what_each_number_of_hits_gains_and_no_pictur
 
 def test_times_beside_other_work_say_the_load() -> None:
     assert "the load before" not in write_frontier.short(TIMED)
-    assert "the load before the last of them was 8.0" in write_frontier.short(replace(TIMED, load=8.0))
+    assert "the load before them was at most 8.0" in write_frontier.short(replace(TIMED, load=8.0))
