@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from slimrank import beir
 from tests.playground.test_page import saved
@@ -83,6 +83,29 @@ def test_a_file_that_is_dropped_on_the_page_is_read_by_its_name(page: Page, url:
     expect(page.locator("#source-label")).to_have_text("2 documents of shop.csv")
     ask(page, "light shoes")
     expect(page.locator("#reranked-list > li").first).to_contain_text("Red shoes")
+
+
+def test_what_a_visitor_does_before_the_server_has_answered_is_not_lost(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.route("**/api/about", lambda route: held.append(route))
+    page.goto(url)
+    page.get_by_role("button", name="Your index").click()
+    expect(page.locator("#own-index")).to_be_visible()
+    page.locator("#close-own-index").click()
+    page.evaluate(DROP, ["shop.csv", "id,name,description\np1,Red shoes,Light\n"])
+    expect(page.locator("#own-documents")).to_be_visible()
+    held[0].continue_()
+    expect(page.locator("#own-documents-name")).to_have_text("shop.csv")
+    expect(page.locator("#own-documents-limits")).to_contain_text("2 MB")
+    page.get_by_role("button", name="Use them").click()
+    expect(page.locator("#source-label")).to_have_text("1 document of shop.csv")
+
+
+def test_a_file_dropped_where_the_server_never_answers_is_told_about(page: Page, url: str) -> None:
+    page.route("**/api/about", lambda route: route.fulfill(status=422, body="{}"))
+    page.goto(url)
+    page.evaluate(DROP, ["shop.csv", "id,name\np1,Red shoes\n"])
+    expect(page.locator("#own-documents-error")).to_contain_text("server does not answer")
 
 
 def test_a_line_that_is_no_document_is_told_and_what_was_pasted_stays(page: Page, url: str) -> None:

@@ -10,10 +10,12 @@ const MEGABYTE = 2 ** 20;
 
 let fileName = ""; // of what the dialog holds; "" where it was typed or pasted
 
-/** @param {{most: number, most_bytes: number}} limits */
+/**
+ * Listen at once: a file that is dropped before anything listens makes the browser leave the page for it.
+ * @param {Promise<{most: number, most_bytes: number}>} limits what the server takes
+ */
 export function setUpOwnDocuments(limits) {
   const [dialog, text] = [byId("own-documents"), byId("own-documents-text")];
-  byId("own-documents-limits").textContent = `Up to ${limits.most.toLocaleString("en")} documents and ${limits.most_bytes / MEGABYTE} MB.`;
   byId("open-own-documents").addEventListener("click", () => dialog.showModal());
   byId("close-own-documents").addEventListener("click", () => dialog.close());
   byId("own-documents-file").addEventListener("change", (event) => take(event.target.files[0], limits));
@@ -31,15 +33,23 @@ export function setUpOwnDocuments(limits) {
     if (!document.querySelector("dialog[open]")) dialog.showModal();
     if (dialog.open) take(event.dataTransfer.files[0], limits);
   });
+  limits.then(({ most, most_bytes: bytes }) => {
+    byId("own-documents-limits").textContent = `Up to ${most.toLocaleString("en")} documents and ${bytes / MEGABYTE} MB.`;
+  }, () => {}); // the page says that the server does not answer
+}
+
+/** Search again what this tab searched before a reload. */
+export function useKeptDocuments() {
   const kept = stored();
-  if (kept) use(kept.documents, kept.name);
+  if (kept && !ownSource()) use(kept.documents, kept.name);
 }
 
 /** Put a file's text into the dialog; what stood there stays where the file is none. */
 async function take(file, limits) {
   if (!file) return;
   byId("own-documents-file").value = "";
-  if (file.size > limits.most_bytes) return showError(tooLarge(file.name, limits));
+  const refused = await tooLarge(file.name, file.size, limits);
+  if (refused) return showError(refused);
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
     byId("own-documents-text").value = text;
@@ -52,8 +62,9 @@ async function take(file, limits) {
 }
 
 async function read(text, limits) {
-  if (new Blob([text]).size > limits.most_bytes) return showError(tooLarge(fileName || "The text", limits));
   const [button, name] = [byId("use-own-documents"), fileName];
+  const refused = await tooLarge(name || "The text", new Blob([text]).size, limits);
+  if (refused) return showError(refused);
   button.disabled = true;
   showError("");
   try {
@@ -90,8 +101,14 @@ function called(name) {
   byId("own-documents-name").textContent = name;
 }
 
-function tooLarge(name, limits) {
-  return `${name} is larger than ${limits.most_bytes / MEGABYTE} MB. Start the playground with --data FILE for it.`;
+/** Return why a text of so many bytes is not taken, or "". */
+async function tooLarge(name, bytes, limits) {
+  try {
+    const { most_bytes: most } = await limits;
+    return bytes > most ? `${name} is larger than ${most / MEGABYTE} MB. Start the playground with --data FILE for it.` : "";
+  } catch (error) {
+    return `The playground’s server does not answer (${error.message}).`;
+  }
 }
 
 function showError(text) {

@@ -4,15 +4,16 @@ import { post } from "./api.js";
 import { byId, show } from "./dom.js";
 import { useSource } from "./source.js";
 
-/** @param {{is_allowed: boolean, reason: string|null}} permission */
+/** @param {Promise<{is_allowed: boolean, reason: string|null}>} permission */
 export function setUpOwnIndex(permission) {
   const dialog = byId("own-index");
   const form = byId("own-index-form");
-  if (!permission.is_allowed) {
-    byId("own-index-refused").textContent = permission.reason;
+  permission.then(({ is_allowed: isAllowed, reason }) => {
+    if (isAllowed) return;
+    byId("own-index-refused").textContent = reason;
     show(byId("own-index-refused"));
     for (const control of form.elements) if (control.id !== "close-own-index") control.disabled = true;
-  }
+  }, () => {}); // the page says that the server does not answer
   byId("open-own-index").addEventListener("click", () => dialog.showModal());
   byId("close-own-index").addEventListener("click", () => dialog.close());
   form.addEventListener("submit", async (event) => {

@@ -6,7 +6,7 @@ import { controlsOf, offerWeight, setUpControls, weight } from "./controls.js";
 import { byId, make, milliseconds, show } from "./dom.js";
 import { clearFigures, showLatency, showMoves, showNdcg, showNoMoves } from "./figures.js";
 import { Judgments, download, queryIdOf } from "./judgments.js";
-import { setUpOwnDocuments, toCorpus } from "./own-documents.js";
+import { setUpOwnDocuments, toCorpus, useKeptDocuments } from "./own-documents.js";
 import { setUpOwnIndex } from "./own-index.js";
 import { fuse, orderByScore } from "./ranking.js";
 import { ownSource, setUpSource } from "./source.js";
@@ -256,6 +256,7 @@ function queryInAddress() {
 }
 
 async function setUp() {
+  const known = about();
   setUpTheme();
   setUpControls(searchAgainSoon, () => { if (current?.answer) showReranked(); }, () => { if (current?.answer) say(summary()); });
   setUpViews();
@@ -271,8 +272,12 @@ async function setUp() {
     const query = queryInAddress();
     if (query && query !== byId("query").value.trim()) start(query);
   });
+  // Everything listens before the server has answered: a click or a dropped file is not lost meanwhile.
+  setUpSource(changeSource);
+  setUpOwnIndex(known.then((found) => found.own_index));
+  setUpOwnDocuments(known.then((found) => found.own_documents));
   try {
-    facts = await about();
+    facts = await known;
   } catch (error) {
     alertWith(`The playground’s server does not answer (${error.message}).`, "");
     return;
@@ -285,9 +290,7 @@ async function setUp() {
   show(byId("more-examples"), facts.examples.length > EXAMPLES);
   showExamples();
   showSource();
-  setUpSource(changeSource);
-  setUpOwnIndex(facts.own_index);
-  setUpOwnDocuments(facts.own_documents);
+  useKeptDocuments();
   if (queryInAddress()) start(queryInAddress());
   else if (!matchMedia("(max-width: 760px)").matches) byId("query").focus();
 }
