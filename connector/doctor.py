@@ -30,7 +30,7 @@ SECONDS = 5.0
 OLDEST = (3, 11)
 CPU_PROVIDER = "CPUExecutionProvider"
 MEMORY_BYTES, CORE_BYTES = 400 * 2**20, 100 * 2**20
-"""What a worker needs beside the weights, and for each core's batch, with room (docs/LOG.md)."""
+"""What a worker needs beside the weights, and for each core's batch, with room (docs/log/engine.md)."""
 GIB = 2**30
 
 

@@ -22,9 +22,9 @@ HITS, LENGTHS, LIMITS = (10, 30, 100), (64, 128, 400), (0.2, 1.0)
 
 MEASURED_CORES = 2
 WITHOUT_VNNI = 25.2 / 9.2
-"""`slimrank bench --quick` in docs/LOG.md: pairs a second on two cores with VNNI (2026-11-29) and without (2026-11-24)."""
+"""`slimrank bench --quick` in docs/log/engine.md: pairs a second on two cores with VNNI (2026-11-29) and without (2026-11-24)."""
 GPU_TOKENS_A_SECOND, GPU_LEAST_SECONDS = 42_963 / 0.284, 0.158
-"""One forward pass of this model in torch on an H100 (docs/LOG.md, 2026-11-24): by tokens, and where it only waits for launches."""
+"""One forward pass of this model in torch on an H100 (docs/log/training.md, 2026-11-24): by tokens, and where it only waits for launches."""
 PROMPT_TOKENS = 60
 """The prompt and a query of ten words: a GPU may run them with every document."""
 EXAMPLE_TOKENS = 128

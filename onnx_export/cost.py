@@ -8,7 +8,7 @@ from slimrank import processor
 from slimrank.errors import ConfigError
 
 ONE_CORE_SECONDS, ALL_CORES_SECONDS = 20, 125
-"""Processor seconds of what one core does (imports, conversion, writing) and of what all share (docs/LOG.md)."""
+"""Processor seconds of what one core does (imports, conversion, writing) and of what all share (docs/log/first-hour.md)."""
 BASE_BYTES, MODEL_BYTES = 750 * 10**6, 700 * 10**6
 """With the download beside it; and with the merged checkpoint that the model is verified with."""
 BUSY_SHARE = 0.75

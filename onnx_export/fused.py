@@ -18,7 +18,7 @@ fp16, bf16: everything but the head's two rows and the norms' sums; what goes in
 skip norm for CUDA sums in the type of its inputs, too narrow in either, so add and norm are two nodes there.
 
 int8-gpu: weights in 8 bits with a scale for every ``BLOCK`` of a column, activations in fp16. CUDA's product of integers has
-no scales in it, and those passes would cost more than it saves (docs/LOG.md).
+no scales in it, and those passes would cost more than it saves (docs/log/export.md).
 
 Its inputs and outputs are described in ``slimrank.graph_io``. Optimum's graph stays the fallback
 for other architectures and the peer to compare with.
@@ -50,7 +50,7 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 OPSET = 23
 IR_VERSION = 11
 CHUNKS = LEAST_LENGTH
-"""Each costs a fixed bit, so more only pay for documents longer than most (docs/LOG.md)."""
+"""Each costs a fixed bit, so more only pay for documents longer than most (docs/log/engine.md)."""
 MICROSOFT = "com.microsoft"
 BLOCK = 32
 """Rows of a weight that share a scale: what all of ONNX Runtime's kernels for 8 bits take."""

@@ -1,7 +1,7 @@
 """Find the few layers whose ``down_proj`` suffers from 8-bit activations, so that only these pay for two steps.
 
 Outliers sit in a handful of layers: of SmolLM2-135M's thirty, trained to rerank, seven have more than twice the median's error, one of
-them eighteen times (docs/LOG.md). The error of a product is what quantising its input by rows does to its output, beside
+them eighteen times (docs/log/engine.md). The error of a product is what quantising its input by rows does to its output, beside
 the residual stream that the output is added to, over calibration texts. Runs after smoothing.
 """
 

@@ -6,7 +6,7 @@ it by s is the same function (SmoothQuant, arXiv 2211.10438). Here the division 
 norm before the attention and the MLP, and into the rows of ``up_proj`` before ``down_proj``, so it
 costs nothing at run time.
 
-Two choices of ours, by measurement on SmolLM2-135M (docs/LOG.md): s uses a channel's root mean
+Two choices of ours, by measurement on SmolLM2-135M (docs/log/export.md): s uses a channel's root mean
 square after each row is scaled to a largest value of 1, where the paper uses its maximum, so that a few
 massive tokens do not decide; and the exponent is 0.5.
 """

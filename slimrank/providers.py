@@ -4,7 +4,7 @@
 beside the CPU wheel: both install the same files. A GPU that was asked for and is not in use is an
 error at start, never a slow service; so is one that runs the model only in part, and a precision that the provider has no
 kernels for. Export asks the same as serving does. Written against ONNX Runtime's documentation; on a GPU it was only
-begun (docs/LOG.md), so the choice is tested and the kernels are not.
+begun (docs/log/engine.md), so the choice is tested and the kernels are not.
 """
 
 import logging

@@ -16,7 +16,7 @@ from math import ceil
 from slimrank.graph_io import SHAPE_STEP
 
 RUN_TOKENS = 10
-"""What a run of the graph costs beside its tokens, in tokens (docs/LOG.md): batches split where that saves more padding."""
+"""What a run of the graph costs beside its tokens, in tokens (docs/log/engine.md): batches split where that saves more padding."""
 MOST_BATCHES = 4
 """Of a lane, where they are cut for all lanes to end together: more gain less than their runs cost."""
 GPU_RUN_TOKENS = 1024

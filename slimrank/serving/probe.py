@@ -36,9 +36,9 @@ TELLING = 2
 GOOD_ENOUGH = 1.05
 """The smallest batch is taken whose tokens cost at most so many times the cheapest: what more would bring is memory."""
 LEAST_BUDGET = 512
-"""Whatever a probe says: one long pair fills it, and smaller batches were never faster on a quiet machine (docs/LOG.md)."""
+"""Whatever a probe says: one long pair fills it, and smaller batches were never faster on a quiet machine (docs/log/engine.md)."""
 BYTES_PER_TOKEN = 100_000
-"""Of the intermediate values of a batch; about what 135M parameters hold at the peak (docs/LOG.md)."""
+"""Of the intermediate values of a batch; about what 135M parameters hold at the peak (docs/log/engine.md)."""
 MEMORY_SHARE = 0.25
 
 

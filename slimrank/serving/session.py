@@ -344,7 +344,7 @@ def open_session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     # Shapes change with every batch: a plan of memory by shape would grow with each new one. The arena is kept between runs; it is as
-    # large as the largest batch of each lane. Handed back after every run, its pieces left holes in the heap (docs/LOG.md).
+    # large as the largest batch of each lane. Handed back after every run, its pieces left holes in the heap (docs/log/engine.md).
     options.enable_mem_pattern = False
     session: ort.InferenceSession = providers.open_session(ort, graph, options, provider, cuda_graphs=cuda_graphs, exact=exact)
     return session

@@ -6,7 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 CARDS = sorted((ROOT / "models").glob("*/README.md"))
-# The pages that tell a reader what to type. The log keeps what was typed once and is left as it was.
+# The log keeps what was typed once: its commands are left as they were, and only its links and its form are looked at.
+LOG = [ROOT / "docs" / "LOG.md", *sorted((ROOT / "docs" / "log").glob("*.md"))]
+# The pages that tell a reader what to type.
 GUIDES = [
     *sorted((ROOT / "docs" / "guides").glob("*.md")),
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/training.md")),

@@ -17,7 +17,7 @@ from docs import hardware
 from docs.figures import sizings, times_ours
 from docs.hardware import EXAMPLE_TOKENS, MACHINES, SMALLEST, Machine, time_of
 from docs.marks import filled
-from tests.docs.pages import GUIDES, blocks
+from tests.docs.pages import GUIDES, LOG, blocks
 
 PAGE = hardware.PAGE.read_text(encoding="utf-8")
 WINDOW = r"rank_window_size[\"`]?\s*[:=]\s*(\d+)"
@@ -41,7 +41,7 @@ def test_the_sentences_say_what_the_arithmetic_takes() -> None:
     lost = hardware._lost_to_more_cores(4) - 1
     for said in (f"{lost:.0%}", "25.2 pairs", "and 9.2 without", f"multiplied by {hardware.WITHOUT_VNNI:.1f}", ".158 s"):
         assert said in PAGE
-    log = (hardware.ROOT / "docs" / "LOG.md").read_text(encoding="utf-8")
+    log = "".join(page.read_text(encoding="utf-8") for page in LOG)
     assert all(measured in log for measured in ("25.2 pairs/s", "ours 9.2 pairs/s", "| 42,963 | .284,", "| 21,844 | .158,"))
     assert f"{round(hardware.GPU_TOKENS_A_SECOND, -3):,.0f} tokens a second" in PAGE
 

@@ -12,8 +12,10 @@ from typer.main import get_command
 
 from connector.audit.spec import Spec
 from connector.proxy.rules import Rules
+from docs import write_log
+from docs.marks import filled
 from slimrank.__main__ import app
-from tests.docs.pages import PAGES, ROOT, blocks
+from tests.docs.pages import LOG, PAGES, ROOT, blocks
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -30,7 +32,11 @@ def test_the_reference_is_what_the_code_says() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_index_of_the_log_is_what_its_pages_say() -> None:
+    assert filled(write_log.INDEX, write_log.BEGIN, write_log.END, write_log.render()), "run: python -m docs.write_log"
+
+
+@pytest.mark.parametrize("page", [*PAGES, *LOG], ids=lambda page: page.name)
 def test_every_link_leads_to_a_file_and_a_title(page: Path) -> None:
     broken = []
     for link in LINK.findall(page.read_text(encoding="utf-8")):
