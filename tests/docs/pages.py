@@ -16,7 +16,7 @@ GUIDES = [
 ]
 PAGES = [
     *GUIDES,
-    *(ROOT / "docs" / name for name in ("architecture.md", "reference.md")),
+    *(ROOT / "docs" / name for name in ("architecture.md", "maintainers.md", "reference.md")),
     *sorted((ROOT / "docs" / "decisions").glob("*.md")),
     ROOT / "CHANGELOG.md",
 ]
