@@ -34,6 +34,7 @@ def test_the_reference_is_what_the_code_says() -> None:
 
 def test_the_index_of_the_log_is_what_its_pages_say() -> None:
     assert filled(write_log.INDEX, write_log.BEGIN, write_log.END, write_log.render()), "run: python -m docs.write_log"
+    assert write_log.INDEX.read_text(encoding="utf-8").endswith(f"{write_log.END}\n"), "entries go to the pages in docs/log"
 
 
 @pytest.mark.parametrize("page", [*PAGES, *LOG], ids=lambda page: page.name)
