@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slimrank.types import RankedDocument, RerankResult
 
 __all__ = ["RankedDocument", "RerankResult", "Reranker", "SlimrankError", "__version__"]
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # stated here only; tests/deploy/test_version.py names every place that repeats it
 
 _HOMES = {
     "Reranker": "slimrank.serving.reranker",

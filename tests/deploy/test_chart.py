@@ -246,13 +246,6 @@ def test_the_schema_of_the_values_is_json_and_covers_every_default() -> None:
     assert values.keys() <= schema["properties"].keys()
 
 
-def test_the_charts_version_is_the_packages() -> None:
-    from slimrank import __version__
-
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["appVersion"] == __version__
-
-
 def test_the_images_are_those_that_the_dockerfiles_make() -> None:
     text = "".join(path.read_text() for path in Path(helm.ROOT / "deploy" / "docker").glob("*.Dockerfile"))
     values = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -1,5 +1,6 @@
 """The commands of the pages that no test here runs, each with the reason why not. ``test_commands`` looks for entries that are stale."""
 
+from slimrank import __version__
 from tests.docs.pages import CARDS, commands
 
 NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the same calls against its contract"
@@ -46,12 +47,12 @@ NOT_RUN = {
     "slimrank evaluate --model slimrank-12l --data collections/shop --depth 30": SHIPS,
     "slimrank model pull": "makes the shipped model, in minutes; tests/onnx_export makes tiny ones",
     "pip wheel --no-deps --wheel-dir dist .": NEEDS_REGISTRY,
-    "pip install 'dist/slimrank-0.1.0-py3-none-any.whl[serve,export]'": NEEDS_REGISTRY,
-    "pip download --dest wheels 'dist/slimrank-0.1.0-py3-none-any.whl[serve]'": NEEDS_REGISTRY,
+    f"pip install 'dist/slimrank-{__version__}-py3-none-any.whl[serve,export]'": NEEDS_REGISTRY,
+    f"pip download --dest wheels 'dist/slimrank-{__version__}-py3-none-any.whl[serve]'": NEEDS_REGISTRY,
     "pip install --no-index --find-links wheels 'slimrank[serve]'": NEEDS_REGISTRY,
-    "docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway:0.1.0 .": NEEDS_DOCKER,
-    "docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker:0.1.0 .": NEEDS_DOCKER,
-    "docker build -f deploy/docker/model.Dockerfile -t slimrank-model:0.1.0 .": NEEDS_DOCKER,
+    f"docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway:{__version__} .": NEEDS_DOCKER,
+    f"docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker:{__version__} .": NEEDS_DOCKER,
+    f"docker build -f deploy/docker/model.Dockerfile -t slimrank-model:{__version__} .": NEEDS_DOCKER,
     "slimrank bench --engine --model models/minilm --data collections/scifact --depth 30": "takes a minute; tests/serving/test_bench_engine.py runs it",
     "slimrank frontier runs/frontier --data collections/shop --model models/deep --model models/shallow --cascade shallow:deep": "takes two models of different names; tests/serving/test_frontier.py runs it on such",
     "slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop": "needs an embedding model; tests/training/test_baseline.py runs it on a tiny one",
