@@ -44,6 +44,10 @@ def prepare(
         float | None,
         typer.Option(min=0, max=1, help="Share of groups with negatives that were written to win; before the configuration's."),
     ] = None,
+    groups: Annotated[int | None, typer.Option(min=1, help="How many groups in all; before the configuration's.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Leave a kind of text out, to show what it adds; may be given several times.")
+    ] = None,
 ) -> None:
     """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher.
 
@@ -52,7 +56,7 @@ def prepare(
     from training.config import PrepareConfig, read_config
     from training.prepare import prepare as make
 
-    settings = read_config(config, PrepareConfig, hostile_share=hostile_share)
+    settings = read_config(config, PrepareConfig, hostile_share=hostile_share, groups=groups).without(without or ())
     with one_at_a_time(out):
         typer.echo(make(settings, data, out, teacher or ()))
 

@@ -4,6 +4,7 @@ Defaults are the safe ones; a file names every value that differs and where it c
 """
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -174,11 +175,20 @@ class CollectionConfig(Settings):
     qrels: Path | None = Field(None, description="judgments in TREC's format, in place of the folder's")
     run: Path | None = Field(None, description="TREC run that hits are taken from")
     unlabelled: bool = False
+    kind: str | None = Field(
+        None, description="what kind of text it is, several entries together; left out, its folder, file or index"
+    )
     queries: int = Field(0, ge=0, description="labelled queries to take")
     hold_out: int = Field(0, ge=0, description="labelled queries kept out for dev")
     titles: int = Field(0, ge=0, description="queries made of titles")
     sentences: int = Field(0, ge=0, description="queries made of sentences")
+    keywords: int = Field(0, ge=0, description="queries made of a text's rarest words")
     templates: TemplatesConfig | None = None
+
+    @property
+    def kind_name(self) -> str:
+        """What shares and ``--without`` call it."""
+        return self.kind or self.index or (self.folder or self.csv or Path()).stem
 
     @property
     def is_live(self) -> bool:
@@ -206,6 +216,7 @@ class CodeConfig(Settings):
     without: Path = Field(description="BEIR folder below --data whose documents are left out")
     per_package: int = Field(ge=1)
     queries: int = Field(ge=1)
+    kind: str = "code"
 
 
 class PrepareConfig(Settings):
@@ -220,8 +231,24 @@ class PrepareConfig(Settings):
         0.0, ge=0, le=1, description="share of groups in which an irrelevant document has the query pasted in"
     )
     false_negative_margin: float = 0.0
+    groups: int | None = Field(None, ge=1, description="so many in all, drawn from what the entries give; left out, all")
+    most_share: float = Field(1.0, gt=0, le=1, description="of the groups that may come from one kind; more is an error")
     collections: list[CollectionConfig] = []
     code: CodeConfig | None = None
+
+    def without(self, kinds: Sequence[str]) -> Self:
+        """Return the same configuration without the entries of these kinds.
+
+        Raises:
+            ConfigError: it has no such kind.
+        """
+        there = {entry.kind_name for entry in self.collections} | ({self.code.kind} if self.code else set())
+        if unknown := sorted(set(kinds) - there):
+            raise ConfigError(f"--without {unknown[0]}: the configuration has no such kind; it has {', '.join(sorted(there))}")
+        left = [entry for entry in self.collections if entry.kind_name not in kinds]
+        return self.model_copy(
+            update={"collections": left, "code": self.code if self.code and self.code.kind not in kinds else None}
+        )
 
 
 T = TypeVar("T", bound=Settings)
@@ -230,10 +257,12 @@ T = TypeVar("T", bound=Settings)
 def read_config(path: Path, kind: type[T], **overrides: object) -> T:
     """Read a configuration file; ``overrides`` such as ``output`` or ``model__base`` go before it where not None.
 
+    ``extends: NAME`` takes the keys that the file lacks from another file beside it.
+
     Raises:
         ConfigError: the file is missing, not YAML, or says something that ``kind`` does not know.
     """
-    content = _read_yaml(path)
+    content = _read_extended(path)
     for name, value in overrides.items():
         if value is not None:
             _put(content, name.split("__"), value)
@@ -242,6 +271,17 @@ def read_config(path: Path, kind: type[T], **overrides: object) -> T:
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise ConfigError(f"{path} is not a {kind.__name__}: {found}") from error
+
+
+def _read_extended(path: Path) -> dict[str, Any]:
+    content = _read_yaml(path)
+    if "extends" not in content:
+        return content
+    base = path.parent / str(content.pop("extends"))
+    below = _read_yaml(base)
+    if "extends" in below:
+        raise ConfigError(f"{path} extends {base}, which extends another file itself; name that one")
+    return below | content
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

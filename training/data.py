@@ -36,7 +36,7 @@ class Group:
 
     ``relevance`` holds a judged grade or None where nobody judged; ``teacher`` a cosine a
     document, or is empty; ``ranks`` the 1-based rank that the first stage gave a document, None
-    where it did not find it, or is empty.
+    where it did not find it, or is empty; ``kind`` the kind of text, as the configuration calls it.
     """
 
     source: str
@@ -47,6 +47,7 @@ class Group:
     relevance: tuple[int | None, ...]
     teacher: tuple[float, ...] = field(default=())
     ranks: tuple[int | None, ...] = field(default=())
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,32 @@
-"""Unlabelled text of many fields out of Debian packages, as BEIR folders for ``slimrank train prepare``.
+"""Text of many kinds out of Debian packages, as BEIR folders for ``slimrank train prepare``.
 
     python -m training.debian --out COLLECTIONS
 
-writes four corpora without queries (those are made, see ``training.synthetic``):
+writes corpora without queries (those are made, see ``training.synthetic``):
 ``debian_packages`` (what each package is for, much as a shop describes its goods),
-``debian_words`` (WordNet's nouns and their explanations), and ``debian_office`` and
-``debian_desktop`` (help pages of LibreOffice and GNOME). Packages are fetched with apt, unpacked
-beside the output and only read: nothing is installed or run. Needs apt's package lists with
-English descriptions (``apt-get -o Acquire::Languages=en update``).
+``debian_words`` (WordNet's nouns and their explanations), ``debian_office`` and
+``debian_desktop`` (help pages of LibreOffice and GNOME), and ``debian_guides``,
+``debian_reference``, ``debian_manuals`` and ``debian_dictionaries`` (``training.documentation``);
+and ``debian_answers``, questions of people with their answers as a ``train`` split. Packages are
+fetched with apt, unpacked beside the output and only read: nothing is installed or run. Needs
+apt's package lists with English descriptions (``apt-get -o Acquire::Languages=en update``).
 """
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 from lxml import etree, html
 
-from slimrank.beir import Document, write_documents
+from slimrank.beir import Document, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError, SlimrankError
-
-MIN_WORDS = 12
-"""Shorter texts say too little to be told apart."""
-
-MAX_CHARACTERS = 4_000
+from training import documentation
+from training.documentation import MAX_CHARACTERS, MIN_WORDS, SOURCES, Source
 
 
 def package_descriptions() -> Iterator[Document]:
@@ -116,31 +116,86 @@ def _output(*command: str, folder: Path | None = None) -> str:
         ) from error
 
 
-def _unpacked(package: str, folder: Path) -> Path:
-    _output("apt-get", "download", package, folder=folder)
-    archive = next(iter(folder.glob(f"{package}_*.deb")))
-    _output("dpkg-deb", "--extract", archive.name, package, folder=folder)
-    return folder / package
+def _unpacked(packages: Sequence[str], scratch: Path, licence: str = "") -> Path:
+    """Fetch and unpack packages into a new folder.
+
+    Raises:
+        DataError: one cannot be had, or none states ``licence``.
+    """
+    folder = Path(mkdtemp(dir=scratch))
+    _output("apt-get", "download", *packages, folder=folder)
+    for archive in sorted(folder.glob("*.deb")):
+        _output("dpkg-deb", "--extract", archive.name, ".", folder=folder)
+        archive.unlink()
+    stated = " ".join(path.read_text("utf-8", "replace") for path in folder.glob("usr/share/doc/*/copyright") if path.is_file())
+    if licence not in re.sub(r"\s+", " ", stated):
+        raise DataError(f"{' '.join(packages)}: the copyright file does not say {licence!r}; read it before its text is used")
+    return folder
+
+
+def write_documentation(out: Path, scratch: Path) -> None:
+    """Write what becomes of ``SOURCES``: a corpus for each, and the questions with their answers.
+
+    Raises:
+        DataError: a package cannot be had, states another licence, or gives nothing.
+    """
+    corpora: dict[str, list[Document]] = {}
+    answers: dict[str, Document] = {}
+    for source in SOURCES:
+        folder = _unpacked(source.packages, scratch, source.licence)
+        documents, asked = _read(source, folder)
+        if not documents and not asked:
+            raise DataError(
+                f"{' '.join(source.packages)}: nothing was read from {' '.join(source.pages)}; are its pages elsewhere?"
+            )
+        corpora.setdefault(source.becomes, []).extend(documents)
+        answers = asked | answers
+        shutil.rmtree(folder)
+    for name, documents in corpora.items():
+        if documents:
+            _write(out / f"debian_{name}", documents)
+    if answers:
+        _write_answers(out / "debian_answers", answers)
+
+
+def _read(source: Source, folder: Path) -> tuple[list[Document], dict[str, Document]]:
+    if source.becomes == "dictionaries":
+        return documentation.dictionary(folder), {}
+    pages = documentation.read_pages(folder, source)
+    told = documentation.manual_pages(pages) if source.becomes == "manuals" else documentation.passages(pages, source.subject)
+    return list(told), documentation.questions(pages, source.subject)
+
+
+def _write_answers(folder: Path, answers: Mapping[str, Document]) -> None:
+    _write(folder, answers.values())
+    asked = {f"q{number}": question for number, question in enumerate(answers)}
+    write_queries(folder, asked)
+    write_qrels(folder, "train", {query_id: {answers[question].doc_id: 1} for query_id, question in asked.items()})
+
+
+def _write(folder: Path, documents: Iterable[Document]) -> None:
+    kept = list(documents)
+    if not kept:
+        raise DataError(
+            f"no document for {folder.name}; are apt's lists without English descriptions, or the packages of another shape?"
+        )
+    write_documents(folder, kept)
+    print(f"{folder.name}: {len(kept):,} documents", flush=True)
 
 
 def main() -> None:
-    """Write the four corpora."""
-    parser = argparse.ArgumentParser(description="Write corpora out of Debian packages, as BEIR folders.")
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder a corpus")
+    """Write the collections."""
+    parser = argparse.ArgumentParser(description="Write collections out of Debian packages, as BEIR folders.")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder a collection")
     out = parser.parse_args().out
     try:
         with TemporaryDirectory() as scratch:
             folder = Path(scratch)
-            corpora = {
-                "debian_packages": package_descriptions(),
-                "debian_words": words(_unpacked("wordnet-base", folder)),
-                "debian_office": office_pages(_unpacked("libreoffice-help-en-us", folder)),
-                "debian_desktop": desktop_pages(_unpacked("gnome-user-docs", folder)),
-            }
-            for name, documents in corpora.items():
-                kept = list(documents)
-                write_documents(out / name, kept)
-                print(f"{name}: {len(kept):,} documents")
+            _write(out / "debian_packages", package_descriptions())
+            _write(out / "debian_words", words(_unpacked(["wordnet-base"], folder)))
+            _write(out / "debian_office", office_pages(_unpacked(["libreoffice-help-en-us"], folder)))
+            _write(out / "debian_desktop", desktop_pages(_unpacked(["gnome-user-docs"], folder)))
+            write_documentation(out, folder)
     except SlimrankError as error:
         sys.exit(f"error: {error}")
 

@@ -8,7 +8,10 @@ dropped. Command: ``slimrank train prepare CONFIG --data FOLDER --out FOLDER``.
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 from slimrank.beir import Collection, has_split, iterate_documents, read_collection, read_queries
@@ -29,38 +32,82 @@ log = logging.getLogger(__name__)
 LEAST_DOCUMENTS = 3
 """Of a group: with fewer there is little to rank."""
 
+SPARE = 1.1
+"""Times the groups that are asked for: so many go to the teachers, who leave some with too few documents (3 of 100, measured)."""
+
 
 def prepare(config: PrepareConfig, data: Path, out: Path, teacher_folders: Sequence[Path] = ()) -> Path:
     """Write ``groups.jsonl`` and return its path.
+
+    What is drawn from an entry, and the order of the groups, depends on no other entry: so two sets of equally many groups,
+    one of them made without a kind, differ by that kind's groups and by those that take their place.
 
     Args:
         teacher_folders: Several teachers are an ensemble (``training.ensemble``), on the scale of the first.
     """
     out.mkdir(parents=True, exist_ok=True)  # refused now, not after an hour of mining; the teachers likewise
     teachers = [Teacher(folder, max_tokens=config.teacher_max_tokens) for folder in teacher_folders]
-    rng = random.Random(config.seed)
-    mining = Mining(group_size=config.group_size, depth=config.depth)
-    groups: list[Group] = []
-    for entry in config.collections:
-        groups += _of_collection(entry, data, out, mining, config.seed, rng)
-    if config.code:
-        groups += _of_code(config.code, data, out, mining, config.seed, rng)
-    if not groups:
-        raise DataError("no query of the configuration gave a group; check the folders and counts it names")
-    rng.shuffle(groups)
+    groups = _mined(config, data, out)
+    if config.groups:
+        groups = groups[: ceil(SPARE * config.groups)]
+    _check_shares(groups, config.most_share)
     if teachers:
         groups = score(groups, teachers, with_first_stage=config.first_stage_as_teacher)
         groups = [drop_false_negatives(group, config.false_negative_margin) for group in groups]
-    groups = list(with_hostile(groups, config.hostile_share, rng)) if config.hostile_share else groups
-    kept = [group for group in groups if len(group.documents) >= LEAST_DOCUMENTS]
+    if config.hostile_share:
+        groups = [
+            attacked
+            for group in groups
+            for attacked in with_hostile([group], config.hostile_share, _draw(config.seed, "hostile", group))
+        ]
+    kept = [group for group in groups if len(group.documents) >= LEAST_DOCUMENTS][: config.groups]
     if not kept:
         raise DataError(
             f"the teacher left none of {len(groups)} groups {LEAST_DOCUMENTS} documents: it likes unjudged ones better than those judged"
             " relevant; check the teacher and the judgments, or raise false_negative_margin"
         )
+    if config.groups and len(kept) < config.groups:
+        raise DataError(
+            f"the entries give {len(kept):,} groups, and {config.groups:,} are asked for; raise their counts, or lower groups"
+        )
+    _check_shares(kept, config.most_share)
     path = out / "groups.jsonl"
     write_groups(path, kept)
     return path
+
+
+def _mined(config: PrepareConfig, data: Path, out: Path) -> list[Group]:
+    """Return the groups of all entries, in an order that every group has by itself."""
+    mining = Mining(group_size=config.group_size, depth=config.depth)
+    groups: list[Group] = []
+    for entry in config.collections:
+        found = _of_collection(entry, data, out, mining, config.seed, _draw(config.seed, entry.model_dump_json()))
+        groups += (replace(group, kind=entry.kind_name) for group in found)
+    if config.code:
+        found = _of_code(config.code, data, out, mining, config.seed, _draw(config.seed, "code"))
+        groups += (replace(group, kind=config.code.kind) for group in found)
+    if not groups:
+        raise DataError("no query of the configuration gave a group; check the folders and counts it names")
+    return sorted(groups, key=lambda group: _draw(config.seed, "order", group).random())
+
+
+def _draw(seed: int, purpose: str, group: Group | None = None) -> random.Random:
+    return random.Random(f"{seed} {purpose} {group.source} {group.query_id}" if group else f"{seed} {purpose}")
+
+
+def _check_shares(groups: Sequence[Group], most: float) -> None:
+    """Say how many groups each kind has.
+
+    Raises:
+        DataError: one has more than its share.
+    """
+    counts = Counter(group.kind for group in groups)
+    log.info("groups=%d kinds: %s", len(groups), " ".join(f"{kind}={count}" for kind, count in counts.most_common()))
+    kind, count = counts.most_common(1)[0]
+    if count > most * len(groups):
+        raise DataError(
+            f"the kind {kind} gives {count:,} of {len(groups):,} groups ({count / len(groups):.0%}), more than most_share {most}; lower its counts"
+        )
 
 
 def score(groups: Sequence[Group], teachers: Sequence[Teacher], *, with_first_stage: bool = False) -> list[Group]:
@@ -120,6 +167,7 @@ def _made(entry: CollectionConfig, collection: Collection, rng: random.Random) -
     documents = list(collection.documents.values())
     made = synthetic.from_titles(documents, entry.titles, rng)
     made += synthetic.from_sentences(documents, entry.sentences, rng) if entry.sentences else []
+    made += synthetic.from_keywords(documents, entry.keywords, rng) if entry.keywords else []
     return made + (
         synthetic.from_templates(documents, entry.templates.texts, entry.templates.count, rng) if entry.templates else []
     )

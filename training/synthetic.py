@@ -1,13 +1,14 @@
 """Queries made from a collection itself, for the many who have no labels.
 
-A title, a question around a title, or a sentence of the text becomes a query whose source
-document is taken as relevant; where the query is the title or the sentence, that text is taken
+A title, a question around a title, a sentence of the text, or its rarest words become a query whose
+source document is taken as relevant; where the query is the title or the sentence, that text is taken
 out of the source document, so that copying words is not the whole lesson. Nothing is generated
 by a model. The soft labels of the other documents come from a teacher (``training.teacher``).
 """
 
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ from slimrank.prompt import document_text
 
 MIN_WORDS, MAX_WORDS = 4, 24
 """Length of a usable title or sentence, in words."""
+
+KEYWORDS = (2, 5)
+"""How many words a query of keywords has."""
+
+WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,25 @@ def from_sentences(documents: Sequence[Document], count: int, rng: random.Random
         made.append(
             MadeQuery(f"sentence-{document.doc_id}", sentence.rstrip("."), document.doc_id, document_text(document.title, rest))
         )
+        if len(made) == count:
+            break
+    return made
+
+
+def from_keywords(documents: Sequence[Document], count: int, rng: random.Random) -> list[MadeQuery]:
+    """Make queries of a text's rarest words, in the text's order, as people type them; the source is shown whole.
+
+    Words of one document alone are left out: they are names and slips, and would find nothing else.
+    """
+    words = {document.doc_id: list(dict.fromkeys(WORD.findall(document.text.lower()))) for document in documents}
+    holders = Counter(word for found in words.values() for word in found)
+    made = []
+    for document in rng.sample(list(documents), len(documents)):
+        known = [word for word in words[document.doc_id] if holders[word] > 1]
+        rarest = set(sorted(known, key=holders.__getitem__)[: rng.randint(*KEYWORDS)])
+        if len(rarest) >= KEYWORDS[0]:
+            query = " ".join(word for word in known if word in rarest)
+            made.append(MadeQuery(f"keywords-{document.doc_id}", query, document.doc_id, document.content))
         if len(made) == count:
             break
     return made

@@ -9,7 +9,7 @@ from slimrank.beir import Collection, Document
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
 from training.data import Group, Mining, drop_false_negatives, hold_out, labelled_groups, read_groups, write_groups
-from training.synthetic import from_sentences, from_templates, from_titles
+from training.synthetic import from_keywords, from_sentences, from_templates, from_titles
 
 
 def collection() -> Collection:
@@ -82,3 +82,23 @@ def test_made_queries_do_not_stand_in_their_source_as_shown() -> None:
     assert sentence.text not in sentence.source_text
     (question,) = from_templates(documents, ["what is {title}"], 1, random.Random(0))
     assert question.text == "what is how a river meets the sea"
+
+
+def test_keywords_are_the_rarest_words_that_another_text_has_too_in_the_order_of_the_text() -> None:
+    common = "the river is long and the boats go there"
+    documents = [
+        Document("a", "A", f"{common} past a weir of Xylq and a lock"),
+        Document("b", "B", f"{common} under a weir and a lock"),
+        *(Document(f"c{n}", "C", common) for n in range(9)),
+    ]
+    queries = {query.source_id: query for query in from_keywords(documents, 11, random.Random(1))}
+    words = queries["a"].text.split()
+    assert set(words) >= {"weir", "lock"}
+    assert "xylq" not in words
+    assert words == sorted(words, key=documents[0].text.lower().index)
+    assert queries["a"].source_text == documents[0].content
+    assert 2 <= len(words) <= 5
+
+
+def test_no_keywords_are_made_of_a_text_that_shares_no_words() -> None:
+    assert not from_keywords([Document("a", "A", "weir lock"), Document("b", "B", "goat snow")], 2, random.Random(1))

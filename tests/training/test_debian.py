@@ -1,11 +1,17 @@
 """Corpora out of unpacked Debian packages: what becomes a document, and what does not."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from slimrank.beir import read_collection
 from slimrank.errors import DataError
 from training import debian
+from training.documentation import Source
+
+needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="packages are read on Debian alone")
 
 NOUNS = """\
   1 This software and database is being provided to you, the LICENSEE
@@ -82,3 +88,63 @@ def test_a_package_of_another_shape_is_named(tmp_path: Path) -> None:
 def test_a_command_that_fails_says_what_it_needs() -> None:
     with pytest.raises(DataError, match="needs a Debian system"):
         debian._output("dpkg-deb", "--extract", "no-such.deb", "nowhere")
+
+
+def package(folder: Path, copyright_file: str) -> None:
+    """Build a package with a question, as apt would fetch it."""
+    tree = folder / "tree"
+    documents = tree / "usr" / "share" / "doc" / "rivers"
+    documents.mkdir(parents=True)
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: rivers\nVersion: 1\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: rivers\n"
+    )
+    (documents / "copyright").write_text(copyright_file)
+    (documents / "faq.html").write_text(f"<html><body><h2>Where does a river go?</h2><p>{'To the sea. ' * 9}</p></body></html>")
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", tree, folder / "rivers_1_all.deb"], check=True, capture_output=True
+    )
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have `apt-get download` copy a package that lies here; all else is run for real."""
+    package(tmp_path, "License: GPL-2+\n of two  lines\n")
+    really = debian._output
+
+    def output(*command: str, folder: Path | None = None) -> str:
+        if command[0] != "apt-get":
+            return really(*command, folder=folder)
+        assert folder is not None
+        shutil.copy(tmp_path / "rivers_1_all.deb", folder)
+        return ""
+
+    monkeypatch.setattr(debian, "_output", output)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return scratch
+
+
+@needs_dpkg
+def test_a_package_whose_licence_is_another_is_refused(fetched: Path) -> None:
+    assert list(debian._unpacked(["rivers"], fetched, "GPL-2+ of two lines").rglob("faq.html"))
+    with pytest.raises(DataError, match=r"rivers: the copyright file does not say 'Apache-2\.0'"):
+        debian._unpacked(["rivers"], fetched, "Apache-2.0")
+
+
+@needs_dpkg
+def test_questions_become_a_train_split(fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "SOURCES", (Source("guides", ("rivers",), "Rivers", "GPL-2+"),))
+    debian.write_documentation(tmp_path / "out", fetched)
+    answers = read_collection(tmp_path / "out" / "debian_answers", "train")
+    (query_id,) = answers.queries
+    assert answers.queries[query_id] == "Where does a river go?"
+    (doc_id,) = answers.qrels[query_id]
+    assert answers.documents[doc_id].content.startswith("Rivers\nTo the sea.")
+
+
+@needs_dpkg
+def test_a_package_that_gives_nothing_is_named(fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian, "SOURCES", (Source("guides", ("rivers",), "Rivers", "GPL-2+", ("**/manual/*.html",)),))
+    with pytest.raises(DataError, match=r"rivers: nothing was read from \*\*/manual"):
+        debian.write_documentation(tmp_path / "out", fetched)

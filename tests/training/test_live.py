@@ -111,6 +111,19 @@ def test_an_entry_that_cannot_be_is_refused_by_name(tmp_path: Path, entry: str, 
         read_config(path, PrepareConfig)
 
 
-@pytest.mark.parametrize("name", ["prepare", "prepare-wide", "prepare-full", "prepare-index", "prepare-ensemble"])
-def test_every_configuration_that_comes_with_it_is_one(name: str) -> None:
-    assert read_config(Path("training/configs") / f"{name}.yaml", PrepareConfig).collections
+@pytest.mark.parametrize("path", sorted(Path("training/configs").glob("prepare*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_that_comes_with_it_is_one(path: Path) -> None:
+    assert read_config(path, PrepareConfig).collections
+
+
+def test_a_configuration_takes_what_it_lacks_from_the_one_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 5\ndepth: 30\ncollections: [{folder: rivers}]")
+    (tmp_path / "more.yaml").write_text("extends: base.yaml\ndepth: 40")
+    config = read_config(tmp_path / "more.yaml", PrepareConfig)
+    assert (config.seed, config.depth, len(config.collections)) == (5, 40, 1)
+
+
+def test_a_configuration_that_extends_one_that_extends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("extends: base.yaml")
+    with pytest.raises(ConfigError, match=r"base\.yaml extends .*base\.yaml, which extends another file itself"):
+        read_config(tmp_path / "base.yaml", PrepareConfig)

@@ -1,5 +1,6 @@
 """Ways in: CSV, runs, corpora without queries, and the whole of `train prepare`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,63 @@ def test_judgments_may_be_a_trec_file(data: Path, tmp_path: Path) -> None:
     trec.write_qrels(tmp_path / "judged.qrels", {"q8": {"d9": 1}})
     with pytest.raises(DataError, match="the first is 'q8'"):
         made(config, data, tmp_path)
+
+
+@pytest.fixture
+def two_kinds(data: Path) -> dict[str, object]:
+    """Two kinds of text: rivers, and hills in two folders."""
+    for folder in ("hills", "mounts"):
+        documents = [
+            Document(f"d{n}", f"the high {folder} number {n}", f"It has {n} paths. Goats go there. Snow lies on it.")
+            for n in range(20)
+        ]
+        write_documents(data / folder, documents)
+    entries = [
+        {"folder": "rivers", "unlabelled": True, "titles": 18},
+        {"folder": "hills", "unlabelled": True, "titles": 15, "kind": "heights"},
+        {"folder": "mounts", "unlabelled": True, "titles": 12, "kind": "heights"},
+    ]
+    return {"seed": 1, "collections": entries}
+
+
+def test_groups_without_a_kind_are_as_many_and_otherwise_the_same(
+    two_kinds: dict[str, object], data: Path, tmp_path: Path
+) -> None:
+    config = PrepareConfig(groups=15, **two_kinds)
+    every = read_groups(prepare(config, data, tmp_path / "every"))
+    without = read_groups(prepare(config.without(["rivers"]), data, tmp_path / "without"))
+    assert len(every) == len(without) == 15
+    assert {group.kind for group in every} == {"rivers", "heights"}
+    assert {group.kind for group in without} == {"heights"}
+    kept = [group for group in every if group.kind == "heights"]
+    assert [group for group in without if group in kept] == kept
+
+
+def test_a_kind_that_is_not_there_cannot_be_left_out(two_kinds: dict[str, object], data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "prepare.yaml"
+    path.write_text(json.dumps(two_kinds))
+    ended = slimrank("train", "prepare", path, "--data", data, "--out", tmp_path / "out", "--without", "lakes")
+    assert ended.code != 0
+    assert "--without lakes: the configuration has no such kind; it has heights, rivers" in " ".join(ended.err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kind_above_its_share_is_refused_and_no_groups_are_written(
+    two_kinds: dict[str, object], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"the kind heights gives 27 of 45 groups \(60%\), more than most_share 0\.5"):
+        prepare(PrepareConfig(most_share=0.5, **two_kinds), data, tmp_path / "out")
+    assert not (tmp_path / "out" / "groups.jsonl").exists()
+    assert len(read_groups(prepare(PrepareConfig(most_share=0.6, **two_kinds), data, tmp_path / "out"))) == 45
+
+
+def test_fewer_groups_than_were_asked_for_are_refused(two_kinds: dict[str, object], data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the entries give 45 groups, and 46 are asked for"):
+        prepare(PrepareConfig(groups=46, **two_kinds), data, tmp_path / "out")
+
+
+def test_what_is_drawn_from_an_entry_depends_on_no_other(two_kinds: dict[str, object], data: Path, tmp_path: Path) -> None:
+    entries = two_kinds["collections"]
+    assert isinstance(entries, list)
+    both, one = (sorted(made({"collections": some}, data, tmp_path)) for some in (entries, entries[1:2]))
+    assert one == [query for query in both if "hills" in query]
