@@ -19,7 +19,7 @@ from docs.hardware import EXAMPLE_TOKENS, MACHINES, SMALLEST, Machine, time_of
 from docs.marks import filled
 from tests.docs.pages import GUIDES, LOG, blocks
 
-PAGE = hardware.PAGE.read_text(encoding="utf-8")
+PAGE = " ".join(hardware.PAGE.read_text(encoding="utf-8").split())  # wherever its lines end
 WINDOW = r"rank_window_size[\"`]?\s*[:=]\s*(\d+)"
 DEADLINE = r"deadline[_-]ms[\"`]?[\s:=]+(\d+)"
 
