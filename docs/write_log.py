@@ -2,8 +2,8 @@
 
     python -m docs.write_log
 
-An entry is a heading ``## DATE Question?`` with the paragraphs **Question.**, **Answer.** (one line) and **Command.**, and
-**Decided.** where something was. Entries stand newest first; below ``## Superseded`` a page has lines and no entries.
+An entry is a heading ``## DATE Question?`` with the paragraphs **Question.**, **Answer.** and **Command.**, and
+**Decided.** where something was; answer and decision take one line each. Entries stand newest first; below ``## Superseded`` a page has lines and no entries.
 """
 
 import itertools
@@ -59,6 +59,11 @@ def _entry(page: Path, heading: str, body: str) -> Entry:
     for name in ("Question", "Answer", "Command"):
         if len(re.findall(rf"^\*\*{name}\.\*\* \S", body, re.MULTILINE)) != 1:
             raise ValueError(f"{page.name}: the entry {heading!r} needs one paragraph that begins with `**{name}.** `")
+    for name in ("Answer", "Decided"):
+        if re.search(rf"^\*\*{name}\.\*\* .*\n.", body, re.MULTILINE):
+            raise ValueError(
+                f"{page.name}: the paragraph `**{name}.** ` of {heading!r} takes more than one line; the index shows one"
+            )
     return Entry(titled[1], titled[2], _line(body, "Answer"), _line(body, "Decided"))
 
 

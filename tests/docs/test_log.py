@@ -23,6 +23,7 @@ def page_of(folder: Path, text: str) -> Path:
         ("## 2026-11-30 It is fast\n", "is not a date and a question"),
         (ENTRY.format("2026-11-30").replace("**Answer.**", "Answer:"), "`**Answer.** `"),
         (ENTRY.format("2026-11-30").replace("**Command.**", "Command:"), "`**Command.** `"),
+        (ENTRY.format("2026-11-30").replace("Yes.", "Yes,\nit is."), "more than one line"),
         (ENTRY.format("2026-11-29") + ENTRY.format("2026-11-30"), "newest first"),
     ],
 )
