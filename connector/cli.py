@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from connector import depth, elasticsearch, opensearch
-from connector.bodies import READ_TIMEOUT_SECONDS, deadline_ms
+from connector.bodies import READ_TIMEOUT_SECONDS
 from connector.check import check as check_installation
 from connector.cluster import Cluster
 from connector.connection import Out, connected
@@ -125,7 +125,6 @@ def install_opensearch(
 
     Then search with ?search_pipeline=slimrank and the query's text under ext.rerank.query_context.query_text.
     """
-    kept = depth.window_of(cluster, pipeline or name)
     plan = opensearch.Plan(
         gateway=gateway,
         fields=field,
@@ -133,16 +132,12 @@ def install_opensearch(
         pipeline=pipeline,
         model=model,
         api_key=_shown(api_key, dry_run),
-        oversample=oversample or kept or depth.WIDEST,
         read_timeout_seconds=read_timeout,
         replace=replace,
         query_path=query_path,
         hybrid=hybrid,
     )
-    done = opensearch.install(cluster, plan)
-    if oversample is None and kept is None and not dry_run:
-        done.append(depth.fit(cluster, plan.pipeline_name, deadline_seconds=deadline_ms(read_timeout) / 1000))
-    out.lines(done, cluster)
+    out.lines(depth.install(cluster, plan, oversample=oversample), cluster)
 
 
 @opensearch_app.command("check")

@@ -1,17 +1,17 @@
 """How many hits a gateway scores in time, measured through the cluster: so that the window of a pipeline suits the machine.
 
-A window wider than that costs every search its whole deadline, and gives the hits behind it no score. Documents are made up, of
-a usual length and new each time, so that no score is known already.
+A window wider than that costs every search its whole deadline, and gives the hits behind it no score. Documents are made up, as
+long as long ones are, so that shorter ones fit too, and new each time, so that no score is known already.
 """
 
 import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from connector import bodies
+from connector import bodies, opensearch
 from connector.cluster import Cluster, Refusal
 from connector.judges import judges_of, sample_factor
 from connector.pipeline import find_pipeline, is_ours, merged
@@ -26,7 +26,8 @@ WIDEST = 5.0
 """Times the page; more hits were seldom worth their time."""
 SHARE = 0.5
 """Part of the deadline that a window may take of an idle gateway: the rest is for longer documents and for other searches."""
-WORDS_A_DOCUMENT = 80
+WORDS_A_DOCUMENT = 300
+"""Some 400 tokens: a gateway that cuts documents takes no longer for any, and one that does not takes so long for an abstract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,20 @@ def window_of(cluster: Cluster, pipeline: str) -> float | None:
     except Refusal:  # an engine without search pipelines; install says so
         return None
     return sample_factor(present) if present else None
+
+
+def install(cluster: Cluster, plan: opensearch.Plan, *, oversample: float | None = None) -> list[str]:
+    """Install with the window that is given, else the one that was installed before, else one that the gateway scores in time.
+
+    Raises:
+        EngineError, ConfigError: as `opensearch.install` does.
+    """
+    kept = window_of(cluster, plan.pipeline_name)
+    done = opensearch.install(cluster, replace(plan, oversample=oversample or kept or WIDEST))
+    if oversample is None and kept is None and not cluster.dry_run:
+        seconds = bodies.deadline_ms(plan.read_timeout_seconds) / 1000
+        done.append(fit(cluster, plan.pipeline_name, deadline_seconds=seconds))
+    return done
 
 
 def fit(cluster: Cluster, pipeline: str, *, deadline_seconds: float, clock: Callable[[], float] = time.monotonic) -> str:

@@ -59,6 +59,7 @@ def examine(current: Settings, *, engine: str | None = None, gateway: str | None
     yield look_at_threads(current.threads, processor.cores())
     yield look_at_runtime()
     yield look_at_model(current)
+    yield look_at_documents(current)
     yield look_at_memory(current, memory_bytes())
     yield _attempt("budgets", lambda: look_at_budgets(current))
     yield _attempt("redis", lambda: look_at_redis(current))
@@ -138,6 +139,19 @@ def look_at_memory(current: Settings, free: int | None) -> Finding:
             "memory", "warning", words, "set fewer SLIMRANK_THREADS, export with --precision auto, or give it more memory"
         )
     return Finding("memory", "ok", words)
+
+
+def look_at_documents(current: Settings) -> Finding:
+    """Say how much of a document is read: nothing else tells of what is cut from all of them."""
+    if not current.tokens_read:
+        return Finding("documents", "ok", "as much of a document is read as the model takes (SLIMRANK_DOCUMENT_TOKENS)")
+    why = "the default on a CPU" if current.document_tokens is None else "as it is set"
+    return Finding(
+        "documents",
+        "ok",
+        f"{current.tokens_read} tokens of a document are read, {why}, unless a request says otherwise (`max_tokens_per_doc`);"
+        " SLIMRANK_DOCUMENT_TOKENS sets another number, 0 = as many as the model takes",
+    )
 
 
 def look_at_runtime(installed: Callable[[str], str | None] | None = None) -> Finding:

@@ -18,6 +18,7 @@ from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts
 from connector.findings import Finding
 from connector.record import key_check
+from connector.rerank_plan import DEFAULT_WINDOW
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 
 Json = dict[str, Any]
@@ -92,7 +93,7 @@ def plain_endpoint(plan: Plan) -> Json:
     return {"service": "hugging_face", "service_settings": {"api_key": plan.api_key or _NO_KEY, "url": rerank_url(plan.gateway)}}
 
 
-def search(query: str, field: str, *, name: str = "slimrank", size: int = 10, rank_window_size: int = 100) -> Json:
+def search(query: str, field: str, *, name: str = "slimrank", size: int = 10, rank_window_size: int = DEFAULT_WINDOW) -> Json:
     """Return a search whose hits the endpoint reranks, with the first stage's order where it cannot."""
     return {
         "retriever": {

@@ -30,6 +30,7 @@ class GatewayScorer:
         priority: `audit` waits until no query does.
         model: the name of one of several served models; None for the default one.
         document_window: which part is read of a document that is cut, "head" or "best"; None for what the gateway is set to.
+        document_tokens: most tokens of a document that are read; None for what the gateway is set to, which is 96 on a CPU by default.
         http: a client of one's own, for tests and for TLS settings.
     """
 
@@ -42,6 +43,7 @@ class GatewayScorer:
         priority: Literal["query", "audit"] = "query",
         model: str | None = None,
         document_window: Literal["head", "best"] | None = None,
+        document_tokens: int | None = None,
         http: httpx.Client | None = None,
     ) -> None:
         require_url(url, "asked to score through the gateway", "http://localhost:8080")
@@ -57,6 +59,8 @@ class GatewayScorer:
             self._options["model"] = model
         if document_window is not None:
             self._options["document_window"] = document_window
+        if document_tokens is not None:
+            self._options["max_tokens_per_doc"] = document_tokens
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         """Return a score for each document, in the order given.

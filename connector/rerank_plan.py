@@ -18,7 +18,8 @@ from slimrank.types import Scored
 
 Json = dict[str, Any]
 
-DEFAULT_WINDOW = 100
+DEFAULT_WINDOW = 20
+"""What a search can wait for: two cores score so many in a second (docs/decisions/0008)."""
 _NO_TEMPLATE = Template()
 _DEFAULT_SIZE = 10  # the engines' own
 _FRAGMENTS = {"type": "unified", "number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from slimrank.errors import ScoringError
@@ -94,11 +95,27 @@ class Windows:
             yield
 
 
-def window_key(query: str, documents: Sequence[str], instruction: str | None, document_window: str | None = None) -> bytes:
+class Part(NamedTuple):
+    """Which part of a document is read; None = what the gateway, or this process, is set to."""
+
+    window: Literal["head", "best"] | None = None
+    tokens: int | None = None
+    """At most."""
+
+    def fields(self) -> dict[str, str | int]:
+        """Return what of it is said, by the names of a request's fields."""
+        said = {"document_window": self.window, "max_tokens_per_doc": self.tokens}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+AS_SET = Part()
+
+
+def window_key(query: str, documents: Sequence[str], instruction: str | None, part: Part = AS_SET) -> bytes:
     """Return what tells a window from any other."""
     digest = hashlib.blake2b(digest_size=16)
-    for part in (query, instruction or "", document_window or "", *documents):
-        text = part.encode("utf-8", "surrogatepass")
+    for text_of in (query, instruction or "", part.window or "", str(part.tokens or ""), *documents):
+        text = text_of.encode("utf-8", "surrogatepass")
         # lengths keep parts apart
         digest.update(len(text).to_bytes(8, "little") + text)
     return digest.digest()

@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from slimrank.errors import ConfigError
 
 DEFAULT_MODEL_NAME = "slimrank-135m"
+CPU_DOCUMENT_TOKENS = 96
+"""Of each document that a CPU reads by default: what the shipped model's gain was measured with (docs/decisions/0008)."""
 SECRETS = Path("/run/secrets")
 
 
@@ -52,6 +54,12 @@ class Settings(BaseSettings):
         pattern="^(head|best)$",
         description="Where a document is cut: head, or best, the window that shares most with the query",
     )
+    document_tokens: int | None = Field(
+        None,
+        ge=0,
+        description="Most tokens of a document that are read where a request does not say; 0 = as many as the model takes; left out,"
+        f" {CPU_DOCUMENT_TOKENS} on a CPU and 0 on a GPU",
+    )
     batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
     score_cache: str = Field(
         "memory",
@@ -85,6 +93,13 @@ class Settings(BaseSettings):
     def home_folder(self) -> Path:
         """``home`` with ``~`` resolved."""
         return self.home.expanduser()
+
+    @property
+    def tokens_read(self) -> int:
+        """``document_tokens`` with its default: it depends on where the model runs."""
+        if self.document_tokens is not None:
+            return self.document_tokens
+        return CPU_DOCUMENT_TOKENS if self.provider == "cpu" else 0
 
 
 def load(**flags: Any) -> Settings:

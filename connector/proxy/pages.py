@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from connector.proxy.scorer import AsyncScorer, Window
-from connector.windows import Windows, window_key
+from connector.proxy.scorer import AsyncScorer
+from connector.windows import AS_SET, Part, Windows, window_key
 from slimrank.errors import DeadlineExceeded, SlimrankError
 from slimrank.types import Scored
 
@@ -26,7 +26,7 @@ class Pages:
         instruction: str | None,
         timeout_seconds: float,
         is_first_page: bool,
-        document_window: Window = None,
+        part: Part = AS_SET,
     ) -> Scored:
         """Return a score for each document, the same for every page of a search.
 
@@ -35,7 +35,7 @@ class Pages:
             DeadlineExceeded: they did not come in time.
             SlimrankError: no score can be had.
         """
-        key = window_key(query, documents, instruction, document_window)
+        key = window_key(query, documents, instruction, part)
         # pages asked for at once wait for the first of them; the lock lives as long as anybody holds it
         turn = self._turns.setdefault(key, asyncio.Lock())
         try:
@@ -47,7 +47,7 @@ class Pages:
                         documents,
                         instruction=instruction,
                         timeout_seconds=timeout_seconds,
-                        document_window=document_window,
+                        part=part,
                     )
                     self._windows.keep(key, found)
                 return found

@@ -25,6 +25,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from connector.fields import Template
+from connector.rerank_plan import DEFAULT_WINDOW
+from connector.windows import Part
 from slimrank.errors import ConfigError, DataError, InvalidRequest
 from slimrank.files import read_text
 
@@ -39,7 +41,7 @@ class Reranking(_Strict):
     fields: tuple[str, ...] = Field(default=(), description="What a document is made of; left out, the fields searched in")
     template: str | None = Field(default=None, description='Words around the fields instead, such as "{title}: {body}"')
     rank_window_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=20, description="How many first-stage hits are reranked"
+        default=DEFAULT_WINDOW, description="How many first-stage hits are reranked"
     )
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
         default=2000, description="Longest wait for the scores, milliseconds"
@@ -51,6 +53,14 @@ class Reranking(_Strict):
     document_window: Literal["head", "best"] | None = Field(
         default=None, description="Which part is read of a document that is cut; left out, what the gateway is set to"
     )
+    document_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Most tokens of a document that are read; left out, what the gateway is set to"
+    )
+
+    @property
+    def part(self) -> Part:
+        """Which part of a document is read."""
+        return Part(self.document_window, self.document_tokens)
 
     @model_validator(mode="after")
     def _has_a_sensible_template(self) -> "Reranking":

@@ -5,18 +5,16 @@ Both can be cancelled: a gateway sees the connection close and drops the job, th
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import httpx
 
 from connector.bounded import PLAIN_OR_GZIP, bounded_async
 from connector.gateway import GatewayScorer, explain_refusal, read_answer, rerank_body
+from connector.windows import AS_SET, Part
 from slimrank.errors import ModelNotReady
 from slimrank.fusion import fuse_scored
 from slimrank.types import RerankRequest, Scored
-
-Window = Literal["head", "best"] | None
-"""Which part is read of a document that is cut; None = what the gateway, or this process, is set to."""
 
 
 class AsyncScorer(Protocol):
@@ -37,7 +35,7 @@ class AsyncScorer(Protocol):
         *,
         instruction: str | None,
         timeout_seconds: float,
-        document_window: Window = None,
+        part: Part = AS_SET,
     ) -> Scored:
         """Return a score for each document, in the order given.
 
@@ -72,11 +70,10 @@ class RemoteScorer:
         *,
         instruction: str | None,
         timeout_seconds: float,
-        document_window: Window = None,
+        part: Part = AS_SET,
     ) -> Scored:
         """Return a score for each document; see `AsyncScorer`."""
-        body = rerank_body(query, documents, instruction, first_stage_offset=0)
-        body |= {} if document_window is None else {"document_window": document_window}
+        body = rerank_body(query, documents, instruction, first_stage_offset=0) | part.fields()
         try:
             # the gateway too should give up where nobody waits any more
             deadline = {"x-slimrank-deadline-ms": str(max(1, round(timeout_seconds * 1000)))}
@@ -117,12 +114,17 @@ class EmbeddedScorer:
         *,
         instruction: str | None,
         timeout_seconds: float,
-        document_window: Window = None,
+        part: Part = AS_SET,
     ) -> Scored:
         """Return a score for each document; see `AsyncScorer`."""
         from slimrank.serving.backend import Job
 
-        job = Job(RerankRequest(query, documents, instruction), document_window=document_window)
+        job = Job(
+            RerankRequest(query, documents, instruction),
+            document_window=part.window,
+            max_document_tokens=part.tokens,
+            takes_partial=True,
+        )
         answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
         return fuse_scored(answer.scored, range(1, len(documents) + 1), answer.fusion_weight)
 

@@ -185,7 +185,7 @@ async def _score(pages: Pages, decision: Decision, found: FoundHits) -> Scored:
         instruction=how.instruction,
         timeout_seconds=how.deadline_ms / 1000,
         is_first_page=plan.start == 0,
-        document_window=how.document_window,
+        part=how.part,
     )
 
 

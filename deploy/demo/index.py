@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 
-from connector import opensearch
+from connector import depth, opensearch
 from connector.cluster import Cluster, explain_transport, open_cluster
 from deploy.demo import corpus
 from slimrank import beir
@@ -97,7 +97,7 @@ def wait_for(cluster: Cluster, patience_seconds: float = PATIENCE_SECONDS) -> No
 def install_pipeline(cluster: Cluster, gateway: str) -> str:
     """Install the search pipeline `slimrank` where the engine can have one; return what came of it."""
     try:
-        opensearch.install(cluster, opensearch.Plan(gateway, ["text"]))
+        depth.install(cluster, opensearch.Plan(gateway, ["text"]))
     except PipelineNotInstalled as reason:
         return f"no search pipeline, which the search page does not need: {reason}"
     return "search pipeline slimrank is installed"

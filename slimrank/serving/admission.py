@@ -38,11 +38,15 @@ ELASTIC_SHARE = 0.35
 """Part of its time that a request which takes a partial answer is counted with: half of what ``SAFETY`` leaves."""
 
 
-def cost_of(job: Job) -> int:
-    """Return the cost of a job, in characters."""
+def cost_of(job: Job, *, document_tokens: int = 0) -> int:
+    """Return the cost of a job, in characters.
+
+    Args:
+        document_tokens: Of a document that are read where the job does not say; 0 = as many as the model takes.
+    """
     limit = PASSAGES_CHARACTERS if job.long_document == "max_passage" else MAX_DOCUMENT_CHARACTERS
-    if job.max_document_tokens is not None:
-        limit = min(limit, CHARACTERS_PER_TOKEN * job.max_document_tokens)
+    if tokens := job.tokens_read(document_tokens):
+        limit = min(limit, CHARACTERS_PER_TOKEN * tokens)
     documents = job.request.documents[: job.depth] if isinstance(job.depth, int) else job.request.documents
     return sum(min(len(document), limit) + DOCUMENT_COST for document in documents)
 

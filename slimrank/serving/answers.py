@@ -89,6 +89,8 @@ def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
         **({"model_sha256": answer.model_sha256, "prompt_sha256": answer.prompt_sha256} if answer.model_sha256 else {}),
         "query_truncated": scored.query_truncated,
         "truncated_documents": _cut_places(call, scored),
+        # what is cut from every document, unless a request says otherwise, is said once and not document by document
+        **({"document_tokens": answer.document_tokens} if answer.document_tokens else {}),
         "scored_documents": documents if scored.depth is None else scored.depth,
         "partial": answer.is_partial,
     }

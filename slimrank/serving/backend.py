@@ -25,7 +25,7 @@ class Job:
     model: str | None = None
     """Name of a served model; None is the default one. Counts only where several are served."""
     max_document_tokens: int | None = None
-    """Documents are cut to so many tokens first; None leaves the model's own limit."""
+    """Documents are cut to so many tokens first; 0 leaves the model's own limit; None = what the model's process is set to."""
     priority: Priority = "query"
     """Audit work is done while no query waits."""
     depth: Depth | None = None
@@ -44,6 +44,16 @@ class Job:
     """Which part of a document is read where it is cut (``slimrank.serving.windows``); None = what the model's process is set to."""
     of: Sequence[str] = ()
     """All documents of the request, where these are a part of it: a window depends on them all."""
+
+    def tokens_read(self, default: int) -> int:
+        """Return how many tokens of a document are read at most; 0 = as many as the model takes.
+
+        Args:
+            default: What the model's process is set to. A document that is to be split into passages is read to its end.
+        """
+        if self.max_document_tokens is not None:
+            return self.max_document_tokens
+        return default if self.long_document == "truncate" else 0
 
     def part(self, start: int, size: int) -> "Job":
         """Return the job for ``size`` of the documents."""
@@ -69,6 +79,8 @@ class Answer:
     infer_seconds: float = 0.0
     is_partial: bool = False
     """The deadline came before all documents were scored that were to be."""
+    document_tokens: int = 0
+    """Most tokens of a document that were read because the model's process is set so; 0 where the request said, or nothing is set."""
 
 
 class Backend(Protocol):
@@ -89,6 +101,10 @@ class Backend(Protocol):
         Raises:
             ModelNotReady: nothing is there that could score.
         """
+        ...
+
+    def document_tokens(self, model: str) -> int:
+        """Return how many tokens of a document are read at most where a request does not say; 0 = as many as the model takes."""
         ...
 
     def failing(self) -> list[str]:

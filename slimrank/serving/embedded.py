@@ -24,6 +24,10 @@ class EmbeddedBackend:
         """Return the name of the one model there is."""
         return [self._loop.model.name]
 
+    def document_tokens(self, model: str) -> int:
+        """Return what the model is set to; see ``Backend``."""
+        return self._loop.model.document_tokens
+
     def failing(self) -> list[str]:
         """Return the scoring thread where it does not come back; see ``Backend``."""
         return ["scoring"] if self._loop.is_stuck else []

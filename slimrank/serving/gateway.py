@@ -177,7 +177,11 @@ class _Gateway:
 
     async def info(self, request: Request) -> Response:
         """Say what is served, as Text Embeddings Inference does."""
-        return self._about(request, None, lambda name: listing.info(name, self._settings))
+
+        def about(name: str) -> dict[str, Any]:
+            return listing.info(name, self._settings, document_tokens=self._backend.document_tokens(name))
+
+        return self._about(request, None, about)
 
     async def model(self, request: Request) -> Response:
         """Describe the model that would answer to a name."""

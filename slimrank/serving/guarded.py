@@ -42,6 +42,10 @@ class GuardedBackend:
         """Return the names of the models served; see ``Backend``."""
         return self._backend.models()
 
+    def document_tokens(self, model: str) -> int:
+        """Return how many tokens of a document are read where a request does not say; see ``Backend``."""
+        return self._backend.document_tokens(model)
+
     def failing(self) -> list[str]:
         """Return the names of background loops that fail; see ``Backend``."""
         return self._backend.failing()
@@ -67,7 +71,8 @@ class GuardedBackend:
             raise ModelNotReady("scoring has been failing and is being probed; try again in a second")
         if job.priority == "audit":
             return await self._score_audit(job, timeout_seconds=timeout_seconds)
-        model, cost = self._backend.choose_model(job.model), cost_of(job)
+        model = self._backend.choose_model(job.model)
+        cost = cost_of(job, document_tokens=self._backend.document_tokens(model))
         ticket = self._admission.admit(
             model, cost, timeout_seconds=timeout_seconds, caller=job.caller, is_elastic=job.takes_partial
         )

@@ -22,8 +22,12 @@ def model(name: str, *, since: int) -> dict[str, Any]:
     return openais | {"model_name": name, "model_type": "rerank", "model_ability": ["rerank"]}
 
 
-def info(name: str, settings: Settings) -> dict[str, Any]:
-    """Return what Text Embeddings Inference tells of itself; its classes are how a client knows a reranker."""
+def info(name: str, settings: Settings, *, document_tokens: int) -> dict[str, Any]:
+    """Return what Text Embeddings Inference tells of itself; its classes are how a client knows a reranker.
+
+    Args:
+        document_tokens: Of a document that are read where a request does not say; 0 = as many as the model takes.
+    """
     return {
         "model_id": name,
         "model_sha": None,
@@ -31,5 +35,6 @@ def info(name: str, settings: Settings) -> dict[str, Any]:
         "max_concurrent_requests": settings.max_waiting,
         "max_client_batch_size": settings.max_documents,
         "auto_truncate": True,
+        "document_tokens": document_tokens or None,
         "version": __version__,
     }

@@ -15,7 +15,7 @@ it waits for and can send the job again if that worker dies.
 """
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic_core import to_json
@@ -123,6 +123,7 @@ def encode_answer(request_id: str, answer: Answer) -> bytes:
             "tokenise_seconds": scored.tokenise_seconds,
             "batch_tokens": list(scored.batch_tokens),
             "is_partial": answer.is_partial,
+            "document_tokens": answer.document_tokens,
             "model": answer.model,
             "scale": answer.scale,
             "offset": answer.offset,
@@ -159,16 +160,24 @@ def decode_reply(message: bytes) -> dict[str, Any]:
     return reply
 
 
-def model_of(sign: Any) -> str:
-    """Return the model of a worker's sign of life.
+class Serves(NamedTuple):
+    """What a worker says of itself."""
+
+    model: str
+    document_tokens: int = 0
+    """Most tokens of a document that it reads where a request does not say; 0 = as many as the model takes."""
+
+
+def served_by(sign: Any) -> Serves:
+    """Return what a worker's sign of life says; a worker of an older release says its model alone.
 
     Raises:
         ValueError: it is none.
     """
-    model = sign.get("model") if isinstance(sign, dict) else None
-    if not isinstance(model, str) or not model:
+    model, tokens = (sign.get("model"), sign.get("document_tokens", 0)) if isinstance(sign, dict) else (None, 0)
+    if not isinstance(model, str) or not model or not isinstance(tokens, int) or tokens < 0:
         raise ValueError("a sign of life without a model")
-    return model
+    return Serves(model, tokens)
 
 
 def answer_of(reply: dict[str, Any], *, documents: int) -> Answer:
@@ -218,4 +227,5 @@ def _answer_of(reply: dict[str, Any]) -> Answer:
         queue_seconds=reply["queue_seconds"],
         infer_seconds=reply["infer_seconds"],
         is_partial=reply.get("is_partial", False),
+        document_tokens=int(reply.get("document_tokens", 0)),
     )

@@ -4,6 +4,7 @@ What a worker and an embedded gateway both hold. It answers a ``Job`` with an ``
 nothing of queues or HTTP.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ from slimrank.serving.windows import windows
 from slimrank.settings import Settings
 from slimrank.store import folder_of, model_folder
 from slimrank.types import Scored
+
+log = logging.getLogger(__name__)
 
 
 class DocumentCutter:
@@ -67,6 +70,7 @@ class Model:
         cutter: Needed only for requests that ask for shorter documents than the model's limit.
         encoder: Needed only for requests that have long documents split into passages, or cut to their best window.
         document_window: Which part of a document is read where a request does not say.
+        document_tokens: Most tokens of a document that are read where a request does not say; 0 = as many as the model takes.
         cascade: A cheap model that narrows, the full one, and how many documents reach it; ``scorer`` is both in one.
     """
 
@@ -84,6 +88,7 @@ class Model:
         encoder: PromptEncoder | None = None,
         cascade: "tuple[Model, Model, int] | None" = None,
         document_window: DocumentWindow = "head",
+        document_tokens: int = 0,
     ) -> None:
         self.name = name
         self.scale = scale
@@ -97,6 +102,7 @@ class Model:
         self._encoder = encoder
         self._cascade = cascade
         self._document_window = document_window
+        self.document_tokens = document_tokens if cutter else 0
 
     @classmethod
     def load(
@@ -109,6 +115,7 @@ class Model:
         provider: str = "cpu",
         cuda_graphs: bool = False,
         document_window: DocumentWindow = "head",
+        document_tokens: int = 0,
     ) -> "Model":
         """Load a model folder that passed its checks.
 
@@ -118,6 +125,7 @@ class Model:
             provider: Where the graph runs.
             cuda_graphs: Record runs as CUDA graphs.
             document_window: Which part of a document is read where a request does not say.
+            document_tokens: Most tokens of a document that are read where a request does not say; 0 = as many as the model takes.
 
         Raises:
             ManifestError: the folder may not be served.
@@ -137,6 +145,7 @@ class Model:
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
             encoder=scorer.encoder,
             document_window=document_window,
+            document_tokens=document_tokens,
         )
 
     @classmethod
@@ -164,12 +173,17 @@ class Model:
                 provider=settings.provider,
                 cuda_graphs=settings.cuda_graphs,
                 document_window="best" if settings.document_window == "best" else "head",
+                document_tokens=settings.tokens_read,
             )
             if not levels:
                 return model
             return model.over(CachedScorer(model._scorer, model_id(manifest.read(folder)), levels))
 
         model = load(folder)
+        log.info(
+            "model name=%s provider=%s document_window=%s document_tokens=%s",
+            *(model.name, settings.provider, settings.document_window, model.document_tokens or "all that fit"),
+        )
         if cheap is None:
             return model
         first = load(cheap)
@@ -190,6 +204,7 @@ class Model:
             encoder=self._encoder,
             cascade=cascade,
             document_window=self._document_window,
+            document_tokens=self.document_tokens,
         )
 
     def slices(self, job: Job, *, clock: Callable[[], float] = time.monotonic) -> PlainSlices | CascadeSlices:
@@ -232,7 +247,7 @@ class Model:
         while not slices.is_done:
             slices.prepare(float("inf"))
             slices.advance(slices.next_size())
-        return self.answer(only_first(slices.scored(), len(job.request.documents)))
+        return self.answer(only_first(slices.scored(), len(job.request.documents)), job)
 
     @property
     def merges(self) -> bool:
@@ -245,26 +260,44 @@ class Model:
         pairs = [(job.request.query, documents[0]) for job, (documents, _) in zip(jobs, cut, strict=True)]
         scored = score_pairs(scoped(self._scorer, jobs[0].scope), pairs, instruction=jobs[0].request.instruction)
         return [
-            self.answer(replace(one, truncated=one.truncated | was_cut)) for one, (_, was_cut) in zip(scored, cut, strict=True)
+            self.answer(replace(one, truncated=one.truncated | was_cut), job)
+            for job, one, (_, was_cut) in zip(jobs, scored, cut, strict=True)
         ]
 
     def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
-        request, max_tokens = job.request, job.max_document_tokens
+        """Return what is read of each document, and which have lost more than this process cuts from all: that is said once, not here."""
+        request, max_tokens = job.request, job.tokens_read(self.document_tokens)
         if self._window(job) == "best" and self._encoder is not None and job.long_document == "truncate":
             room = self._encoder.document_room(len(self._encoder.prefix_ids(request.query, request.instruction).ids))
             max_tokens = min(room, max_tokens or room)
-        if max_tokens is None or self._cutter is None:
-            return request.documents, np.zeros(len(request.documents), dtype=np.bool_)
+        nothing = np.zeros(len(request.documents), dtype=np.bool_)
+        if not max_tokens or self._cutter is None:
+            return request.documents, nothing
         if self._window(job) == "best":
-            return windows(request.query, request.documents, max_tokens, self._cutter.cut, of=job.of)
-        return self._cutter.cut(request.documents, max_tokens)
+            read, was_cut = windows(request.query, request.documents, max_tokens, self._cutter.cut, of=job.of)
+        else:
+            read, was_cut = self._cutter.cut(request.documents, max_tokens)
+        return read, nothing if max_tokens == self._tokens_by_default(job) else was_cut
+
+    def _tokens_by_default(self, job: Job) -> int:
+        """Return what a document is cut to because the process is set so; 0 where the job says, or nothing is set."""
+        return 0 if job.max_document_tokens is not None else job.tokens_read(self.document_tokens)
 
     def _window(self, job: Job) -> DocumentWindow:
         return job.document_window or self._document_window
 
-    def answer(self, scored: Scored) -> Answer:
-        """Return scores as this model's answer."""
-        return Answer(scored, self.name, self.scale, self.offset, self.fusion_weight, self.model_sha256, self.prompt_sha256)
+    def answer(self, scored: Scored, job: Job) -> Answer:
+        """Return scores as this model's answer to a job."""
+        return Answer(
+            scored,
+            self.name,
+            self.scale,
+            self.offset,
+            self.fusion_weight,
+            self.model_sha256,
+            self.prompt_sha256,
+            document_tokens=self._tokens_by_default(job),
+        )
 
 
 def _cache_levels(settings: Settings) -> list[Level]:

@@ -41,6 +41,10 @@ LongDocumentOption = Annotated[str, typer.Option(help="truncate, or max_passage:
 DocumentWindowOption = Annotated[
     str, typer.Option(help="Where a document is cut: head, or best: the window that shares most with the query.")
 ]
+DocumentTokensOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Tokens of a document that are read; left out, what fits. A gateway on a CPU reads 96 by default."),
+]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads of the model; 0 = one a physical core.")]
 
 
@@ -62,6 +66,7 @@ def rank(
     depth: Annotated[str | None, typer.Option(help="Score so many lines, from the first; auto = what fits the deadline.")] = None,
     long_document: LongDocumentOption = "truncate",
     document_window: DocumentWindowOption = "head",
+    document_tokens: DocumentTokensOption = None,
     text: Annotated[bool, typer.Option("--text", help="Print each document's text as well.")] = False,
     threads: ThreadsOption = None,
 ) -> None:
@@ -81,6 +86,7 @@ def rank(
         depth=_depth(depth),
         long_document=_long_document(long_document),
         document_window=_document_window(document_window),
+        document_tokens=document_tokens,
     )
     for hit in hits:
         record = {"index": hit.index, "score": hit.score, "probability": hit.probability}
@@ -116,9 +122,7 @@ def evaluate_collections(
     ] = None,
     cascade_keep: Annotated[int, typer.Option(min=1, help="Hits that it lets through to the full model.")] = 30,
     document_window: DocumentWindowOption = "head",
-    document_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of a document that are read; left out, what fits.")
-    ] = None,
+    document_tokens: DocumentTokensOption = None,
     cuts: Annotated[
         str | None, typer.Option(help="Measure these cuts of documents instead, head beside best window, such as 48,64,96.")
     ] = None,

@@ -19,7 +19,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -75,6 +75,8 @@ class _Workers:
 
     alive: dict[str, str] | None = None
     models: list[str] = field(default_factory=list)
+    document_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Model -> tokens of a document that its workers read where a request does not say, as the one says that reads most."""
     gone: frozenset[str] = frozenset()
     """Models that were served within the last day, and are not now."""
 
@@ -128,6 +130,10 @@ class QueuedBackend:
         """Return the names of the models that workers serve, the default one first; see ``Backend``."""
         default = self.choose_model(None)
         return sorted(self._workers.models, key=lambda name: name != default)
+
+    def document_tokens(self, model: str) -> int:
+        """Return what the workers of a model say; see ``Backend``."""
+        return self._workers.document_tokens.get(model, 0)
 
     def failing(self) -> list[str]:
         """Return the names of the background loops that fail; see ``Backend``."""
@@ -273,7 +279,8 @@ class QueuedBackend:
         """See which workers are alive and what the other gateways have outstanding, and show our own."""
         now = asyncio.get_running_loop().time()
         try:
-            workers = await self._signs(messages.WORKERS_KEY, messages.worker_key, messages.model_of)
+            signs = await self._signs(messages.WORKERS_KEY, messages.worker_key, messages.served_by)
+            workers = {name: sign.model for name, sign in signs.items()}
             gateways = await self._signs(messages.GATEWAYS_KEY, messages.gateway_key, outstanding_of)
             served = frozenset(workers.values())
             gone = await self._remember(served) - served
@@ -290,7 +297,7 @@ class QueuedBackend:
                 self._workers = _Workers()
             return
         self._seen, self._missed = now, 0
-        self._workers = _Workers(workers, sorted(served), gone)
+        self._workers = _Workers(workers, sorted(served), _tokens_read(signs.values()), gone)
         self._served |= dict.fromkeys(self._workers.models, now)
         self._admission.workers = Counter(workers.values())
         self._admission.elsewhere = together_of([sign for name, sign in gateways.items() if name != self._id])
@@ -390,6 +397,15 @@ class QueuedBackend:
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(ModelNotReady(message))
+
+
+def _tokens_read(signs: Iterable[messages.Serves]) -> dict[str, int]:
+    """Return how many tokens of a document the workers of each model read at most; 0 = as many as the model takes."""
+    found: dict[str, int] = {}
+    for model, tokens in signs:
+        known = found.get(model, tokens)
+        found[model] = max(known, tokens) if known and tokens else 0
+    return found
 
 
 def _rounded(callers: dict[str, list[float]]) -> dict[str, list[float]]:

@@ -85,6 +85,7 @@ class Reranker:
         depth: Depth | None = None,
         long_document: LongDocument = "truncate",
         document_window: DocumentWindow = "head",
+        document_tokens: int | None = None,
     ) -> list[RankedDocument]:
         """Return the documents best first; equal scores keep the order given.
 
@@ -100,6 +101,8 @@ class Reranker:
                 counts, at the cost of one pair a passage.
             document_window: Which part is read of a document that is cut: its "head", or its "best" window, which shares most with the
                 query among these documents.
+            document_tokens: Most tokens of a document that are read; None = as many as the model takes. A gateway on a CPU reads 96 unless it
+                is set otherwise.
 
         Raises:
             InvalidRequest: the query is blank, something is not a text, or there are too many.
@@ -112,8 +115,12 @@ class Reranker:
         check_request(query, documents, max_documents=self._max_documents)
         if top_n is not None and top_n < 1:
             raise InvalidRequest(f"top_n must be at least 1, found {top_n}; leave it out to get every document")
+        if document_tokens is not None and document_tokens < 1:
+            raise InvalidRequest(
+                f"document_tokens must be at least 1, found {document_tokens}; leave it out to read all that fits"
+            )
         check_depth(depth)
-        read, was_cut = self._read(query, documents, document_window, instruction)
+        read, was_cut = self._read(query, documents, document_window, document_tokens, instruction)
         scored = score_until(
             self.scorer_for(long_document),
             query,
@@ -162,12 +169,12 @@ class Reranker:
         return WindowScorer(scorer, self.encoder(document_window), document_window, max_tokens=document_tokens)
 
     def _read(
-        self, query: str, documents: Sequence[str], window: DocumentWindow, instruction: str | None
+        self, query: str, documents: Sequence[str], window: DocumentWindow, tokens: int | None, instruction: str | None
     ) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
         """Return what is read of each document, chosen among all of them, and which were cut for it."""
-        if window == "head":
+        if window == "head" and tokens is None:
             return documents, np.zeros(len(documents), dtype=np.bool_)
-        return Parts(self.encoder(window)).of(query, documents, window, instruction=instruction)
+        return Parts(self.encoder(window)).of(query, documents, window, max_tokens=tokens, instruction=instruction)
 
     def encoder(self, wanted: str) -> PromptEncoder:
         """Return what cuts documents.

@@ -248,7 +248,7 @@ class ScoringLoop:
         return size
 
     def _answer_of(self, waiting: _Waiting, scored: Scored) -> Answer:
-        return self.model.answer(only_first(scored, len(waiting.job.request.documents)))
+        return self.model.answer(only_first(scored, len(waiting.job.request.documents)), waiting.job)
 
     def _answer(self, waiting: _Waiting, answer: Answer, *, is_partial: bool) -> None:
         queue_seconds = (waiting.begin or waiting.arrival) - waiting.arrival

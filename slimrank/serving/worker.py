@@ -63,7 +63,9 @@ class SignOfLife:
         self._settings = settings
         self._scoring = scoring
         self._id = worker_id
-        self._message = json.dumps({"model": scoring.model.name, "host": socket.gethostname(), "pid": os.getpid()})
+        model = scoring.model
+        said = {"model": model.name, "document_tokens": model.document_tokens}
+        self._message = json.dumps(said | {"host": socket.gethostname(), "pid": os.getpid()})
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sign-of-life", daemon=True)
 

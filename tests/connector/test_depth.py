@@ -72,7 +72,7 @@ def test_a_window_is_narrowed_to_what_the_gateway_scores_in_time() -> None:
     cluster = Cluster(fake.client())
     install(cluster, Plan("http://127.0.0.1:8080", ["text"]))
     done = fit(cluster, "slimrank", deadline_seconds=4.5, clock=iter([0.0, 1.0]).__next__)
-    assert done.startswith("window: 2 times the page (10 of 50 documents of 80 words were scored in 1.0 s)")
+    assert done.startswith("window: 2 times the page (10 of 50 documents of 300 words were scored in 1.0 s)")
     made = fake.pipelines["slimrank"]
     (model_id,) = fake.models
     assert made == bodies.pipeline(model_id, fields=["text"], oversample=2.0, description=made["description"])

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from connector.windows import FirstPageNotScored, Windows, window_key
+from connector.windows import FirstPageNotScored, Part, Windows, window_key
 from slimrank.types import Scored
 
 SCORED = Scored(np.array([1.0], dtype=np.float32), np.array([False]), False, 0)
@@ -61,6 +61,7 @@ def test_the_least_recently_used_window_leaves_first() -> None:
 
 def test_windows_that_differ_in_anything_have_other_keys() -> None:
     cases = [("q", ["a", "b"], None), ("q", ["ab"], None), ("q", ["b", "a"], None), ("q", ["a"], "b"), ("qa", ["b"], None)]
+    cases += [("q", ["a"], None, Part("best")), ("q", ["a"], None, Part(tokens=9)), ("q", ["a"], None)]
     assert len({window_key(*case) for case in cases}) == len(cases)
     assert window_key("q\ud800", ["a"], None)
 

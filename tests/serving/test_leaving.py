@@ -33,6 +33,9 @@ class Endless:
     def choose_model(self, wanted: str | None) -> str:
         return "endless"
 
+    def document_tokens(self, model: str) -> int:
+        return 0
+
     def failing(self) -> list[str]:
         return []
 

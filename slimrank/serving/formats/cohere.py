@@ -89,7 +89,13 @@ class RerankMeta(BaseModel):
     billed_units: dict[str, int]
     model: str
     query_truncated: bool
-    truncated_documents: list[int] = Field(description="Places in the request of the documents that were cut.")
+    truncated_documents: list[int] = Field(
+        description="Places in the request of the documents that were cut at the model's limit, or at one that the request named."
+    )
+    document_tokens: int | None = Field(
+        None,
+        description="What every longer document was cut to, as the server is set to; not there where the request said otherwise.",
+    )
     scored_documents: int | None = Field(None, description="Documents that were scored; the others keep their order below.")
     partial: bool | None = Field(None, description="Whether the deadline came before all was scored that was to be.")
     passages: int | None = Field(None, description="Passages scored, where `max_passage` was asked for.")

@@ -29,12 +29,15 @@ class Body(BaseModel):
     instruction: str | None = Field(None, description="How to judge, such as `prefer recent manuals`.")
     raw_scores: Flag = Field(False, description="Answer scores instead of probabilities; search engines should ask for this.")
     use_activation: Flag = Field(True, description="vLLM's word for the opposite of `raw_scores`.")
-    max_tokens_per_doc: Count | None = Field(None, description="Cut documents to this many tokens.")
+    max_tokens_per_doc: Count | None = Field(
+        None, description="Cut documents to this many tokens; left out, what the server is set to (`/info`)."
+    )
     truncate_prompt_tokens: Whole | None = Field(
         None, description="vLLM's limit of a whole prompt, taken as one of the document; below 1, the model's own."
     )
     truncate: Flag | Cut | None = Field(
-        None, description="`false` or `NONE`: a query or document that would have to be cut is an error (422)."
+        None,
+        description="`false` or `NONE`: documents are read whole, and a query or document that would have to be cut is an error (422).",
     )
     truncation: Flag = Field(True, description="Voyage's word for `truncate`.")
     truncation_direction: Side = Field("right", description="Documents are cut at their end, `right`; `left` is refused.")
@@ -111,12 +114,12 @@ class Body(BaseModel):
         raw_scores: bool = False,
     ) -> RerankCall:
         """Return the request in our words, its query and documents having been read."""
-        limits = [limit for limit in (self.max_tokens_per_doc, self.truncate_prompt_tokens) if limit is not None and limit > 0]
+        must_fit = self._must_fit()
         return RerankCall(
             job=Job(
                 RerankRequest(query, documents, self.instruction),
                 model=self.model,
-                max_document_tokens=min(limits, default=None),
+                max_document_tokens=self._tokens_read(must_fit=must_fit),
                 priority="query" if isinstance(self.priority, int) else self.priority,
                 depth=self.depth,
                 long_document=self.long_document,
@@ -126,11 +129,16 @@ class Body(BaseModel):
             top_n=self.top_n or self.top_k,
             raw_scores=raw_scores or self.raw_scores or not self.use_activation,
             returned=returned,
-            must_fit=self._must_fit(),
+            must_fit=must_fit,
             deadline_ms=self.deadline_ms,
             on_failure=self.on_failure,
             first_stage_ranks=self._ranks(len(documents)),
         )
+
+    def _tokens_read(self, *, must_fit: bool) -> int | None:
+        """Return how many tokens of a document the caller wants read at most; 0 = as many as the model takes, None = not said."""
+        limits = [limit for limit in (self.max_tokens_per_doc, self.truncate_prompt_tokens) if limit is not None]
+        return min((limit for limit in limits if limit > 0), default=0 if limits or must_fit else None)
 
     def _must_fit(self) -> bool:
         for name, asked, instead in (

@@ -18,6 +18,7 @@ from connector.proxy.rules import Rules
 from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
+from connector.windows import AS_SET, Part
 from slimrank.errors import ModelNotReady
 from slimrank.scoring import only_first
 from slimrank.serving.protocol import options
@@ -33,7 +34,7 @@ class CountingScorer:
         self.is_down = False
         self.depth: int | None = None  # only so many are scored in time
         self.asked: list[tuple[str, list[str], str | None]] = []
-        self.document_windows: list[str | None] = []
+        self.parts: list[Part] = []
         self.cancelled = 0
 
     async def start(self) -> None:
@@ -49,10 +50,10 @@ class CountingScorer:
         *,
         instruction: str | None,
         timeout_seconds: float,
-        document_window: str | None = None,
+        part: Part = AS_SET,
     ) -> Scored:
         self.asked.append((query, list(documents), instruction))
-        self.document_windows.append(document_window)
+        self.parts.append(part)
         if self.is_down:
             raise ModelNotReady("no worker answers")
         try:

@@ -1,5 +1,6 @@
 """How a search is asked to be reranked: by its own `ext.slimrank`, by a rule's path, by a percentage."""
 
+from connector.windows import Part
 from tests.connector.proxy.conftest import RunningProxy, StartProxy
 from tests.connector.proxy.engine import Engine
 from tests.connector.proxy.searches import SEARCH, best_first, ids
@@ -38,10 +39,10 @@ def test_the_search_overrides_its_rule(proxy: RunningProxy) -> None:
 
 
 def test_a_rule_or_a_search_says_which_part_of_a_document_is_read(start_proxy: StartProxy) -> None:
-    proxy = start_proxy({"rules": [{"name": "shoes", "indices": ["*"], "document_window": "best"}]})
+    proxy = start_proxy({"rules": [{"name": "shoes", "indices": ["*"], "document_window": "best", "document_tokens": 128}]})
     proxy.search(SEARCH)
     proxy.search({**SEARCH, "ext": {"slimrank": {"document_window": "head"}}})
-    assert proxy.scorer.document_windows == ["best", "head"]
+    assert proxy.scorer.parts == [Part("best", 128), Part("head", 128)]
 
 
 def test_extensions_can_be_forbidden(start_proxy: StartProxy, engine: Engine) -> None:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from connector.proxy.scorer import EmbeddedScorer, RemoteScorer
+from connector.windows import Part
 from slimrank import Reranker
 from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
 
@@ -57,7 +58,7 @@ def test_every_refusal_of_the_gateway_is_an_error_of_ours(status: int, error: ty
         score(httpx.MockTransport(lambda _: httpx.Response(status, text="?")), ["a"])
 
 
-def test_the_gateway_is_asked_for_the_window_of_a_rule() -> None:
+def test_the_gateway_is_asked_for_the_part_of_a_document_that_a_rule_names() -> None:
     bodies: list[dict[str, object]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -66,11 +67,13 @@ def test_the_gateway_is_asked_for_the_window_of_a_rule() -> None:
 
     async def run() -> None:
         scorer = RemoteScorer("http://gateway:8080", transport=httpx.MockTransport(answer))
-        await scorer.score("red", ["a"], instruction=None, timeout_seconds=1, document_window="best")
+        await scorer.score("red", ["a"], instruction=None, timeout_seconds=1, part=Part("best", 128))
+        await scorer.score("red", ["a"], instruction=None, timeout_seconds=1)
         await scorer.stop()
 
     asyncio.run(run())
-    assert bodies[0]["document_window"] == "best"
+    assert (bodies[0]["document_window"], bodies[0]["max_tokens_per_doc"]) == ("best", 128)
+    assert not {"document_window", "max_tokens_per_doc"} & bodies[1].keys()
 
 
 def test_a_gateway_that_is_down_is_not_ready() -> None:
