@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs import defaults
 from docs.marks import fill, filled
 from slimrank import frontier, frontier_cells
 from slimrank.files import replace_text
@@ -28,7 +29,8 @@ GUIDE = "docs/guides/engine.md"
 
 def pages(report: Report) -> dict[Path, str]:
     """Return what stands between the marks of each page."""
-    return {ROOT / "README.md": short(report), ROOT / GUIDE: whole(report)}
+    found = {ROOT / "README.md": short(report), ROOT / GUIDE: whole(report)}
+    return found | ({ROOT / "docs" / "guides" / "hardware.md": defaults.table(report)} if report.machine else {})
 
 
 def short(report: Report) -> str:

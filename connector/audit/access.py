@@ -14,7 +14,7 @@ from connector.cluster import Cluster, open_cluster
 from connector.gateway import GatewayScorer
 from slimrank.errors import EngineRefused
 
-_GATEWAY_SECONDS = 300.0
+GATEWAY_SECONDS = 300.0
 _DEFAULT_PIPELINE = "index.search.default_pipeline"
 
 
@@ -92,12 +92,12 @@ class Access(BaseSettings):
         if side.rerank is None:
             return Reached(side, cluster, None, default)
         client = stack.enter_context(
-            httpx.Client(trust_env=False, timeout=_GATEWAY_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded())
+            httpx.Client(trust_env=False, timeout=GATEWAY_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded())
         )
         scorer = GatewayScorer(
             side.rerank.url,
             api_key=self.judge_api_key,
-            timeout_seconds=_GATEWAY_SECONDS,
+            timeout_seconds=GATEWAY_SECONDS,
             priority="audit",
             model=side.rerank.model,
             http=client,

@@ -9,6 +9,9 @@ from connector.proxy.scorer import EmbeddedScorer, RemoteScorer
 from connector.windows import Part
 from slimrank import Reranker
 from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
+from slimrank.scoring import only_first
+from slimrank.serving.backend import Answer, Job
+from slimrank.types import Scored
 
 
 def score(transport: httpx.AsyncBaseTransport, documents: list[str]) -> list[float]:
@@ -107,3 +110,24 @@ def test_a_model_in_this_process_scores_as_the_gateway_would(tiny_model: Path) -
 
     loaded = Reranker.load(tiny_model).scorer
     assert asyncio.run(run()) == [float(value) for value in loaded.score("red", ["a", "a b c"]).scores]
+
+
+def test_a_model_in_this_process_answers_with_what_is_scored_by_the_deadline_and_reads_the_part_that_a_rule_names(
+    tiny_model: Path,
+) -> None:
+    jobs: list[Job] = []
+
+    class Kept:
+        async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
+            jobs.append(job)
+            return Answer(only_first(Reranker.load(tiny_model).scorer.score("red", ["a"]), 3), "tiny", fusion_weight=1.0)
+
+    async def run() -> Scored:
+        scorer = EmbeddedScorer(tiny_model)
+        scorer._backend = Kept()
+        return await scorer.score("red", ["a", "b", "c"], instruction=None, timeout_seconds=1, part=Part("best", 48))
+
+    scored = asyncio.run(run())
+    assert (jobs[0].takes_partial, jobs[0].document_window, jobs[0].max_document_tokens) == (True, "best", 48)
+    assert (scored.depth, len(scored.scores)) == (1, 3)
+    assert scored.scores[0] > scored.scores[1] > scored.scores[2]

@@ -1,0 +1,106 @@
+"""Every way in with nothing set: how many hits it has scored, in what time, and what that takes on two small cores.
+
+Hits and deadlines are read from what each way would send or install. Times are computed from the report of ``slimrank frontier``: what
+the default model took on the cores that were measured, and the same divided by what VNNI gives. ``docs.write_frontier`` puts
+the table into docs/guides/hardware.md. Measures nothing.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from connector import bodies, depth, elasticsearch, opensearch
+from connector.audit import access
+from connector.audit.spec import Rerank
+from connector.client import rerank_search
+from connector.gateway import DEFAULT_TIMEOUT_SECONDS
+from connector.playground.wire import SearchCall
+from connector.proxy.rules import Rule, read_extension
+from docs.hardware import WITHOUT_VNNI
+from slimrank.frontier import Report
+from slimrank.serving.frontier_table import markdown
+from slimrank.serving.scoring_loop import REPLY_SHARE
+from slimrank.settings import DEFAULT_MODEL_NAME, Settings
+
+LONG = 400
+"""Tokens of a long document: a paragraph of a page."""
+GATEWAY = "http://gateway:8080"
+
+
+class Way(NamedTuple):
+    """A way in, as it is where nothing is set."""
+
+    name: str
+    hits: int
+    deadline_seconds: float
+
+    def is_in_full(self, seconds: float) -> bool:
+        """Tell whether what takes so long is answered in full: a part of the deadline is kept for the answer's way back."""
+        return seconds <= (1 - REPLY_SHARE) * self.deadline_seconds
+
+
+def ways() -> Iterator[Way]:
+    """Yield each way with its own hits and deadline."""
+    rule, extension = Rule(name="rule", indices=("*",)), read_extension(True)
+    yield Way("a rule of `slimrank proxy`", rule.rank_window_size, rule.deadline_ms / 1000)
+    yield Way("`ext.slimrank` in a search", extension.rank_window_size, extension.deadline_ms / 1000)
+    connector = bodies.connector("name", f"{GATEWAY}/v1/rerank", model="", api_key="key", description="")
+    widest = round(max(depth.WIDEST, opensearch.Plan(GATEWAY, ["text"]).oversample) * depth.PAGE)
+    yield Way("OpenSearch's pipeline, at its widest", widest, _deadline_seconds(connector))
+    retriever = elasticsearch.search("query", "text")["retriever"]["text_similarity_reranker"]
+    endpoint = elasticsearch.endpoint(elasticsearch.Plan(GATEWAY))
+    yield Way("Elasticsearch's retriever, as in the guide", retriever["rank_window_size"], _deadline_seconds(endpoint))
+    window = inspect.signature(rerank_search).parameters["rank_window_size"].default
+    yield Way("`rerank_search` in Python", window, DEFAULT_TIMEOUT_SECONDS)
+    yield Way("an adapter of a framework, 50 documents", 50, DEFAULT_TIMEOUT_SECONDS)
+    yield Way("the playground", SearchCall(query="query").depth, Settings().timeout_seconds)
+    yield Way("any other client, 100 documents", 100, Settings().timeout_seconds)
+    yield Way("an audit", Rerank(url=GATEWAY, fields=["text"]).rank_window_size, access.GATEWAY_SECONDS)
+
+
+def _deadline_seconds(body: object) -> float:
+    """Return the one deadline that a body asks the gateway to keep."""
+    (milliseconds,) = set(re.findall(r"deadline_ms\W+(\d+)", json.dumps(body)))
+    return int(milliseconds) / 1000
+
+
+def tokens_read(length: int) -> int:
+    """Return how many tokens of a document a CPU reads where nothing is set."""
+    return min(length, Settings().tokens_read or length)
+
+
+def seconds(report: Report, hits: int, tokens: int, *, has_vnni: bool) -> float:
+    """Return what the default model takes for hits of so many tokens, by the straight lines between the longest requests that were measured."""
+    cells = sorted(_seconds_a_hit(report).items())
+    (less, shorter), (more, longer) = next((pair for pair in pairwise(cells) if tokens <= pair[1][0]), cells[-2:])
+    taken = hits * (shorter + (longer - shorter) * (tokens - less) / (more - less))
+    return taken / WITHOUT_VNNI if has_vnni else taken
+
+
+def _seconds_a_hit(report: Report) -> dict[int, float]:
+    """Return the seconds of a hit by its tokens, from the rows with most hits."""
+    rows = [
+        row
+        for row in report.rows
+        if (row.setting.model, row.setting.window, row.setting.first) == (DEFAULT_MODEL_NAME, "head", "")
+    ]
+    timed = [(row.setting, row.p50_ms / 1000) for row in rows if row.p50_ms]
+    most = max(setting.hits for setting, _ in timed)
+    return {setting.tokens: taken / most for setting, taken in timed if setting.hits == most}
+
+
+def table(report: Report) -> str:
+    """Return each way with what its hits take, long documents and nothing set."""
+    heads = ("way in", "hits", "deadline", "2 cores take", "2 cores without VNNI", "if documents were read whole, 2 cores")
+    return markdown(heads, [_row(report, way) for way in ways()])
+
+
+def _row(report: Report, way: Way) -> tuple[str, ...]:
+    cut, whole = tokens_read(LONG), LONG
+    takes = [(cut, True), (cut, False), (whole, True)]
+    found = [seconds(report, way.hits, tokens, has_vnni=has_vnni) for tokens, has_vnni in takes]
+    shown = [f"{each:.1f} s" + ("" if way.is_in_full(each) else ", in part") for each in found]
+    return (way.name, str(way.hits), f"{way.deadline_seconds:g} s", *shown)
