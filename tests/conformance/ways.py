@@ -16,7 +16,6 @@ import opensearchpy
 from connector import bodies
 from connector.client import rerank_search
 from connector.gateway import GatewayScorer
-from connector.rerank_plan import DEFAULT_WINDOW
 from slimrank.manifest import Fusion
 from slimrank.serving.reranker import Reranker
 from tests.doubles import FakeScorer
@@ -61,7 +60,7 @@ class Ask:
 
     body: Json
     fields: Sequence[str] = ("text",)
-    window: int = DEFAULT_WINDOW
+    window: int = 100
     gateway: str = "good"
     index: str = INDEX
 

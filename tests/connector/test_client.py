@@ -191,13 +191,13 @@ def test_a_page_that_is_no_number_is_left_to_the_engine_to_refuse(extra: dict[st
     ],
 )
 def test_no_more_hits_are_asked_of_a_compound_retriever_than_it_ranks(more: dict[str, Any], size: int) -> None:
-    plan = plan_search({"retriever": more, "from": 5}, Options(query="item"))
+    plan = plan_search({"retriever": more, "from": 5}, Options(query="item", rank_window_size=100))
     assert (plan.body["size"], plan.depends_on_size) == (size, "standard" not in more)
 
 
 def test_the_older_form_of_a_fusion_is_read_too() -> None:
     searches = [{"query": {"match": {"title": "item"}}}, {"query": {"match": {"body": "item"}}}]
-    plan = plan_search({"sub_searches": searches, "rank": {"rrf": {"window_size": 40}}}, Options())
+    plan = plan_search({"sub_searches": searches, "rank": {"rrf": {"window_size": 40}}}, Options(rank_window_size=100))
     assert (plan.query, plan.template.fields, plan.body["size"]) == ("item", ("title", "body"), 40)
 
 

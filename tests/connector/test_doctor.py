@@ -31,7 +31,18 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_bare_machine_is_warned_of_and_told_what_to_do(alone: Path) -> None:
     findings = {found.name: found for found in doctor.examine(settings.load())}
-    assert list(findings) == ["python", "processor", "threads", "runtime", "model", "memory", "budgets", "redis", "gateway"]
+    assert list(findings) == [
+        "python",
+        "processor",
+        "threads",
+        "runtime",
+        "model",
+        "documents",
+        "memory",
+        "budgets",
+        "redis",
+        "gateway",
+    ]
     assert findings["model"].state == "warning" and findings["model"].cure.startswith("slimrank model pull")
     assert findings["gateway"].state == "warning" and findings["gateway"].cure == "start it: slimrank serve"
 
@@ -85,6 +96,12 @@ def test_a_model_that_does_not_fit_into_memory_is_warned_of(tiny_model: Path) ->
     current = settings.load(model=tiny_model)
     assert doctor.look_at_memory(current, 1024).state == "warning"
     assert doctor.look_at_memory(current, 2**40).state == "ok"
+
+
+def test_what_is_cut_from_every_document_is_told_once() -> None:
+    assert "96 tokens of a document are read, the default on a CPU" in doctor.look_at_documents(settings.load()).words
+    assert "48 tokens of a document are read, as it is set" in doctor.look_at_documents(settings.load(document_tokens=48)).words
+    assert "as much of a document" in doctor.look_at_documents(settings.load(provider="cuda")).words
 
 
 def test_each_core_wants_memory_for_its_batch(tiny_model: Path) -> None:

@@ -221,7 +221,7 @@ def test_top_k_is_top_n_in_every_format(client: httpx.Client) -> None:
 def test_vllms_words_for_raw_scores_and_for_a_limit_are_honoured(client: httpx.Client) -> None:
     assert post(client, COHERE | {"use_activation": False})["results"][0]["relevance_score"] == pytest.approx(SCORES[0], abs=1e-5)
     assert parsed(COHERE | {"truncate_prompt_tokens": 7, "max_tokens_per_doc": 9}).job.max_document_tokens == 7
-    assert parsed(COHERE | {"truncate_prompt_tokens": -1}).job.max_document_tokens is None
+    assert parsed(COHERE | {"truncate_prompt_tokens": -1}).job.max_document_tokens == 0, "the model's own limit, not the server's"
 
 
 # -- fields of documents -----------------------------------------------------------------------------------------------

@@ -159,9 +159,9 @@ def test_the_client_asks_the_gateway_for_it() -> None:
         return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 1.0}], "meta": {}})
 
     http = httpx.Client(transport=httpx.MockTransport(answer))
-    for way in ("best", None):
-        GatewayScorer("http://gateway", http=http, document_window=way).score("a", ["b"])
-    assert [body.get("document_window") for body in bodies] == ["best", None]
+    for way, tokens in (("best", 48), (None, None)):
+        GatewayScorer("http://gateway", http=http, document_window=way, document_tokens=tokens).score("a", ["b"])
+    assert [(body.get("document_window"), body.get("max_tokens_per_doc")) for body in bodies] == [("best", 48), (None, None)]
 
 
 def test_evaluate_measures_cuts_at_the_head_and_the_best_window(tiny_model: Path, tmp_path: Path) -> None:
