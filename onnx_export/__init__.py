@@ -1,4 +1,4 @@
-"""Stage 2, export: a causal LM becomes an ONNX graph of two logits, proved equal to it.
+"""Stage 2, export: write a checkpoint as an ONNX graph, and verify that the graph gives the checkpoint's scores.
 
-Imports the core only; training hands it a checkpoint folder, and it hands serving a model folder.
+It imports the core only. It reads a checkpoint folder, which training wrote, and writes a model folder, which serving reads.
 """

@@ -1,14 +1,13 @@
-"""A LoRA adapter on disk -> a merged checkpoint: ``weight + scale * B @ A`` for each module.
+"""Merge a LoRA adapter into its base model: ``weight + scale * B @ A`` for each module.
 
-Adapters are how trained models travel: megabytes beside a base model that anyone can fetch. The
-arithmetic is done on the tensors themselves, in float32; PEFT is not needed. An adapter folder
-holds ``adapter_model.safetensors``, ``adapter_config.json`` and ``slimrank.json`` (fusion weight,
-calibration and how many layers of its base it keeps, which belong to the model but not to its weights).
-The hash of all three goes with what is made of it, so that another adapter of the same name is noticed.
+Trained models are published as adapters: a few megabytes, beside a base model that anyone can download. The
+tensors are added here in float32, without PEFT. An adapter folder holds ``adapter_model.safetensors``,
+``adapter_config.json`` and ``slimrank.json``: the fusion weight, the calibration, and how many layers of the base
+model the adapter keeps. One hash of the three files is recorded in the merged checkpoint and in the model folder,
+so that a changed adapter of the same name is noticed.
 """
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,31 +17,40 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from onnx_export.prune import first_layers, write_config
-from onnx_export.shipped import ADAPTER_HASH_KEY, CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE, adapter_hash
+from onnx_export.shipped import adapter_hash
 from onnx_export.weights import CHECKPOINT_WEIGHTS, load_weights
+from slimrank.adapters import (
+    ADAPTER_HASH_KEY,
+    CONFIG_FILE,
+    VALUES_FILE,
+    WEIGHTS_FILE,
+    layers_of,
+    read_object,
+    scale_of,
+    sides_of,
+)
 from slimrank.errors import DataError, ModelSourceError, SlimrankError
 from slimrank.files import parse_json, read_text, replace_text
 from slimrank.folders import marked_by, new_folder
 from slimrank.manifest import Calibration, Fusion
 
-LAYERS_KEY = "layers"
 _MERGED_FILE = "adapter.json"
-_LORA_NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
+_PEFT_PREFIX = "base_model.model."
 
 
 def merged_hash(checkpoint: Path) -> str | None:
-    """Return the hash of the adapter that a checkpoint was merged with, or None where it was with none."""
+    """Return the hash of the adapter that was merged into a checkpoint; None if there was no adapter."""
     path = checkpoint / _MERGED_FILE
-    return str(_json_of(path).get(ADAPTER_HASH_KEY)) if path.is_file() else None
+    return str(read_object(path).get(ADAPTER_HASH_KEY)) if path.is_file() else None
 
 
 def merge(adapter: Path, base: Path, target: Path) -> Path:
-    """Write the checkpoint ``target``: ``base`` with the adapter added, and its ``slimrank.json``.
+    """Write the checkpoint ``target``: ``base`` with the adapter added, and the adapter's ``slimrank.json``.
 
-    Of the base's layers only the first are kept, where the adapter says how many.
+    If the adapter says how many layers it keeps, the layers above these are dropped.
 
     Raises:
-        ModelSourceError: the folder holds no LoRA adapter, or it was made for another base model.
+        ModelSourceError: the folder holds no LoRA adapter, or the adapter was made for another base model.
     """
     scale, sides = _read(adapter)
     layers = layers_of(adapter)
@@ -75,10 +83,10 @@ def merge(adapter: Path, base: Path, target: Path) -> Path:
 
 
 def values_of(folder: Path) -> dict[str, Any]:
-    """Return fusion and calibration of an adapter or merged checkpoint, or nothing where none were fitted.
+    """Return the fusion and the calibration of an adapter or a merged checkpoint, as far as they were fitted.
 
     Raises:
-        ModelSourceError: the file is there but cannot be read.
+        ModelSourceError: ``slimrank.json`` is there but cannot be read.
     """
     path = folder / VALUES_FILE
     if not path.is_file():
@@ -99,64 +107,36 @@ def values_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def layers_of(adapter: Path) -> int | None:
-    """Return how many layers of its base an adapter keeps, the first ones; None = all.
-
-    Raises:
-        ModelSourceError: what it says is no number of layers.
-    """
-    path = adapter / VALUES_FILE
-    layers = _json_of(path).get(LAYERS_KEY) if path.is_file() else None
-    if layers is not None and (type(layers) is not int or layers < 1):
-        raise ModelSourceError(
-            f"{path}: {LAYERS_KEY} is how many layers of the base are kept, a whole number from 1; found {json.dumps(layers)[:80]}"
-        )
-    return layers
-
-
 def recorded_precision(folder: Path) -> dict[str, Any]:
-    """Return how this model is exported where nobody says: as ``record_precision`` noted, else in fp32.
+    """Return the precision that ``record_precision`` recorded for a model; fp32 if it recorded none.
 
     Returns:
         ``precision``, ``in_float`` and ``in_two`` as ``onnx_export.export.export`` takes them.
     """
     path = folder / VALUES_FILE
-    noted = _json_of(path).get("precision", {}) if path.is_file() else {}
+    noted = read_object(path).get("precision", {}) if path.is_file() else {}
     chosen = {name: tuple(noted.get(name, ())) for name in ("in_float", "in_two")}
     return {"precision": noted.get("precision", "fp32")} | chosen
 
 
 def record_precision(adapter: Path, choice: dict[str, Any]) -> None:
-    """Note in an adapter's ``slimrank.json`` how its model is to be exported, and the figures that speak for it."""
+    """Record in an adapter's ``slimrank.json`` how its model is to be exported, with the measured figures."""
     path = adapter / VALUES_FILE
-    content = _json_of(path) if path.is_file() else {}
+    content = read_object(path) if path.is_file() else {}
     with replace_text(path) as file:
         file.write(json.dumps(content | {"precision": choice}, indent=2) + "\n")
-
-
-def _json_of(path: Path) -> dict[str, Any]:
-    try:
-        content = parse_json(read_text(path))
-    except (DataError, ValueError) as error:
-        raise ModelSourceError(f"{path} is not JSON ({error}); make it again") from error
-    if not isinstance(content, dict):
-        raise ModelSourceError(f"{path} holds no JSON object; make it again")
-    return content
 
 
 def _read(adapter: Path) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:
     try:
         config = parse_json(read_text(adapter / CONFIG_FILE))
-        scale = float(config["lora_alpha"]) / float(config["r"])
+        scale = scale_of(config)
         tensors = load_weights(adapter / WEIGHTS_FILE)
     except (SlimrankError, ArithmeticError, ValueError, KeyError, TypeError) as error:
         raise ModelSourceError(f"{adapter} holds no LoRA adapter: {error}; it needs {CONFIG_FILE} and {WEIGHTS_FILE}") from error
-    sides: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        match = _LORA_NAME.match(name)
-        if match is None:
-            raise ModelSourceError(
-                f"{adapter} changes {name}, which is no LoRA weight; merge it with PEFT and export the checkpoint"
-            )
-        sides.setdefault(match["module"], {})[match["side"]] = tensor
-    return scale, sides
+    sides, others = sides_of(tensors)
+    if others:
+        raise ModelSourceError(
+            f"{adapter} changes {others[0]}, which is not a LoRA weight; merge it with PEFT and export the checkpoint"
+        )
+    return scale, {module.removeprefix(_PEFT_PREFIX): pair for module, pair in sides.items()}

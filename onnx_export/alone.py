@@ -1,4 +1,4 @@
-"""One process at a time makes models in a home folder; who waits is told for whom."""
+"""Let one process at a time make models in a home folder; a process that waits reports which one it waits for."""
 
 import json
 import os
@@ -15,7 +15,7 @@ LOCK_FILE, OWNER_FILE = ".pull.lock", ".pull.owner"
 
 @contextmanager
 def alone(home: Path, report: Report) -> Iterator[None]:
-    """Wait until no other process makes a model in ``home``: they share its merged checkpoints."""
+    """Wait until no other process makes a model in ``home``: all processes write to the same merged checkpoints."""
     from filelock import FileLock, Timeout
 
     home.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def alone(home: Path, report: Report) -> Iterator[None]:
     except Timeout:
         report(f"wait for {_who(owner)}, which makes a model in {home}")
         lock.acquire()
-        report("it has ended; go on")
+        report("that process has ended; continue")
     try:
         facts = {"pid": os.getpid(), "command": " ".join(["slimrank", *sys.argv[1:]]), "since": time.strftime("%H:%M:%S")}
         owner.write_text(json.dumps(facts) + "\n", encoding="utf-8")
@@ -36,7 +36,7 @@ def alone(home: Path, report: Report) -> Iterator[None]:
 
 
 def _who(owner: Path) -> str:
-    """Return who holds the lock, as it wrote: the file is there a moment later than the lock."""
+    """Return the process that holds the lock; it writes the owner file a moment after it takes the lock."""
     try:
         facts = json.loads(owner.read_text(encoding="utf-8"))
         return f"process {facts['pid']} (`{facts['command']}`, since {facts['since']})"

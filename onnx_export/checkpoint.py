@@ -1,8 +1,7 @@
-"""A checkpoint, loaded as a scorer: a causal LM, its head cut down to the two answer tokens, or a cross-encoder as it is.
+"""Load a checkpoint, a causal LM or a cross-encoder, and cut the LM's head down to the two answer tokens.
 
-The head's two rows give exactly the logits that the full head gives at those tokens; there is no
-new layer and nothing is trained. Shared by export, which traces it, and verify, which compares
-with the full head.
+The two rows of the head give exactly the logits that the full head gives for these tokens. No layer is added, and
+nothing is trained. ``export`` traces the model with the cut head; ``verify`` compares with the full head.
 """
 
 import contextlib
@@ -34,7 +33,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     folder: Path
     pair: Prompt | None = None
-    """The pair template of a cross-encoder; None = a language model, which is asked by a prompt."""
+    """The pair template of a cross-encoder; None = a language model, which gets a prompt."""
 
     @property
     def kind(self) -> Kind:
@@ -66,7 +65,7 @@ def load(folder: Path) -> Checkpoint:
     """Load a checkpoint folder.
 
     Raises:
-        ModelSourceError: it gives no score, or transformers cannot load it with a fast tokenizer.
+        ModelSourceError: the model gives no score, or transformers cannot load it with a fast tokenizer.
     """
     kind = cross_encoder.kind_of(folder)
     try:
@@ -82,13 +81,13 @@ def load(folder: Path) -> Checkpoint:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return one hash for the weights of a checkpoint: of its single file, or of its parts' hashes."""
+    """Return the hash of a checkpoint's weights; of several files, their hashes, shortened and joined."""
     parts = [sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))]
     return parts[0] if len(parts) == 1 else "+".join(part[:16] for part in parts)
 
 
 def with_answer_head(model: PreTrainedModel, answer_ids: list[int]) -> PreTrainedModel:
-    """Replace the LM head by its rows for ``answer_ids``, in that order; changes the model."""
+    """Replace the LM head by its rows for ``answer_ids``, in that order; this changes the model in place."""
     full: Any = model.get_output_embeddings()
     head = torch.nn.Linear(full.in_features, len(answer_ids), bias=full.bias is not None)
     with torch.no_grad():

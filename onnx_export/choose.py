@@ -1,10 +1,10 @@
-"""``slimrank export --precision auto``: the fastest export on this machine that ranks as fp32 does.
+"""``slimrank export --precision auto``: find the fastest export on this machine that ranks as fp32 does.
 
-Candidates are tried from the fastest expected to the slowest: exported, verified against the
-checkpoint, and judged by the quality gate (``onnx_export.gate``). The first that passes is timed beside fp32
-on the gate's pairs, in turn, so that other work on the machine hits both alike, and kept if it is
-faster. For a GPU nobody knows the order beforehand: all that pass are timed. The figures of all that were tried go into the
-manifest.
+The candidates are tried in order, the one that should be fastest first. Each is exported, verified against the
+checkpoint, and judged by the quality gate (``onnx_export.gate``). The first candidate that passes is timed against
+fp32 on the gate's pairs, and kept if it is faster. The two take turns, so that other work on the machine slows both alike.
+For a GPU the order is not known beforehand, so all candidates that pass are timed. The figures of every candidate
+that was tried go into the manifest.
 """
 
 import json
@@ -36,12 +36,12 @@ from slimrank.types import Scores
 ROUNDS = 3
 TIMED_QUERIES = 3
 DOWN_PROJECTION = ("down_proj",)
-"""Its inputs have the widest outliers."""
+"""The inputs of this product have the widest outliers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to export."""
+    """One way to export a checkpoint."""
 
     name: str
     precision: FusedPrecision
@@ -59,12 +59,12 @@ CANDIDATES = (
 PAIR_CANDIDATES = (Candidate("int8", "int8"),)
 GPU_CANDIDATES = (Candidate("fp16", "fp16"), Candidate("bf16", "bf16"), Candidate("int8-gpu", "int8-gpu"))
 GPU_TIMES, GPU_BATCH_ROWS = 16, 64
-"""Each document so many times over, and rows of a batch: a GPU is not busy with four. Never timed on one."""
+"""How many times each document is repeated, and the rows of a batch: four rows do not keep a GPU busy. Not measured on a GPU."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """What was found of a candidate."""
+    """A candidate that was exported, and its measured figures."""
 
     candidate: Candidate
     folder: Path
@@ -73,7 +73,7 @@ class Trial:
     seconds: float = float("inf")
 
     def figures(self) -> dict[str, object]:
-        """Return what the manifest keeps."""
+        """Return the figures that the manifest records."""
         timed: dict[str, object] = {} if self.seconds == float("inf") else {"seconds": round(self.seconds, 4)}
         return timed | {
             "rank_agreement": round(self.ranks.rank_agreement, 4),
@@ -97,17 +97,17 @@ def export_fastest(
     times_all: bool = False,
     provider: str = "cpu",
 ) -> Manifest:
-    """Write the model folder of the fastest candidate that passes the gate; fp32 always does.
+    """Write the model folder of the fastest candidate that passes the gate; fp32 always passes.
 
     Args:
-        collections: BEIR folders whose judged queries are the gate's; none = the committed pairs.
+        collections: BEIR folders whose judged queries the gate uses; empty = the committed pairs.
         candidates: Tried in this order until one passes.
-        times_all: Try all, for candidates in no order.
-        provider: Where candidates run; what they are judged by is computed on the CPU.
+        times_all: Try and time all candidates instead.
+        provider: Where the candidates run; the reference scores are computed on the CPU.
 
     Raises:
         ModelSourceError, ConfigError: as ``onnx_export.export.export``.
-        ConfigError: the provider is not here.
+        ConfigError: this ONNX Runtime lacks the provider.
         DataError: a collection cannot be read.
     """
     providers.chosen(provider, ort.get_available_providers())  # before minutes of work
@@ -185,7 +185,7 @@ def _fastest(trials: list[Trial], pairs: list[Judged], report: Report, provider:
     runners = [GraphRunner(trial.folder, manifests.read(trial.folder), provider=provider) for trial in trials]
     times, batch_rows = (1, BATCH_ROWS) if provider == "cpu" else (GPU_TIMES, GPU_BATCH_ROWS)
     timed = [replace(query, rows=query.rows * times) for query in pairs[:TIMED_QUERIES]]
-    for runner in runners:  # what is paid once
+    for runner in runners:  # the first run pays costs that come only once
         scores_of(runner, timed[:1], batch_rows=batch_rows)
     for _ in range(ROUNDS):
         for trial, runner in zip(trials, runners, strict=True):

@@ -15,20 +15,13 @@ from rich.console import Console
 
 from onnx_export.alone import alone
 from onnx_export.cost import describe_cost
-from onnx_export.shipped import (
-    ADAPTER_HASH_KEY,
-    CONFIG_FILE,
-    GRAPH_NUMBER_KEY,
-    VALUES_FILE,
-    adapter_hash,
-    graph_number,
-    is_adapter,
-)
+from onnx_export.shipped import GRAPH_NUMBER_KEY, adapter_hash, graph_number, is_adapter
 from onnx_export.source import default_base, default_checkpoint, is_fetched
 from onnx_export.steps import Report, shown_steps
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
 from slimrank import store
+from slimrank.adapters import ADAPTER_HASH_KEY, CONFIG_FILE, LAYERS_KEY, VALUES_FILE, layers_of
 from slimrank.errors import ConfigError, ManifestError
 from slimrank.folders import check_replaceable, new_folder
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
@@ -45,7 +38,7 @@ model = typer.Typer(
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProviderFlag = Annotated[
-    str | None, typer.Option(help="Where it is compared and timed: cpu, or cuda; default SLIMRANK_PROVIDER.")
+    str | None, typer.Option(help="Where the model is verified and timed: cpu or cuda; default SLIMRANK_PROVIDER.")
 ]
 HomeFlag = Annotated[Path | None, typer.Option(help="Folder for models; default SLIMRANK_HOME.")]
 
@@ -58,18 +51,18 @@ def _models() -> None:
 @model.command()
 def pull(
     name: Annotated[
-        str, typer.Argument(help="A model that ships; `slimrank model list` names them.", show_default=True)
+        str, typer.Argument(help="A model that ships with slimrank; `slimrank model list` shows them.", show_default=True)
     ] = DEFAULT_MODEL_NAME,
     home: HomeFlag = None,
-    force: Annotated[bool, typer.Option("--force", help="Make it again even if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Make the model again even if it is up to date.")] = False,
     provider: Annotated[
-        str | None, typer.Option(help="Where it will run; cuda or tensorrt: in fp16, in a folder of its own.")
+        str | None, typer.Option(help="Where the model will run; for cuda or tensorrt it is made in fp16, in a second folder.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a shipped model: fetch its base, merge the adapter that comes with slimrank, export, verify.
+    """Make a shipped model: download its base model, merge the adapter that comes with slimrank, export, verify.
 
-    Does nothing where that is done, and does it anew where slimrank came with another adapter or graph since.
+    A model that is up to date is left as it is. It is made again if slimrank has a newer adapter or graph.
 
     Example: slimrank model pull
 
@@ -86,20 +79,20 @@ def pull(
 
 @model.command("list")
 def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
-    """List the models of this machine and whether each may be served, and the shipped ones that are not made yet.
+    """List the models of this machine, whether each can be served, and the shipped models that are not made yet.
 
     Example: slimrank model list
     """
     settings = process_settings.load(home=home)
     rows: list[dict[str, Any]] = []
-    # Hidden ones are being made, or were interrupted.
+    # A hidden folder is being made, or its making was interrupted.
     for path in sorted((settings.home_folder / "models").glob(f"[!.]*/{manifests.MANIFEST_FILE}")):
         rows.append({"folder": str(path.parent)} | _state(path.parent))
     made = {row["folder"] for row in rows}
     for name in store.shipped_names():
         folder = str(store.shipped_folder(settings, name))
         if folder not in made:
-            fault = f"it ships and is not made yet; make it with `slimrank model pull {name}`"
+            fault = f"this shipped model is not made yet; make it with `slimrank model pull {name}`"
             rows.append({"folder": folder, "served": False, "fault": fault, "name": name})
     _print({"models": rows}, as_json)
 
@@ -110,29 +103,32 @@ def export(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Model folder to write; an earlier one there is replaced once this one is verified."),
+        typer.Option("--out", "-o", help="Model folder to write; an earlier one there is replaced once the new one is verified."),
     ],
-    name: Annotated[str | None, typer.Option(help="Name on the wire; default the folder's.")] = None,
-    prompt: Annotated[str, typer.Option(help=f"{', '.join(BUILT_IN)}, or a prompt.json.")] = SLIMRANK.name,
-    max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model in requests and answers; default the folder's name.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help=f"Prompt: {', '.join(BUILT_IN)}, or a prompt.json file.")] = SLIMRANK.name,
+    max_pair_tokens: Annotated[int, typer.Option(min=64, help="Longest pair, in tokens.")] = DEFAULT_MAX_PAIR_TOKENS,
     precision: Annotated[
-        str, typer.Option(help="fp32, int8; for GPUs fp16, bf16, int8-gpu; or auto: the fastest here that ranks alike.")
+        str, typer.Option(help="fp32, int8; for GPUs fp16, bf16, int8-gpu; auto: the fastest here that ranks as fp32 does.")
     ] = "fp32",
     provider: ProviderFlag = None,
     data: Annotated[
-        list[Path] | None, typer.Option(help="With auto: BEIR folder whose judged queries decide; may be given several times.")
+        list[Path] | None, typer.Option(help="With auto: BEIR folder whose judged queries decide; can be given several times.")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="With auto and an adapter: note the choice there, and `model pull` exports so.")
+        bool, typer.Option("--record", help="With auto and --adapter: record the choice in the adapter, for `model pull`.")
     ] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph, not the serving graph.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Write Optimum's graph instead of the serving graph.")] = False,
     adapter: Annotated[Path | None, typer.Option(help="LoRA adapter to merge into the checkpoint first.")] = None,
     layers: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep only the first so many; left out, as many as the adapter says, or all."),
+        typer.Option(min=1, help="Number of layers to keep, from the first; default what the adapter says, or all."),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Without, the folder is made and may not be served.")
+        bool,
+        typer.Option("--verify/--no-verify", help="Compare with the checkpoint; a folder that is not verified cannot be served."),
     ] = True,
     trained: Annotated[bool, typer.Option("--trained", help="The checkpoint was trained to rerank.")] = False,
     home: HomeFlag = None,
@@ -140,7 +136,7 @@ def export(
 ) -> None:
     """Export a checkpoint to a model folder and verify it: a causal language model, or a cross-encoder with one logit.
 
-    An export that fails leaves what was there.
+    If the export fails, an earlier model folder stays as it is.
 
     Example: slimrank export BASE --adapter runs/adapter --out models/shop --trained
 
@@ -151,12 +147,12 @@ def export(
     settings = process_settings.load(home=home, provider=provider)
     asked = _prompt(prompt)
     if record and settings.provider != "cpu":
-        raise ConfigError("--record notes how CPUs are served, and --provider names a GPU; leave out one of the two")
+        raise ConfigError("--record records the precision for CPUs, and --provider names a GPU; leave one of the two out")
     if compare and precision != "auto":  # before minutes of work
         check_precision(settings.provider, _precision(precision))
     check_replaceable(out, manifests.is_model_folder, "a model folder")
     if adapter is not None and not is_adapter(adapter):
-        raise ConfigError(f"{adapter} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
+        raise ConfigError(f"{adapter} is not an adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
     said = None if adapter is None else _layers_said(adapter, layers, record=record)
     with shown_steps() as report, alone(settings.home_folder, report) if adapter or layers else nullcontext():
         source = base_checkpoint(checkpoint, settings.home_folder, report)
@@ -185,16 +181,13 @@ def export(
                 _record(adapter, made)
             _finish(out, as_json)
             return
-        from onnx_export.export import export as export_folder  # only now: a wrong folder is told at once
-        from onnx_export.verify import verify as verify_folder
+        from onnx_export.verify import verify as verify_folder  # only now: a wrong folder is refused without waiting
 
         with new_folder(out, manifests.is_model_folder, "a model folder") as partial:
-            references: list[Reference] = []
-            export_folder(
+            reference = _exported(
                 source,
                 partial,
                 report,
-                keep=references.append,
                 name=name or out.resolve().name,
                 prompt=asked,
                 max_pair_tokens=max_pair_tokens,
@@ -203,7 +196,6 @@ def export(
                 trained=trained,
             )
             if compare:
-                reference = references[0] if references else None
                 found = verify_folder(partial, report, checkpoint=source, reference=reference, provider=settings.provider)
                 if not found.passed:
                     raise ManifestError(
@@ -220,7 +212,7 @@ def verify(
     provider: ProviderFlag = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare a model folder with its checkpoint on real pairs and record the figures.
+    """Compare the scores of a model folder with those of its checkpoint, and record the figures in its manifest.
 
     Example: slimrank verify models/shop
 
@@ -228,7 +220,7 @@ def verify(
     """
     settings = process_settings.load(provider=provider)
     folder = store.folder_of(model, settings)
-    manifests.read(folder)  # so that a wrong folder is told before the heavy imports
+    manifests.read(folder)  # a wrong folder is refused before the heavy imports
     from onnx_export.verify import verify as verify_folder
 
     with shown_steps() as report:
@@ -240,24 +232,30 @@ def _make_shipped(adapter: Path, folder: Path, home: Path, report: Report, *, fo
     base = default_checkpoint(home, report, meanwhile=lambda: import_module("onnx_export.verify"))
 
     from onnx_export.adapter import recorded_precision
-    from onnx_export.export import export as export_folder
     from onnx_export.gate import LEAST_AGREEMENT
     from onnx_export.verify import verify as verify_folder
 
     checkpoint = _merged(adapter, base, home, report)
     choice = {"precision": "fp16"} if for_gpu else recorded_precision(checkpoint)
-    # In its place only once it is verified: until then the one before serves. What lies there is ours, whole or not.
+    # The new folder takes the place of the earlier one only once it is verified. Whatever is there was made by `pull`.
     with new_folder(folder, lambda _: True, "a shipped model") as partial:
-        references: list[Reference] = []
-        export_folder(checkpoint, partial, report, name=adapter.name, keep=references.append, **choice)
-        reference = references[0] if references else None
+        reference = _exported(checkpoint, partial, report, name=adapter.name, **choice)
         found = verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         if choice["precision"] == "int8" and not (found.passed and found.rank_agreement >= LEAST_AGREEMENT):
-            # Some processors saturate where others do not; what ranked alike elsewhere is asked again here.
-            report(f"{choice['precision']} does not rank alike on this machine; take fp32")
-            export_folder(checkpoint, partial, report, name=adapter.name)
+            # On some processors 8-bit products saturate, so that the recorded precision may rank badly on this machine.
+            report(f"{choice['precision']} does not rank as fp32 does on this machine; export in fp32")
+            _exported(checkpoint, partial, report, name=adapter.name)
             verify_folder(partial, report, checkpoint=checkpoint, reference=reference)
         manifests.check(partial)
+
+
+def _exported(checkpoint: Path, target: Path, report: Report, **options: Any) -> "Reference | None":
+    """Export a checkpoint; return its scores of the committed pairs if the export computed them."""
+    from onnx_export.export import export as export_folder
+
+    references: list[Reference] = []
+    export_folder(checkpoint, target, report, keep=references.append, **options)
+    return references[0] if references else None
 
 
 def _record(adapter: Path, made: manifests.Manifest) -> None:
@@ -269,20 +267,18 @@ def _record(adapter: Path, made: manifests.Manifest) -> None:
 
 
 def _layers_said(adapter: Path, asked: int | None, *, record: bool) -> int | None:
-    """Return how many layers an adapter keeps, None = all; refuse what contradicts it."""
-    from onnx_export.adapter import LAYERS_KEY, layers_of
-
+    """Return how many layers an adapter keeps, None = all; refuse a ``--layers`` that contradicts it."""
     said = layers_of(adapter)
     if asked is None or said == asked:
         return said
     if said is not None:
         raise ConfigError(
-            f"asked to keep {asked} layers, and the adapter {adapter} was trained with the first {said} ({VALUES_FILE}); leave --layers out"
+            f"asked to keep {asked} layers, but the adapter {adapter} was trained with the first {said} ({VALUES_FILE}); leave --layers out"
         )
-    if record:  # the note would speak of another model than `model pull` makes
+    if record:  # `model pull` would make another model than the one whose precision is recorded
         raise ConfigError(
-            f"--record notes how the adapter's model is exported, and {adapter / VALUES_FILE} does not say that it keeps {asked} layers;"
-            f' add "{LAYERS_KEY}": {asked} there, or leave one of the two out'
+            f"--record needs {adapter / VALUES_FILE} to say that the adapter keeps {asked} layers, and it does not;"
+            f' add "{LAYERS_KEY}": {asked} there, or leave --record or --layers out'
         )
     return None
 
@@ -302,7 +298,7 @@ def _pruned(checkpoint: Path, layers: int, home: Path, report: Report) -> Path:
 
 
 def _is_cross_encoder(checkpoint: Path, *, plain: bool, has_prompt: bool) -> bool:
-    """Tell what kind of model a checkpoint holds; refuse options that its kind does not have."""
+    """Return whether a checkpoint is a cross-encoder; refuse options that a cross-encoder does not have."""
     from onnx_export.cross_encoder import kind_of
 
     if kind_of(checkpoint) == "language_model":
@@ -310,8 +306,8 @@ def _is_cross_encoder(checkpoint: Path, *, plain: bool, has_prompt: bool) -> boo
     for name, is_given in (("--plain", plain), ("--prompt", has_prompt)):
         if is_given:
             raise ConfigError(
-                f"{name} is for language models, and {checkpoint} is a cross-encoder, which has one graph and a pair template of"
-                " its own; leave it out"
+                f"{name} is for language models, and {checkpoint} is a cross-encoder, which has one graph and its own pair"
+                f" template; leave {name} out"
             )
     return True
 
@@ -334,7 +330,7 @@ def _precision(name: str) -> "FusedPrecision":
 
 
 def _is_current(folder: Path, adapter: Path) -> bool:
-    """Say whether a shipped model may be served and was made with the adapter that is here, the graph as it is written now."""
+    """Return whether a shipped model can be served and was made with the present adapter and the present graph."""
     if not _is_served(folder):
         return False
     found = manifests.read(folder)
@@ -343,7 +339,7 @@ def _is_current(folder: Path, adapter: Path) -> bool:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """Return whether a folder may be served, its figures, and what is wrong with it."""
+    """Return whether a folder can be served, its figures, and its fault if it has one."""
     try:
         return {"served": True} | _figures(manifests.check(folder))
     except ManifestError as error:
@@ -363,7 +359,7 @@ def _is_served(folder: Path) -> bool:
 
 
 def _finish(folder: Path, as_json: bool) -> None:
-    """Print a folder's figures; a folder that may not be served is an error."""
+    """Print a folder's figures; a folder that cannot be served is an error."""
     _print({"folder": str(folder)} | _figures(manifests.read(folder)), as_json)
     manifests.check(folder)
 
@@ -374,7 +370,7 @@ def _figures(manifest: manifests.Manifest) -> dict[str, Any]:
 
 
 def _card(manifest: manifests.Manifest) -> dict[str, Any]:
-    """Return what a model is: its kind, its architecture, its precision, what it was made from, its limits and its size."""
+    """Return the description of a model: its kind, architecture, precision, origin, limits and size."""
     return {
         "name": manifest.name,
         "kind": manifest.kind.replace("_", " "),

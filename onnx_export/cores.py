@@ -1,4 +1,4 @@
-"""Work shared among cores: a piece a core, with one thread each."""
+"""Share work among cores: each core works on a piece of its own, with one thread."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +17,14 @@ def side_by_side(
     *,
     size: Callable[[Piece], int] = lambda _: 0,
 ) -> list[Result]:
-    """Return what ``work`` says of each piece, in their order; ``tick`` is called as each is done.
+    """Return the result of ``work`` for each piece, in the order of the pieces.
+
+    Threads that share one matrix product wait for each other at every step. On a busy machine they spent most of the time so
+    (155 s to score the pairs with a model of two layers; rounding one product took ten times the processor time).
 
     Args:
-        size: How long a piece takes, in any unit. The longest are begun first, so that no core is left with a long one at the end.
-
-    Threads that share one product wait for each other at every step: on a machine with other work that was most of the time
-    (155 s to score the pairs with a model of two layers; rounding one product took ten times the processor time).
+        tick: Called after each piece.
+        size: How long a piece takes, in any unit. The longest pieces begin first, so that no core has a long piece left at the end.
     """
 
     def counted(piece: Piece) -> Result:

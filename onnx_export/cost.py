@@ -1,4 +1,4 @@
-"""How long making a shipped model takes on this machine, and how much disk: told, and checked, before it begins."""
+"""Estimate how long it takes to make a shipped model on this machine, and check the free disk, before the work begins."""
 
 import os
 import shutil
@@ -8,18 +8,19 @@ from slimrank import processor
 from slimrank.errors import ConfigError
 
 ONE_CORE_SECONDS, ALL_CORES_SECONDS = 20, 125
-"""Processor seconds of what one core does (imports, conversion, writing) and of what all share (docs/log/first-hour.md)."""
+"""Processor seconds of the work that runs on one core (imports, conversion, writing), and of the work that all cores share
+(docs/log/first-hour.md)."""
 BASE_BYTES, MODEL_BYTES = 750 * 10**6, 700 * 10**6
-"""With the download beside it; and with the merged checkpoint that the model is verified with."""
+"""Disk for the base model with its download, and for the model with the merged checkpoint that verifies it."""
 BUSY_SHARE = 0.75
-"""Of the cores: a lower load is what we, or a command before, have made of it."""
+"""Share of the cores. A load below it may come from this command, or from the one before it, and is not counted."""
 
 
 def describe_cost(name: str, home: Path, *, has_base: bool) -> str:
-    """Return one sentence: seconds on so many cores under this load, and bytes of disk.
+    """Return one sentence with the expected time on this machine and the disk that is needed.
 
     Raises:
-        ConfigError: the disk has less.
+        ConfigError: the disk has less free space than that.
     """
     needed = MODEL_BYTES + (0 if has_base else BASE_BYTES)
     free = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists())).free
@@ -38,7 +39,7 @@ def describe_cost(name: str, home: Path, *, has_base: bool) -> str:
 
 
 def _seconds(cores: float, load: float) -> float:
-    """Return the expected time: work that waits for others gets its share of the cores."""
+    """Return the expected time; on a busy machine this command gets only its share of the cores."""
     crowd = max(1.0, (load + cores) / cores) if load > BUSY_SHARE * cores else 1.0
     return (ONE_CORE_SECONDS + ALL_CORES_SECONDS / cores) * crowd
 

@@ -1,8 +1,8 @@
-"""A cross-encoder checkpoint: a classifier of pairs with one logit, such as MiniLM's, bge-reranker's or Ettin's.
+"""Load a cross-encoder checkpoint: a classifier of pairs with one logit, such as MiniLM, bge-reranker or Ettin.
 
-Its pair template is read off its own tokenizer and written down as a prompt of special tokens, so that queries and documents are
-encoded, cut and cached as for any other model. The reference for verification takes the tokenizer's own pairs instead.
-Checkpoints that hold something else are refused here, with the reason.
+The pair template of its tokenizer is written as a prompt of special tokens, so that queries and documents are
+encoded, cut and cached as for any other model. The reference scores for verification use the tokenizer's own pairs
+instead. A checkpoint of any other kind is refused here, with the reason.
 """
 
 import json
@@ -23,19 +23,19 @@ from slimrank.types import Scores
 
 MODULES_FILE = "modules.json"
 ETTIN = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dense")
-"""The chain of modules that sentence-transformers writes for Ettin rerankers: the head of ModernBERT's classifier, in pieces."""
+"""The modules that sentence-transformers writes for an Ettin reranker: ModernBERT's classifier with its head split into parts."""
 
 
 def kind_of(folder: Path) -> Kind:
-    """Return what a checkpoint folder holds.
+    """Return the kind of model that a checkpoint folder holds.
 
     Raises:
-        ModelSourceError: it gives several logits, or embeddings only, or cannot be read.
+        ModelSourceError: the model gives several logits, or embeddings only, or the folder cannot be read.
     """
     try:
         names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
     except (OSError, ValueError, AttributeError) as error:
-        raise ModelSourceError(f"{folder} cannot be read as a checkpoint: its config.json: {error}") from error
+        raise ModelSourceError(f"{folder} is not a checkpoint: cannot read its config.json: {error}") from error
     if any(name.endswith("ForSequenceClassification") for name in names):
         labels = AutoConfig.from_pretrained(folder).num_labels
         if labels != 1:
@@ -58,7 +58,7 @@ def load(folder: Path) -> PreTrainedModel:
     """Load a cross-encoder in float32 on the CPU.
 
     Raises:
-        ModelSourceError: its head is none that is known.
+        ModelSourceError: it has an unknown kind of head.
     """
     if _chain(folder) == ETTIN:
         return _of_chain(folder)
@@ -84,12 +84,12 @@ def check_limit(model: PreTrainedModel, max_pair_tokens: int) -> None:
     """Refuse pairs longer than the model has positions for.
 
     Raises:
-        ConfigError: it has fewer.
+        ConfigError: the model has fewer positions than ``max_pair_tokens``.
     """
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None:  # rotary positions
         limit = model.config.max_position_embeddings
-    else:  # RoBERTa's positions begin behind that of padding
+    else:  # RoBERTa's positions begin after the padding position
         limit = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
     if max_pair_tokens > limit:
         raise ConfigError(
@@ -99,7 +99,7 @@ def check_limit(model: PreTrainedModel, max_pair_tokens: int) -> None:
 
 
 def reference_scores(model: Any, tokenizer: Tokenizer, group: PairGroup, max_pair_tokens: int) -> Scores:
-    """Return (N,) scores of the checkpoint, one pair at a time, as its own tokenizer puts them together; only a document is cut."""
+    """Return (N,) scores of the checkpoint, one pair at a time, as its own tokenizer joins a pair; only the document is cut."""
     own = _own(tokenizer)
     own.enable_truncation(max_pair_tokens, strategy="only_second")
     takes_types = getattr(model.config, "type_vocab_size", 0) > 1
@@ -114,7 +114,7 @@ def reference_scores(model: Any, tokenizer: Tokenizer, group: PairGroup, max_pai
 
 
 def _own(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy as it came, but for the padding and the length that it may have been saved with."""
+    """Return a copy without the padding and the truncation that the tokenizer may have been saved with."""
     copy = Tokenizer.from_str(tokenizer.to_str())
     copy.no_padding()
     copy.no_truncation()
@@ -122,14 +122,14 @@ def _own(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def _chain(folder: Path) -> tuple[str, ...]:
-    """Return the kinds of modules that sentence-transformers runs one after the other; none where it wrote no such list."""
+    """Return the kinds of the modules that sentence-transformers runs in turn; empty if the folder lists no modules."""
     path = folder / MODULES_FILE
     modules = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     return tuple(module["type"].rpartition(".")[2] for module in modules)
 
 
 def _of_chain(folder: Path) -> PreTrainedModel:
-    """Return a chain like Ettin's as ModernBERT's own classifier, which computes the same."""
+    """Load Ettin's modules into ModernBERT's own classifier, which computes the same."""
     paths = [folder / module["path"] for module in json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))]
     pooling, first, _, last = (json.loads((path / "config.json").read_text(encoding="utf-8")) for path in paths[1:])
     dense, norm, classifier = (load_file(path / "model.safetensors") for path in paths[2:])
@@ -143,8 +143,8 @@ def _of_chain(folder: Path) -> PreTrainedModel:
     )
     if found != (known := ("modernbert", "cls", "GELU", "Identity", 1)):
         raise ModelSourceError(
-            f"{folder} is a chain of modules with {', '.join(map(str, found))}, and only one with {', '.join(map(str, known))}"
-            " can be exported; save it as a sequence-classification checkpoint"
+            f"{folder} is a chain of modules with {', '.join(map(str, found))}; only a chain with {', '.join(map(str, known))}"
+            " can be exported; save the model as a sequence-classification checkpoint"
         )
     config.num_labels, config.classifier_pooling, config.classifier_activation = 1, "cls", "gelu"
     config.classifier_bias = "linear.bias" in dense

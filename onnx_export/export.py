@@ -1,10 +1,10 @@
-"""Checkpoint folder -> model folder: an ONNX graph of its score, its prompt and its manifest.
+"""Export a checkpoint folder to a model folder: an ONNX graph, a tokenizer, a prompt and a manifest.
 
-The LM head is replaced by its two rows for the answer tokens, in the order irrelevant, relevant.
-Where the model is of the Llama family the graph is the serving graph of ``onnx_export.fused``;
-for any other, Optimum traces the model with past keys and values. Both score, and share a query's
-prefix between documents. A cross-encoder keeps its head of one logit, in Optimum's graph. The folder appears only when it is complete; it is served only
-after ``onnx_export.verify`` has compared it with the checkpoint.
+The LM head is replaced by its two rows for the answer tokens, in the order irrelevant, relevant. A model of the Llama
+family gets the serving graph of ``onnx_export.fused``; any other causal LM is traced by Optimum with past keys and values.
+Both graphs score pairs and share a query's prefix between documents. A cross-encoder keeps its head of one logit, in
+Optimum's graph. The folder appears only when it is complete. It can be served only after ``onnx_export.verify`` has
+compared it with the checkpoint.
 """
 
 import shutil
@@ -26,11 +26,12 @@ from onnx_export.pair_graph import finish
 from onnx_export.pairs import read_pairs
 from onnx_export.reference import Reference, score_pairs
 from onnx_export.rounding import round_weights
-from onnx_export.shipped import ADAPTER_HASH_KEY, GRAPH_NUMBER_KEY, graph_number
+from onnx_export.shipped import GRAPH_NUMBER_KEY, graph_number
 from onnx_export.smoothing import smooth
 from onnx_export.source import checked_checkpoint
 from onnx_export.steps import Report, ticks
 from slimrank import __version__
+from slimrank.adapters import ADAPTER_HASH_KEY
 from slimrank.errors import ConfigError
 from slimrank.folders import check_replaceable, new_folder
 from slimrank.manifest import (
@@ -49,7 +50,7 @@ from slimrank.providers import WHEELS, is_installed
 PLAIN_OPSET = 18
 PAIR_PRECISIONS = ("fp32", "int8")
 MADE_WITH = ("torch", "transformers", "optimum", "optimum-onnx", *WHEELS)
-"""The versions that a manifest records, of those that are installed: on a GPU ONNX Runtime's wheel has another name."""
+"""The manifest records the versions of these packages, if they are installed; ONNX Runtime's wheel for GPUs has another name."""
 CHECKPOINT_KEY = "checkpoint"
 CHECKPOINT_HASH_KEY = "checkpoint_sha256"
 
@@ -69,23 +70,24 @@ def export(
     trained: bool = False,
     keep: Callable[[Reference], None] = lambda _: None,
 ) -> Manifest:
-    """Write the model folder ``target``; one that is already there is replaced, anything else refused.
+    """Write the model folder ``target``; an earlier model folder there is replaced, anything else is refused.
 
     Args:
-        name: What the model is called on the wire; default the target's name.
-        prompt: What the model was, or will be, asked with; a cross-encoder has a pair template of its own.
+        name: The model's name on the wire; default the target's name.
+        prompt: The prompt that the model is used with; ignored for a cross-encoder, which has its own pair template.
         precision: fp32; int8 with one activation scale a row; for GPUs fp16, bf16, or int8-gpu, whose activations are fp16.
-            All but fp32 need the serving graph.
-        in_float: Names of products that int8 leaves in float32.
-        in_two: Names of products whose activations int8 takes in two steps; "outliers" = the ``down_proj`` that need it.
-        plain: Write Optimum's graph even where the serving graph can be had.
+            Of a language model, all but fp32 need the serving graph.
+        in_float: Names of the products that int8 leaves in float32.
+        in_two: Names of the products whose activations int8 takes in two steps; "outliers" = each ``down_proj`` with outliers.
+        plain: Write Optimum's graph even if the serving graph is possible.
         trained: Whether the checkpoint was trained to rerank.
-        keep: Is given the checkpoint's own scores of the committed pairs where exporting computes them, as int8 does: for verifying.
+        keep: Called with the checkpoint's scores of the committed pairs if the export computes them, as int8 does; ``verify``
+            can use them.
 
     Raises:
         ModelSourceError: the checkpoint cannot be loaded.
-        ConfigError: an answer of the prompt is not one token of the model, the precision cannot be
-            had for its architecture, or ``target`` is neither empty nor a model folder.
+        ConfigError: an answer of the prompt is not one token of the model, the precision is not
+            available for its architecture, or ``target`` is neither empty nor a model folder.
     """
     check_replaceable(target, is_model_folder, "a model folder")
     checked_checkpoint(checkpoint_folder)
@@ -107,7 +109,7 @@ def export(
         elif plain or not can_fuse(config):
             if precision != "fp32":
                 raise ConfigError(
-                    f"{precision} is written for {', '.join(FAMILIES)}, not for {config.model_type}; export it in fp32"
+                    f"{precision} is available for {', '.join(FAMILIES)}, not for {config.model_type}; export it in fp32"
                 )
             _export_plain(loaded, encoder, partial)
         else:
@@ -153,7 +155,7 @@ def _export_fused(
     in_two: Sequence[str],
     keep: Callable[[Reference], None],
 ) -> list[str]:
-    """Write the serving graph; return the names of products whose activations it takes in two steps."""
+    """Write the serving graph; return the names of the products whose activations it takes in two steps."""
     two_steps = _ready_for_int8(loaded, encoder, report, in_float, in_two, keep) if precision == "int8" else []
     path = target / GRAPH_FILE
     write_graph(
@@ -176,12 +178,12 @@ def _ready_for_int8(
     in_two: Sequence[str],
     keep: Callable[[Reference], None],
 ) -> list[str]:
-    """Smooth and round the weights in place; return ``in_two`` with the outliers' names."""
+    """Smooth and round the weights in place; return ``in_two`` with the names of the outliers filled in."""
 
     def run() -> None:
         _calibrate(loaded, encoder, report)
 
-    # While the weights are as they were, one pass tells both what inputs are like and what scores are to be.
+    # One pass over the unchanged weights gives both: the inputs to smooth by, and the scores to verify with.
     smooth(loaded.model, lambda: keep(score_pairs(loaded, encoder, report)))
     two_steps = [name for name in in_two if name != OUTLIERS]
     if OUTLIERS in in_two:
@@ -198,7 +200,7 @@ def _calibrate(loaded: Checkpoint, encoder: PromptEncoder, report: Report) -> No
             loaded.model(input_ids=torch.tensor([ids]), logits_to_keep=1)
 
     pairs = [encoder.pair_ids(group.query, document).ids for group in read_pairs() for document in group.documents]
-    side_by_side(run, pairs, ticks(report, "learn what each product reads", len(pairs)), size=len)
+    side_by_side(run, pairs, ticks(report, "measure the inputs of each product", len(pairs)), size=len)
 
 
 def _export_plain(loaded: Checkpoint, encoder: PromptEncoder, target: Path) -> None:
@@ -207,9 +209,7 @@ def _export_plain(loaded: Checkpoint, encoder: PromptEncoder, target: Path) -> N
 
 def _export_pairs(loaded: Checkpoint, encoder: PromptEncoder, target: Path, precision: FusedPrecision) -> None:
     if precision not in PAIR_PRECISIONS:
-        raise ConfigError(
-            f"{precision} was asked for, and a cross-encoder is exported in {' or '.join(PAIR_PRECISIONS)}; choose one of these"
-        )
+        raise ConfigError(f"a cross-encoder cannot be exported in {precision}; choose {' or '.join(PAIR_PRECISIONS)}")
     _trace(loaded.model, target, "text-classification")
     finish(target / GRAPH_FILE, separator_id=encoder.separator_ids[0], in_8_bits=precision == "int8")
 

@@ -1,27 +1,27 @@
-"""The serving graph: one that does nothing that scoring does not need. fp32 or int8 for CPUs; fp16, bf16 or int8-gpu for GPUs.
+"""Write the serving graph, which computes only what a score needs: fp32 or int8 for CPUs; fp16, bf16 or int8-gpu for GPUs.
 
-Optimum's graph is general: it gives logits at every position, keys and values nobody reads, and
-wants a shared prefix copied for every row. This graph, written node by node from a checkpoint's
-weights for the Llama family (Llama, Mistral, Qwen2, Qwen3), keeps only what a score needs:
+Optimum's graph is general: it gives logits at every position, returns keys and values that nobody reads, and
+needs a copy of the shared prefix for every row. This graph is written node by node from a checkpoint's
+weights, for the Llama family (Llama, Mistral, Qwen2, Qwen3):
 
-* the prefix's keys and values come in once, at batch 1, and are broadcast inside, layer by layer;
-* after the last attention only the answer slots go on;
-* keys and values leave only where asked for (``keep``), when the prefix itself is run;
+* the prefix's keys and values are given once, at batch 1, and are broadcast inside, layer by layer;
+* after the last attention only the answer slots are computed;
+* keys and values are returned only if ``keep`` asks for them, when the prefix itself is run;
 * norm + skip, rotary, SiLU and attention are single kernels of ONNX Runtime;
-* attention goes chunk by chunk, so that most of what causality hides is never computed (a GPU's own kernel sees to that).
+* attention goes chunk by chunk, so that most masked positions are never computed (a GPU's own kernel skips them itself).
 
-int8: weights have one scale a column, activations one scale a *row*, taken from that row alone,
-so a score does not move with its neighbours or with padding. Plain dynamic quantisation takes one
+int8: weights have one scale a column. Activations have one scale a *row*, taken from that row alone,
+so that a score does not depend on the other rows of its batch or on padding; plain dynamic quantisation takes one
 scale a batch. The row's scale is applied after the product, in float32.
 
-fp16, bf16: everything but the head's two rows and the norms' sums; what goes in and comes out stays float32. ONNX Runtime's
-skip norm for CUDA sums in the type of its inputs, too narrow in either, so add and norm are two nodes there.
+fp16, bf16: all is in this type but the head's two rows, the sums of the norms, the inputs and the outputs: these are float32.
+ONNX Runtime's skip norm for CUDA sums in the type of its inputs, which is too narrow, so add and norm are two nodes on a GPU.
 
-int8-gpu: weights in 8 bits with a scale for every ``BLOCK`` of a column, activations in fp16. CUDA's product of integers has
-no scales in it, and those passes would cost more than it saves (docs/log/export.md).
+int8-gpu: weights in 8 bits with one scale for every ``BLOCK`` of a column, activations in fp16. CUDA's product of integers
+applies no scales, and separate passes for them would cost more time than the product saves (docs/log/export.md).
 
-Its inputs and outputs are described in ``slimrank.graph_io``. Optimum's graph stays the fallback
-for other architectures and the peer to compare with.
+The inputs and outputs are described in ``slimrank.graph_io``. Optimum's graph is used
+for other architectures, and as a second graph to compare with.
 """
 
 from collections.abc import Sequence
@@ -50,22 +50,22 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 OPSET = 23
 IR_VERSION = 11
 CHUNKS = LEAST_LENGTH
-"""Each costs a fixed bit, so more only pay for documents longer than most (docs/log/engine.md)."""
+"""Each chunk has a fixed cost, so that more chunks only pay for documents longer than most (docs/log/engine.md)."""
 MICROSOFT = "com.microsoft"
 BLOCK = 32
-"""Rows of a weight that share a scale: what all of ONNX Runtime's kernels for 8 bits take."""
+"""Rows of a weight that share a scale; all of ONNX Runtime's kernels for 8 bits support this number."""
 LEAST_SCALE = 1e-6
-"""Above what fp16 takes for nothing."""
+"""The smallest scale; a smaller number could become 0 in fp16."""
 
 FusedPrecision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu"]
 FUSED_PRECISIONS: tuple[FusedPrecision, ...] = get_args(FusedPrecision)
 VALUES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "int8-gpu": TensorProto.FLOAT16}
-"""The type of values within the graph, where it is not float32."""
+"""The type of values within the graph, if it is not float32."""
 Array = npt.NDArray[Any]
 
 
 def can_fuse(config: Any) -> bool:
-    """Tell whether this model is of the family that the serving graph is written for."""
+    """Return whether the serving graph can be written for this model."""
     return (
         config.model_type in FAMILIES
         and getattr(config, "hidden_act", None) == "silu"
@@ -90,9 +90,10 @@ def write_graph(
     Args:
         model: A transformers model of one of ``FAMILIES`` with its full head.
         answer_ids: Irrelevant, relevant.
-        max_pair_tokens: How many positions the graph can tell apart.
+        max_pair_tokens: The number of positions of the graph.
         in_float: Names of products that int8 leaves in float32, such as "down_proj" or "layers.2.mlp.down_proj".
-        in_two: Names of products whose activations int8 takes in two steps, value and rest: nearly exact, at twice the cost.
+        in_two: Names of products whose activations int8 takes in two steps, the value and its rounding error: nearly exact, at
+            twice the cost.
     """
     graph = _Builder(model, precision, in_float, in_two).build(list(answer_ids), max_pair_tokens)
     made = helper.make_model(
@@ -103,9 +104,9 @@ def write_graph(
 
 
 class _Builder:
-    """Collects nodes and weights; each method adds one part and returns its output's name.
+    """Collects nodes and weights; each method adds one part of the graph and returns the name of its output.
 
-    Values between parts are (T, width) with T = B x L; attention alone looks at (B, L, width).
+    Values between parts are (T, width) with T = B x L; only attention reads (B, L, width).
     """
 
     def __init__(self, model: Any, precision: FusedPrecision, in_float: Sequence[str], in_two: Sequence[str]) -> None:
@@ -138,7 +139,7 @@ class _Builder:
         for layer in range(layers):
             attended, keys, values = self._attention(normed, layer)
             kept += [keys, values]
-            if layer == layers - 1:  # from here on only the answer slots matter
+            if layer == layers - 1:  # from here on only the answer slots are needed
                 attended = self._node("Gather", [attended, ANSWER_SLOTS], axis=0)
                 residual = self._node("Gather", [residual, ANSWER_SLOTS], axis=0)
             update = self._linear(attended, f"layers.{layer}.self_attn.o_proj")
@@ -171,7 +172,7 @@ class _Builder:
         ]
 
     def _shared(self, max_pair_tokens: int) -> None:
-        """Add what every layer uses: shapes, the rotary table and the prefix's length."""
+        """Add the constants and nodes that every layer uses: shapes, the rotary table and the prefix's length."""
         frequencies = self._rotary.inv_freq.float().cpu().numpy()
         positions = max_pair_tokens + (SHAPE_STEP if self._for_gpu else 0)
         angles = np.outer(np.arange(positions), frequencies)
@@ -225,7 +226,7 @@ class _Builder:
         return self._node("Reshape", [names[0], "width_of_all"]), kept[0], kept[1]
 
     def _causal(self, layer: int, query: str, key: str, value: str, outputs: list[str]) -> None:
-        """Attend chunk by chunk, each to what came before it: what causality hides from a chunk is not computed.
+        """Compute attention chunk by chunk; a chunk reads only the tokens up to its end, so that later ones are not computed.
 
         Args:
             outputs: Names of the attention (B, L, heads x head_size) and of all keys and values.
@@ -288,7 +289,7 @@ class _Builder:
 
     def _norm(self, x: str, name: str) -> str:
         weight = self._norm_weight(name)
-        if self._for_gpu:  # the standard's own operator says that sums are float32
+        if self._for_gpu:  # the operator of the ONNX standard can sum in float32
             kind, stash = "RMSNormalization", {"stash_type": int(TensorProto.FLOAT)}
         else:
             kind, stash = "SimplifiedLayerNormalization", {}
@@ -324,7 +325,7 @@ class _Builder:
         return self._node("MatMulNBits", inputs, domain=MICROSOFT, K=rows, N=columns, bits=8, block_size=BLOCK)
 
     def _product_int8(self, x: str, weight: Array, name: str) -> tuple[str, str]:
-        """Return the product of rows divided by their scales, and those scales (T, 1)."""
+        """Return the product before the rows' scales are applied, and these scales (T, 1)."""
         columns = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12).astype(np.float32)
         whole = self._weight(name, np.rint(weight / columns).astype(np.int8))
         scale = self._constant(f"{name}.scale", columns)
@@ -340,7 +341,7 @@ class _Builder:
         return product, row_scale
 
     def _rows_int8(self, x: str) -> tuple[str, str]:
-        """Return x in 8 bits around 128 and its scales (T, 1), each row by its own largest value."""
+        """Return x in 8 bits around 128, and its scales (T, 1), each taken from the largest value of its row."""
         if x not in self._quantised:
             largest = self._node("ReduceMax", [self._node("Abs", [x]), "minus_one"], keepdims=1)
             scale = self._node("Mul", [self._node("Max", [largest, "tiny"]), "per_127"])
@@ -350,7 +351,7 @@ class _Builder:
         return self._quantised[x]
 
     def _rest_int8(self, x: str) -> str:
-        """Return in 8 bits what ``_rows_int8`` leaves of x, at most half a step, in steps of 1/254 of its scale."""
+        """Return the rounding error of ``_rows_int8`` in 8 bits: at most half a step, in steps of 1/254 of the row's scale."""
         rows, scale = self._rows_int8(x)
         flat = self._node("Reshape", [scale, "minus_one"])
         middle = self._node("Expand", ["middle", self._node("Shape", [flat])])
@@ -379,7 +380,7 @@ class _Builder:
 
 
 def in_blocks(weight: Array) -> tuple[Array, Array]:
-    """Return a weight (K, N) in 8 bits around 128 (N, K / BLOCK, BLOCK), and the scale of each block (N, K / BLOCK) in fp16."""
+    """Return a weight (K, N) as 8 bits around 128 (N, K / BLOCK, BLOCK), and the scale of each block (N, K / BLOCK) in fp16."""
     rows, columns = weight.shape
     blocks = np.pad(weight.T, ((0, 0), (0, -rows % BLOCK))).reshape(columns, -1, BLOCK)
     scales = np.maximum(np.abs(blocks).max(axis=2) / 127, LEAST_SCALE).astype(np.float16)
@@ -388,5 +389,5 @@ def in_blocks(weight: Array) -> tuple[Array, Array]:
 
 
 def is_named(name: str, chosen: Sequence[str]) -> bool:
-    """Whether a product, such as ``layers.2.mlp.down_proj``, is among those chosen by kind or by full name."""
+    """Return whether a product, such as ``layers.2.mlp.down_proj``, is chosen by its kind or by its full name."""
     return name in chosen or name.split(".")[-1] in chosen

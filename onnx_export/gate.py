@@ -1,8 +1,8 @@
 """The quality gate of a precision: does it rank real documents as fp32 does?
 
-The gate is about rankings, not scores: Kendall's tau with the order that the same weights give in
-fp32, and nDCG@10 within .005 of theirs. Pairs come from BEIR collections where they are given (what BM25 finds for
-a sample of judged queries), else from the committed ones, whose first document answers the query.
+The gate compares rankings, not scores: Kendall's tau with the order that the same weights give in fp32 must be at least .9, and
+nDCG@10 must not be more than .005 below that of fp32. The pairs come from the given BEIR collections (what BM25 finds for a
+sample of judged queries); without a collection they are the committed pairs, where the first document answers the query.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ from slimrank.types import Scores
 LEAST_AGREEMENT = 0.9
 LARGEST_NDCG_LOSS = 0.005
 QUERIES, DEPTH, SEED = 8, 8, 3
-"""Of each collection: enough queries to see a loss, few enough to be scored in a minute or two."""
+"""For each collection: enough queries to see a loss, few enough to be scored in a minute or two."""
 BATCH_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One query's documents as token ids, and how relevant each is."""
+    """One query's documents as token ids, and the relevance of each."""
 
     prefix: list[int]
     rows: list[list[int]]
@@ -42,7 +42,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How one graph ranks beside the reference."""
+    """How closely the ranking of a graph agrees with that of the reference."""
 
     rank_agreement: float
     """Kendall's tau-b, mean over queries."""
@@ -52,13 +52,13 @@ class Agreement:
 
     @property
     def passed(self) -> bool:
-        """Whether this ranks as the reference does."""
+        """Whether the graph passes the gate."""
         loss = self.reference_ndcg_at_10 - self.ndcg_at_10
         return self.rank_agreement >= LEAST_AGREEMENT and loss <= LARGEST_NDCG_LOSS
 
 
 def judged_pairs(folder: Path, collections: Sequence[Path]) -> list[Judged]:
-    """Return the pairs to judge by, in the tokens of a model folder."""
+    """Return the pairs of the gate, as token ids of a model folder's tokenizer."""
     manifest = manifests.read(folder)
     encoder = PromptEncoder(
         Prompt.load(folder / manifests.PROMPT_FILE),
@@ -91,7 +91,7 @@ def _of_collections(folders: Sequence[Path]) -> Iterator[tuple[str, list[str], l
 
 
 def scores_of(runner: GraphRunner, pairs: Sequence[Judged], *, batch_rows: int = BATCH_ROWS) -> list[Scores]:
-    """Return (N,) scores of each query's documents, run in small batches of like length, in all lanes of the runner."""
+    """Return (N,) scores for each query's documents; small batches of similar length run in all lanes of the runner."""
     found = [np.empty(len(query.rows), dtype=np.float32) for query in pairs]
     batches = list[tuple[Judged, Scores, list[int]]]()
     for query, scores in zip(pairs, found, strict=True):
@@ -108,7 +108,7 @@ def scores_of(runner: GraphRunner, pairs: Sequence[Judged], *, batch_rows: int =
 
 
 def agreement(pairs: Sequence[Judged], scores: Sequence[Scores], reference: Sequence[Scores]) -> Agreement:
-    """Compare the scores of one graph with those of the reference."""
+    """Compare the scores of a graph with the scores of the reference."""
     both = list(zip(scores, reference, strict=True))
     return Agreement(
         float(np.mean([kendall_tau(one, other) for one, other in both])),
@@ -119,7 +119,7 @@ def agreement(pairs: Sequence[Judged], scores: Sequence[Scores], reference: Sequ
 
 
 def ndcg_at_10(pairs: Sequence[Judged], scores: Sequence[Scores]) -> float:
-    """Return mean nDCG@10 of the queries that have a relevant document among theirs."""
+    """Return the mean nDCG@10 of the queries that have a relevant document."""
     judged = [(query.relevance, found) for query, found in zip(pairs, scores, strict=True) if any(query.relevance)]
     if not judged:
         return 0.0

@@ -1,8 +1,8 @@
-"""Read a GGUF file once: what it says of a model, and its weights in float32.
+"""Read a GGUF file: its keys and values, and its weights in float32.
 
-The package ``gguf`` has a reader, which takes some eight seconds for a vocabulary of 49,000 tokens, and transformers runs it four
-times for one checkpoint. The format is a list of keys, values and places of tensors (ggml's docs/gguf.md). Weights of
-fewer bits are widened by ``gguf``.
+The reader of the package ``gguf`` takes about eight seconds for a vocabulary of 49,000 tokens, and transformers runs it four
+times for one checkpoint. The format is a list of keys and values, then a list of tensors and their places (ggml's docs/gguf.md).
+Quantised weights are converted to float32 by ``gguf``.
 """
 
 import struct
@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 MAGIC = b"GGUF"
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""How ``struct`` names the types of values; two more are texts and lists."""
+"""The types of values and their ``struct`` formats; texts and lists have a type of their own."""
 TEXT, LIST = 8, 9
 ALIGNMENT = 32
 
 
 class _Cursor:
-    """Reads values one behind the other."""
+    """Reads values one after the other."""
 
     def __init__(self, content: memoryview) -> None:
         self._content, self.at = content, 0
@@ -48,17 +48,17 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[np.floa
     """Return the values by their keys, and the weights by their names, outermost dimension first.
 
     Raises:
-        ValueError: it is no GGUF file, or not a whole one.
+        ValueError: the file is not a GGUF file, or a part of it is missing.
     """
     from gguf import GGMLQuantizationType
     from gguf.constants import GGML_QUANT_SIZES
     from gguf.quants import dequantize
 
-    content = memoryview(bytearray(path.read_bytes()))  # torch takes none that cannot be written
+    content = memoryview(bytearray(path.read_bytes()))  # torch needs a buffer that can be written
     cursor = _Cursor(content)
     try:
         if cursor.take("4s") != MAGIC:
-            raise ValueError(f"{path.name} is no GGUF file")
+            raise ValueError(f"{path.name} is not a GGUF file")
         _, tensors, pairs = cursor.take("IQQ")
         values = {cursor.text(): cursor.value(cursor.take("I")) for _ in range(pairs)}
         places = []

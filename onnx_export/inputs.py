@@ -1,4 +1,4 @@
-"""What products of a model read while it runs on calibration texts."""
+"""Collect statistics of the inputs of a model's products while it runs on calibration texts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ FLOOR = 1e-5
 def sums_of_inputs(
     products: Iterable[torch.nn.Linear], of: Callable[[torch.Tensor], torch.Tensor]
 ) -> Iterator[dict[torch.nn.Module, torch.Tensor]]:
-    """Yield what ``of`` says of each product's inputs (T, K), each row scaled to a largest value of 1, summed as they come.
+    """Yield for each product the sum of ``of(rows)`` over its inputs (T, K), each row scaled to a largest value of 1.
 
-    They are in single precision, and added up in double precision: in whatever order texts come, from however many threads, they
-    are the same.
+    The parts are computed in single precision and summed in double precision, so that the sums do not depend on the order of
+    the texts or on the number of threads.
     """
     sums: dict[torch.nn.Module, torch.Tensor] = {}
     lock = Lock()

@@ -1,8 +1,8 @@
-"""Find the few layers whose ``down_proj`` suffers from 8-bit activations, so that only these pay for two steps.
+"""Find the few layers whose ``down_proj`` loses accuracy with 8-bit activations, so that only these pay for two steps.
 
-Outliers sit in a handful of layers: of SmolLM2-135M's thirty, trained to rerank, seven have more than twice the median's error, one of
-them eighteen times (docs/log/engine.md). The error of a product is what quantising its input by rows does to its output, beside
-the residual stream that the output is added to, over calibration texts. Runs after smoothing.
+Outliers occur in a few layers: of the thirty layers of SmolLM2-135M, trained to rerank, seven have more than twice the median
+error, and one has eighteen times the median error (docs/log/engine.md). The error of a product is the change of its output when its input
+is quantised by rows, relative to the residual stream that the output is added to, over calibration texts. This runs after smoothing.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 OUTLIERS = "outliers"
-"""Stands for the products found here, among names of products (``onnx_export.export.export``)."""
+"""The name that stands for the products found here in a list of product names (``onnx_export.export.export``)."""
 TIMES_MEDIAN = 2.0
 SINK_TOKENS = 4
-"""The first tokens of a text hold values a thousand times those of others, and nothing reads them as content."""
+"""The number of first tokens that are left out: their values are a thousand times larger, and they carry no content."""
 
 
 def outlier_products(model: Any, run: Callable[[], None]) -> list[str]:
@@ -26,7 +26,7 @@ def outlier_products(model: Any, run: Callable[[], None]) -> list[str]:
         run: Runs the model on calibration texts.
     """
     layers = model.model.layers
-    wrong, stream = torch.zeros(2, len(layers), dtype=torch.double)  # exact enough that the order of texts does not matter
+    wrong, stream = torch.zeros(2, len(layers), dtype=torch.double)  # so that the order of texts does not matter
     lock = Lock()
 
     def watch(place: int) -> list[Any]:

@@ -1,10 +1,10 @@
-"""Make Optimum's graph of a cross-encoder one that serving runs: token types worked out within, and 8 bits by rows.
+"""Change Optimum's graph of a cross-encoder for serving: it computes the token types itself, and quantises by rows.
 
-Token types say which text a token belongs to. The first separator ends the query, so they follow from the ids alone.
+Token types say which text a token belongs to. The first separator ends the query, so the token types follow from the ids alone.
 
-int8: the products and the word embeddings, with a scale for each column of a weight and each row of an activation, as in
-``onnx_export.fused``. A row is quantised by itself: a score does not move with its neighbours or with padding, as it does with the usual
-dynamic quantisation, whose activations share a scale a batch. Other nodes stay as Optimum wrote them, in float32.
+int8: the products and the word embeddings are quantised, with a scale for each column of a weight and each row of an activation, as in
+``onnx_export.fused``. A row is quantised by itself, so that a score does not depend on the other rows of its batch or on padding, as
+it does with the usual dynamic quantisation, whose activations share one scale a batch. The other nodes stay in float32.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ from slimrank.graph_io import INPUT_IDS
 TOKEN_TYPES = "token_type_ids"
 MICROSOFT = "com.microsoft"
 LEAST_ROWS = 256
-"""An embedding of fewer rows, such as that of positions, is not worth 8 bits."""
+"""An embedding with fewer rows, such as that of positions, is too small to be worth 8 bits."""
 LARGEST_FILE = 1900 * 2**20
-"""A protobuf ends at 2 GiB; weights of larger graphs lie in a file beside."""
+"""A protobuf file cannot be larger than 2 GiB; the weights of a larger graph go to a second file."""
 
 
 def finish(path: Path, *, separator_id: int, in_8_bits: bool) -> None:
@@ -29,7 +29,7 @@ def finish(path: Path, *, separator_id: int, in_8_bits: bool) -> None:
 
     Args:
         separator_id: The token that ends the query.
-        in_8_bits: Whether products and word embeddings are in int8.
+        in_8_bits: Quantise the products and the word embeddings to int8.
     """
     model = onnx.load(str(path))
     _types_within(model.graph, separator_id)
@@ -43,7 +43,7 @@ def finish(path: Path, *, separator_id: int, in_8_bits: bool) -> None:
 
 
 def _types_within(graph: onnx.GraphProto, separator_id: int) -> None:
-    """Compute the token types where the graph asks for them: 1 behind the first separator."""
+    """If the graph needs token types, compute them inside: 1 after the first separator, else 0."""
     given = [value for value in graph.input if value.name == TOKEN_TYPES]
     if not given:
         return
@@ -61,7 +61,7 @@ def _types_within(graph: onnx.GraphProto, separator_id: int) -> None:
 
 
 class _Quantiser:
-    """Replaces a graph's products and word embeddings by ones in 8 bits."""
+    """Replaces a graph's products and word embeddings by nodes in 8 bits."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph
@@ -97,7 +97,7 @@ class _Quantiser:
         whole = self._constant(f"{node.input[1]}.int8", np.rint(weight / columns).astype(np.int8))
         scale = self._constant(f"{node.input[1]}.scale", columns)
         rows, row_scale = self._in_rows(node.input[0], weight.shape[0])
-        # Of its own, since where ONNX Runtime widens weights to be exact without VNNI, it widens this with them.
+        # A constant for each weight: to be exact without VNNI, ONNX Runtime widens a weight together with its zero point.
         middle = self._constant(f"{node.input[1]}.middle", np.array(0, dtype=np.int8))
         inputs = [rows, whole, "unit", scale, "middle", middle]
         product = self._node("Mul", [self._node("MatMulIntegerToFloat", inputs, domain=MICROSOFT), row_scale])
@@ -106,7 +106,7 @@ class _Quantiser:
         self._nodes.append(helper.make_node("Reshape", [product, shape], list(node.output)))
 
     def _in_rows(self, x: str, width: int) -> tuple[str, str]:
-        """Return x (T, width) in 8 bits around 128 and its scales (T, 1), each row by its own largest value."""
+        """Return x (T, width) in 8 bits around 128, and its scales (T, 1), each taken from the largest value of its row."""
         if x not in self._rows:
             flat = self._node("Reshape", [x, self._constant(f"rows_{width}", np.array([-1, width], dtype=np.int64))])
             largest = self._node("ReduceMax", [self._node("Abs", [flat]), "minus_one"], keepdims=1)

@@ -1,8 +1,8 @@
-"""The pairs on which an export is proved: ten queries, forty documents, written for this.
+"""The committed pairs, by which an export is verified: ten queries and forty documents, written for this purpose.
 
-The first document of each query answers it. Every third query also gets a longer document, joined
-of all others and cut at another length each time, up to beyond the longest pair that a model
-takes. That is 44 pairs: long ones cost ten times what short ones do, and four lengths tell as much as ten.
+The first document of each query answers it. Every third query also gets a long document, joined from the documents
+of other queries and cut at a different length each time, up to more tokens than a model reads.
+That makes 44 pairs. A long pair takes ten times as long as a short one, and four lengths test as much as ten would.
 """
 
 import json
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LENGTH_STEP = 300
-"""Characters by which the joined document grows from query to query; the last has some 600 tokens."""
+"""Characters by which the long document grows from query to query; the last has about 600 tokens."""
 LONG_EVERY = 3
 PAIRS_FILE = Path(__file__).with_name("pairs.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
 class PairGroup:
-    """One query and its documents, shortest to pair length."""
+    """One query and its documents."""
 
     query: str
     documents: list[str]
 
 
 def read_pairs() -> list[PairGroup]:
-    """Return the committed pairs, a query's long document last."""
+    """Return the committed pairs; a long document is the last of its query."""
     records = [json.loads(line) for line in PAIRS_FILE.read_text(encoding="utf-8").splitlines()]
     groups = [PairGroup(record["query"], record["documents"]) for record in records]
     texts = [document for group in groups for document in group.documents]

@@ -1,11 +1,10 @@
-"""A checkpoint with fewer layers: its first n, the last norm and the head on top.
+"""Write a checkpoint with fewer layers: the first n of N, then the last norm and the head.
 
-Such a model is n/N of the cost. As it is it ranks badly; trained so (``model.layers`` in a training config) it is a model of its
-own, or the cheap first model of a cascade (``slimrank.serving.cascade``).
+Such a model costs n/N. Without training it ranks badly. Trained with fewer layers (``model.layers`` in a training
+configuration), it is a model of its own, or the cheap first model of a cascade (``slimrank.serving.cascade``).
 """
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,22 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from onnx_export.shipped import VALUES_FILE
 from onnx_export.weights import CHECKPOINT_WEIGHTS, load_weights
+from slimrank.adapters import VALUES_FILE, layer_of
 from slimrank.errors import DataError, ModelSourceError
 from slimrank.files import parse_json, read_text
 from slimrank.folders import marked_by, new_folder
 
 CHECKPOINT_CONFIG = "config.json"
-_LAYER = re.compile(r"model\.layers\.(\d+)\.")
 
 
 def keep_layers(checkpoint: Path, layers: int, target: Path) -> Path:
     """Write the checkpoint ``target``: ``checkpoint`` without the layers above the first ``layers``.
 
-    Fusion and calibration were fitted to the whole model and stay behind.
+    Fusion and calibration were fitted to the whole model and are not copied.
 
     Raises:
-        ModelSourceError: it has no more layers than that, or its weights are not in one file.
+        ModelSourceError: the checkpoint does not have more than ``layers`` layers, or its weights are not in one file.
     """
     present, config, weights = first_layers(checkpoint, layers)
     if layers == present:
@@ -44,10 +42,10 @@ def keep_layers(checkpoint: Path, layers: int, target: Path) -> Path:
 
 
 def first_layers(checkpoint: Path, layers: int) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
-    """Return how many layers a checkpoint has, and its configuration and weights with the first ``layers`` only.
+    """Return how many layers a checkpoint has, and its configuration and weights with only the first ``layers``.
 
     Raises:
-        ModelSourceError: it has fewer, or its weights are not in one file.
+        ModelSourceError: the checkpoint has fewer than ``layers`` layers, or its weights are not in one file.
     """
     try:
         config = parse_json(read_text(checkpoint / CHECKPOINT_CONFIG))
@@ -60,7 +58,7 @@ def first_layers(checkpoint: Path, layers: int) -> tuple[int, dict[str, Any], di
     config["num_hidden_layers"] = layers
     if isinstance(config.get("layer_types"), list):
         config["layer_types"] = config["layer_types"][:layers]
-    return present, config, {name: weight for name, weight in weights.items() if _is_kept(name, layers)}
+    return present, config, {name: weight for name, weight in weights.items() if (layer_of(name) or 0) < layers}
 
 
 def write_config(config: dict[str, Any], folder: Path) -> None:
@@ -70,8 +68,3 @@ def write_config(config: dict[str, Any], folder: Path) -> None:
 
 def _cannot_keep(layers: int, checkpoint: Path, present: int) -> ModelSourceError:
     return ModelSourceError(f"asked to keep {layers} layers of {checkpoint}, which has {present}; name fewer, at least 1")
-
-
-def _is_kept(name: str, layers: int) -> bool:
-    found = _LAYER.match(name)
-    return found is None or int(found[1]) < layers

@@ -1,7 +1,7 @@
-"""What an exported graph is compared with: the committed pairs, as the checkpoint itself scores them.
+"""The reference that an exported graph is compared with: the checkpoint's own scores of the committed pairs.
 
-The straightforward computation: transformers with the full head, one whole pair at a time; of a cross-encoder, its own head and its own
-tokenizer's pairs.
+They are computed in the simplest way: transformers with the full head, one whole pair at a time. A cross-encoder runs with its own
+head, on pairs that its own tokenizer joins.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from slimrank.types import Scores
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the checkpoint says of the committed pairs: made once, compared with several exports."""
+    """The checkpoint's scores of the committed pairs: computed once, compared with several exports."""
 
     groups: "list[TokenGroup]"
     scores: list[Scores]
@@ -31,7 +31,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class TokenGroup:
-    """One query's shared prefix and what follows it for each document, as token ids."""
+    """One query's shared prefix, and for each document the tokens that follow it."""
 
     prefix: list[int]
     rows: list[list[int]]
@@ -39,12 +39,12 @@ class TokenGroup:
 
     @property
     def tokens(self) -> int:
-        """How many tokens its pairs have, each with the prefix."""
+        """The number of tokens of all pairs, each with the prefix."""
         return sum(len(self.prefix) + len(row) for row in self.rows)
 
 
 def score_pairs(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, report: Report) -> Reference:
-    """Score the committed pairs with a checkpoint whose weights are as they were loaded."""
+    """Score the committed pairs with a checkpoint whose weights were not changed since it was loaded."""
     groups = list(token_groups(encoder))
     tick = ticks(report, "score the pairs with the checkpoint", len(groups))
     scores = side_by_side(lambda group: reference_scores(loaded, encoder, group), groups, tick, size=lambda group: group.tokens)
@@ -61,7 +61,7 @@ def token_groups(encoder: PromptEncoder) -> Iterator[TokenGroup]:
 
 
 def reference_scores(loaded: checkpoints.Checkpoint, encoder: PromptEncoder, group: TokenGroup) -> Scores:
-    """Return (N,) scores from the full head of the checkpoint, one whole pair at a time."""
+    """Return (N,) scores of the checkpoint with its full head, one whole pair at a time."""
     if loaded.kind == "cross_encoder":
         return cross_encoder.reference_scores(loaded.model, loaded.tokenizer, group.texts, encoder.max_pair_tokens)
     irrelevant, relevant = encoder.answer_ids

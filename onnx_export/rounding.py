@@ -1,11 +1,12 @@
-"""Round weights to 8 bits so that what products give stays, rather than so that each weight is nearest.
+"""Round weights to 8 bits so that the outputs of products change least, instead of rounding each weight to the nearest step.
 
-Rounding a weight moves a product by the weight's error times its input. Inputs go together, so the weights still to be rounded
-can take up what those before them did wrong: GPTQ (arXiv 2210.17323), with a scale for each output, the inputs with the most
-weight first. The graph then holds the same number of the same integers, only others: it costs nothing at run time.
+Rounding a weight changes its product by the error times the input. Inputs are correlated, so the weights that are rounded later
+can correct the errors of the earlier ones. This is GPTQ (arXiv 2210.17323), with one scale for each output, and the largest
+inputs first. The graph holds as many integers as before, only with other values: this costs nothing at run time.
 
-Ours: the largest weight of each output keeps its step of 127, so that the scale is read back from the rounded weights; and inputs
-count after each row is scaled to a largest value of 1, as in ``onnx_export.smoothing``, so that a few massive tokens do not decide.
+Two differences from the paper: the largest weight of each output keeps its step of 127, so that the scale can be read back from the
+rounded weights; and each row of inputs is scaled to a largest value of 1 first, as in ``onnx_export.smoothing``, so that a few
+massive tokens do not dominate.
 """
 
 import math
@@ -21,15 +22,16 @@ from onnx_export.steps import Report, ticks
 
 STEPS = 127
 DAMPING = 0.01
-"""Of the mean square of an input, added to each: what few calibration texts say is not trusted to the last digit."""
+"""This share of the mean square of the inputs is added to each square: a few calibration texts give only an estimate."""
 STRETCHES = (128, 8, 1)
-"""Inputs that are rounded before those behind them hear of it: stretches within stretches, so that most is told in large products."""
+"""How many inputs are rounded before the later ones are corrected: stretches within stretches, so that most of the correction is
+done in large matrix products."""
 MEMORY_BYTES = 2**30
-"""For what is known of inputs; models with more are calibrated some layers at a time."""
+"""Memory for the sums of inputs; a model that needs more is calibrated a few layers at a time."""
 BANDS = 4
-"""In which sums of products of inputs are taken: with four, 10 of 16 blocks are computed, and the others are the same mirrored."""
+"""Bands of the symmetric (K, K) sums: with four, 10 of 16 blocks are computed, and the others are mirrored from them."""
 PIECE_WEIGHTS = 2**22
-"""Rounded at a time by one core, of which it holds five copies."""
+"""Weights that one core rounds at a time; it holds five copies of them."""
 
 
 def round_weights(
@@ -40,7 +42,7 @@ def round_weights(
     Args:
         model: A transformers causal LM with ``model.layers``.
         run: Runs the model on calibration texts.
-        skip: Whether a product, such as ``layers.2.mlp.down_proj``, is left as it is.
+        skip: Whether a product, such as ``layers.2.mlp.down_proj``, is left unchanged.
     """
     names = {product: name.removeprefix("model.") for name, product in model.named_modules()}
     readers = (products for layer in model.model.layers for products in _by_input(layer))
@@ -56,10 +58,10 @@ def round_weights(
 
 
 def rounded(weights: torch.Tensor, squares: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return weights (M, N, K), of M products side by side, in steps of their outputs' scales.
+    """Return the weights (M, N, K) of M products, rounded to steps of each output's scale.
 
     Args:
-        squares: M times (K, K) sums of products of inputs.
+        squares: For each of the M products the (K, K) sums over rows of one input times another.
     """
     scales = weights.abs().amax(2).clamp(min=1e-12) / STEPS
     orders = torch.stack([square.diagonal().argsort(descending=True) for square in squares])
@@ -71,7 +73,7 @@ def rounded(weights: torch.Tensor, squares: Sequence[torch.Tensor]) -> torch.Ten
     steps, errors = torch.empty_like(left), torch.empty_like(left)
 
     def round_inputs(start: int, end: int, sizes: Sequence[int]) -> None:
-        """Round the inputs from ``start`` to ``end``, and tell those behind them within the same stretch."""
+        """Round the weights of the inputs from ``start`` to ``end``, and correct the later ones of the same stretch."""
         if not sizes:
             step = (left[:, start] / scales).round_().clamp_(-STEPS, STEPS)
             steps[:, start] = step.where(largest != start, ends)
@@ -88,9 +90,9 @@ def rounded(weights: torch.Tensor, squares: Sequence[torch.Tensor]) -> torch.Ten
 
 
 def _factor(squares: torch.Tensor) -> torch.Tensor:
-    """Return the upper Cholesky factor of the inverse: its rows say how later inputs make up for an error.
+    """Return the upper Cholesky factor of the inverse: its rows say how later inputs correct an error.
 
-    With the order of inputs turned around, the factor of the sums themselves is upper too, and its inverse is what is asked for.
+    With the order of the inputs reversed, the factor of the sums themselves is upper too; its inverse is the result.
     """
     exact = squares.double()
     exact.diagonal().add_(DAMPING * exact.diagonal().mean() + FLOOR)
@@ -100,9 +102,9 @@ def _factor(squares: torch.Tensor) -> torch.Tensor:
 
 
 def _alike(inputs: Iterable[list[torch.nn.Linear]], pieces: int) -> list[list[list[torch.nn.Linear]]]:
-    """Return inputs whose products have the same shapes together, the largest first, each kind in ``pieces`` or more.
+    """Group the inputs whose products have the same shapes, the largest first, and split each group into ``pieces`` or more.
 
-    Rounding goes input by input in small operations: those of many layers at once cost little more than those of one.
+    Rounding goes input by input in small operations: one operation on many layers costs little more than on one layer.
     """
     kinds: dict[tuple[torch.Size, ...], list[list[torch.nn.Linear]]] = {}
     for products in inputs:
@@ -125,7 +127,7 @@ def _round_together(inputs: Sequence[Sequence[torch.nn.Linear]], squares: dict[t
 
 
 def _by_input(layer: Any) -> Iterator[list[torch.nn.Linear]]:
-    """Yield a layer's products, those that read the same input together."""
+    """Yield a layer's products; those that read the same input come together."""
     attention, mlp = layer.self_attn, layer.mlp
     yield [attention.q_proj, attention.k_proj, attention.v_proj]
     yield [attention.o_proj]
@@ -134,7 +136,7 @@ def _by_input(layer: Any) -> Iterator[list[torch.nn.Linear]]:
 
 
 def _in_memory(inputs: Iterable[list[torch.nn.Linear]]) -> Iterator[list[list[torch.nn.Linear]]]:
-    """Yield as many at a time as fit into ``MEMORY_BYTES``, at least one."""
+    """Yield as many inputs at a time as fit into ``MEMORY_BYTES``, at least one."""
     some: list[list[torch.nn.Linear]] = []
     taken = 0
     for products in inputs:
@@ -149,7 +151,7 @@ def _in_memory(inputs: Iterable[list[torch.nn.Linear]]) -> Iterator[list[list[to
 
 
 def _squares(products: Iterable[torch.nn.Linear], run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
-    """Return (K, K) sums of products of row-scaled inputs, for each product."""
+    """Return for each product the (K, K) sums over rows of one scaled input times another."""
     chosen = list(products)
     with sums_of_inputs(chosen, upper_squares) as sums:
         run()
@@ -157,7 +159,7 @@ def _squares(products: Iterable[torch.nn.Linear], run: Callable[[], None]) -> di
 
 
 def upper_squares(rows: torch.Tensor) -> torch.Tensor:
-    """Return sums of products of inputs (T, K), band after band, each from the diagonal on: below it stands the same once more."""
+    """Return the upper part of ``rows.T @ rows`` for rows (T, K), band after band; each band begins at the diagonal."""
     size = rows.shape[1]
     flat = rows.new_empty(sum((end - start) * (size - start) for start, end in _bands(size)))
     for start, end, band in _split(flat, size):
@@ -166,7 +168,7 @@ def upper_squares(rows: torch.Tensor) -> torch.Tensor:
 
 
 def mirrored(flat: torch.Tensor, size: int) -> torch.Tensor:
-    """Return the whole (K, K) of which ``upper_squares`` gives a part."""
+    """Return the whole (K, K) sums from the upper part that ``upper_squares`` returns."""
     squares = flat.new_empty(size, size)
     for start, end, band in _split(flat, size):
         squares[start:, start:end] = band.T
@@ -175,7 +177,7 @@ def mirrored(flat: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _split(flat: torch.Tensor, size: int) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Yield each band's first input and the one behind its last, and its place in ``flat``."""
+    """Yield for each band its first input, the input after its last, and its part of ``flat``."""
     bands = _bands(size)
     for (start, end), part in zip(bands, flat.split([(end - start) * (size - start) for start, end in bands]), strict=True):
         yield start, end, part.view(end - start, size - start)

@@ -1,7 +1,7 @@
-"""Run an exported graph as serving does: feeds from ``slimrank.graph_io``, sessions from ONNX Runtime, a core a batch.
+"""Run an exported graph as serving does: feeds from ``slimrank.graph_io``, sessions of ONNX Runtime, one core for each batch.
 
-Kept apart from ``slimrank.serving`` because the two meet on disk only. No batching, no cache: the
-caller says which rows go through the graph together.
+It does not use ``slimrank.serving``, since stages meet on disk only. It has no batching and no cache: the
+caller chooses which rows run as one batch.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class GraphRunner:
     """An open graph.
 
     Args:
-        provider: Where it runs. Verifying and timing take no TensorRT: it is CUDA then.
+        provider: Where it runs. TensorRT is replaced by CUDA for verifying and timing.
 
     Attributes:
         lanes: How many batches may run side by side: one for each core of a CPU, one on a GPU.
@@ -28,7 +28,7 @@ class GraphRunner:
     Raises:
         ConfigError: this ONNX Runtime lacks the provider, or the provider cannot run the precision.
         ManifestError: ONNX Runtime cannot load it.
-        ModelNotReady: it does not run where it was asked to.
+        ModelNotReady: the graph does not run on the provider.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, *, provider: str = "cpu") -> None:
@@ -43,5 +43,5 @@ class GraphRunner:
         self._graph = graph_io.open_graph(names, manifest.architecture, session.run)
 
     def score(self, rows: graph_io.Rows, *, prefix: Sequence[int] = ()) -> Scores:
-        """Return (B,) scores of rows run as one batch, after a prefix that is run once."""
+        """Return (B,) scores of rows that run as one batch, after a prefix that runs once."""
         return scores_from_logits(self._graph.logits(rows, self._graph.share(prefix)))

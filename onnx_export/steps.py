@@ -1,4 +1,4 @@
-"""What a command that takes minutes tells meanwhile: each step as it begins, and of a long one how much is done."""
+"""Show the progress of a command that takes minutes: each step when it begins, and how much of a long step is done."""
 
 import itertools
 import time
@@ -15,14 +15,14 @@ LOOK_SECONDS = 0.5
 
 
 class Report(Protocol):
-    """Is told each step as it begins, and again as more of it is done."""
+    """Called when a step begins, and again whenever more of it is done."""
 
     def __call__(self, step: str, done: int = 0, of: int = 0, /) -> None:
-        """Take note; ``of`` is 0 where nobody knows how much there is."""
+        """Show the step; ``of`` is the whole amount of its work, 0 = unknown."""
 
 
 def ticks(report: Report, step: str, of: int) -> Callable[[], None]:
-    """Begin a step of so many parts; return what is to be called, from any thread, as each is done."""
+    """Begin a step of ``of`` parts; return a function to call, from any thread, after each part."""
     report(step, 0, of)
     done = itertools.count(1)
     return lambda: report(step, next(done), of)
@@ -30,7 +30,7 @@ def ticks(report: Report, step: str, of: int) -> Callable[[], None]:
 
 @contextmanager
 def watching(folder: Path, report: Report, step: str, size: int) -> Iterator[None]:
-    """Report, in MB, how much of a download of ``size`` bytes lies in a folder, while others fill it."""
+    """Report in MB how much of a download of ``size`` bytes is in ``folder`` by now."""
     report(step, 0, size // 10**6)
     ended = Event()
 
@@ -49,7 +49,7 @@ def watching(folder: Path, report: Report, step: str, size: int) -> Iterator[Non
 
 @contextmanager
 def shown_steps() -> Iterator[Report]:
-    """Show each step with the time at which it began: a line each, and on a terminal a bar below for the one that runs."""
+    """Print a line for each step with the time at which it began; on a terminal, also a bar for the step that runs."""
     console = Console(stderr=True, highlight=False)
     began, current = time.monotonic(), ""
     columns = [
@@ -78,6 +78,6 @@ def _bytes_in(folder: Path) -> int:
     for path in folder.rglob("*"):
         try:
             sizes += path.stat().st_size if path.is_file() else 0
-        except OSError:  # moved meanwhile
+        except OSError:  # the file was moved meanwhile
             continue
     return sizes

@@ -1,9 +1,7 @@
-"""Prove an exported graph: its scores beside those of the checkpoint it was made from.
+"""Verify an exported graph: compare its scores with those of the checkpoint that it was made from.
 
-The reference is the straightforward computation, transformers with the full head, one pair at a
-time; of a cross-encoder, its own head and its own tokenizer's pairs. The graph runs our token ids alone, in padded batches, and after a shared prefix, and
-the worst difference counts. The figures go into the manifest, which serving reads: a folder that
-fails is refused at load.
+``onnx_export.reference`` computes the checkpoint's scores. The graph scores each pair alone, in a padded batch, and after a
+shared prefix; the largest difference counts. The figures go into the manifest, and serving refuses a folder that failed.
 """
 
 from collections.abc import Sequence
@@ -25,8 +23,8 @@ from slimrank.prompt import Prompt
 from slimrank.providers import check_precision
 from slimrank.types import Scores
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int8-gpu": 0.5, "int4": 2.0}
-"""Largest difference of a score that may be served, by precision."""
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int8-gpu": 0.5}
+"""The largest difference of a score that is accepted, by precision."""
 
 
 def verify(
@@ -40,13 +38,13 @@ def verify(
     """Compare a model folder with its checkpoint and write the figures into its manifest.
 
     Args:
-        checkpoint: Where the checkpoint lies now; default where it lay at export.
+        checkpoint: The checkpoint folder; default the one recorded at export.
         reference: The checkpoint's scores, if they were computed before.
         provider: Where the graph runs; the checkpoint runs on the CPU.
 
     Raises:
-        ConfigError: the provider cannot run the folder's precision, or is not here.
-        ManifestError: the folder is incomplete, or the checkpoint is missing or another one.
+        ConfigError: the provider cannot run the folder's precision, or this ONNX Runtime lacks it.
+        ManifestError: the folder is incomplete, or its checkpoint is missing or has other weights.
     """
     manifest = manifests.check(folder, unverified=True)
     check_precision(provider, manifest.precision)
@@ -73,7 +71,7 @@ def read_reference(folder: Path, report: Report, *, checkpoint: Path | None = No
     """Score the committed pairs with the checkpoint of a model folder.
 
     Raises:
-        ManifestError: the checkpoint is missing or another one.
+        ManifestError: the checkpoint is missing or has other weights.
     """
     manifest = manifests.read(folder)
     source = _checkpoint_folder(manifest, checkpoint)
@@ -86,7 +84,7 @@ def read_reference(folder: Path, report: Report, *, checkpoint: Path | None = No
 
 
 def graph_scores(runner: GraphRunner, group: TokenGroup) -> list[Scores]:
-    """Return (N,) scores for each way to run a group: alone, in padded batches, after a shared prefix."""
+    """Return (N,) scores for each way to run a group: each pair alone, in padded batches, after a shared prefix."""
     whole = [group.prefix + row for row in group.rows]
     alone = np.concatenate([runner.score([row]) for row in whole])
     batched, shared = np.empty_like(alone), np.empty_like(alone)
@@ -99,7 +97,7 @@ def graph_scores(runner: GraphRunner, group: TokenGroup) -> list[Scores]:
 def uneven_batches(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return the indices of a group's rows in two batches: the longest with the shortest, and the others.
 
-    So padding is as wide as it can be, and costs one row only.
+    This gives the widest possible padding at the cost of one row.
     """
     by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     batches = [[by_length[0], by_length[-1]], by_length[1:-1]] if len(rows) > 1 else [by_length]
@@ -107,7 +105,7 @@ def uneven_batches(rows: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 def kendall_tau(first: Sequence[float] | Scores, second: Sequence[float] | Scores) -> float:
-    """Return Kendall's tau-b of two score lists; 1.0 where either has no order at all."""
+    """Return Kendall's tau-b of two score lists; 1.0 if all scores of a list are equal."""
     one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     upper = np.triu_indices(len(one), 1)
     signs_one = np.sign(one[:, None] - one)[upper]
@@ -119,7 +117,7 @@ def kendall_tau(first: Sequence[float] | Scores, second: Sequence[float] | Score
 def _checkpoint_folder(manifest: Manifest, given: Path | None) -> Path:
     folder = given or Path(manifest.made_with.get(CHECKPOINT_KEY, ""))
     if not (folder / "config.json").is_file():
-        raise ManifestError(f"the checkpoint of {manifest.name} is not at {folder}; say where it is with --checkpoint")
+        raise ManifestError(f"the checkpoint of {manifest.name} is not at {folder}; name its folder with --checkpoint")
     if weights_hash(folder) != manifest.made_with.get(CHECKPOINT_HASH_KEY):
         raise ManifestError(f"{folder} is not the checkpoint that {manifest.name} was exported from: its weights differ")
     return folder

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint or an adapter, from its one safetensors file."""
+"""Load the tensors of a checkpoint or an adapter from its safetensors file."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file.
 
     Raises:
-        ModelSourceError: it is not there, cut short, or something else.
+        ModelSourceError: the file is missing, incomplete, or of another format.
     """
     try:
         return load_file(path)
     except OSError as error:
         raise ModelSourceError(f"cannot read {path}: {explain_os(error)}") from error
     except (SafetensorError, ValueError) as error:
-        raise ModelSourceError(f"{path} is no safetensors file, or not a whole one: {error}; copy or make it again") from error
+        raise ModelSourceError(f"{path} is not a safetensors file, or is incomplete: {error}; copy or make it again") from error

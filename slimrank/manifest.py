@@ -28,7 +28,7 @@ ADAPTER_FILE = "adapter_config.json"
 FORMAT = 1
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu", "int4"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu"]
 Kind = Literal["language_model", "cross_encoder"]
 """What a folder holds: a language model that answers a prompt with one of two tokens, or a classifier of pairs with one logit."""
 

@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from slimrank.errors import ConfigError, ModelNotReady, SlimrankError
 from slimrank.graph_io import FOR_GPU
 
 log = logging.getLogger(__name__)
 
-Provider = Literal["cpu", "cuda", "tensorrt"]
 NAMES: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

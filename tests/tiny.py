@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from onnx_export.shipped import CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE
+from slimrank.adapters import CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE
 from tests.vocabularies import small_tokenizer
 
 MAX_PAIR_TOKENS = 512

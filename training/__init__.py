@@ -1,5 +1,4 @@
-"""Stage 1 of the tree: train a small language model that judges (data, warm-up, fine-grained scores).
+"""Train a small language model to rerank: prepare groups, warm-up (stage 1), fine-grained scores (stage 2).
 
-Imports the core only. What it leaves on disk, an adapter or a merged checkpoint with its prompt,
-is what ``onnx_export`` reads.
+It imports the core only. It writes an adapter or a checkpoint, which ``onnx_export`` reads.
 """

@@ -1,13 +1,12 @@
-"""From checkpoints of a run to the adapter that is shipped: average, cut to a rank, write.
+"""From the checkpoints of a run to one adapter: average, reduce the rank, write.
 
-What is averaged is what the adapters add to the weights, ``scale * B @ A``, never A and B apart:
-their product is not linear. The mean of several has a higher rank, so it is cut back by a singular
-value decomposition (Eckart-Young: the nearest matrix of that rank), which must be evaluated after
-the cut. Merging into a base model is done where a model folder is made, not here.
+The average is taken of what the adapters add to the weights, ``scale * B @ A``, and not of A and B separately:
+their product is not linear. The mean of several adapters has a higher rank, so it is reduced by a singular
+value decomposition (Eckart-Young: the nearest matrix of that rank). Evaluate the adapter after this step.
+Export merges the adapter into a base model; this module does not.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,16 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from slimrank import adapters
+from slimrank.adapters import CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE, layers_of, record_layers
 from slimrank.errors import ConfigError
 from slimrank.folders import check_replaceable, new_folder, only
 
-WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
-is_adapter_folder = only(WEIGHTS_FILE, CONFIG_FILE, "slimrank.json")
-LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
+is_adapter_folder = only(WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE)
 
 
 Sides = tuple[Tensor, Tensor]
-"""What a LoRA adapter adds to a weight, as two factors: shapes (out, rank) and (rank, in), float32; their product is added."""
+"""Two factors, shapes (out, rank) and (rank, in), float32; a LoRA adapter adds their product to a weight."""
 
 
 def differences(folder: Path) -> dict[str, Tensor]:
@@ -38,29 +37,24 @@ def differences(folder: Path) -> dict[str, Tensor]:
 
 
 def sides_of(folder: Path) -> dict[str, Sides]:
-    """Return the two factors of what an adapter adds to each module's weight.
+    """Return for each module the two factors whose product an adapter adds to its weight.
 
     Raises:
         ConfigError: the folder holds no LoRA adapter.
     """
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_FILE)
-        scale = config["lora_alpha"] / config["r"]
+        scale = adapters.scale_of(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+        sides, _ = adapters.sides_of(load_file(folder / WEIGHTS_FILE))
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, SafetensorError) as error:
         raise ConfigError(f"{folder} holds no LoRA adapter: {error}") from error
-    sides: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if match := LORA_NAME.match(name):
-            sides.setdefault(match["module"], {})[match["side"]] = tensor.float()
-    return {module: (scale * side["B"], side["A"]) for module, side in sides.items()}
+    return {module: (scale * side["B"].float(), side["A"].float()) for module, side in sides.items()}
 
 
 def mean_sides(folders: Sequence[Path]) -> dict[str, Sides]:
-    """Return the mean over adapters of the same modules, its rank the sum of theirs."""
+    """Return the mean of adapters of the same modules; its rank is the sum of their ranks."""
     every = [sides_of(folder) for folder in folders]
     if any(one.keys() != every[0].keys() for one in every):
-        raise ConfigError("the adapters do not belong together: they change different modules; average checkpoints of one run")
+        raise ConfigError("the adapters change different modules; average checkpoints of one run")
     return {
         module: (torch.cat([one[module][0] for one in every], dim=1) / len(every), torch.cat([one[module][1] for one in every]))
         for module in every[0]
@@ -68,10 +62,10 @@ def mean_sides(folders: Sequence[Path]) -> dict[str, Sides]:
 
 
 def cut_to_rank(wanted: Mapping[str, Sides], rank: int) -> tuple[dict[str, Tensor], float]:
-    """Return LoRA tensors of ``rank`` and scale 1 nearest to ``wanted``, and the share of its squared norm they keep.
+    """Return the LoRA tensors of ``rank`` and scale 1 nearest to ``wanted``, and the share of its squared norm that they keep.
 
-    The singular values of a product are those of the small matrix between the orthogonal bases of its two sides, so no matrix of
-    a weight's size is decomposed.
+    With an orthogonal basis for each side, only the small matrix between the bases is decomposed: it has the same singular
+    values as the product.
     """
     tensors: dict[str, Tensor] = {}
     kept = total = 0.0
@@ -90,14 +84,18 @@ def cut_to_rank(wanted: Mapping[str, Sides], rank: int) -> tuple[dict[str, Tenso
 
 
 def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> float:
-    """Write the average of adapters as one bfloat16 adapter; return the share of it that the rank keeps.
+    """Write the average of adapters as one bfloat16 adapter; return the share of the average that the rank keeps.
 
     Args:
-        rank: Of the adapter written; default that of the last folder.
+        rank: The rank of the new adapter; default that of the last folder.
+
+    Raises:
+        ConfigError: a folder holds no adapter, the adapters differ in their modules or layers, or ``out`` holds something else.
     """
     if out.resolve() in {folder.resolve() for folder in folders}:
-        raise ConfigError(f"asked to write the average to {out}, which is one of those averaged; name another folder")
+        raise ConfigError(f"asked to write the average to {out}, which is one of the averaged adapters; name another folder")
     check_replaceable(out, is_adapter_folder, "an adapter")
+    layers = _same_layers(folders)
     config = json.loads((folders[-1] / CONFIG_FILE).read_text(encoding="utf-8"))
     tensors, kept = cut_to_rank(mean_sides(folders), rank or config["r"])
     config |= {
@@ -106,7 +104,20 @@ def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> f
         "base_model_name_or_path": None,
         "inference_mode": True,
     }
-    with new_folder(out, is_adapter_folder, "an adapter") as partial:  # values that were fitted to an earlier one go with it
+    with new_folder(
+        out, is_adapter_folder, "an adapter"
+    ) as partial:  # values that were fitted to an earlier adapter are removed with it
         save_file({name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}, partial / WEIGHTS_FILE)
         (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if layers is not None:
+            record_layers(partial, layers)
     return kept
+
+
+def _same_layers(folders: Sequence[Path]) -> int | None:
+    """Return how many layers of the base model all the adapters keep; None = all."""
+    found = {folder: layers_of(folder) for folder in folders}
+    if len(set(found.values())) > 1:
+        each = ", ".join(f"{folder}: {'all' if layers is None else layers}" for folder, layers in found.items())
+        raise ConfigError(f"the adapters keep different numbers of layers ({each}); average checkpoints of one run")
+    return found[folders[0]]

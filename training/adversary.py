@@ -1,8 +1,8 @@
-"""Negatives that were written to win: irrelevant documents of a group with the query pasted in.
+"""Adversarial negatives: irrelevant documents of a group with the query pasted in.
 
-What is wanted is that the pasting tells nothing. So in half of these groups the query is pasted once into the relevant
-document too, and a negative keeps the teacher's score that it had before, if it had one. Two negatives are attacked: one by
-what is hardest to see through, the query once, and one by any attack.
+The model must learn that pasted text says nothing about relevance. So in half of these groups the query is also pasted once
+into a relevant document, and a negative keeps the teacher's score that it had before. Two negatives of a group are attacked:
+the first by one of the attacks that are hardest to detect, the second by any attack.
 """
 
 import random
@@ -13,12 +13,12 @@ from slimrank.hostile import MARK, PASTING, forged_answer, is_hostile, query_onc
 from training.data import Group
 
 HARDEST = (query_once, query_once, forged_answer)
-"""A group's first attack is one of these: after 1,900 pairs of training with one attack of any kind they still beat 10 and 8 of
-20 relevant documents, the others 2."""
+"""The first attack on a group is one of these. After training with 1,900 pairs, each with one attack of any kind, these two still
+beat 10 and 8 of 20 relevant documents, and the other attacks beat 2."""
 
 
 def with_hostile(groups: Iterable[Group], share: float, rng: random.Random) -> Iterator[Group]:
-    """Yield the groups, in ``share`` of them two irrelevant documents attacked, or the one that there is."""
+    """Yield the groups; in ``share`` of them, attack two irrelevant documents, or one if there is only one."""
     for group in groups:
         yield _attacked(group, rng) if rng.random() < share else group
 
@@ -28,7 +28,7 @@ def _attacked(group: Group, rng: random.Random) -> Group:
     positive = [place for place, grade in enumerate(group.relevance) if grade]
     if not irrelevant:
         return group
-    # An unjudged hit may be relevant: take what is judged irrelevant, or what the teacher likes least.
+    # An unjudged hit may be relevant, so prefer the teacher's lowest scores or the hits that are judged irrelevant.
     victims = sorted(
         irrelevant, key=lambda place: group.teacher[place] if group.teacher else (group.relevance[place] is None, -place)
     )

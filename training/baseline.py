@@ -1,9 +1,9 @@
-"""An embedding model beside our models on the frontier: what many searches have today, and so what a reranker must be worth.
+"""Measure an embedding model for the frontier: many search systems use one today, so a reranker must be better than it.
 
-``slimrank train baseline`` puts its files into the folder of ``slimrank frontier``, in the same form (``slimrank.frontier_cells``).
-Three ways to use the model are measured: the first stage's hits reordered by vectors that the index holds, where only the query is
-encoded; the same by vectors of cut documents that are computed when the search comes; and hybrid search as a first stage of its own.
-What the engine takes to find or to read stored vectors is not in the times.
+``slimrank train baseline`` writes its files into the folder of ``slimrank frontier``, in the same format
+(``slimrank.frontier_cells``). It measures three ways to use the model: (1) the first stage's hits are reordered by stored vectors, and
+only the query is encoded; (2) they are reordered by vectors of cut documents that are computed for each search; (3) hybrid
+search is the first stage. The times leave out what the search engine needs to find or read stored vectors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,17 @@ from training.teacher import MAX_TOKENS, Teacher
 
 HYBRID = "hybrid"
 SPECIAL_TOKENS = 2
-"""Around each text, beside the tokens of a cut."""
+"""The special tokens around each text, which come on top of a cut."""
 
 
 class Baseline:
     """An embedding model and its settings.
 
     Args:
-        folder: As of ``training.teacher``.
-        name: What the rows are called.
+        folder: The model's folder, as ``training.teacher`` reads it.
+        name: The name of the rows.
         hits: Numbers of hits that are reordered.
-        cuts: Tokens of a document where vectors are computed for the search.
+        cuts: Tokens of a document whose vector is computed for the search.
     """
 
     def __init__(self, folder: Path, name: str, *, hits: Sequence[int], cuts: Sequence[int], threads: int) -> None:
@@ -48,7 +48,7 @@ class Baseline:
         }
 
     def settings(self) -> list[Setting]:
-        """Return stored vectors, then those computed of each cut."""
+        """Return the settings with stored vectors, then those with vectors computed from each cut."""
         words = {tokens: "computed fresh" if tokens else "stored vectors" for tokens in (0, *self._cuts)}
         return [
             Setting(f"{self.name}, {word}", hits, tokens, is_served=False)
@@ -57,7 +57,7 @@ class Baseline:
         ]
 
     def measure_quality(self, folder: Path, drawn: Draw, model: str) -> None:
-        """Keep what is missing of a set.
+        """Measure and store the figures of a set that are missing.
 
         Args:
             model: The hash of the model's file.
@@ -70,7 +70,7 @@ class Baseline:
                 keep_quality(folder, drawn, self.name, model, [figures(drawn, setting, scores, 0.0) for setting in missing])
 
     def measure_times(self, folder: Path, model: str, *, rounds: int, threads: int, seed: int) -> None:
-        """Time what is missing of each setting, and of hybrid search's encoding of the query, in turns."""
+        """Take the missing times of each setting, and of encoding the query for hybrid search, in turns."""
         cells = [
             Cell(self.name, each, partial(self._answer, each)) for each in (*self.settings(), Setting(HYBRID, is_served=False))
         ]
@@ -88,7 +88,7 @@ class Baseline:
 
 
 def measure_hybrid(folder: Path, drawn: Draw, runs: Path) -> None:
-    """Keep what the hits of ``slimrank train hybrid`` give.
+    """Measure and store the figures of hits that ``slimrank train hybrid`` wrote.
 
     Raises:
         DataError: the run lacks a query.
@@ -98,7 +98,7 @@ def measure_hybrid(folder: Path, drawn: Draw, runs: Path) -> None:
 
 
 def _cosines(drawn: Draw, teacher: Teacher, hits: int) -> Mapping[str, dict[str, float]]:
-    """Return the cosine of each query with its first hits; a document that several queries found is encoded once."""
+    """Return the cosine of each query with its first hits; a document that is a hit of several queries is encoded once."""
     found = {query_id: list(run)[:hits] for query_id, run in drawn.run.items()}
     doc_ids = list(dict.fromkeys(doc_id for ids in found.values() for doc_id in ids))
     places = {doc_id: place for place, doc_id in enumerate(doc_ids)}

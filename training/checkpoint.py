@@ -1,9 +1,9 @@
-"""Checkpoints of a training run: adapter, optimizer moments and progress, all or nothing.
+"""Checkpoints of a training run: the adapter, the optimizer's moments and the progress.
 
-A checkpoint is a folder ``step-000120``: ``adapter_model.safetensors`` with its configuration (or
-a whole model where no adapter is trained), ``state.safetensors`` with the float32 weights and
-Adam's moments, ``progress.json``. It is written beside its place and renamed when complete, so a
-kill or a full disk leaves the last good one. No pickles.
+A checkpoint is a folder such as ``step-000120``: ``adapter_model.safetensors`` with its configuration (or
+a whole model if no adapter is trained), ``state.safetensors`` with the float32 weights and
+Adam's moments, and ``progress.json``; it holds no pickles. It is written to a hidden folder and renamed when
+complete, so that the last complete checkpoint survives a kill or a full disk.
 """
 
 import json
@@ -16,18 +16,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from slimrank.adapters import record_layers
 from slimrank.errors import ConfigError
 
 PREFIX = "step-"
 
 
 def save_checkpoint(
-    output: Path, step: int, model: Any, state: dict[str, Tensor], progress: dict[str, Any], *, keep: int
+    output: Path,
+    step: int,
+    model: Any,
+    state: dict[str, Tensor],
+    progress: dict[str, Any],
+    *,
+    keep: int,
+    layers: int | None = None,
 ) -> Path:
     """Write a checkpoint and remove all but the newest ``keep``.
 
+    Args:
+        layers: How many layers of the base model the adapter keeps; None = all.
+
     Raises:
-        ConfigError: it cannot be written; earlier checkpoints stay as they are.
+        ConfigError: the checkpoint cannot be written; earlier checkpoints stay as they are.
     """
     output.mkdir(parents=True, exist_ok=True)
     place = output / f"{PREFIX}{step:06d}"
@@ -36,13 +47,17 @@ def save_checkpoint(
     try:
         partial.mkdir()
         model.save_pretrained(partial, safe_serialization=True)
+        if layers is not None:
+            record_layers(partial, layers)
         save_file(state, partial / "state.safetensors")
         (partial / "progress.json").write_text(json.dumps({"step": step, **progress}), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         partial.replace(place)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise ConfigError(f"cannot write the checkpoint {place}: {error}; free some space and start again, it resumes") from error
+        raise ConfigError(
+            f"cannot write the checkpoint {place}: {error}; free some space and start the same command again, it resumes the run"
+        ) from error
     for old in checkpoints(output)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return place
@@ -71,7 +86,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], masters:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: list[str], masters: list[Tensor], state: dict[str, Tensor]
 ) -> None:
-    """Put back what ``optimizer_state`` gave.
+    """Restore the state that ``optimizer_state`` returned.
 
     Raises:
         ConfigError: the checkpoint belongs to another model or adapter.

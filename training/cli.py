@@ -1,4 +1,4 @@
-"""``slimrank train``: the commands of the training stage. Parses arguments, calls the stages, prints paths and figures."""
+"""``slimrank train``: the commands of the training stage."""
 
 import json
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from slimrank.adapters import CONFIG_FILE, WEIGHTS_FILE
 from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import Gain
@@ -20,10 +21,10 @@ from slimrank.telemetry import configure_logging
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a model in two stages.")
 
 ConfigArgument = Annotated[Path, typer.Argument(help="YAML configuration; see training/configs.")]
-BaseOption = Annotated[Path | None, typer.Option(help="Folder of the base model; before the configuration's.")]
-GroupsOption = Annotated[Path | None, typer.Option(help="Training groups; before the configuration's.")]
+BaseOption = Annotated[Path | None, typer.Option(help="Folder of the base model; overrides the configuration.")]
+GroupsOption = Annotated[Path | None, typer.Option(help="Training groups; overrides the configuration.")]
 TeacherOption = Annotated[Path | None, typer.Option(help="Folder of the teacher: an .onnx file and its tokenizer.json.")]
-OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints and logs; before the configuration's.")]
+OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints and logs; overrides the configuration.")]
 
 
 @app.callback()
@@ -35,21 +36,21 @@ def _log_to_stderr() -> None:
 def prepare(
     config: ConfigArgument,
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
-    out: Annotated[Path, typer.Option(help="Where groups.jsonl goes.")],
+    out: Annotated[Path, typer.Option(help="Folder to write groups.jsonl to.")],
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of a teacher: an .onnx file and its tokenizer.json; several are an ensemble."),
+        typer.Option(help="Folder of a teacher: an .onnx file and its tokenizer.json; several teachers form an ensemble."),
     ] = None,
     hostile_share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of groups with negatives that were written to win; before the configuration's."),
+        typer.Option(min=0, max=1, help="Share of groups with adversarial negatives; overrides the configuration."),
     ] = None,
     groups: Annotated[int | None, typer.Option(min=1, help="How many groups in all; before the configuration's.")] = None,
     without: Annotated[
         list[str] | None, typer.Option(help="Leave a kind of text out, to show what it adds; may be given several times.")
     ] = None,
 ) -> None:
-    """Make training groups: labels, hard negatives of the first stage, soft labels of a teacher.
+    """Make training groups: labels, hard negatives from the first stage, soft labels from a teacher.
 
     Example: slimrank train prepare training/configs/prepare.yaml --data collections --out groups
     """
@@ -64,15 +65,15 @@ def prepare(
 @app.command()
 def hybrid(
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
-    sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT.")],
+    sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT; can be given several times.")],
     teacher: Annotated[Path, typer.Option(help="Folder of the embedding model: an .onnx file and its tokenizer.json.")],
-    out: Annotated[Path, typer.Option(help="Folder of the runs, NAME.SPLIT.trec.")],
-    queries: Annotated[int | None, typer.Option(min=1, help="Queries sampled from each set; left out, all.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Hits a query.")] = 50,
+    out: Annotated[Path, typer.Option(help="Folder to write the runs to, NAME.SPLIT.trec.")],
+    queries: Annotated[int | None, typer.Option(min=1, help="Queries sampled from each set; default all.")] = None,
+    depth: Annotated[int, typer.Option(min=1, help="Hits for each query.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
-    max_tokens: Annotated[int, typer.Option(min=8, max=512, help="Texts are cut to so many tokens.")] = 512,
+    max_tokens: Annotated[int, typer.Option(min=8, max=512, help="Texts are cut to this many tokens.")] = 512,
 ) -> None:
-    """Search with BM25 and an embedding model, fused by reciprocal rank, and keep the hits as TREC runs.
+    """Search with BM25 and an embedding model, fuse the hits by reciprocal rank, and write them as TREC runs.
 
     Example: slimrank train hybrid --data collections --set shop:dev --teacher teacher --out runs/hybrid
     """
@@ -86,7 +87,7 @@ def hybrid(
     for place in sets:
         folder, _, split = place.partition(":")
         if not split:
-            raise ConfigError(f"--set is FOLDER:SPLIT, found {place}")
+            raise ConfigError(f"--set must be FOLDER:SPLIT, found {place}")
         collection = read_collection(data / folder, split)
         run = hybrid_run(collection, sample_queries(collection, queries, seed), embedder, depth=depth)
         path = out / f"{collection.name}.{split}.trec"
@@ -96,25 +97,29 @@ def hybrid(
 
 @app.command()
 def baseline(
-    folder: Annotated[Path, typer.Argument(help="Folder of `slimrank frontier`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that `slimrank frontier` wrote.")],
     teacher: Annotated[Path, typer.Option(help="Folder of the embedding model: an .onnx file and its tokenizer.json.")],
-    name: Annotated[str, typer.Option(help="What its rows are called, such as bge-small.")],
+    name: Annotated[str, typer.Option(help="Name of the model's rows, such as bge-small.")],
     data: Annotated[
-        list[Path] | None, typer.Option(help="BEIR folder; may be given several times. Left out, times alone.")
+        list[Path] | None, typer.Option(help="BEIR folder; can be given several times. Without it, only times are measured.")
     ] = None,
-    runs: Annotated[Path | None, typer.Option(help="Runs of `slimrank train hybrid`, for the row of hybrid search.")] = None,
-    hits: Annotated[list[int] | None, typer.Option(min=1, help="Numbers of hits, default 10, 30 and 100.")] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of runs from `slimrank train hybrid`, for the row of hybrid search.")
+    ] = None,
+    hits: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of hits; can be given several times, default 10, 30 and 100.")
+    ] = None,
     cuts: Annotated[
-        list[int] | None, typer.Option(min=1, help="Tokens of documents that are computed fresh, default 64.")
+        list[int] | None, typer.Option(min=1, help="Tokens of a document whose vector is computed for the search, default 64.")
     ] = None,
-    queries: Annotated[int, typer.Option(min=1, help="As of `slimrank frontier`.")] = 50,
-    split: Annotated[str, typer.Option(help="As of `slimrank frontier`.")] = "test",
-    seed: Annotated[int, typer.Option(help="As of `slimrank frontier`.")] = 7,
-    without_times: Annotated[bool, typer.Option("--without-times", help="Measure no times.")] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that each setting is timed.")] = 5,
+    queries: Annotated[int, typer.Option(min=1, help="As given to `slimrank frontier`.")] = 50,
+    split: Annotated[str, typer.Option(help="As given to `slimrank frontier`.")] = "test",
+    seed: Annotated[int, typer.Option(help="As given to `slimrank frontier`.")] = 7,
+    without_times: Annotated[bool, typer.Option("--without-times", help="Do not measure times.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="How many times each setting is timed.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the model.")] = 2,
 ) -> None:
-    """Put an embedding model and hybrid search beside our models on the frontier.
+    """Measure an embedding model and hybrid search, to compare with our models on the frontier.
 
     Example: slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop --hits 10 --hits 30
     """
@@ -134,12 +139,12 @@ def baseline(
             typer.echo(f"{drawn.name}: {len(drawn.run)} queries")
         if not without_times:
             compared.measure_times(folder, model, rounds=rounds, threads=threads, seed=seed)
-    typer.echo(f"{folder}: show it with `slimrank frontier {folder} --without-times`")
+    typer.echo(f"{folder}: show the figures with `slimrank frontier {folder} --without-times`")
 
 
 @app.command()
 def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption = None, out: OutOption = None) -> None:
-    """Stage 1: learn to follow the prompt and to judge coarsely; the same command resumes a stopped run.
+    """Stage 1: learn to follow the prompt and to tell relevant from irrelevant; the same command resumes a stopped run.
 
     Example: slimrank train warmup training/configs/warmup.yaml --base BASE --groups groups/groups.jsonl --out warmup
     """
@@ -176,7 +181,7 @@ def speed(
     config: ConfigArgument,
     base: BaseOption = None,
     groups: GroupsOption = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Groups that each way takes.")] = 8,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of groups to measure on.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how fast stage 2 learns on this machine.
@@ -201,7 +206,7 @@ def speed(
         table.add_row(way.way, f"{way.pairs_per_second:.2f}", f"{way.pairs_per_processor_second:.2f}", f"{way.times:.2f}")
     print_table(table)
     typer.echo(
-        f"{found['pairs']} pairs each, load {found['load']}; the losses of the ways are at most a share of {found['losses_apart']:.1e} apart"
+        f"{found['pairs']} pairs each, load {found['load']}; the losses of the ways differ by at most a share of {found['losses_apart']:.1e}"
     )
 
 
@@ -211,7 +216,7 @@ def clicks(
     events: Annotated[Path, typer.Option(help="ubi_events as JSON lines.")],
     corpus: Annotated[Path, typer.Option(help="BEIR folder whose documents were shown.")],
     out: Annotated[Path, typer.Option(help="BEIR folder to write, with a train split.")],
-    min_shown: Annotated[int, typer.Option(min=1, help="Times a document must have been shown for a query.")] = 3,
+    min_shown: Annotated[int, typer.Option(min=1, help="How often a document must have been shown for a query.")] = 3,
 ) -> None:
     """Make graded labels from OpenSearch UBI click logs, corrected for position bias.
 
@@ -227,9 +232,9 @@ def clicks(
 def average_adapters(
     checkpoints: Annotated[list[Path], typer.Argument(help="Adapters of one run.")],
     out: Annotated[Path, typer.Option(help="Folder of the averaged adapter.")],
-    rank: Annotated[int | None, typer.Option(min=1, help="Its rank; left out, the last adapter's.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank of the averaged adapter; default that of the last one.")] = None,
 ) -> None:
-    """Average what checkpoints add to the weights, cut to a rank, in bfloat16.
+    """Average the adapters of several checkpoints into one adapter of a given rank, in bfloat16.
 
     Example: slimrank train average run/step-000560 run/step-000640 --out adapter
     """
@@ -243,34 +248,33 @@ def average_adapters(
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
     sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT, or FOLDER:SPLIT:IDS.json for some query ids.")],
-    scores: Annotated[Path, typer.Option(help="Scores are kept there as they are made.")],
+    scores: Annotated[Path, typer.Option(help="Folder to store the scores in.")],
     base: BaseOption = None,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter; left out, the base model alone.")] = None,
-    teacher: Annotated[Path | None, typer.Option(help="Measure this teacher in place of a model.")] = None,
-    groups: Annotated[Path | None, typer.Option(help="Training groups; a query that stands in them is refused.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Adapter; default the base model alone.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Measure this teacher instead of a model.")] = None,
+    groups: Annotated[Path | None, typer.Option(help="Training groups; a query that occurs in them is refused.")] = None,
     queries: Annotated[int, typer.Option(min=1, help="Queries sampled from each set.")] = 40,
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reordered.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
     fusion: Annotated[float, typer.Option(min=0, help="Weight of the first-stage rank.")] = 0.0,
     runs: Annotated[
         Path | None,
-        typer.Option(help="Reorder the hits of these TREC runs, NAME.SPLIT.trec, such as hybrid search's, not BM25's."),
+        typer.Option(help="Folder of TREC runs, NAME.SPLIT.trec; their hits are reordered instead of BM25's."),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure nDCG@10 of an adapter or the teacher over several sets; scores of a stopped run are used again.
+    """Measure nDCG@10 of an adapter or a teacher on several sets; stored scores of a stopped run are used again.
 
     Example: slimrank train evaluate --base BASE --adapter adapter --data collections --set shop:dev --scores scores
     """
     from slimrank.manifest import sha256_of
     from training import evaluate as evaluation
-    from training.adapter import WEIGHTS_FILE
     from training.data import read_groups
     from training.scorer import TeacherScorer
     from training.teacher import Teacher
 
     if (base is None) == (teacher is None):
-        raise ConfigError("say what to measure: --base with or without --adapter, or --teacher")
+        raise ConfigError("give either --base, with or without --adapter, or --teacher")
     if adapter is not None:
         _check_adapter(adapter)
     scorer = TeacherScorer(Teacher(teacher)) if teacher else evaluation.torch_scorer(base or Path(), adapter)
@@ -285,7 +289,7 @@ def evaluate(
     for place in sets:
         folder, split, ids = (*place.split(":", 2), "", "")[:3]
         if not split:
-            raise ConfigError(f"--set is FOLDER:SPLIT, or FOLDER:SPLIT:IDS.json, found {place}")
+            raise ConfigError(f"--set must be FOLDER:SPLIT or FOLDER:SPLIT:IDS.json, found {place}")
         only = _ids(Path(ids)) if ids else None
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed, only=only, runs=runs)
         if groups is not None:
@@ -312,12 +316,12 @@ def fit(
     adapter: Annotated[Path, typer.Option(help="Adapter whose slimrank.json is written.")],
     data: Annotated[Path, typer.Option(help="Folder that holds the collections (BEIR folders).")],
     sets: Annotated[list[str], typer.Option("--set", help="FOLDER:SPLIT; dev sets only.")],
-    scores: Annotated[Path, typer.Option(help="Scores that `slimrank evaluate --scores-folder` or `train evaluate` kept.")],
+    scores: Annotated[Path, typer.Option(help="Folder of scores from `slimrank evaluate --scores-folder` or `train evaluate`.")],
     queries: Annotated[int, typer.Option(min=1, help="As when the scores were made.")] = 40,
     depth: Annotated[int, typer.Option(min=1, help="As when the scores were made.")] = 20,
     seed: Annotated[int, typer.Option(help="As when the scores were made.")] = 7,
 ) -> None:
-    """Fit an adapter's fusion weight and calibration on dev sets that were scored before.
+    """Fit an adapter's fusion weight and calibration on dev sets whose scores are stored.
 
     Example: slimrank train fit --adapter models/mine --data collections --set cosqa:dev --set movies:dev --scores scores
     """
@@ -328,7 +332,7 @@ def fit(
     for place in sets:
         folder, _, split = place.partition(":")
         if not split or ":" in split:
-            raise ConfigError(f"--set is FOLDER:SPLIT, found {place}")
+            raise ConfigError(f"--set must be FOLDER:SPLIT, found {place}")
         drawn = evaluation.sample(data / folder, split, queries=queries, depth=depth, seed=seed)
         measured.append((drawn, evaluation.kept_scores(drawn, scores, queries=queries, depth=depth, seed=seed)))
     values = evaluation.fit_values(measured, first_stage=FIRST_STAGE)
@@ -337,25 +341,23 @@ def fit(
 
 
 def _check_adapter(folder: Path) -> None:
-    """Refuse a folder without an adapter, before a library looks for it on a hub."""
-    from training.adapter import CONFIG_FILE
-
+    """Refuse a folder without an adapter; a library would look for it on a hub."""
     if not (folder / CONFIG_FILE).is_file():
-        raise ConfigError(f"{folder} holds no adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
+        raise ConfigError(f"{folder} is not an adapter: it has no {CONFIG_FILE}; name the folder that training wrote")
 
 
 def _ids(path: Path) -> frozenset[str]:
     try:
         found = parse_json(read_text(path))
         if not isinstance(found, list) or not all(isinstance(query_id, str) for query_id in found):
-            raise ValueError("it is no list of strings")
+            raise ValueError("it must be a JSON list of strings")
     except ValueError as error:
-        raise DataError(f"{path} is no list of query ids: {error}") from error
+        raise DataError(f"{path} is not a list of query ids: {error}") from error
     return frozenset(found)
 
 
 def _alone(output: Path) -> AbstractContextManager[None]:
-    """Let one run work in a folder; of several processes of one run the first speaks for all."""
+    """Let one run at a time work in a folder; of a run's processes, the first takes the lock."""
     from training import parallel
 
     return one_at_a_time(output) if parallel.state().is_main_process else nullcontext()

@@ -1,13 +1,13 @@
 """Graded labels from click logs in OpenSearch's User Behavior Insights format (UBI 1.3).
 
-Two exports as JSON lines, one document of the index a line: ``ubi_queries`` (``query_id``,
+It reads two exports, each line one document of the index as JSON: ``ubi_queries`` (``query_id``,
 ``user_query``, ``query_response_hit_ids`` in the order shown) and ``ubi_events`` (``query_id``,
 ``action_name``, ``event_attributes.object.object_id``).
 
-Position bias: a document shown first is clicked for being first. Labels are therefore clicks over
-expected clicks (COEC, Zhang and Jones 2007, https://doi.org/10.1145/1242572.1242700): the clicks of a
-query and document, divided by what documents at the ranks where it was shown receive on average
-over the whole log. It corrects ranks, not trust or appearance; a document never shown stays unjudged.
+Position bias: users click the first document more often because it is first. Labels are therefore clicks over
+expected clicks (COEC, Zhang and Jones 2007, https://doi.org/10.1145/1242572.1242700): the clicks on a document for a
+query, divided by the average clicks at the ranks where it was shown, over the whole log.
+This corrects for ranks, not for trust or appearance. A document that was never shown stays unjudged.
 """
 
 from collections import Counter, defaultdict
@@ -24,12 +24,12 @@ from slimrank.splits import query_key
 
 CLICK_ACTIONS = ("click", "product_click", "add_to_cart", "purchase")
 GRADE_FLOORS = (0.5, 1.0, 2.0)
-"""COEC from which a pair has grade 1, 2, 3; below the first it is 0. At 1 it is clicked as its ranks are."""
+"""The COEC from which a pair has grade 1, 2 or 3; below the first it has 0. COEC 1 means as many clicks as its ranks get on average."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One answer that a user saw, and what was clicked in it."""
+    """One result list that a user saw, and the documents that were clicked in it."""
 
     query: str
     doc_ids: Sequence[str]
@@ -37,10 +37,10 @@ class Shown:
 
 
 def read_ubi(queries: Path, events: Path) -> list[Shown]:
-    """Read the two exports; answers without hits are left out.
+    """Read the two exports, leaving out queries without hits.
 
     Raises:
-        DataError: a line is not a UBI document, or no answer has hits.
+        DataError: a line is not a UBI document, or no query has hits.
     """
     clicked: dict[str, set[str]] = defaultdict(set)
     for event in _records(events, "query_id"):
@@ -99,7 +99,7 @@ def _records(path: Path, key: str) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = parse_json(line)
-                source = record.get("_source", record)  # as exported by a scroll, or bare
+                source = record.get("_source", record)  # a hit of a scroll, or the document alone
                 if not isinstance(source[key], str):
                     raise TypeError(f"{key} is not a string")
             except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -108,10 +108,10 @@ def _records(path: Path, key: str) -> Iterator[dict[str, Any]]:
 
 
 def write_collection(shown: Sequence[Shown], corpus: Path, folder: Path, *, min_shown: int = 3) -> int:
-    """Write a BEIR folder with a ``train`` split of the log's labels; return how many queries it has.
+    """Write a BEIR folder whose ``train`` split holds the labels from the log; return how many queries it has.
 
     Args:
-        corpus: BEIR folder whose documents the log's hits are.
+        corpus: BEIR folder with the documents that the log names.
 
     Raises:
         DataError: no query has a clicked document that was shown often enough.

@@ -1,6 +1,6 @@
-"""What a training configuration may say; one YAML file a stage, read once, wrong keys refused.
+"""The training configurations: one YAML file for each stage; unknown keys are refused.
 
-Defaults are the safe ones; a file names every value that differs and where it comes from.
+The defaults are safe. A configuration file sets each value that differs, and says where it comes from.
 """
 
 import random
@@ -31,10 +31,10 @@ class AdapterConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """What is trained."""
+    """The model that is trained."""
 
     base: Path = Field(Path("models/base"), description="folder of the base model: safetensors and tokenizer.json")
-    start: Path | None = Field(None, description="adapter of the stage before")
+    start: Path | None = Field(None, description="adapter of the earlier stage")
     adapter: AdapterConfig | None = Field(default_factory=AdapterConfig, description="null trains all weights")
     layers: int | None = Field(None, ge=1, description="keep only the first n layers")
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -65,8 +65,8 @@ class LossConfig(Settings):
 class EasyStartConfig(Settings):
     """The first steps of stage 2: short documents, and some that have nothing to do with the query.
 
-    First-stage hits all share the query's words; beside a few strangers the model finds out sooner
-    that matching is what is asked (bootstrapping as in https://arxiv.org/abs/2007.00808, section 3).
+    First-stage hits all share the query's words. With a few documents of other groups among them, the model learns sooner
+    to match documents to the query (bootstrapping as in https://arxiv.org/abs/2007.00808, section 3).
     """
 
     steps: int = Field(0, ge=0)
@@ -75,7 +75,7 @@ class EasyStartConfig(Settings):
 
 
 class StageConfig(Settings):
-    """What both stages need."""
+    """The settings of both stages."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
@@ -83,7 +83,8 @@ class StageConfig(Settings):
     output: Path = Field(description="folder of checkpoints and logs")
     steps: int = Field(ge=1)
     document_tokens: dict[int, float] = Field(
-        default={128: 1.0}, description="cuts of the documents and how often each is drawn; lengths are mixed on purpose"
+        default={128: 1.0},
+        description="lengths that documents are cut to, and how often each is drawn; lengths are mixed on purpose",
     )
     seed: int = 7
     threads: int | None = Field(None, ge=1)
@@ -91,7 +92,7 @@ class StageConfig(Settings):
     keep_checkpoints: int = Field(3, ge=1)
 
     def draw_cut(self, draw: random.Random) -> int:
-        """Return to how many tokens documents are cut, each length as often as the configuration says."""
+        """Draw the number of tokens that documents are cut to, with the configured probabilities."""
         return draw.choices(list(self.document_tokens), weights=list(self.document_tokens.values()))[0]
 
 
@@ -102,23 +103,27 @@ class FinegrainedConfig(StageConfig):
     output: Path = Path("runs/finegrained")
     easy_start: EasyStartConfig = Field(default_factory=EasyStartConfig)
     one_forward: bool = Field(
-        False, description="a step's groups go through the model in one padded batch and share a cut; what keeps a GPU busy"
+        False, description="a step's groups go through the model in one padded batch, cut to one length; this keeps a GPU busy"
     )
-    teacher: Path | None = Field(None, description="folder of the teacher, asked as training goes where groups lack its scores")
+    teacher: Path | None = Field(
+        None, description="folder of the teacher, which scores groups without teacher scores during training"
+    )
     teacher_max_tokens: int = Field(512, ge=8, le=512)
     false_negative_margin: float = Field(0.0, description="as in `train prepare`")
 
 
 class LevelConfig(Settings):
-    """Where the irrelevant document of a couple comes from, and from which step on."""
+    """A level of difficulty: where the irrelevant document of a couple comes from, and from which step on."""
 
     from_step: int = Field(1, ge=1)
-    ranks: tuple[int, int] | None = Field(None, description="ranks of the first stage, both included; left out, a stranger")
-    strangers: float = Field(0.0, ge=0, le=1, description="share of couples that have a stranger all the same")
+    ranks: tuple[int, int] | None = Field(
+        None, description="ranks of the first stage, both included; default a stranger, a document of another group"
+    )
+    strangers: float = Field(0.0, ge=0, le=1, description="share of couples that still have a stranger")
 
     @property
     def name(self) -> str:
-        """As logs call it."""
+        """The level's name in logs."""
         return f"hits_{self.ranks[0]}_{self.ranks[1]}" if self.ranks else "strangers"
 
 
@@ -129,23 +134,27 @@ class WarmupConfig(StageConfig):
     output: Path = Path("runs/warmup")
     couples_per_step: int = Field(16, ge=1, description="queries a step, each with a relevant and an irrelevant document")
     levels: list[LevelConfig] = Field(
-        default=[LevelConfig()], min_length=1, description="by rising from_step; the first begins at 1"
+        default=[LevelConfig()], min_length=1, description="in the order of from_step; the first begins at step 1"
     )
     generations: int = Field(32, ge=2, description="GRPO: digits drawn for each document")
-    temperature: float = Field(1.0, gt=0, description="GRPO: of the draws")
-    accuracy_weight: float = Field(1.0, description="of the joint reward: both documents of a couple judged right")
-    format_weight: float = Field(0.3, description="of the reward for an answer that is a digit")
+    temperature: float = Field(1.0, gt=0, description="GRPO: temperature of the draws")
+    accuracy_weight: float = Field(1.0, description="weight of the joint reward: both documents of a couple judged right")
+    format_weight: float = Field(0.3, description="weight of the reward for an answer that is a digit")
     normalise_advantages: bool = Field(True, description="divide advantages by the spread of their group's rewards, as GRPO does")
-    reference_weight: float = Field(0.02, ge=0, description="of the KL divergence from the model without its adapter")
-    dev_groups: int = Field(48, ge=2, description="groups kept out to measure each level on")
+    reference_weight: float = Field(0.02, ge=0, description="weight of the KL divergence from the model without its adapter")
+    dev_groups: int = Field(48, ge=2, description="groups held out to measure each level on")
     evaluate_every: int = Field(25, ge=1, description="steps")
-    patience: int = Field(4, ge=1, description="looks at the last level without a better balanced accuracy before it stops")
+    patience: int = Field(
+        4, ge=1, description="evaluations of the last level without a better balanced accuracy before training stops"
+    )
 
     @model_validator(mode="after")
     def _check_levels(self) -> Self:
         starts = [level.from_step for level in self.levels]
         if starts[0] != 1 or starts != sorted(set(starts)):
-            raise ValueError(f"levels begin at the steps {starts}; the first must begin at 1, each other after the one before")
+            raise ValueError(
+                f"levels begin at the steps {starts}; the first must begin at 1, and each later one after the one before"
+            )
         return self
 
     def level_at(self, step: int) -> LevelConfig:
@@ -161,7 +170,7 @@ class TemplatesConfig(Settings):
 
 
 class CollectionConfig(Settings):
-    """Where documents, queries and first-stage hits of some groups come from: a folder, a CSV file or a live index."""
+    """One source of documents, queries and first-stage hits: a folder, a CSV file or a live index."""
 
     folder: Path | None = Field(None, description="BEIR folder below --data")
     csv: Path | None = Field(None, description="columns query, document, label")
@@ -171,15 +180,15 @@ class CollectionConfig(Settings):
     user: str | None = None
     password_file: Path | None = None
     api_key_file: Path | None = None
-    documents: int | None = Field(None, ge=1, description="at most so many of the index")
-    qrels: Path | None = Field(None, description="judgments in TREC's format, in place of the folder's")
+    documents: int | None = Field(None, ge=1, description="at most this many documents of the index")
+    qrels: Path | None = Field(None, description="judgments in TREC's format, instead of the folder's")
     run: Path | None = Field(None, description="TREC run that hits are taken from")
     unlabelled: bool = False
     kind: str | None = Field(
         None, description="what kind of text it is, several entries together; left out, its folder, file or index"
     )
     queries: int = Field(0, ge=0, description="labelled queries to take")
-    hold_out: int = Field(0, ge=0, description="labelled queries kept out for dev")
+    hold_out: int = Field(0, ge=0, description="labelled queries held out for dev")
     titles: int = Field(0, ge=0, description="queries made of titles")
     sentences: int = Field(0, ge=0, description="queries made of sentences")
     keywords: int = Field(0, ge=0, description="queries made of a text's rarest words")
@@ -192,7 +201,7 @@ class CollectionConfig(Settings):
 
     @property
     def is_live(self) -> bool:
-        """Whether an engine is asked."""
+        """Whether the source is a live index."""
         return self.engine is not None or self.index is not None
 
     @model_validator(mode="after")
@@ -210,7 +219,7 @@ class CollectionConfig(Settings):
 
 
 class CodeConfig(Settings):
-    """Docstrings of installed packages as queries, their functions as documents."""
+    """Functions of installed packages as documents, their docstrings as queries."""
 
     packages: list[str] = Field(min_length=1)
     without: Path = Field(description="BEIR folder below --data whose documents are left out")
@@ -224,7 +233,7 @@ class PrepareConfig(Settings):
 
     seed: int = 7
     group_size: int = Field(8, ge=3)
-    depth: int = Field(50, ge=2, description="first-stage hits a query that negatives are drawn from")
+    depth: int = Field(50, ge=2, description="first-stage hits of each query that negatives are drawn from")
     teacher_max_tokens: int = Field(512, ge=8, le=512)
     first_stage_as_teacher: bool = Field(False, description="the first stage's order counts as one more teacher")
     hostile_share: float = Field(
@@ -255,12 +264,15 @@ T = TypeVar("T", bound=Settings)
 
 
 def read_config(path: Path, kind: type[T], **overrides: object) -> T:
-    """Read a configuration file; ``overrides`` such as ``output`` or ``model__base`` go before it where not None.
+    """Read a configuration file.
+
+    Args:
+        overrides: Values that override the file's unless they are None; ``model__base`` is the key ``base`` below ``model``.
 
     ``extends: NAME`` takes the keys that the file lacks from another file beside it.
 
     Raises:
-        ConfigError: the file is missing, not YAML, or says something that ``kind`` does not know.
+        ConfigError: the file is missing or is not YAML, or a key or value does not fit ``kind``.
     """
     content = _read_extended(path)
     for name, value in overrides.items():

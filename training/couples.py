@@ -1,9 +1,9 @@
-"""Stage 1's data: couples, a relevant and an irrelevant document of one query, made of the groups of stage 2.
+"""The data of stage 1: couples of a relevant and an irrelevant document of one query, made from the groups of stage 2.
 
-The unit of reward is the couple: whoever gives every document the same answer is wrong once in
-each. The irrelevant document comes from further and further up (``config.LevelConfig``): first a stranger, which
-shares nothing with the query, then hits of the first stage at ranks 10-50, then at 2-10. Rank 1 is
-left out, since it is often relevant without having been judged.
+A reward is given for a couple, because a model that gives every document the same answer is wrong on one document of
+each couple. The irrelevant document becomes more difficult during training (``config.LevelConfig``): first a stranger,
+which is a document of another group, then hits of the first stage at ranks 10-50, then at ranks 2-10. Rank 1 is
+left out, since it is often relevant but not judged.
 """
 
 import random
@@ -43,11 +43,11 @@ def pairs_of(couples: Sequence[Couple]) -> list[Pair]:
 
 
 class CoupleSource:
-    """Draws the couples of a step; what it draws depends on the seed and the step alone.
+    """Draws the couples of a step; the draw depends only on the seed and the step.
 
     Args:
         groups: Training groups; those without a judged positive are left out.
-        seed: Of the order of groups and of every draw.
+        seed: The seed of the order of groups and of every draw.
 
     Raises:
         DataError: no group has a judged positive.
@@ -63,23 +63,23 @@ class CoupleSource:
             self._of_source.setdefault(group.source, []).append(group)
 
     def split(self, count: int) -> "tuple[CoupleSource, CoupleSource]":
-        """Return ``count`` groups for dev, drawn by the seed, and the others."""
+        """Return a source of ``count`` groups for dev, drawn by the seed, and a source of the other groups."""
         order = list(self.groups)
         random.Random(self._seed).shuffle(order)
         if len(order) <= count:
-            raise DataError(f"{len(order)} groups have a judged positive and {count} are to be kept out; prepare more of them")
+            raise DataError(f"{len(order)} groups have a judged positive, and {count} must be held out; prepare more groups")
         return CoupleSource(order[:count], self._seed), CoupleSource(order[count:], self._seed)
 
     def check(self, level: LevelConfig, needed: int) -> None:
-        """Make sure that a step can be filled at this level.
+        """Check that enough groups have a couple at this level.
 
         Raises:
-            DataError: it cannot.
+            DataError: fewer than ``needed`` groups have one.
         """
         found = len(self.at_level(level))
         if found < needed:
             hint = "" if any(group.ranks for group in self.groups) else "; these groups hold no ranks, prepare them again"
-            raise DataError(f"a step takes {needed} couples, and {found} groups have one at the level {level.name}{hint}")
+            raise DataError(f"a step needs {needed} couples, and {found} groups have one at the level {level.name}{hint}")
 
     def at_level(self, level: LevelConfig) -> list[Couple]:
         """Return one couple of every group that has one at this level."""
@@ -87,7 +87,7 @@ class CoupleSource:
         return [couple for couple in drawn if couple is not None]
 
     def at_step(self, step: int, count: int, level: LevelConfig) -> list[Couple]:
-        """Return the couples of a 1-based step: the next ``count`` groups of a fresh order an epoch that have one."""
+        """Return the couples of a 1-based step, from the next ``count`` groups that have one; each epoch has a new order."""
         couples: list[Couple] = []
         for place in range((step - 1) * count, (step - 1) * count + len(self.groups)):
             epoch, index = divmod(place, len(self.groups))
@@ -111,7 +111,7 @@ class CoupleSource:
         return Couple(group.query, rng.choice(positives), rng.choice(others)) if others else None
 
     def _strangers(self, group: Group, rng: random.Random) -> list[str]:
-        """Return the documents of another group, of the same collection if that has one, less those of this group."""
+        """Return documents of another group that are not in this group; prefer a group of the same collection."""
         for pool in (self._of_source[group.source], self.groups):
             for other in rng.sample(pool, len(pool)):
                 texts = [text for text in other.documents if text not in group.documents]

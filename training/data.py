@@ -1,9 +1,9 @@
-"""From collections to training groups: one query, its documents, labels and teacher scores.
+"""Training groups: one query with its documents, labels and teacher scores.
 
-A group is what both stages eat. Its documents are the labelled positives and hits of the first
-stage that will be served (embedded BM25), half from the top ten and half from deeper ranks, with
-judged zeros preferred. Unjudged hits that the teacher likes better than the positive are dropped
-as suspected false negatives. Groups are written as JSON lines; nothing is trained here.
+Both stages train on groups. The documents of a group are labelled positives and hits of the first stage (the embedded
+BM25, if it will be served): half of the hits from the top ten and half from deeper ranks, with hits that are judged 0
+preferred. Unjudged hits that the teacher scores higher than the positives are dropped as suspected false negatives. Groups
+are written as JSON lines.
 """
 
 import json
@@ -19,11 +19,11 @@ from slimrank.files import open_text, parse_json, replace_text
 from training.synthetic import MadeQuery
 
 TOP = 10
-"""Half of a group's negatives come from ranks 1 to TOP, the other half from below."""
+"""Half of a group's negatives come from ranks 1 to ``TOP``, the other half from deeper ranks."""
 
 
 class FirstStage(Protocol):
-    """What finds hits: the embedded BM25, a live index, or a recorded run of a search engine."""
+    """A search that finds hits: the embedded BM25, a live index, or a recorded run of a search engine."""
 
     def search(self, query: str, depth: int) -> Mapping[str, float]:
         """Return up to ``depth`` doc_ids, best first."""
@@ -34,9 +34,9 @@ class FirstStage(Protocol):
 class Group:
     """One query and N documents.
 
-    ``relevance`` holds a judged grade or None where nobody judged; ``teacher`` a cosine a
-    document, or is empty; ``ranks`` the 1-based rank that the first stage gave a document, None
-    where it did not find it, or is empty; ``kind`` the kind of text, as the configuration calls it.
+    ``relevance`` holds the judged grade of each document, None = not judged. ``teacher`` holds the teacher's score of each
+    document, or is empty. ``ranks`` holds the 1-based first-stage rank of each document, None = not found, or is empty.
+    ``kind`` is the kind of text, as in the configuration.
     """
 
     source: str
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Mining:
-    """How hits become a group: its size, how deep hits go, how many positives at most."""
+    """How a group is made: its size, the depth of its hits, and the largest number of positives."""
 
     group_size: int = 8
     depth: int = 50
@@ -60,7 +60,7 @@ class Mining:
 
 
 def hold_out(query_ids: Iterable[str], count: int, seed: int) -> frozenset[str]:
-    """Return ``count`` query ids that stay out of training, the same for the same seed."""
+    """Return ``count`` query ids that are held out of training; the same seed gives the same ids."""
     ordered = sorted(query_ids)
     return frozenset(random.Random(seed).sample(ordered, min(count, len(ordered))))
 
@@ -97,7 +97,7 @@ def labelled_groups(
 def made_groups(
     collection: Collection, made: Sequence[MadeQuery], first_stage: FirstStage, mining: Mining, rng: random.Random
 ) -> Iterator[Group]:
-    """Yield a group for each made query; its source document takes part in every second one."""
+    """Yield a group for each made query; half of the groups, by chance, contain the query's source document."""
     for query in made:
         ranks = _ranks(first_stage.search(query.text, mining.depth))
         hits = [doc_id for doc_id in ranks if doc_id != query.source_id and doc_id in collection.documents]
@@ -153,7 +153,7 @@ def read_groups(path: Path) -> list[Group]:
     """Read what ``write_groups`` wrote.
 
     Raises:
-        DataError: the file holds no group, or something else.
+        DataError: the file holds no group, or a line is not a group.
     """
     groups = []
     with open_text(path) as file:
@@ -171,12 +171,12 @@ def read_groups(path: Path) -> list[Group]:
 
 
 def _ranks(found: Mapping[str, float]) -> dict[str, int]:
-    """Return the 1-based rank of each hit, in their order."""
+    """Return the 1-based rank of each hit, best first."""
     return {doc_id: rank for rank, doc_id in enumerate(found, start=1)}
 
 
 def _negatives(hits: Sequence[str], judged: Mapping[str, int], count: int, rng: random.Random) -> list[str]:
-    """Take half of ``count`` from the first TOP hits and the rest from below, judged zeros first."""
+    """Take half of ``count`` from the first ``TOP`` hits and the rest from deeper ranks, hits that are judged 0 first."""
     top, deep = list(hits[:TOP]), list(hits[TOP:])
     for stratum in (top, deep):
         rng.shuffle(stratum)

@@ -1,9 +1,8 @@
-"""A code-search collection from installed Python packages: documented function -> its source.
+"""Make a code-search collection from the documented functions of installed Python packages.
 
-The first sentence of a function's docstring becomes the query (half of them led by "python", as
-people type) and the function its relevant document, shown without that sentence. The documents
-of the demo are the standard library; this module only reads third-party packages. It executes
-nothing: sources are parsed with ``ast``.
+The first sentence of a function's docstring becomes a query (half of the queries begin with "python", as
+people type them), and the function without that sentence becomes its relevant document. The demo uses
+the standard library, so this module reads only third-party packages. Sources are parsed with ``ast`` and never executed.
 """
 
 import ast
@@ -27,9 +26,9 @@ def build_collection(
 
     Args:
         packages: Importable names; each must be installed.
-        queries: How many functions also give a query.
-        per_package: Most functions taken from one package, so that none dominates.
-        without: ``fingerprint`` values of documents that must not appear, such as a test collection's.
+        queries: The number of functions that give a query.
+        per_package: The largest number of functions from one package, so that none dominates.
+        without: The ``fingerprint`` of each document that must be left out, such as those of a test collection.
     """
     rng = random.Random(seed)
     found: list[tuple[Document, str, str]] = []
@@ -51,7 +50,7 @@ def build_collection(
 
 
 def fingerprint(source: str) -> str:
-    """Return what two copies of a function share: its first 200 characters without white space."""
+    """Return the first 200 characters without white space, by which copies of a function are recognised."""
     return re.sub(r"\s", "", source)[:200]
 
 

@@ -1,8 +1,9 @@
-"""Several teachers as one: what each adds to a group's scores, brought to one scale and averaged.
+"""Combine several teachers into one: bring their scores to one scale and average them.
 
-One teacher of a student's size cannot be beaten by copying it; the mean of four that err differently, with the first
-stage's order beside them, ranks better than any of them. A teacher's scores are divided by their
-typical spread within a group, over all groups, and not by the spread of the group itself: a group in which every document is alike stays flat.
+A student that copies one teacher cannot become better than it. The mean of four teachers that make different errors, and of
+the first stage's order, ranks better than any of them. A teacher's scores are divided by their
+typical spread within a group, over all groups, and not by the spread of each group: if all documents of a group are similar, its
+scores stay close together.
 """
 
 import math
@@ -18,16 +19,16 @@ Scores = Sequence[float]
 
 
 def first_stage_scores(group: Group) -> list[float]:
-    """Return -ln(rank) of each document; one that was not found stands behind the last that was."""
+    """Return -ln(rank) of each document; a document that was not found gets the rank after the last found one."""
     last = max((rank for rank in group.ranks if rank is not None), default=0) + 1
     return [-math.log(rank or last) for rank in group.ranks or [None] * len(group.documents)]
 
 
 def combine(teachers: Sequence[Sequence[Scores]]) -> list[list[float]]:
-    """Return one score a document for each group, on the scale of the first teacher.
+    """Return for each group one score for each document, on the scale of the first teacher.
 
     Args:
-        teachers: For each teacher, for each group, a score a document.
+        teachers: For each teacher and each group, one score for each document.
     """
     if len(teachers) == 1:
         return [list(scores) for scores in teachers[0]]
@@ -41,7 +42,7 @@ def combine(teachers: Sequence[Sequence[Scores]]) -> list[list[float]]:
 
 
 def taught(group: Group, scores: Scores) -> Group:
-    """Return the group with teacher scores; a document that was written to win gets the least of the others'."""
+    """Return the group with teacher scores; an adversarial document gets the lowest score of the other documents."""
     others = [score for score, doc_id in zip(scores, group.doc_ids, strict=True) if not is_hostile(doc_id)]
     least = min(others, default=0.0)
     kept = [least if is_hostile(doc_id) else score for score, doc_id in zip(scores, group.doc_ids, strict=True)]

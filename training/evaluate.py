@@ -1,10 +1,9 @@
-"""Measure a checkpoint before it is exported, over several collections at once.
+"""Measure a checkpoint before it is exported, on several collections at once.
 
-``slimrank evaluate`` measures what is served, a model folder; this measures what is trained, an
-adapter in torch, and the teacher beside it, on the same sampled queries and first-stage hits.
-Scores are kept as they are made (``slimrank.evaluation.ScoreFile``), so a stopped run goes on and
-fusion costs nothing. It also fits what belongs to a model and not to its weights: the fusion
-weight and the calibration, on dev sets only.
+``slimrank evaluate`` measures a model folder. This module measures an adapter in torch, or a teacher,
+on the same sampled queries and first-stage hits. Scores are stored as they are computed
+(``slimrank.evaluation.ScoreFile``), so that a stopped run can be resumed and other fusion weights need no new scores.
+It also fits the fusion weight and the calibration of a model, on dev sets only.
 """
 
 import json
@@ -17,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 
 from slimrank import evaluation, measures
+from slimrank.adapters import VALUES_FILE
 from slimrank.beir import Collection, read_collection
 from slimrank.errors import DataError
 from slimrank.files import open_text, parse_json, read_text, replace_text
@@ -52,12 +52,12 @@ def sample(
     only: frozenset[str] | None = None,
     runs: Path | None = None,
 ) -> Sample:
-    """Draw queries of a split, the same for the same seed, and search them with the embedded BM25 or take a run's hits.
+    """Draw queries of a split, and search them with the embedded BM25 or take a run's hits; the same seed draws the same queries.
 
-    Those that also stand in the train split are left out after the draw.
+    Queries that are also in the train split are left out after the draw.
 
     Args:
-        only: Draw among these query ids alone, such as those held out of training.
+        only: Draw only from these query ids, such as those held out of training.
         runs: Folder of TREC runs, ``NAME.SPLIT.trec``.
 
     Raises:
@@ -77,10 +77,10 @@ def sample(
 
 
 def refuse_seen(drawn: Sample, groups: Sequence[Group]) -> None:
-    """Make sure that no sampled query was trained on, whatever its id.
+    """Check by their texts that no sampled query was trained on.
 
     Raises:
-        DataError: one was.
+        DataError: a sampled query occurs in the groups.
     """
     seen = {query_key(group.query) for group in groups}
     found = [text for query_id, text in drawn.collection.queries.items() if query_id in drawn.qrels and query_key(text) in seen]
@@ -94,7 +94,7 @@ def refuse_seen(drawn: Sample, groups: Sequence[Group]) -> None:
 def score(
     drawn: Sample, scorer: Scorer, folder: Path, key: Mapping[str, object], progress: Callable[[int, int], None]
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of a sample's hits, made now or read from ``folder``."""
+    """Return the scores of a sample's hits, read from ``folder`` or computed now."""
     path = folder / f"{drawn.collection.name}.{drawn.split}.jsonl"
     kept = evaluation.ScoreFile(path, {**key, "collection": drawn.collection.name, "split": drawn.split})
     evaluation.rerank(drawn.collection, drawn.first_stage, scorer, kept, progress)
@@ -102,10 +102,10 @@ def score(
 
 
 def kept_scores(drawn: Sample, folder: Path, *, queries: int, depth: int, seed: int) -> dict[str, dict[str, float]]:
-    """Return the scores of a sample's hits that an evaluation kept before, of whatever model.
+    """Return the scores of a sample's hits that an earlier evaluation stored, for any model.
 
     Raises:
-        DataError: they are missing, not of this sample, or not complete.
+        DataError: the scores are missing, incomplete, or belong to another sample.
     """
     path = folder / f"{drawn.collection.name}.{drawn.split}.jsonl"
     if not path.is_file():
@@ -115,16 +115,16 @@ def kept_scores(drawn: Sample, folder: Path, *, queries: int, depth: int, seed: 
             key = parse_json(file.readline())["key"]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path} is no file of scores ({error}); make it anew with `slimrank evaluate --scores-folder`"
+                f"{path} is not a file of scores ({error}); make it again with `slimrank evaluate --scores-folder`"
             ) from error
     wanted = {"collection": drawn.collection.name, "split": drawn.split, "queries": queries, "depth": depth, "seed": seed}
     found = {name: key.get(name) for name in wanted}
     if found != wanted:
-        raise DataError(f"{path} holds scores of {found}, and {wanted} was asked for; say it as it was said then")
+        raise DataError(f"{path} holds scores of {found}, and {wanted} was asked for; give the options that made the scores")
     scores = evaluation.ScoreFile(path, key).scores
     missing = sum(doc_id not in scores.get(query_id, {}) for query_id, hits in drawn.first_stage.items() for doc_id in hits)
     if missing:
-        raise DataError(f"{path} lacks the scores of {missing} hits; run the same `slimrank evaluate` again, it goes on")
+        raise DataError(f"{path} lacks the scores of {missing} hits; run the same `slimrank evaluate` again to complete it")
     return {query_id: scores.get(query_id, {}) for query_id in drawn.first_stage}
 
 
@@ -150,7 +150,7 @@ class Row:
 
 
 def compare(drawn: Sample, scores: Run, *, fusion_weight: float = 0.0) -> Row:
-    """Return what reordering by scores, fused with first-stage ranks, changes."""
+    """Return the gain from reordering by scores fused with first-stage ranks."""
     fused = fuse_run(drawn.first_stage, scores, fusion_weight)
     was = measures.per_query(drawn.qrels, drawn.first_stage, ["nDCG@10"])["nDCG@10"]
     now = measures.per_query(drawn.qrels, fused, ["nDCG@10"])["nDCG@10"]
@@ -159,7 +159,7 @@ def compare(drawn: Sample, scores: Run, *, fusion_weight: float = 0.0) -> Row:
 
 
 def mean_gain(samples: Sequence[tuple[Sample, Run]], *, fusion_weight: float = 0.0, seed: int = 0) -> evaluation.Gain:
-    """Return the gain averaged over collections; queries are drawn anew within each collection."""
+    """Return the gain averaged over collections; the bootstrap draws queries within each collection."""
     changes = []
     for drawn, scores in samples:
         fused = fuse_run(drawn.first_stage, scores, fusion_weight)
@@ -170,7 +170,7 @@ def mean_gain(samples: Sequence[tuple[Sample, Run]], *, fusion_weight: float = 0
 
 
 def fit_values(samples: Sequence[tuple[Sample, Run]], *, first_stage: str) -> dict[str, object]:
-    """Return the fusion weight and the calibration that suit dev samples, as an adapter's ``slimrank.json`` keeps them."""
+    """Fit the fusion weight and the calibration on dev samples; return them in the format of ``slimrank.json``."""
     weight, figures = fit_weight([(drawn.qrels, drawn.first_stage, scores) for drawn, scores in samples])
     scale, offset = fit_calibration(samples)
     return {
@@ -181,9 +181,9 @@ def fit_values(samples: Sequence[tuple[Sample, Run]], *, first_stage: str) -> di
 
 
 def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -> tuple[float, float]:
-    """Return scale and offset of the sigmoid by logistic regression (Platt 1999), each sample weighing the same.
+    """Return scale and offset of the sigmoid by logistic regression (Platt 1999); each sample has the same weight.
 
-    An unjudged hit counts as not relevant, so probabilities err on the low side.
+    An unjudged hit counts as not relevant, so probabilities tend to be too low.
     """
     scores, labels, weights = [], [], []
     for drawn, run in samples:
@@ -193,8 +193,8 @@ def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -
         weights += [1 / len(pairs)] * len(pairs)
     x, y, w = (torch.tensor(values, dtype=torch.float64) for values in (scores, labels, weights))
     design = torch.stack([x, torch.ones_like(x)], dim=1)
-    theta = torch.zeros(2, dtype=torch.float64)  # where no probability is saturated yet: from elsewhere it can diverge
-    for _ in range(steps):  # Newton's method; the ridge keeps it finite where classes separate
+    theta = torch.zeros(2, dtype=torch.float64)  # here no probability is saturated; from another start it can diverge
+    for _ in range(steps):  # Newton's method; the ridge keeps it finite if a score separates the classes
         p = torch.sigmoid(design @ theta)
         gradient = design.T @ (w * (p - y)) + 1e-4 * theta
         hessian = design.T @ (design * (w * p * (1 - p))[:, None]) + 1e-4 * torch.eye(2, dtype=torch.float64)
@@ -202,20 +202,20 @@ def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -
     scale, offset = float(theta[0]), float(theta[1])
     if not (0 < scale < math.inf and math.isfinite(offset)):
         raise DataError(
-            f"the scores of these {len(labels)} hits do not tell relevant from irrelevant (scale {scale:.3g}, where above 0 is needed):"
-            " nothing was written; check the adapter and the judgments, or give more queries"
+            f"the scores of these {len(labels)} hits do not tell relevant from irrelevant (scale {scale:.3g}, which must be above 0);"
+            " nothing was written: check the adapter and the judgments, or give more queries"
         )
     return scale, offset
 
 
 def write_values(folder: Path, values: Mapping[str, object]) -> None:
-    """Write fitted values to the ``slimrank.json`` beside an adapter, next to what it already says."""
-    path = folder / "slimrank.json"
+    """Write fitted values to an adapter's ``slimrank.json``; its other values stay."""
+    path = folder / VALUES_FILE
     try:
         known = parse_json(read_text(path)) if path.is_file() else {}
         content = json.dumps({**known, **values}, indent=2)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is no JSON object ({error}); remove it, and fit again") from error
+        raise DataError(f"{path} is not a JSON object ({error}); remove it, and fit again") from error
     with replace_text(path) as file:
         file.write(content + "\n")
 

@@ -1,14 +1,14 @@
 """Stage 2: fine-grained scores, ``slimrank train finegrained CONFIG``.
 
 Follows the second stage of ProRank (arXiv 2506.03487): the score is read from the two answer
-tokens and no layer is added. Departures and choices of our own, since the paper's loss is not
-known: (1) a listwise loss over first-stage hits against labels mixed with a teacher's soft
-targets; (2) one forward of the shared prefix a group; (3) LoRA, optionally on the upper layers
-alone; (4) weights in bfloat16 with float32 masters of what is trained; (5) a warm-up, stable,
-decay schedule, so that a run can be lengthened while it is in its stable part.
+tokens, and no layer is added. The paper does not state its loss, so these choices are ours:
+(1) a listwise loss over first-stage hits, against labels mixed with a teacher's soft
+targets; (2) one forward pass of the shared prefix for each group; (3) LoRA, optionally only on the upper
+layers; (4) weights in bfloat16, with float32 masters of the trained ones; (5) a warm-up, stable,
+decay schedule, so that a run can be made longer while it is in its stable part.
 
-Killed at any moment, the same command goes on from the newest checkpoint and passes through the
-same losses: the order of groups and the cuts of documents depend on the seed and the step alone.
+After a kill, the same command resumes from the newest checkpoint and repeats the
+same losses: the order of groups and the cuts of documents depend only on the seed and the step.
 """
 
 import math
@@ -70,7 +70,7 @@ def train(config: FinegrainedConfig) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class GroupLoss:
-    """The loss of one group and what is worth logging of it."""
+    """The loss of one group, and the values that are logged."""
 
     loss: Tensor
     listwise: float
@@ -98,7 +98,7 @@ def encode_group(group: Group, encoder: PromptEncoder, document_tokens: int) -> 
 
 
 def with_strangers(group: Group, groups: Sequence[Group], count: int, draw: random.Random) -> Group:
-    """Return the group with its last ``count`` documents, positives apart, replaced by other groups' documents."""
+    """Return the group with its last ``count`` documents that are not positive replaced by documents of other groups."""
     replaceable = [index for index, grade in enumerate(group.relevance) if not grade][-count:] if count else []
     doc_ids, documents, relevance = list(group.doc_ids), list(group.documents), list(group.relevance)
     for index in replaceable:
@@ -109,7 +109,7 @@ def with_strangers(group: Group, groups: Sequence[Group], count: int, draw: rand
 
 
 def ask_teacher(group: Group, teacher: Teacher | None, margin: float) -> Group:
-    """Return the group with the teacher's cosines, and without the false negatives it suspects."""
+    """Return the group with the teacher's cosines, and without the false negatives that these suggest."""
     if teacher is None or group.teacher:
         return group
     scores = cosines(teacher, group.query, group.documents)
@@ -117,7 +117,7 @@ def ask_teacher(group: Group, teacher: Teacher | None, margin: float) -> Group:
 
 
 def group_order(count: int, steps: int, seed: int) -> list[int]:
-    """Return which group each of ``steps`` group visits takes: a fresh shuffle every epoch."""
+    """Return the index of the group for each of ``steps`` visits; each epoch is shuffled anew."""
     order: list[int] = []
     epoch = 0
     while len(order) < steps:
@@ -130,7 +130,7 @@ def group_order(count: int, steps: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A group as one step sees it."""
+    """A group, cut and encoded for one step."""
 
     group: Group
     prefix: list[int]
@@ -145,18 +145,18 @@ def _visits(
     config: FinegrainedConfig,
     teacher: Teacher | None,
 ) -> list[Visit]:
-    """Return this process's share of a step's groups, cut and encoded."""
+    """Return this process's part of a step's groups, cut and encoded."""
     per_step, here = config.optimizer.groups_per_step, parallel.state()
     count = per_step * here.num_processes
     visits = []
     for place, index in list(enumerate(order[(step - 1) * count : step * count]))[here.process_index :: here.num_processes]:
         draw = random.Random(f"{config.seed}-{step}-{place}")
-        # In one batch the groups share a cut: beside longer ones, short documents would be mostly padding.
+        # The groups of one batch share a cut; with different cuts, the short documents would be mostly padding.
         cuts = random.Random(f"{config.seed}-{step}") if config.one_forward else draw
         group, cut = groups[index], config.draw_cut(cuts)
         if step <= config.easy_start.steps:
             cut = config.easy_start.document_tokens
-            # A stranger has no stored teacher score: where none is asked, labels must say what is right.
+            # A stranger has no stored teacher score, so without a teacher the group needs labels.
             if teacher is not None or any(group.relevance):
                 group = with_strangers(group, groups, config.easy_start.strangers, draw)
         group = ask_teacher(group, teacher, config.false_negative_margin)
@@ -187,7 +187,7 @@ def _step(
             found = ", ".join(f"{visit.group.query_id} of {visit.group.source}" for visit in batch)
             raise ConfigError(
                 f"the loss of step {step} is {total} (query {found}); the last checkpoint is"
-                " intact: lower the learning rate or use float32, then start again from it"
+                " intact: lower the learning rate or use float32, then start the same command again"
             )
         loss.backward()  # type: ignore[no-untyped-call]
         last, group = results[-1], batch[-1].group
@@ -197,9 +197,9 @@ def _step(
 
 
 def agreement(scores: Tensor, group: Group) -> dict[str, float | None]:
-    """Say whether the best-scored document is the teacher's best, and whether it is judged positive.
+    """Return whether the document with the best score is the teacher's best, and whether it is judged positive.
 
-    Each group is seen before it is trained on, so over a first epoch these are held-out figures.
+    A group is scored before it is trained on, so in the first epoch these are held-out figures.
     """
     best = int(scores.argmax())
     teacher = max(range(len(group.teacher)), key=group.teacher.__getitem__) if group.teacher else None

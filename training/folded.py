@@ -1,13 +1,13 @@
-"""A LoRA layer whose adapter is folded into the weight before the products, for training in float32 on a CPU.
+"""A LoRA layer that folds its adapter into the weight before the product, for training in float32 on a CPU.
 
 PEFT computes ``x W' + x A' B' * scale`` (``'``: transposed): two thin products and two passes over the result more than the
-base layer. Here ``W + scale * B A`` is made once a step, and the forward pass is one product. The gradients of A and B come
+base layer. Here ``W + scale * B A`` is computed once a step, and the forward pass is one product. The gradients of A and B come
 from the same chain rule, by four thin products and without the dense gradient of W:
 
     dA = scale * (dy B)' x        dB = scale * dy' (x A')        dx = dy (W + scale * B A)
 
-So losses are those of PEFT's layer but for rounding. In bfloat16 the folded weight would lose what a small adapter adds, so
-PEFT's layer stays in charge there.
+So the losses equal those of PEFT's layer, except for rounding. In bfloat16 the folded weight would lose what a small adapter
+adds, so PEFT's layer is used there.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class FoldedLinear(Linear):
-    """PEFT's LoRA layer; where it is trained in float32 without dropout, its adapter is folded into the weight."""
+    """PEFT's LoRA layer; in training in float32 without dropout, its adapter is folded into the weight."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return what PEFT's layer returns, shape (..., out features)."""
@@ -34,7 +34,7 @@ class FoldedLinear(Linear):
     def _can_fold(self) -> bool:
         names = self.active_adapters
         return (
-            torch.is_grad_enabled()  # what is folded in inference mode may not be trained with later
+            torch.is_grad_enabled()  # a tensor made in inference mode cannot be used in training
             and len(names) == 1
             and not self.merged
             and not self.disable_adapters
@@ -46,7 +46,7 @@ class FoldedLinear(Linear):
         )
 
     def _folded(self, down: Tensor, up: Tensor, scale: float) -> Tensor:
-        """Return the base weight with the adapter added, made anew when either side of the adapter was written."""
+        """Return the base weight with the adapter added; it is computed again when A or B has changed."""
         state = (down.data_ptr(), down._version, up.data_ptr(), up._version)
         if getattr(self, "_folded_state", None) != state:
             with torch.no_grad():

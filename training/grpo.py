@@ -1,12 +1,15 @@
-"""The paper's way through stage 1: TRL's GRPOTrainer with one-token answers, rewarded by couples.
+"""Stage 1 as in the paper: TRL's GRPOTrainer with answers of one token and rewards for couples.
 
-What is ours around TRL 1.16: couples stand side by side in every batch, so that reward functions,
-which see all of it, can join a draw with its partner's; the G draws of a document, and their
-log-probabilities, come from one forward (TRL would run the same prompt G times), from token ids of
-the one prompt encoder rather than from text that TRL tokenises; the untrained model's leaning is
-taken away in both; Adam's moments are kept as safetensors, not pickles; and draws depend on the seed and the
-step alone, so a killed run resumes. The loss TRL prints is 0 while it learns (the advantages of a
-group add up to 0): watch the rewards.
+What is different from TRL 1.16:
+
+1. The two documents of a couple are in the same batch, so that a reward function can compare a draw with its partner's.
+2. The G draws of a document and their log-probabilities come from one forward pass; TRL would run the same prompt G times.
+3. The prompts are token ids of our prompt encoder; TRL does not tokenise them.
+4. The bias of the untrained model is subtracted from the logits (``training.calibration``).
+5. Adam's moments are stored as safetensors, not as pickles.
+6. Draws depend only on the seed and the step, so that a killed run can be resumed.
+
+The loss that TRL prints is always 0, since the advantages of a group add up to 0: watch the rewards.
 """
 
 import json
@@ -22,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
+from slimrank.adapters import record_layers
 from slimrank.errors import ConfigError
 from training.checkpoint import optimizer_state, restore_optimizer
 from training.config import WarmupConfig
@@ -40,7 +44,7 @@ LOGGED = {
     "grad_norm": "gradient_norm",
     "learning_rate": "learning_rate",
 }
-"""What is kept of TRL's figures, and under which name: the one that ``training.warmup`` gives it."""
+"""The figures of TRL that are logged, and the names that ``training.warmup`` uses for them."""
 
 
 def train_grpo(config: WarmupConfig, judge: Judge, source: CoupleSource, dev: Mapping[str, Sequence[Couple]]) -> Path:
@@ -62,10 +66,12 @@ def train_grpo(config: WarmupConfig, judge: Judge, source: CoupleSource, dev: Ma
         trainer.add_callback(Watch(config, judge, dev, run_log, rewards))
         trainer.train(resume_from_checkpoint=str(complete[-1]) if complete else None)
     if trainer.state.global_step == 0:
-        raise ConfigError(f"TRL took none of {config.steps} steps; stage 1 taught nothing")
+        raise ConfigError(f"TRL took none of {config.steps} steps, so stage 1 taught nothing")
     rewards.finish()
     final = config.output / "final"
     judge.scorer.model.save_pretrained(final, safe_serialization=True)
+    if config.model.adapter and config.model.layers is not None:
+        record_layers(final, config.model.layers)
     return final
 
 
@@ -101,7 +107,7 @@ def make_trainer(config: WarmupConfig, judge: Judge, source: CoupleSource) -> "W
         lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs=_decay(config),
         seed=config.seed,
-        shuffle_dataset=False,  # a batch holds whole couples, and the levels follow each other
+        shuffle_dataset=False,  # a batch must hold whole couples, and the levels must keep their order
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
         gradient_checkpointing=False,
@@ -112,7 +118,9 @@ def make_trainer(config: WarmupConfig, judge: Judge, source: CoupleSource) -> "W
         disable_tqdm=True,
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*rollout_func.*")  # TRL is pinned; its notice is for those who are not
+        warnings.filterwarnings(
+            "ignore", message=".*rollout_func.*"
+        )  # TRL is pinned, so its notice about later changes does not matter
         return WarmupTrainer(
             judge=judge,
             model=judge.scorer.model,
@@ -125,7 +133,7 @@ def make_trainer(config: WarmupConfig, judge: Judge, source: CoupleSource) -> "W
 
 
 def _decay(config: WarmupConfig) -> dict[str, Any]:
-    """Return the schedule of ``training.stepper`` in the words of transformers."""
+    """Return the schedule of ``training.stepper`` as arguments of transformers."""
     decay = max(1, round(config.optimizer.decay_share * config.steps))
     return {"num_decay_steps": min(decay, max(1, config.steps - config.optimizer.warmup_steps)), "decay_type": "linear"}
 
@@ -138,7 +146,11 @@ class DrawDigits:
 
     @torch.no_grad()
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
-        """Return prompt ids, drawn ids and their log-probabilities; a prompt is the index of a pair."""
+        """Return prompt ids, drawn ids and their log-probabilities.
+
+        Args:
+            prompts: The index of a pair each.
+        """
         distinct = list(dict.fromkeys(prompts))
         place = {prompt: row for row, prompt in enumerate(distinct)}
         ids = [self._judge.ids(self._pairs[int(prompt)]) for prompt in distinct]
@@ -154,7 +166,7 @@ class DrawDigits:
 
 
 class WarmupTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer that reads all draws of a document from one forward, and whose checkpoints hold no pickles."""
+    """A GRPOTrainer that computes all draws of a document in one forward pass, and writes checkpoints without pickles."""
 
     def __init__(self, *, judge: Judge, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -190,10 +202,10 @@ class WarmupTrainer(GRPOTrainer):  # type: ignore[misc]
             group["lr"] = rate
 
     def _rotate_checkpoints(self, use_mtime: bool = False, output_dir: str | None = None) -> None:
-        super()._rotate_checkpoints(use_mtime=False, output_dir=output_dir)  # the number in the name says which is newer
+        super()._rotate_checkpoints(use_mtime=False, output_dir=output_dir)  # sort by the number in the name
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Nothing: draws depend on the seed and the step alone."""
+        """Save nothing: draws depend only on the seed and the step."""
 
     def _trained(self) -> tuple[list[str], list[torch.Tensor]]:
         trained = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
@@ -205,7 +217,7 @@ class WarmupTrainer(GRPOTrainer):  # type: ignore[misc]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Writes the log, saves by minutes, measures dev, and stops on a plateau of the last level."""
+    """Writes the log, saves checkpoints by time, measures dev, and stops on a plateau of the last level."""
 
     def __init__(
         self, config: WarmupConfig, judge: Judge, dev: Mapping[str, Sequence[Couple]], run_log: RunLog, rewards: RewardWatch
@@ -221,14 +233,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **rest: Any
     ) -> None:
-        """Keep what TRL says of a step."""
+        """Log the figures that TRL reports for a step."""
         if "reward" in logs:
             values = {name: logs.get(of_trl) for of_trl, name in LOGGED.items()}
             self._log.write(state.global_step, {"level": self._config.level_at(state.global_step).name, **values})
             self._rewards.take(values["both_right"])
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Decide what happens after a step."""
+        """Save, measure dev or stop, if it is time for it."""
         if time.monotonic() - self._last_saved > self._config.checkpoint_minutes * 60:
             control.should_save, self._last_saved = True, time.monotonic()
         if state.global_step % self._config.evaluate_every == 0:

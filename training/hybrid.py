@@ -1,7 +1,7 @@
 """Hybrid search as a first stage: BM25 and an embedding model, fused by reciprocal rank.
 
-What many indexes serve today, and so what a reranker must add something to. ``slimrank train hybrid``
-writes it as a TREC run, which ``train prepare`` (``run``) and ``train evaluate`` (``--runs``) take hits from.
+Many search systems use it today, so a reranker must improve on it. ``slimrank train hybrid``
+writes the hits as a TREC run, which ``train prepare`` (``run``) and ``train evaluate`` (``--runs``) read.
 Reciprocal rank fusion: https://doi.org/10.1145/1571941.1572114, k = 60.
 """
 
@@ -14,9 +14,9 @@ from slimrank.bm25 import BM25
 from training.teacher import Teacher
 
 K = 60
-"""From the paper; what search engines take by default."""
+"""The paper's value, and the default of search engines."""
 POOL = 100
-"""Hits of each side that are fused."""
+"""Hits of each ranking that are fused."""
 
 
 def fuse(runs: Sequence[Sequence[str]], depth: int) -> dict[str, float]:
@@ -40,7 +40,7 @@ def hybrid_run(
     """Return the fused hits of each query.
 
     Args:
-        progress: Called with the number of documents after each batch that is embedded.
+        progress: Called after each batch with the number of documents that were embedded.
     """
     doc_ids = list(collection.documents)
     texts = [collection.documents[doc_id].content for doc_id in doc_ids]

@@ -1,6 +1,6 @@
-"""A model that judges pairs: what stage 1 trains, and how well it does on couples kept out.
+"""The model that stage 1 trains: it judges pairs; and how well it judges held-out couples.
 
-Knows nothing of objectives and steps; ``training.warmup`` and ``training.grpo`` train it.
+This module knows nothing of objectives and steps; ``training.warmup`` and ``training.grpo`` train the model.
 """
 
 import logging
@@ -20,13 +20,13 @@ from training.model import GroupScorer
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 8
-"""On a CPU: enough for full products, and few enough that rows of like length go together."""
+"""Rows of a batch on a CPU: enough to use the processor, and few enough that rows of similar length are together."""
 
 
 class Judge:
-    """A model and its prompt: pairs in, answer probabilities out.
+    """A model and its prompt; it returns answer probabilities for pairs.
 
-    ``margin`` is taken from the logits of the digits (``training.calibration``).
+    ``margin`` is subtracted from the logits of the digits (``training.calibration``).
     """
 
     document_tokens = 128
@@ -42,11 +42,11 @@ class Judge:
         return prefix + body.ids[: self.document_tokens] + list(self.encoder.suffix_ids)
 
     def logits(self, pairs: Sequence[Pair]) -> Tensor:
-        """Return the whole vocabulary's calibrated logits at the answer slot, shape (B, V)."""
+        """Return the calibrated logits at the answer slot, shape (B, V)."""
         return self.logits_of([self.ids(pair) for pair in pairs])
 
     def logits_of(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Return the same of token ids; what all rows begin with goes through the model once."""
+        """Return the calibrated logits of rows of token ids, shape (B, V); the common prefix runs through the model once."""
         shared = _common_prefix(rows)
         at_once = None if torch.cuda.is_available() else ROWS_AT_ONCE
         last = self.scorer.last_hidden(rows[0][:shared], [row[shared:] for row in rows], rows_at_once=at_once)
@@ -62,7 +62,7 @@ class Judge:
 
     @torch.inference_mode()
     def look(self, pairs: Sequence[Pair], *, batch_size: int = 32) -> tuple[objectives.AnswerChances, Tensor]:
-        """Return chances and calibrated margins of many pairs, in their order."""
+        """Return the probabilities and the calibrated margins of many pairs, in their order."""
         right, wrong, margins = [], [], []
         for start in range(0, len(pairs), batch_size):
             batch = pairs[start : start + batch_size]
@@ -75,16 +75,18 @@ class Judge:
 
 
 def mean_margin(judge: Judge, couples: Sequence[Couple]) -> float:
-    """Return the mean margin of both documents of the couples: by how much the model leans to "1" before it reads."""
+    """Return the mean margin over both documents of the couples: the model's bias to "1"."""
     return float(judge.look(pairs_of(couples))[1].mean())
 
 
 def judge_dev(judge: Judge, dev: Mapping[str, Sequence[Couple]], generations: int) -> dict[str, float]:
-    """Return what is worth knowing of the couples of each level, under ``level/name``.
+    """Measure the couples of each level.
 
-    ``balanced_accuracy`` at the calibrated zero; ``auc`` over all relevant and irrelevant documents; ``bias``,
-    the mean margin, which is 0 where the model leans to neither digit; ``gap`` between the mean margins of both kinds;
-    ``legal``, the mass of both digits; ``zero_variance``, the share of couples that would teach nothing.
+    Returns:
+        Under ``level/name``: ``balanced_accuracy`` at the calibrated zero; ``auc`` over all relevant and irrelevant documents;
+        ``bias``, the mean margin, which is 0 for a model without a bias; ``gap``, the difference between the mean margins of
+        relevant and irrelevant documents; ``legal``, the probability of both digits together; ``zero_variance``, the share of
+        couples whose draws would all get the same reward.
     """
     looks: dict[str, float] = {}
     for name, couples in dev.items():
@@ -103,52 +105,52 @@ def judge_dev(judge: Judge, dev: Mapping[str, Sequence[Couple]], generations: in
 
 
 class Plateau:
-    """Says when a value has not risen for ``patience`` looks."""
+    """Detects that a value has not risen for ``patience`` evaluations."""
 
     def __init__(self, patience: int) -> None:
         self._patience, self._best, self._since = patience, -math.inf, 0
 
     def reached(self, value: float) -> bool:
-        """Take a value; return whether it is time to stop."""
+        """Add a value; return whether it is time to stop."""
         self._since = 0 if value > self._best else self._since + 1
         self._best = max(self._best, value)
         return self._since >= self._patience
 
 
 class RewardWatch:
-    """Warns while no couple is judged right, and makes a run that never saw one fail.
+    """Warns while no couple is judged right; if that never happens, the run fails.
 
     Args:
-        every: Steps without a reward after which it warns.
+        every: The number of steps without a reward after which it warns.
     """
 
     LEAST = 1e-3
-    """A mean reward below this is none: one draw in a thousand."""
+    """A mean reward below this, one draw in a thousand, counts as no reward."""
 
     def __init__(self, every: int) -> None:
         self._every, self._steps, self._since = every, 0, 0
 
     def take(self, reward: float) -> None:
-        """Take the mean joint reward of a step."""
+        """Add the mean joint reward of a step."""
         self._steps += 1
         self._since = 0 if reward >= self.LEAST else self._since + 1
         if self._since and self._since % self._every == 0:
             log.warning("no couple judged right for steps=%d", self._since)
 
     def finish(self) -> None:
-        """Say whether anything was learnt from.
+        """Check that some step had a reward.
 
         Raises:
-            ConfigError: there were steps, and none had a reward.
+            ConfigError: no step had a reward.
         """
         if self._steps and self._since == self._steps:
             raise ConfigError(
                 f"in {self._steps} steps no couple was judged right, so stage 1 taught nothing; begin with strangers"
-                " (levels), take more generations, or use objective: ce, which learns where rewards are 0"
+                " (levels), increase generations, or use objective: ce, which learns even if all rewards are 0"
             )
 
 
 def _common_prefix(rows: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all rows begin with; each row keeps at least one of its own."""
+    """Return the number of tokens that all rows begin with; at least one token of each row is not counted."""
     shortest = min(len(row) for row in rows) - 1
     return next((place for place in range(shortest) if len({row[place] for row in rows}) > 1), shortest)

@@ -1,9 +1,9 @@
-"""A live index of OpenSearch or Elasticsearch: its documents, and its own hits as hard negatives.
+"""Read a live index of OpenSearch or Elasticsearch: its documents, and its own hits as hard negatives.
 
-The negatives that teach most are those of the first stage that will be served. Reads only; the
-query is a plain `multi_match` over the fields named, and a search pipeline that the index has by
-default is switched off, so that a reranker does not train on its own order. An engine that
-searches otherwise gives a TREC run (`run:`) in place of this.
+The best negatives come from the first stage that will be served. The index is only read. The
+query is a ``multi_match`` over the given fields. The default search pipeline of the index is switched off, so that a
+reranker is not trained on its own order. If the search application uses another query, give its hits as a TREC
+run (``run:``) instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,12 +27,12 @@ class LiveIndex:
     """One index, read over HTTP.
 
     Args:
-        client: Knows the engine's address and credentials.
+        client: An HTTP client with the engine's address and credentials.
         name: The index or alias.
-        fields: What is searched and read, the title first where there are several.
+        fields: The fields that are searched and read; of several, the first is the title.
 
     Raises:
-        EngineUnavailable, EngineRefused: the engine does not answer, or answers no.
+        EngineUnavailable, EngineRefused: the engine does not answer, or refuses the request.
     """
 
     def __init__(self, client: httpx.Client, name: str, fields: Sequence[str]) -> None:
@@ -49,7 +49,7 @@ class LiveIndex:
         return {hit["_id"]: float(hit["_score"]) for hit in found["hits"]["hits"]}
 
     def collection(self, *, most: int = MAX_DOCUMENTS) -> Collection:
-        """Return the index's first ``most`` documents that have text, without queries and judgments.
+        """Return the first ``most`` documents that have text; the collection has no queries and judgments.
 
         Raises:
             DataError: no document has text in these fields.
@@ -97,9 +97,9 @@ def open_index(entry: CollectionConfig) -> LiveIndex:
     """Open the index that an entry of a configuration names: engine, index, fields, and user or key files.
 
     Raises:
-        ConfigError: the address is none, or a file of secrets cannot be read.
+        ConfigError: a file with a secret cannot be read.
     """
-    assert entry.engine and entry.index  # an entry that is live names both
+    assert entry.engine and entry.index  # checked when the configuration was read
     auth = (entry.user, _secret(entry.password_file)) if entry.user and entry.password_file else None
     headers = {"authorization": f"ApiKey {_secret(entry.api_key_file)}"} if entry.api_key_file else {}
     client = httpx.Client(base_url=str(entry.engine), auth=auth, headers=headers, timeout=TIMEOUT_SECONDS)

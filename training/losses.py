@@ -1,9 +1,9 @@
-"""Losses of stage 2, pure functions over the scores of one group; no model, no data.
+"""Losses of stage 2: pure functions over the scores of one group.
 
-The score is ``logit("1") - logit("0")``: nothing is added to the model. Listwise cross-entropy
-ranks (ListNet, https://dl.acm.org/doi/10.1145/1273496.1273513; with a teacher it is the KL
-divergence up to a constant), a pointwise term keeps the zero of the scale meaningful, and
-MarginMSE (https://arxiv.org/abs/2010.02666) is the alternative that copies a teacher's margins.
+The score is ``logit("1") - logit("0")``: nothing is added to the model. Listwise cross-entropy trains the
+ranking (ListNet, https://dl.acm.org/doi/10.1145/1273496.1273513; with a teacher it is the KL
+divergence up to a constant). A pointwise term keeps score 0 at the border between relevant and irrelevant.
+MarginMSE (https://arxiv.org/abs/2010.02666) is an alternative that copies a teacher's margins.
 
 Shapes: (N,) for the N documents of one query.
 """
@@ -22,8 +22,8 @@ def group_targets(
 ) -> Tensor:
     """Return the distribution that a group's scores should have, shape (N,).
 
-    Labels spread their mass over the positives in proportion to their grade; the teacher's share
-    is ``softmax(teacher / temperature)``. Where one is missing the other takes all.
+    The labels give each positive a share in proportion to its grade; the teacher's distribution
+    is ``softmax(teacher / temperature)``. If one of the two is missing, the other is used alone.
 
     Raises:
         ConfigError: the group has neither a positive nor teacher scores.
@@ -39,14 +39,14 @@ def group_targets(
 
 
 def listwise(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of the group's softmax against ``targets``."""
+    """Return the cross-entropy between ``targets`` and the softmax of the group's scores."""
     return -(targets * functional.log_softmax(scores, dim=0)).sum()
 
 
 def pointwise(scores: Tensor, relevance: Sequence[int | None]) -> Tensor:
     """Return the mean binary cross-entropy, or 0 for a group without a judged positive.
 
-    Beside a positive, an unjudged hit counts as not relevant, as in contrastive training.
+    In a group with a positive, an unjudged hit counts as not relevant, as in contrastive training.
     """
     labels = torch.tensor([float(bool(grade)) for grade in relevance], device=scores.device)
     if not labels.any():
@@ -55,9 +55,9 @@ def pointwise(scores: Tensor, relevance: Sequence[int | None]) -> Tensor:
 
 
 def margin_mse(scores: Tensor, teacher: Sequence[float], *, temperature: float) -> Tensor:
-    """Return the mean squared error between all pairwise margins and the teacher's.
+    """Return the mean squared error between all pairwise margins and the teacher's margins.
 
-    Teacher margins are divided by ``temperature``, which brings cosines to the scale of logits.
+    The teacher's margins are divided by ``temperature``, which brings cosines to the scale of logits.
     """
     target = torch.tensor(teacher, device=scores.device) / temperature
     differences = (scores[:, None] - scores[None, :]) - (target[:, None] - target[None, :])

@@ -1,13 +1,12 @@
-"""The model in training: loading, the adapter, and the scores of one group.
+"""The model in training: loading, the adapter, and the scores of a group.
 
-The documents of a group share their prefix (prompt, instruction, query): it goes through the
+The documents of a group share their prefix (prompt, instruction, query). The prefix goes through the
 model once, its keys and values are expanded over the documents, and gradients flow back through
-them. Documents are padded on the right, where causal attention never looks, and only the last
-real position meets two rows of the head. On a GPU several groups in one batch, each document with
-its prefix, are faster than one group at a time with a shared one. Knows nothing of losses, data or files of checkpoints.
+them. Documents are padded on the right, which causal attention never reads, and the head's two rows are applied only to the
+last real position. On a GPU, several groups in one batch, where each document has its own copy of the
+prefix, are faster than one group at a time with a shared prefix.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slimrank.adapters import CONFIG_FILE, layer_of
 from slimrank.errors import ConfigError
-from training.adapter import CONFIG_FILE
 from training.config import AdapterConfig, ModelConfig
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
-_LAYER = re.compile(r"\.layers\.(\d+)\.")
 
 PADDED_TO = 8
-"""Bodies are padded to a multiple of this: fewer shapes, fewer kernels to prepare."""
+"""Rows are padded to a multiple of this: with fewer shapes there are fewer kernels to prepare."""
 
 
 def load_model(config: ModelConfig, *, folded: bool = True) -> Any:
-    """Return the base model with a trainable adapter, or trainable throughout without one.
+    """Return the base model with a trainable adapter; without an adapter, all its weights are trainable.
 
     Args:
-        folded: The adapter is folded into the weights where that is quicker (``training.folded``).
+        folded: Fold the adapter into the weights where that is quicker (``training.folded``).
 
     Raises:
         ConfigError: the folder holds no model that can be loaded.
@@ -55,22 +53,22 @@ def load_model(config: ModelConfig, *, folded: bool = True) -> Any:
 
 
 def _started(model: Any, start: Path, first_layer: int, *, folded: bool) -> Any:
-    """Return the model with the adapter of a stage before, of which the layers from ``first_layer`` up are trained.
+    """Return the model with the adapter of an earlier stage, of which the layers from ``first_layer`` up are trained.
 
-    An adapter of a deeper model gives the layers that this one has.
+    If the adapter belongs to a deeper model, only the layers that this model has are loaded.
     """
     from peft import LoraConfig, load_peft_weights, set_peft_model_state_dict
 
     _check_first_layer(model, first_layer)
-    if not (start / CONFIG_FILE).is_file():  # PEFT would take the path for a hub's id, and ask there
-        raise ConfigError(f"cannot load the adapter {start} to begin with: it holds no {CONFIG_FILE}")
+    if not (start / CONFIG_FILE).is_file():  # PEFT would take the path for an id, and ask a hub
+        raise ConfigError(f"cannot load the adapter {start} to start from: it holds no {CONFIG_FILE}")
     try:
         lora, weights = LoraConfig.from_pretrained(str(start)), load_peft_weights(str(start), device="cpu")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot load the adapter {start} to begin with: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"cannot load the adapter {start} to start from: {' '.join(str(error).split())}") from error
     layers = model.config.num_hidden_layers
-    kept = {name: weight for name, weight in weights.items() if _layer_of(name) < layers}
-    lora.layers_to_transform = sorted({_layer_of(name) for name in kept})
+    kept = {name: weight for name, weight in weights.items() if (layer_of(name) or 0) < layers}
+    lora.layers_to_transform = sorted({layer_of(name) or 0 for name in kept})
     lora.inference_mode = False
     adapted = _with_lora(model, lora, folded=folded)
     foreign = set_peft_model_state_dict(adapted, kept).unexpected_keys
@@ -79,18 +77,13 @@ def _started(model: Any, start: Path, first_layer: int, *, folded: bool) -> Any:
             f"the adapter {start} does not fit the base model: it changes {foreign[0] if foreign else 'none of its layers'}"
         )
     for name, weight in adapted.named_parameters():
-        if weight.requires_grad and _layer_of(name) < first_layer:
+        if weight.requires_grad and (layer_of(name) or 0) < first_layer:
             weight.requires_grad_(False)
     return adapted
 
 
-def _layer_of(name: str) -> int:
-    found = _LAYER.search(name)
-    return int(found[1]) if found else 0
-
-
 def add_adapter(model: Any, config: AdapterConfig, *, folded: bool = True) -> Any:
-    """Return the model with a fresh LoRA adapter on every linear layer from ``first_layer`` up."""
+    """Return the model with a new LoRA adapter on every linear layer from ``first_layer`` up."""
     from peft import LoraConfig
 
     _check_first_layer(model, config.first_layer)
@@ -112,14 +105,14 @@ def _with_lora(model: Any, lora: Any, *, folded: bool) -> Any:
     from training.folded import FoldedLinear
 
     if folded:
-        lora._register_custom_module({nn.Linear: FoldedLinear})  # PEFT's own way to another layer class
+        lora._register_custom_module({nn.Linear: FoldedLinear})  # PEFT's interface for another layer class
     return get_peft_model(model, lora, autocast_adapter_dtype=False)
 
 
 def _check_first_layer(model: Any, first_layer: int) -> None:
     layers = model.config.num_hidden_layers
     if first_layer >= layers:
-        raise ConfigError(f"the adapter begins at layer {first_layer}, but the model has {layers}")
+        raise ConfigError(f"the adapter begins at layer {first_layer}, but the model has {layers} layers; lower first_layer")
 
 
 class GroupScorer(nn.Module):
@@ -141,13 +134,13 @@ class GroupScorer(nn.Module):
 
         Args:
             prefix: Token ids shared by the group.
-            bodies: Token ids of each document and the suffix.
+            bodies: Token ids of each document, followed by the suffix.
         """
         answers = self.answer_logits(prefix, bodies)
         return answers[:, 1] - answers[:, 0]
 
     def together(self, groups: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> list[Tensor]:
-        """Return what ``forward`` returns of each group, all of them scored in one batch.
+        """Return what ``forward`` returns for each group, with all groups scored in one batch.
 
         Args:
             groups: Prefix and bodies of each group, as ``forward`` takes them.
@@ -164,9 +157,9 @@ class GroupScorer(nn.Module):
         """Return the final hidden state at the answer slot, shape (N, hidden size).
 
         Args:
-            prefix: Token ids that all rows begin with; one at least.
-            bodies: Token ids that follow it.
-            rows_at_once: So many bodies go through the model together, those of like length: less padding. None: all of them.
+            prefix: Token ids that all rows begin with; at least one.
+            bodies: The token ids of each row that follow the prefix.
+            rows_at_once: The number of bodies in one batch; bodies of similar length go together, to save padding. None = all.
         """
         shared = _cache()
         self.backbone(input_ids=torch.tensor([list(prefix)], device=self._device), past_key_values=shared, use_cache=True)
@@ -193,7 +186,7 @@ class GroupScorer(nn.Module):
         return last
 
     def _answer_rows(self) -> Tensor:
-        """Return the head's rows of "0" and "1", shape (2, hidden size), float32."""
+        """Return the head's rows for "0" and "1", shape (2, hidden size), float32."""
         rows: Tensor = self.model.get_output_embeddings().weight[[self._irrelevant_id, self._relevant_id]].float()
         return rows
 
@@ -204,7 +197,7 @@ class GroupScorer(nn.Module):
 
     @property
     def backbone(self) -> Any:
-        """Return the model below the head; PEFT wraps it twice."""
+        """The model below the head; PEFT wraps it twice."""
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return base.model
 
@@ -216,12 +209,12 @@ def _cache() -> Any:
 
 
 def tokenizer_file(base: Path) -> Path:
-    """Return the tokenizer of a model folder.
+    """Return the tokenizer file of a model folder.
 
     Raises:
-        ConfigError: the folder has none.
+        ConfigError: the folder has no tokenizer.
     """
     path = base / "tokenizer.json"
     if not path.is_file():
-        raise ConfigError(f"no tokenizer.json in {base}; `slimrank model pull` makes a complete folder")
+        raise ConfigError(f"there is no tokenizer.json in {base}; `slimrank model pull` makes a complete folder")
     return path

@@ -1,10 +1,10 @@
-"""Stage 1 without sampling: what one-token GRPO over couples estimates, in closed form.
+"""Stage 1 without sampling: the expected reward of one-token GRPO over couples, in closed form.
 
-One completion token makes the action set the vocabulary, of which only "0" and "1" earn anything.
-With p the probability of a document's right digit, p' that of its partner's and q that of its own
-wrong digit, a draw's expected reward is ``accuracy * p * p' + format * (p + q)``: one forward gives
-it exactly, and its gradient is the mean of what GRPO draws (tests/training/test_objectives.py).
-Cross-entropy, ``-log p``, is the control: unlike the expected reward it has a gradient where p is near zero.
+A completion is one token of the vocabulary, and only "0" and "1" get a reward.
+Let p be the probability of a document's right digit, p' that of its partner's right digit, and q that of its own
+wrong digit. The expected reward of a draw is ``accuracy * p * p' + format * (p + q)``. One forward pass gives
+it exactly, and its gradient is the mean of GRPO's sampled gradients (tests/training/test_objectives.py).
+Cross-entropy, ``-log p``, is the control: unlike the expected reward, it has a gradient even if p is near zero.
 
 Shapes: logits (B, V) at the answer slot; labels (B,) of 0 and 1. Documents 2i and 2i + 1 are couple i.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 SMALLEST_SPREAD = 1e-4
-"""Added to the spread of a group's rewards before dividing by it, as TRL does."""
+"""Added to the standard deviation of a group's rewards before dividing by it, as TRL does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class AnswerChances:
 
     @property
     def legal(self) -> Tensor:
-        """Return the probability of either digit."""
+        """The probability of either digit."""
         return self.right + self.wrong
 
     @property
     def both_right(self) -> Tensor:
-        """Return the probability that draws of both documents of a couple are right, shape (B / 2,)."""
+        """The probability that the draws of both documents of a couple are right, shape (B / 2,)."""
         return self.right[0::2] * self.right[1::2]
 
 
 def answer_chances(logits: Tensor, labels: Tensor, *, relevant_id: int, irrelevant_id: int) -> AnswerChances:
-    """Return the probability of the right and of the wrong digit over the whole vocabulary."""
+    """Return the probabilities of the right and of the wrong digit over the whole vocabulary."""
     chances = torch.softmax(logits.float(), dim=-1)
     relevant, irrelevant = chances[:, relevant_id], chances[:, irrelevant_id]
     positive = labels.bool()
@@ -45,15 +45,15 @@ def answer_chances(logits: Tensor, labels: Tensor, *, relevant_id: int, irreleva
 
 
 def exact_loss(chances: AnswerChances, *, accuracy_weight: float, format_weight: float, normalise: bool) -> Tensor:
-    """Return minus the mean expected reward of a document, whose gradient is that of sampled GRPO.
+    """Return the negative mean expected reward of a document; its gradient is the expected gradient of GRPO.
 
     Args:
-        chances: Of both documents of each couple.
-        accuracy_weight: Of the joint reward.
-        format_weight: Of the reward for a digit.
+        chances: The probabilities for both documents of each couple.
+        accuracy_weight: The weight of the joint reward.
+        format_weight: The weight of the reward for a digit.
         normalise: Divide each document's term by the standard deviation of its rewards, as GRPO divides advantages.
     """
-    partner = chances.right.detach().reshape(-1, 2).flip(1).reshape(-1)  # a draw moves its own document's policy alone
+    partner = chances.right.detach().reshape(-1, 2).flip(1).reshape(-1)  # a draw changes only the policy for its own document
     joint, legal = chances.right * partner, chances.legal
     reward = accuracy_weight * joint + format_weight * legal
     if not normalise:
@@ -77,5 +77,5 @@ def reference_divergence(logits: Tensor, reference_logits: Tensor) -> Tensor:
 
 
 def zero_variance_share(both_right: Tensor, generations: int) -> float:
-    """Return the expected share of couples whose draws all earn the same joint reward, and so teach nothing."""
+    """Return the expected share of couples whose draws all get the same joint reward, so that nothing is learnt from them."""
     return float((both_right**generations + (1 - both_right) ** generations).mean())

@@ -1,7 +1,7 @@
-"""Several processes under ``accelerate launch``: who am I, and whose gradients are these.
+"""Train in several processes under ``accelerate launch``.
 
-Every process holds the whole model and the same weights; each takes its share of a step's groups,
-and gradients are averaged before the step. Started alone, all of this is a no-op.
+Every process holds the whole model with the same weights. Each trains on a part of a step's groups,
+and the gradients are averaged before the step. In a single process, nothing of this happens.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def state() -> PartialState:
-    """Return this process's place among all, joining them on first use; ``accelerate launch`` says where it is."""
+    """Return this process's place among all processes; the first call joins them, as ``accelerate launch`` configured it."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 

@@ -1,7 +1,7 @@
-"""What a run says of itself: JSON lines, TensorBoard and a progress bar.
+"""The logs of a run: JSON lines, TensorBoard and a progress bar.
 
-One JSON object a step goes to ``log.jsonl``, one a look at dev to ``dev.jsonl``; a resumed run first drops the lines after its
-checkpoint, so the file always tells one unbroken story.
+``log.jsonl`` gets one JSON object for each step, ``dev.jsonl`` one for each evaluation on dev. A resumed run first drops the
+lines after its checkpoint, so that no step is there twice.
 """
 
 import json
@@ -22,9 +22,9 @@ class RunLog:
     """Writes every step's values; use as a context manager.
 
     Args:
-        folder: Where ``log.jsonl`` and TensorBoard's files go.
-        steps: Steps of the whole run.
-        first_step: Steps already done, from the checkpoint.
+        folder: The folder for the logs.
+        steps: The number of steps of the whole run.
+        first_step: The number of steps that are already done, from the checkpoint.
     """
 
     def __init__(self, folder: Path, *, steps: int, first_step: int) -> None:
@@ -47,7 +47,7 @@ class RunLog:
         self._task = self._progress.add_task("training", total=steps, completed=first_step)
 
     def write(self, step: int, values: dict[str, float | str | None]) -> None:
-        """Record the values of one step; None means that it does not apply."""
+        """Record the values of one step; None = does not apply."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
@@ -62,19 +62,19 @@ class RunLog:
         )
 
     def look(self, step: int, values: dict[str, float]) -> None:
-        """Record what a look at dev found, in ``dev.jsonl`` and unsmoothed on the board."""
+        """Record an evaluation on dev, in ``dev.jsonl`` and without smoothing in TensorBoard."""
         with self._dev_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(f"dev/{name}", value, step)
 
     def __enter__(self) -> "RunLog":
-        """Start the bar."""
+        """Start the progress bar."""
         self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Close bar and board, whatever ended the run."""
+        """Close the progress bar and TensorBoard."""
         self._progress.stop()
         self._board.close()
 

@@ -1,9 +1,9 @@
-"""Rewards of stage 1, plain functions from completions to numbers, as TRL calls them with a whole batch.
+"""Rewards of stage 1: plain functions from completions to numbers, which TRL calls with a whole batch.
 
-ProRank (arXiv 2506.03487) rewards several signals at once: that the answer is one of the two
-digits, and that it is the right one. A completion here is one token. Rightness is rewarded for a
-couple, not for a pair: a model that leans to one digit is half right on pairs whatever it reads,
-so a reward a pair lets the leaning grow without end (docs/training.md); on couples it earns nothing.
+ProRank (arXiv 2506.03487) rewards two things: the answer is one of the two
+digits, and it is the right digit. A completion here is one token. The right digit is rewarded for a
+couple, not for a pair: a model that always gives the same digit is right on half of the pairs,
+so that a reward for pairs makes this bias grow without limit (docs/training.md). On couples it gets no reward.
 """
 
 from collections import Counter
@@ -22,11 +22,11 @@ def format_reward(completions: Sequence[str], **columns: object) -> list[float]:
 
 
 def couple_reward(completions: Sequence[str], answer: Sequence[str], couple: Sequence[str], **columns: object) -> list[float]:
-    """Return 1 where draw k of a document and draw k of its partner in the couple are both right.
+    """Return 1 if draw k of a document and draw k of its partner in the couple are both right.
 
     Args:
         completions: Drawn answers, in any order of documents.
-        answer: The right answer of each, which also tells the two documents of a couple apart.
+        answer: The right answer to each; it also tells the two documents of a couple apart.
         couple: The couple that each belongs to.
 
     >>> couple_reward(["1", "1", "0", "1"], answer=["1", "1", "0", "0"], couple=["a"] * 4)

@@ -1,6 +1,6 @@
-"""Scorers for evaluation before export: a model in torch, and the teacher as the bar to clear.
+"""Scorers for evaluation before export: a model in torch, and a teacher to compare with.
 
-Both follow ``slimrank.scoring.Scorer``. Serving uses neither.
+Both implement ``slimrank.scoring.Scorer``. Serving does not use them.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from training.teacher import Teacher, cosines
 
 
 class TorchScorer:
-    """Scores with a model in training form, the documents of a query in batches sorted by length."""
+    """Scores with a model in torch; the documents of a query are scored in batches sorted by length."""
 
     def __init__(self, scorer: GroupScorer, encoder: PromptEncoder, *, batch_size: int = 16) -> None:
         self._scorer, self._encoder, self._batch_size = scorer.eval(), encoder, batch_size

@@ -1,8 +1,8 @@
-"""How fast stage 2 learns on the machine at hand, beside the usual way: ``slimrank train speed CONFIG``.
+"""Measure how fast stage 2 learns on this machine, compared with the usual way: ``slimrank train speed CONFIG``.
 
-Three ways take the same groups in turns: every pair whole, with the prompt and the query in front of each document, as trainers
-usually do; the shared prefix once a group; and the same with the adapter folded into the weights. Each way's seconds are
-those of its forward and backward passes. The losses are compared too: a quicker way that learns something else is no gain.
+Three ways train on the same groups in turns: (1) whole pairs, with the prompt and the query in front of each document, as trainers
+usually do; (2) the shared prefix once for each group; (3) the same with the adapter folded into the weights. The time of a way is
+that of its forward and backward passes. The losses are compared too, since a quicker way must learn the same.
 """
 
 import math
@@ -27,28 +27,28 @@ from training.model import GroupScorer, load_model, tokenizer_file
 
 WHOLE, SHARED, FOLDED = "whole pairs", "shared prefix", "shared prefix, folded adapter"
 MOST_APART = 1e-3
-"""Losses of two ways may differ by this share: float32 sums in another order."""
+"""The losses of two ways may differ by this share, since their float32 sums have a different order."""
 
 Way = Callable[[Sequence[int], Sequence[Sequence[int]]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What one way does: pairs a second of the wall's time and of the processor's."""
+    """The speed of one way: pairs per second of wall time and of processor time."""
 
     way: str
     pairs_per_second: float
     pairs_per_processor_second: float
     times: float
-    """The processor's pairs a second, divided by the first way's."""
+    """Pairs per processor second, divided by those of the first way."""
 
 
 def measure(config: FinegrainedConfig, *, groups: int) -> dict[str, Any]:
-    """Return the ways' speeds on ``groups`` groups, and how far their losses are apart.
+    """Return the speeds of the ways on ``groups`` groups, and the largest difference of their losses.
 
     Raises:
         ConfigError: the ways do not learn the same, or the configuration does not fit.
-        DataError: there are no groups with labels or teacher scores.
+        DataError: no group has labels or teacher scores.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -79,7 +79,7 @@ def measure(config: FinegrainedConfig, *, groups: int) -> dict[str, Any]:
 
 
 def _apart(losses: Sequence[float]) -> float:
-    """Return how far losses are apart, as a share of the first; infinite where one is no number."""
+    """Return the largest difference of losses as a share of the first; infinite if a loss is not finite."""
     if not all(map(math.isfinite, losses)):
         return math.inf
     return (max(losses) - min(losses)) / max(abs(losses[0]), 1e-9)
@@ -93,7 +93,7 @@ def _ways(config: FinegrainedConfig, encoder: PromptEncoder) -> dict[str, Way]:
 
 
 def _one(way: Way, group: Group, encoder: PromptEncoder, cut: int, config: FinegrainedConfig) -> tuple[float, float, float]:
-    """Return the loss of a group and what its passes took: seconds of the wall's clock and of the processor."""
+    """Return the loss of a group, and the wall time and the processor time of its passes in seconds."""
     prefix, bodies = encode_group(group, encoder, cut)
     wall, processor = time.perf_counter(), time.process_time()
     loss = group_loss(way(prefix, bodies), group, config.loss).loss

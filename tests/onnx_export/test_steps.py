@@ -84,7 +84,7 @@ def test_who_waits_is_told_for_whom_and_goes_on_when_it_ends(tmp_path: Path) -> 
             assert json.loads((tmp_path / OWNER_FILE).read_text())["pid"] != first.pid
     assert told[0].startswith(f"wait for process {first.pid} (`slimrank model pull`, since ")
     assert told[0].endswith(f"), which makes a model in {tmp_path}")
-    assert told[1] == "it has ended; go on"
+    assert told[1] == "that process has ended; continue"
     assert not (tmp_path / OWNER_FILE).exists()
 
 

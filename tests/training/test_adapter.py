@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from slimrank.adapters import layers_of
 from slimrank.errors import ConfigError
 from training.adapter import average, cut_to_rank, differences
-from training.config import ModelConfig
+from training.config import FinegrainedConfig, ModelConfig
 from training.model import load_model
+from training.stepper import Stepper
 
 
 def adapter(base: Path, folder: Path, seed: int) -> Path:
@@ -102,7 +104,7 @@ def test_a_folder_without_an_adapter_is_refused(tmp_path: Path) -> None:
 
 def test_an_average_replaces_an_adapter_with_its_fitted_values_and_nothing_else(base: Path, tmp_path: Path) -> None:
     one = adapter(base, tmp_path / "one", 1)
-    with pytest.raises(ConfigError, match="one of those averaged"):
+    with pytest.raises(ConfigError, match="one of the averaged adapters"):
         average([one], one)
     average([one], tmp_path / "mean")
     (tmp_path / "mean" / "slimrank.json").write_text("{}")
@@ -111,3 +113,21 @@ def test_an_average_replaces_an_adapter_with_its_fitted_values_and_nothing_else(
     (tmp_path / "mean" / "README.md").touch()
     with pytest.raises(ConfigError, match="would be lost"):
         average([one], tmp_path / "mean")
+
+
+def test_an_average_keeps_as_many_layers_of_the_base_model_as_the_averaged_adapters(base: Path, tmp_path: Path) -> None:
+    folders = [adapter(base, tmp_path / name, seed) for seed, name in enumerate(("one", "two"))]
+    for folder in folders:
+        (folder / "slimrank.json").write_text('{"layers": 1, "fusion": {"weight": 0.5, "first_stage": "bm25"}}')
+    average(folders, tmp_path / "mean")
+    assert json.loads((tmp_path / "mean" / "slimrank.json").read_text()) == {"layers": 1}
+    (folders[1] / "slimrank.json").unlink()
+    with pytest.raises(ConfigError, match=r"different numbers of layers \(.*one: 1, .*two: all\)"):
+        average(folders, tmp_path / "mean")
+
+
+@pytest.mark.parametrize("layers", [None, 1])
+def test_a_checkpoint_records_how_many_layers_its_adapter_keeps(base: Path, tmp_path: Path, layers: int | None) -> None:
+    config = FinegrainedConfig(model=ModelConfig(base=base, layers=layers), output=tmp_path, steps=1)
+    stepper = Stepper(load_model(config.model), config.optimizer, config.steps)
+    assert layers_of(stepper.save(1, config)) == layers

@@ -52,7 +52,7 @@ def test_groups_without_such_hits_are_passed_over_and_too_few_are_refused() -> N
     some = [replace(group, ranks=(3, 1, 7, 8)) for group in groups(3)] + groups(2)
     source = CoupleSource(some, 0)
     assert len(source.at_step(1, 4, DEEP)) == 2
-    with pytest.raises(DataError, match="takes 4 couples, and 2 groups have one at the level hits_10_50"):
+    with pytest.raises(DataError, match="needs 4 couples, and 2 groups have one at the level hits_10_50"):
         source.check(DEEP, 4)
 
 
@@ -70,7 +70,7 @@ def test_dev_and_train_share_no_group() -> None:
     dev, train = CoupleSource(groups(10), 7).split(3)
     assert len(dev.groups) == 3
     assert not {group.query for group in dev.groups} & {group.query for group in train.groups}
-    with pytest.raises(DataError, match="10 are to be kept out"):
+    with pytest.raises(DataError, match="10 must be held out"):
         CoupleSource(groups(10), 7).split(10)
 
 

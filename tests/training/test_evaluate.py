@@ -140,7 +140,7 @@ def test_a_fit_wants_an_adapter_that_is_there(tmp_path: Path) -> None:
     done = slimrank(
         "train", "fit", "--adapter", tmp_path / "nothing", "--data", tmp_path, "--set", "set:dev", "--scores", tmp_path
     )
-    assert (done.code, "holds no adapter" in done.err, (tmp_path / "nothing").exists()) == (2, True, False), done.err
+    assert (done.code, "is not an adapter" in done.err, (tmp_path / "nothing").exists()) == (2, True, False), done.err
 
 
 def test_hits_may_come_from_a_run_such_as_hybrid_searchs(tmp_path: Path) -> None:
@@ -171,4 +171,4 @@ def test_an_adapter_that_is_not_there_is_told_before_anything_is_loaded(tmp_path
         "--scores",
         tmp_path,
     )
-    assert (done.code, "runs/nothing holds no adapter" in done.err) == (2, True), done.err
+    assert (done.code, "runs/nothing is not an adapter" in done.err) == (2, True), done.err
