@@ -1,11 +1,11 @@
-# What is done in a checkout; `make help` lists it. The numbered stages of the README are commands of `slimrank`.
+# The tasks of a checkout; `make help` lists them. The numbered stages of the README are commands of `slimrank`.
 VENV := .venv
 PYTHON ?= python3
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-# Byte code is written, whatever the shell says: every start of a process would compile the code anew.
+# Always write byte code, also if the shell says otherwise: without it, every process would compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -14,18 +14,18 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## Make .venv with the locked dependencies; WITHOUT_CUDA=no installs CUDA where no GPU is seen, =yes leaves it out
+setup: $(STAMP) ## Make .venv with the locked dependencies; without a GPU it leaves CUDA out; WITHOUT_CUDA=no or yes overrides this
 
-# Left out, it is asked of the machine: yes on Linux where no NVIDIA GPU is seen and a compiler is there.
+# By default requirements/without_cuda.py decides: yes on Linux without an NVIDIA GPU and with a compiler.
 WITHOUT_CUDA ?=
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slimrank needs Python 3.11 or newer; say make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "slimrank needs Python 3.11 or newer; run make PYTHON=python3.12")'
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	@case "$(or $(WITHOUT_CUDA),$$($(PYTHON) requirements/without_cuda.py))" in \
 	yes) echo "without CUDA: 1 GB is downloaded, $(VENV) takes 3.2 GB; one to five minutes on two cores";; \
 	*) echo "with CUDA: 4 GB are downloaded, $(VENV) takes 6.5 GB; two to ten minutes on two cores." \
-		"No GPU here? Install gcc and libc6-dev first, and half of it is left out";; esac
+		"Without a GPU, install gcc and libc6-dev first: then half of this is left out";; esac
 	@if [ "$(or $(WITHOUT_CUDA),$$($(PYTHON) requirements/without_cuda.py))" = yes ]; then set -e; \
 		$(PYTHON) requirements/without_cuda.py requirements/dev.txt > $(VENV)/without-cuda.txt; \
 		$(RUN)/python -m pip install --no-deps --require-hashes --progress-bar on -r $(VENV)/without-cuda.txt; \
@@ -35,11 +35,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(RUN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup ## Rerank the Python documentation: the main job, embedded
+demo: setup ## Search and rerank the Python documentation, without a server
 	$(RUN)/slimrank demo
 
 BENCH ?= build/bench
-bench: setup ## Measure the engine beside its peers: in minutes, or at length on DATA="FOLDER FOLDER" (BEIR), written into the documentation
+bench: setup ## Compare the engine with others in minutes; with DATA="FOLDER FOLDER" (BEIR) in full, written into the documentation
 	$(RUN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	mkdir -p $(BENCH)
 	$(if $(DATA),$(RUN)/slimrank bench --all $(BENCH) $(addprefix --data ,$(DATA)),$(RUN)/slimrank bench --quick --plot $(BENCH)/quick.svg)
@@ -50,23 +50,23 @@ check: setup ## Lint and type-check
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
-test: setup ## Fetch what the tests use and run every test this machine can, in JOBS=2 processes
+test: setup ## Download what the tests need, and run all tests that this machine can run, in JOBS=2 processes
 	$(RUN)/python -m tests.assets
 	$(RUN)/python -m pytest -m "not gpu" --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-test-stack: setup ## Bring the compose file up and test it: index, search, audit, kill, restart, scale
+test-stack: setup ## Start the services of the compose file and test them: index, search, audit, kill, restart, scale
 	SLIMRANK_TEST_STACK=1 $(RUN)/python -m pytest tests/stack
 
-conformance: setup ## Hold every way in, before every engine, to the same cases, a line a case
+conformance: setup ## Run the same cases through every way to connect, on every engine; print a line for each case
 	$(RUN)/python -m tests.conformance
 
-attack: setup ## Attack running processes within the memory they ship with, a line an attack; ROUNDS=20 for ten minutes of load at the end
+attack: setup ## Attack running processes with their default memory limits; print a line for each attack; ROUNDS=20 adds ten minutes of load
 	$(RUN)/python -m tests.attack --rounds $(or $(ROUNDS),3)
 
-clients: setup ## Ask a gateway through the public clients of docs/guides/clients.md, each in an environment of its own, and write the table there
+clients: setup ## Call a gateway with each public client of docs/guides/clients.md, and write the table of that page
 	$(RUN)/python -m tests.clients --write
 
-lock: ## Resolve the locked dependencies anew
+lock: ## Resolve the locked dependencies again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra export --extra train --extra serve --extra otel --extra connect --extra audit \
 		--extra haystack --extra langchain --extra llamaindex --extra pyterrier --extra rerankers --extra dev pyproject.toml -o requirements/dev.txt
@@ -77,5 +77,5 @@ lock: ## Resolve the locked dependencies anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--constraint requirements/dev.txt requirements/build.in -o requirements/build.txt
 
-clean: ## Remove what was made here, not what was downloaded
+clean: ## Remove build output and caches, but not downloads
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

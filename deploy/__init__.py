@@ -1,1 +1,1 @@
-"""What runs slimrank for somebody: the demo, images, charts, dashboards. Nothing imports this package."""
+"""Ways to run slimrank: the demo, images, charts, dashboards. No other package imports this one."""

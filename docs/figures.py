@@ -1,7 +1,7 @@
-"""The measured figures that other pages repeat, read from the one place where each of them stands.
+"""Read the measured figures that other pages repeat, each from the one page that states it.
 
-What a model gains is read from its card, how long a request takes from the sizing table of docs/guides/operating.md, and how
-other ways to run the same weights compare from the benchmark in docs/guides/engine.md. Nothing is measured or rounded anew here.
+The gain of a model comes from its card, the time of a request from the sizing table of docs/guides/operating.md, and the comparison
+with other ways to run the same weights from the benchmark in docs/guides/engine.md. Nothing is measured or rounded here.
 """
 
 import re
@@ -29,20 +29,20 @@ class Gain:
 
     @property
     def queries(self) -> int:
-        """How many queries were asked; the card says so in brackets, as in ``cosqa (50)``. The mean of all has no number.
+        """The number of queries, which the card has in brackets, as in ``cosqa (50)``; the mean of all sets has none.
 
         Raises:
             ValueError: the name has no number in brackets.
         """
         found = re.search(r"\((\d+)", self.name)
         if found is None:
-            raise ValueError(f"{self.name!r} does not say in brackets how many queries were asked")
+            raise ValueError(f"{self.name!r} does not have the number of queries in brackets")
         return int(found[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The median time of one request, as the sizing table has it."""
+    """A line of the sizing table: the median time of one request."""
 
     precision: str
     processes: int
@@ -53,7 +53,7 @@ class Sizing:
 
 
 def rows(text: str, first_column: str) -> list[list[str]]:
-    """Return the rows of the first Markdown table whose head begins with ``first_column``, without their bold marks."""
+    """Return the rows of the first Markdown table whose header begins with ``first_column``, without marks for bold text."""
     lines = text.splitlines()
     start = next((place for place, line in enumerate(lines) if line.startswith(f"| {first_column}")), None)
     if start is None:
@@ -67,7 +67,7 @@ def rows(text: str, first_column: str) -> list[list[str]]:
 
 
 def gains(card: Path = CARD) -> list[Gain]:
-    """Return what the model gains on each test set, fused with the first stage's order, and last the mean."""
+    """Return the gain on each test set, with scores fused with the first stage's order; the last is the mean."""
     return [_gain(cells) for cells in rows(card.read_text(encoding="utf-8"), "test set (queries)")]
 
 
@@ -75,7 +75,7 @@ def _gain(cells: list[str]) -> Gain:
     name, before, _, after, difference, *_ = cells
     found = re.fullmatch(r"([+-]?\.\d+) \[([+-]?\.\d+), ([+-]?\.\d+)\]", difference)
     if found is None:
-        raise ValueError(f"{name}: {difference!r} is no difference with an interval, such as '+.055 [+.026, +.086]'")
+        raise ValueError(f"{name}: {difference!r} is not a difference with an interval, such as '+.055 [+.026, +.086]'")
     return Gain(name, float(before), float(after), *(float(number) for number in found.groups()))
 
 
@@ -91,10 +91,10 @@ def _sizing(cells: list[str]) -> Sizing:
 
 
 def times_ours(contender: str, page: Path = BENCHMARK) -> list[float]:
-    """Return how many times as long as slimrank a contender took, in each cell of the benchmark where it took part.
+    """Return a contender's time divided by slimrank's, for each cell of the benchmark in which it was measured.
 
     Raises:
-        ValueError: it took part in none.
+        ValueError: it was measured in no cell.
     """
     measured = [cells for cells in rows(page.read_text(encoding="utf-8"), "pairs a second") if cells[0] == contender]
     found = [float(times) for cells in measured for cell in cells[1:] for times in re.findall(r"\((\d+\.\d+)\)", cell)]

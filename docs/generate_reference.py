@@ -1,10 +1,10 @@
 """Write docs/reference.md from the code: every setting, command, error, header and metric.
 
     python -m docs.generate_reference            writes it
-    python -m docs.generate_reference --check    says whether it is current; exit status 1 when not
+    python -m docs.generate_reference --check    checks whether it is current; exit status 1 if it is not
 
-Settings, commands, errors and metrics come from the objects themselves. Headers are strings in the code: they
-are found there, and one that has no sentence in ``HEADERS`` below is an error, so none goes undocumented.
+Settings, commands, errors and metrics come from the objects themselves. Headers are strings in the code:
+they are searched there, and a header without a sentence in ``HEADERS`` below is an error.
 """
 
 import re
@@ -27,20 +27,20 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference.md"
 HEAD = """# Reference
 
-Generated from the code by `python -m docs.generate_reference`; a test fails when it is not current.
-How things are used is in the [guides](guides/).
+Generated from the code by `python -m docs.generate_reference`; a test fails if it is not current.
+The [guides](guides/) explain how to use it.
 """
 HEADERS = {
     "x-slimrank": "answer of the proxy: `reranked`, `passed` or `degraded`, and after a semicolon the reason",
-    "x-slimrank-scored": "answer of the proxy: how many of the window's hits were scored, such as `12/100`; one entry a search",
-    "x-slimrank-deadline-ms": "request to the gateway: answer within so many milliseconds, with what is scored by then; the least of this, the field `deadline_ms` and `SLIMRANK_TIMEOUT_SECONDS` counts",
-    "x-slimrank-partial": "answer of the gateway: how many documents were scored before the deadline; there only when it left some out",
-    "x-slimrank-degraded": "answer of the gateway: why the documents were left in first-stage order; there only when they were",
+    "x-slimrank-scored": "answer of the proxy: how many of the window's hits were scored, such as `12/100`; one entry for each search",
+    "x-slimrank-deadline-ms": "request to the gateway: answer within this many milliseconds, with the documents that are scored by then; the smallest of this, the field `deadline_ms` and `SLIMRANK_TIMEOUT_SECONDS` counts",
+    "x-slimrank-partial": "answer of the gateway: how many documents were scored before the deadline; only if some were not scored",
+    "x-slimrank-degraded": "answer of the gateway: why the documents are in first-stage order; only if they are",
     "x-queue-time": "answer of the gateway: milliseconds between acceptance and the first pair entering the model",
     "x-inference-time": "answer of the gateway: milliseconds in the model",
     "x-total-time": "answer of the gateway: milliseconds from the request's arrival",
 }
-# Names of other systems that the code only reads or passes on.
+# Headers of other systems, which the code only reads or forwards.
 FOREIGN = re.compile(r"x-(?:forwarded|real-ip|content-type|opaque|elastic|ndjson|gzip|www|frame)")
 
 
@@ -61,13 +61,15 @@ def _settings() -> str:
         default = field.get_default()
         shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
         rows.append(f"| `SLIMRANK_{name.upper()}` | `--{name.replace('_', '-')}` | {shown} | {_cell(str(field.description))} |")
-    note = "Environment variables of every process; a flag of the same name wins where the command has it.\n\n"
+    note = (
+        "Environment variables of every process. If a command has a flag of the same name, the flag overrides the variable.\n\n"
+    )
     return note + _table("variable | flag | default | meaning", rows)
 
 
 def _commands() -> Iterator[str]:
     root: Any = get_command(app)
-    yield "Every command takes `--help`. Errors of ours end in one line and exit status 2.\n"
+    yield "Every command has `--help`. An error of slimrank prints one line and ends with exit status 2.\n"
     for name in COMMANDS:
         yield from _command(root.get_command(None, name), f"slimrank {name}")
 
@@ -90,7 +92,7 @@ def _command(command: Any, path: str) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> str:
-    """Return help text as Markdown: an example line becomes code."""
+    """Return help text as Markdown, with examples as code."""
     lines = [re.sub(r"^(Examples?): (slimrank .*)$", r"\1: `\2`", line.strip()) for line in text.splitlines()]
     return "\n".join(lines).strip()
 
@@ -125,7 +127,7 @@ def _errors() -> str:
             f"{'400, 413 or 422' if error is errors.InvalidRequest else failure.status} `{failure.kind}`" if failure else ""
         )
         rows.append(f"| `{error.__name__}` | {answered} | {_cell((getdoc(error) or '').split(chr(10) * 2)[0])} |")
-    note = "`slimrank.SlimrankError` is the root of them all. The gateway answers some of them, with a status and a `type`.\n\n"
+    note = "All are subclasses of `slimrank.SlimrankError`. The gateway answers some of them with a status and a `type`.\n\n"
     return note + _table("error | answered as | meaning", rows)
 
 
@@ -145,7 +147,7 @@ def _headers() -> str:
         if not FOREIGN.match(name)
     }
     if unknown := found - HEADERS.keys():
-        sys.exit(f"headers with no sentence in docs/generate_reference.py: {', '.join(sorted(unknown))}")
+        sys.exit(f"headers without a sentence in docs/generate_reference.py: {', '.join(sorted(unknown))}")
     return _table("header | meaning", [f"| `{name}` | {text} |" for name, text in HEADERS.items() if name in found])
 
 
@@ -153,14 +155,12 @@ def _metrics() -> str:
     rows = []
     for place, registry in (("gateway, worker", Metrics().registry), ("proxy", ProxyMetrics().registry)):
         for family in registry.collect():
-            if family.name.startswith("process_"):  # as the client library gives them, on Linux only
+            if family.name.startswith("process_"):  # from the client library, on Linux only
                 continue
             name = family.name + ("_total" if family.type == "counter" else "")
             rows.append(f"| `{name}` | {family.type} | {place} | {_cell(family.documentation)} |")
-    note = (
-        "At `/metrics` of the gateway and of the proxy, and on a worker's `SLIMRANK_METRICS_PORT`. Seconds, never milliseconds.\n"
-    )
-    note += "On Linux gateway and worker also show the client library's `process_resident_memory_bytes`, `process_cpu_seconds_total` and their like.\n\n"
+    note = "At `/metrics` of the gateway and of the proxy, and on a worker's `SLIMRANK_METRICS_PORT`. Times are in seconds.\n"
+    note += "On Linux, gateway and worker also have the client library's metrics, such as `process_resident_memory_bytes` and `process_cpu_seconds_total`.\n\n"
     return note + _table("metric | kind | shown by | meaning", rows)
 
 

@@ -1,10 +1,10 @@
-"""How long a search waits for how many hits on which machine, written into docs/guides/hardware.md.
+"""Compute how long a search waits for its scores, by machine and number of hits, for docs/guides/hardware.md.
 
     python -m docs.hardware            writes the tables
-    python -m docs.hardware --check    says whether they are current; exit status 1 when not
+    python -m docs.hardware --check    checks whether they are current; exit status 1 if they are not
 
-Where the sizing table of docs/guides/operating.md measured just this request, its figure is taken. All else is arithmetic
-from that table, by the assumptions that the page states, and is marked with "~". Measures nothing.
+If the sizing table of docs/guides/operating.md has exactly this request, its measured time is used. All other times are computed
+from that table, by the assumptions that the page states, and are marked with "~". Nothing is measured here.
 """
 
 import math
@@ -26,14 +26,14 @@ WITHOUT_VNNI = 25.2 / 9.2
 GPU_TOKENS_A_SECOND, GPU_LEAST_SECONDS = 42_963 / 0.284, 0.158
 """One forward pass of this model in torch on an H100 (docs/log/training.md, 2026-11-24): by tokens, and where it only waits for launches."""
 PROMPT_TOKENS = 60
-"""The prompt and a query of ten words: a GPU may run them with every document."""
+"""The prompt and a query of ten words, which a GPU may run with every document."""
 EXAMPLE_TOKENS = 128
-"""What the guides' examples take a document to have."""
+"""The tokens of a document in the examples of the guides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine of the tables; without cores it is a GPU. ``slower``: than the cores that were measured."""
+    """A machine of the tables; 0 cores = a GPU. ``slower`` is the time of a core divided by that of a measured core."""
 
     name: str
     cores: int = 0
@@ -52,19 +52,19 @@ MACHINES = (
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """How long a search waits for its scores, and whether exactly this was measured."""
+    """The time that a search waits for its scores, and whether it was measured or computed."""
 
     seconds: float
     is_measured: bool = False
 
     def __str__(self) -> str:
-        """Return it in seconds with two digits, computed ones with a "~"."""
+        """Return the seconds with two digits; a computed time begins with "~"."""
         digits = 2 if self.seconds < 1 else 1 if self.seconds < 10 else 0
         return f"{'' if self.is_measured else '~'}{self.seconds:.{digits}f}"
 
 
 def time_of(machine: Machine, hits: int, tokens: int) -> Time:
-    """Return how long a machine takes for the hits of one search, each a document of so many tokens."""
+    """Return the time that a machine needs to score the hits of one search, documents of ``tokens`` tokens each."""
     if not machine.cores:
         return Time(max(GPU_LEAST_SECONDS, hits * (tokens + PROMPT_TOKENS) / GPU_TOKENS_A_SECOND))
     if machine == Machine(machine.name, MEASURED_CORES):
@@ -76,12 +76,12 @@ def time_of(machine: Machine, hits: int, tokens: int) -> Time:
 
 
 def _usual() -> list[Sizing]:
-    """Return what was measured of one 8-bit process on all cores."""
+    """Return the measured lines of one 8-bit process on all cores."""
     return [line for line in sizings() if (line.precision, line.processes, line.cores) == ("int8", 1, MEASURED_CORES)]
 
 
 def _core_seconds(tokens: int) -> float:
-    """Return what one core needs for a document while the other is busy too: straight lines between what was measured."""
+    """Return the time of one core for a document while the other core is busy too, interpolated between measured lengths."""
     points = sorted(
         {line.tokens: line.seconds * MEASURED_CORES / line.documents for line in _usual() if line.documents == 50}.items()
     )
@@ -92,14 +92,14 @@ def _core_seconds(tokens: int) -> float:
 
 
 def _lost_to_more_cores(cores: int) -> float:
-    """Return what each doubling of the cores is taken to lose: what going from one to two lost."""
+    """Return the factor by which more cores are less efficient; each doubling is assumed to lose as much as the step from one to two."""
     [one] = [line for line in sizings() if (line.precision, line.processes, line.cores) == ("int8", 1, 1)]
     [two] = [line for line in _usual() if (line.documents, line.tokens) == (one.documents, one.tokens)]
     return (two.seconds * 2 / one.seconds) ** math.log2(cores / MEASURED_CORES)
 
 
 def times_table() -> str:
-    """Return seconds by machine, hits and tokens."""
+    """Return the table of seconds by machine, hits and tokens."""
     requests = [(hits, tokens) for hits in HITS for tokens in LENGTHS]
     head = " | ".join(f"{hits} x {tokens}" for hits, tokens in requests)
     lines = [f"| seconds for hits x tokens | {head} |", "|---" + "|--:" * len(requests) + "|"]
@@ -109,7 +109,7 @@ def times_table() -> str:
 
 
 def needs_table() -> str:
-    """Return the smallest machine of the list that answers within each limit."""
+    """Return the table of the smallest machine that answers within each limit."""
     lines = ["| hits | tokens each | within 200 ms | within 1 s |", "|--:|--:|---|---|"]
     for hits in HITS:
         for tokens in LENGTHS:
@@ -123,12 +123,12 @@ def _smallest_within(limit: float, hits: int, tokens: int) -> str:
 
 
 def render() -> dict[tuple[str, str], str]:
-    """Return what stands between which marks of the page."""
+    """Return the texts of the page by the marks that they go between."""
     return {(TIMES_BEGIN, TIMES_END): times_table(), (NEEDS_BEGIN, NEEDS_END): needs_table()}
 
 
 def main() -> None:
-    """Write the tables, or say that they are not current."""
+    """Write the tables, or check whether they are current."""
     if "--check" in sys.argv[1:]:
         if any(not filled(PAGE, *marks, text) for marks, text in render().items()):
             sys.exit(f"{PAGE.relative_to(ROOT)} is not current; run: python -m docs.hardware")

@@ -2,10 +2,10 @@
 
     python -m docs.measure_sizing --model FOLDER_OR_NAME [--model OTHER_PRECISION] [--seconds 30] [--write]
 
-One thing is varied at a time around a usual request (50 documents of 128 tokens, one process on all cores, the first
-model): cores and processes, depth, document length, precision. Every process is the serving engine alone, without HTTP
-and queue, pinned to cores of its own. A line runs for `--seconds` and for at least five requests. Text is
-Python's own documentation, cut to exactly the length of the line.
+The usual request has 50 documents of 128 tokens, one process on all cores, and the first model. The other lines change one
+thing: cores and processes, depth, document length, or precision. Every process runs only the serving engine, without HTTP
+and queue, pinned to its own cores. A line runs for ``--seconds``, and for at least five requests. The texts are
+Python's documentation, cut to exactly the length of the line.
 """
 
 import argparse
@@ -39,7 +39,7 @@ QUERY = "run a shell command and capture its output"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line of the table is about."""
+    """The settings of one line of the table."""
 
     folder: Path
     processes: int
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured for a line."""
+    """The measured figures of one line."""
 
     documents_per_second: float
     p50_ms: float
@@ -59,7 +59,7 @@ class Figures:
 
 
 def lines(folders: list[Path], cores: int) -> Iterator[Line]:
-    """Yield the lines: the usual request first, then one thing changed at a time."""
+    """Yield the lines: first the usual request, then requests that differ from it in one thing."""
     usual = Line(folders[0], 1, cores)
     yield usual
     if cores > 1:
@@ -71,12 +71,12 @@ def lines(folders: list[Path], cores: int) -> Iterator[Line]:
 
 
 def measure(line: Line, seconds: float) -> Figures:
-    """Let every process of a line answer requests until the time is over."""
+    """Let every process of a line answer requests for ``seconds``."""
     requests = _requests(line)
     with ExitStack() as stack, ThreadPoolExecutor(line.processes) as pool:
         processes = [stack.enter_context(_scoring(line, place)) for place in range(line.processes)]
         for process in processes:
-            _ask(process, requests[0])  # pays for first-time work
+            _ask(process, requests[0])  # the first request does work that later ones do not
         begin = time.perf_counter()
         spent = list(pool.map(lambda process: _run(process, requests, begin + seconds), processes))
         wall = time.perf_counter() - begin
@@ -118,7 +118,7 @@ def _scoring(line: Line, place: int) -> "Iterator[subprocess.Popen[str]]":
 
 
 def _requests(line: Line, count: int = 8) -> list[str]:
-    """Return some requests of different documents, as the process reads them."""
+    """Return ``count`` requests with different documents, in the format that the process reads."""
     checked, prompt = manifest.read(line.folder), Prompt.load(line.folder / manifest.PROMPT_FILE)
     tokenizer = Tokenizer.from_file(str(line.folder / manifest.TOKENIZER_FILE))
     encoder = PromptEncoder(prompt, tokenizer, max_pair_tokens=checked.max_pair_tokens, max_query_tokens=checked.max_query_tokens)
@@ -129,7 +129,7 @@ def _requests(line: Line, count: int = 8) -> list[str]:
 
 
 def _documents(tokenizer: Tokenizer, length: int) -> Iterator[list[int]]:
-    """Yield pieces of Python's documentation, each of exactly `length` tokens, without end."""
+    """Yield pieces of Python's documentation without end, each with exactly ``length`` tokens."""
     texts = sorted(topics.values())
     random.Random(0).shuffle(texts)
     for text in cycle(texts):
@@ -138,7 +138,7 @@ def _documents(tokenizer: Tokenizer, length: int) -> Iterator[list[int]]:
 
 
 def table(folders: list[Path], seconds: float) -> str:
-    """Measure every line; return the table, with the machine and the command above it."""
+    """Measure every line; return the machine, the command and the table."""
     cores = len(os.sched_getaffinity(0))
     command = " ".join(["python -m docs.measure_sizing", *(f"--model {manifest.read(folder).precision}" for folder in folders)])
     rows = [
@@ -159,12 +159,17 @@ def table(folders: list[Path], seconds: float) -> str:
 
 
 def main() -> None:
-    """Measure and print, or write."""
+    """Measure, then print or write the table."""
     parser = argparse.ArgumentParser(description="Measure documents a second and p95 on this machine.")
     parser.add_argument(
-        "--model", type=Path, action="append", required=True, metavar="FOLDER_OR_NAME", help="may be given once a precision"
+        "--model",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FOLDER_OR_NAME",
+        help="can be given several times, once for each precision",
     )
-    parser.add_argument("--seconds", type=float, default=30.0, help="time of a line")
+    parser.add_argument("--seconds", type=float, default=30.0, help="seconds for each line")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
     chosen = parser.parse_args()
     current = settings.load()
@@ -172,7 +177,7 @@ def main() -> None:
     if chosen.write:
         fill(PAGE, BEGIN, END, text)
         print(
-            "now write what follows from it: python -m docs.hardware, python -m docs.write_readme --without-answer",
+            "now update the pages that use the table: python -m docs.hardware, python -m docs.write_readme --without-answer",
             file=sys.stderr,
         )
     else:

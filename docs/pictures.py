@@ -1,7 +1,7 @@
-"""The README's two pictures, as SVG that is the same text wherever it is drawn: what reranking gains, and how long it takes.
+"""Draw the README's two pictures as SVG: the gain of reranking, and its time.
 
-Drawn by hand and not by a plotting library, so that a test can compare them with the figures they show. Colours follow the
-reader's theme.
+They are not made with a plotting library: the same figures always give the same text, so that a test can compare. Colours follow
+the reader's theme.
 """
 
 import math
@@ -24,7 +24,7 @@ text { fill: #f0f6fc } .quiet { fill: #9198a1 } .after { fill: #4493f8 } .before
 
 
 def gain_picture(gains: Sequence[Gain]) -> str:
-    """Return a line for each test set, from the first stage's nDCG@10 to the reranked one."""
+    """Return a picture with a line for each test set, from the first stage's nDCG@10 to the reranked nDCG@10."""
     left, right, top, bottom = 128, 372, 62, 292
     least, most = 0.2, 1.0
     step = (bottom - top) / max(1, len(gains) - 1)
@@ -48,7 +48,7 @@ def gain_picture(gains: Sequence[Gain]) -> str:
 
 
 def cost_picture(machines: Sequence[Machine] = MACHINES) -> str:
-    """Return a curve for each machine: how long a search waits, by the number of its hits."""
+    """Return a picture with a curve for each machine: the time that a search waits, by its number of hits."""
     left, right, top, bottom = 52, 268, 48, 292
     hits = sorted({1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100})
     least, most = 0.03, 20.0
@@ -81,7 +81,7 @@ def cost_picture(machines: Sequence[Machine] = MACHINES) -> str:
 
 
 def _apart(labels: Sequence[tuple[float, str]], least: float) -> Iterator[tuple[float, str]]:
-    """Yield labels moved down as far as they need to keep apart."""
+    """Yield the labels, moved down where they would overlap."""
     lowest = -math.inf
     for y, name in labels:
         lowest = max(y, lowest + least)

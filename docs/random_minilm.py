@@ -1,11 +1,11 @@
-"""Write a cross-encoder of MiniLM-L6's shape with random weights, to be exported and timed where no published one can be had.
+"""Write a cross-encoder of MiniLM-L6's shape with random weights, to export and time it where no published one can be downloaded.
 
     python -m docs.random_minilm tokenizer.json CHECKPOINT
     slimrank export CHECKPOINT --precision int8 --out models/minilm-sized
     slimrank frontier FOLDER --model models/minilm-sized
 
-Its times are those of the published ones: weights do not change what a product costs. Its scores say nothing, so give no ``--data``.
-The tokenizer is that of any uncased BERT, such as bge-small's.
+It takes as long as a published one, since the time of a product does not depend on the weights. Its scores mean nothing, so give no
+``--data``. The tokenizer can be that of any uncased BERT, such as bge-small.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def write(tokenizer: Path, folder: Path, *, seed: int = 1, **shape: int) -> None
     """Write the checkpoint.
 
     Args:
-        shape: In place of MiniLM-L6's, for a smaller one.
+        shape: Values that replace those of ``SHAPE``, for a smaller model.
     """
     import torch
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
@@ -34,10 +34,10 @@ def write(tokenizer: Path, folder: Path, *, seed: int = 1, **shape: int) -> None
 
 
 def main() -> None:
-    """Write it where the command line says."""
+    """Write the checkpoint to the folder of the command line."""
     parser = argparse.ArgumentParser(description="Write a random cross-encoder of MiniLM-L6's shape.")
     parser.add_argument("tokenizer", type=Path, help="tokenizer.json of an uncased BERT")
-    parser.add_argument("folder", type=Path, help="where the checkpoint goes")
+    parser.add_argument("folder", type=Path, help="folder to write the checkpoint to")
     given = parser.parse_args()
     write(given.tokenizer, given.folder)
 

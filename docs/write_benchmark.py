@@ -1,10 +1,10 @@
-"""Put what `slimrank bench --all FOLDER` measured into the guide to the engine.
+"""Put the figures of ``slimrank bench --all FOLDER`` into the guide to the engine.
 
     python -m docs.write_benchmark FOLDER
 
-One table of all cells, every cell's own table, the marks and the curves go into docs/guides/engine.md, between its marks, and
-the plot to docs/images/engine.svg. Measures nothing; cells that were cut short are left out. What the README says of speed
-follows from this: ``python -m docs.write_readme``.
+The table of all cells and the curves go into docs/guides/engine.md, between its marks, and
+the plot to docs/images/engine.svg. Nothing is measured here, and incomplete cells are left out. Then update the README, which
+repeats some of the figures: ``python -m docs.write_readme``.
 """
 
 import argparse
@@ -22,12 +22,12 @@ PAGE = ROOT / "docs" / "guides" / "engine.md"
 PLOT = ROOT / "docs" / "images" / "engine.svg"
 BEGIN, END = "<!-- benchmark: python -m docs.write_benchmark -->", "<!-- end of benchmark -->"
 LEAST_QUERIES = 50
-"""Over fewer, nDCG@10 says nothing and is not shown."""
+"""nDCG@10 of fewer queries is too inexact, and is not shown."""
 COMMAND = "slimrank bench --all FOLDER"
 
 
 def cells(folder: Path) -> list[dict[str, Any]]:
-    """Return the cells that were measured to their end, in the order of measuring."""
+    """Return the complete cells, in the order in which cells are measured."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json")) if file.name != CURVES_FILE]
     order = list(WEIGHTS)
     whole = [report for report in found if report.get("complete")]
@@ -35,7 +35,7 @@ def cells(folder: Path) -> list[dict[str, Any]]:
 
 
 def with_telling_figures(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report without the nDCG@10 of so few queries that it says nothing."""
+    """Return a report without each nDCG@10 of fewer than ``LEAST_QUERIES`` queries."""
     contenders = {
         name: figures if figures["requests"] >= LEAST_QUERIES else {key: figures[key] for key in figures if "nDCG" not in key}
         for name, figures in report["contenders"].items()
@@ -44,7 +44,7 @@ def with_telling_figures(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def curves(found: dict[str, Any]) -> str:
-    """Return the curves as small tables."""
+    """Return the curves as tables."""
     heads = {"seconds_by_documents": "documents", "seconds_by_pair_tokens": "tokens a pair", "seconds_by_threads": "threads"}
     parts = []
     for name, head in heads.items():
@@ -60,11 +60,11 @@ def curves(found: dict[str, Any]) -> str:
 def main() -> None:
     """Write the page and the plot."""
     parser = argparse.ArgumentParser(description="Put a benchmark's figures into the documentation.")
-    parser.add_argument("folder", type=Path, help="where `slimrank bench --all` kept them")
+    parser.add_argument("folder", type=Path, help="folder that `slimrank bench --all` wrote")
     folder: Path = parser.parse_args().folder
     reports = [with_telling_figures(report) for report in cells(folder)]
     if not reports:
-        parser.error(f"no finished cell is in {folder}; run `{COMMAND}` first")
+        parser.error(f"{folder} has no complete cell; run `{COMMAND}` first")
     about = f"{reports[0]['machine']}, `{COMMAND}`:"
     kept = folder / CURVES_FILE
     shown = [f"{about}\n\n{table(reports).rstrip()}"]

@@ -1,10 +1,10 @@
-"""Put what `slimrank frontier` measured into the package and the pages: the report, its picture, and its tables.
+"""Put the figures of ``slimrank frontier`` into the package and the pages: the report, its picture, and its tables.
 
-    python -m docs.write_frontier FOLDER    writes the report of FOLDER to slimrank/frontier.json, draws it, and fills the pages
-    python -m docs.write_frontier           fills the pages from the report that is there
-    python -m docs.write_frontier --check   writes nothing; exit status 1 where a page is not what the report says
+    python -m docs.write_frontier FOLDER    writes the report of FOLDER to slimrank/frontier.json, draws it, and updates the pages
+    python -m docs.write_frontier           updates the pages from the report in the package
+    python -m docs.write_frontier --check   writes nothing; exit status 1 if a page differs from the report
 
-The report goes with the package, since `slimrank doctor` chooses from it. Measures nothing.
+The package contains the report, since ``slimrank doctor`` chooses settings from it. Nothing is measured here.
 """
 
 import argparse
@@ -28,13 +28,13 @@ GUIDE = "docs/guides/engine.md"
 
 
 def pages(report: Report) -> dict[Path, str]:
-    """Return what stands between the marks of each page."""
+    """Return the text between the marks of each page."""
     found = {ROOT / "README.md": short(report), ROOT / GUIDE: whole(report)}
     return found | ({ROOT / "docs" / "guides" / "hardware.md": defaults.table(report)} if report.machine else {})
 
 
 def short(report: Report) -> str:
-    """Return the README's part: what a budget of time buys, or where no times were measured what each number of hits gains."""
+    """Return the README's part: the best setting for each budget of time; without measured times, for each number of hits."""
     guide = f"[the engine]({GUIDE}#what-a-budget-of-time-buys) has all settings"
     if not report.machine:
         served = [(row.setting.label, str(row.setting.hits), row.setting.part, interval(row.gain)) for row in _best(report)]
@@ -48,7 +48,7 @@ def short(report: Report) -> str:
 
 
 def _best(report: Report) -> list[Row]:
-    """Return the row that gains most of each number of hits, no more rows than there are budgets: the README is short."""
+    """Return the row with the largest gain for each number of hits, at most as many rows as there are budgets."""
     best: dict[int, Row] = {}
     for row in sorted(report.rows, key=lambda row: row.gain.mean if row.gain else 0.0):
         if row.setting.is_served and row.gain:
@@ -57,12 +57,12 @@ def _best(report: Report) -> list[Row]:
 
 
 def _beside(report: Report) -> str:
-    """Say it where the machine may have been busy: no part of the times began under a higher load."""
+    """Return the highest load before a part of the times, if the machine may have been busy."""
     return f"; the load before them was at most {report.load:.1f}" if report.load > QUIET_LOAD else ""
 
 
 def whole(report: Report) -> str:
-    """Return the guide's part: the picture, what each budget buys, and every setting."""
+    """Return the guide's part: the picture, the best setting for each budget, and all settings."""
     parts = [about(report), markdown(HEADS, rows(report.rows))]
     if report.machine:
         picture = "![nDCG@10 of each setting against its time](../images/frontier.svg)"
@@ -71,31 +71,31 @@ def whole(report: Report) -> str:
 
 
 def stale(report: Report) -> Iterator[str]:
-    """Yield the pages that say something else than the report."""
+    """Yield the pages that differ from the report."""
     for page, text in pages(report).items():
         if not filled(page, BEGIN, END, text):
             yield str(page.relative_to(ROOT))
 
 
 def main() -> None:
-    """Write, or say what is not current."""
+    """Write the report and the pages, or check whether the pages are current."""
     parser = argparse.ArgumentParser(description="Put the frontier into the package and the pages.")
     parser.add_argument(
-        "folder", type=Path, nargs="?", help="where `slimrank frontier` kept it; left out, the report that is there"
+        "folder", type=Path, nargs="?", help="folder that `slimrank frontier` wrote; default the report in the package"
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; say what is not current")
+    parser.add_argument("--check", action="store_true", help="write nothing; print what is not current")
     chosen = parser.parse_args()
     report = frontier_cells.report(chosen.folder) if chosen.folder else frontier.read()
     if chosen.check:
         if found := list(stale(report)):
-            sys.exit(f"{', '.join(found)} is not what the report says; run: python -m docs.write_frontier")
+            sys.exit(f"not current: {', '.join(found)}; run: python -m docs.write_frontier")
         return
     if chosen.folder:
         with replace_text(frontier.SHIPPED) as file:
             file.write(frontier.text_of(report))
         if report.machine:
             draw_frontier(report, PLOT)
-    for page, text in pages(frontier.read()).items():  # as it was rounded
+    for page, text in pages(frontier.read()).items():  # read again, as the file has rounded figures
         fill(page, BEGIN, END, text)
 
 

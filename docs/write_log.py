@@ -1,9 +1,10 @@
-"""Write the index of docs/LOG.md from the pages in docs/log: a line for each entry, with its answer and what was decided by it.
+"""Write the index of docs/LOG.md from the pages in docs/log: a line for each entry, with its answer and the decision.
 
     python -m docs.write_log
 
-An entry is a heading ``## DATE Question?`` with the paragraphs **Question.**, **Answer.** and **Command.**, and
-**Decided.** where something was; answer and decision take one line each. Entries stand newest first; below ``## Superseded`` a page has lines and no entries.
+An entry is a heading ``## DATE Question?`` with the paragraphs **Question.**, **Answer.** and **Command.**, and, if something
+was decided, **Decided.**; answer and decision have one line each. The newest entry is first. The lines below ``## Superseded``
+are not entries.
 """
 
 import itertools
@@ -25,7 +26,7 @@ _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the log, as its line in the index shows it."""
+    """An entry of the log, with the columns of the index."""
 
     date: str
     title: str
@@ -34,7 +35,7 @@ class Entry:
 
 
 def entries(page: Path) -> list[Entry]:
-    """Return the entries of a stage's page, in its order.
+    """Return the entries of a stage's page, newest first.
 
     Raises:
         ValueError: an entry has not the form of all others, or is newer than the one above it.
@@ -92,7 +93,7 @@ def _anchor(heading: str) -> str:
 
 
 def from_index(text: str) -> str:
-    """Return a text whose links lead from the index to where they led from a stage's page."""
+    """Return a text of a stage's page with its links changed so that they are right in the index."""
     return re.sub(r"\]\(([^)#:]+)", lambda link: f"]({posixpath.normpath(f'log/{link[1]}')}", text)
 
 

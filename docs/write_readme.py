@@ -1,11 +1,12 @@
-"""Write what the README shows: its two pictures, its figures, and the answer of its example.
+"""Write the generated parts of the README: its two pictures, its figures, and the answer to its example.
 
     python -m docs.write_readme                    writes all; starts a gateway with the shipped model for the answer
-    python -m docs.write_readme --without-answer   writes the pictures and the figures alone, which takes a second
-    python -m docs.write_readme --check            says whether all is current; exit status 1 when not
+    python -m docs.write_readme --without-answer   writes only the pictures and the figures, which takes a second
+    python -m docs.write_readme --check            checks whether all is current; exit status 1 if it is not
 
-Figures come from where they were measured (``docs.figures``, ``docs.hardware``). The answer is what ``slimrank serve --embedded``
-says to the README's own ``curl``. It carries the hash of the adapter and the number of the graph that gave it, so a new one of either asks for a new answer.
+The figures come from ``docs.figures`` and ``docs.hardware``. The answer is that of ``slimrank serve --embedded``
+to the README's ``curl``. The hash of the adapter and the number of the graph are stored with it: if one of them changes,
+the answer must be written again.
 """
 
 import argparse
@@ -32,22 +33,22 @@ README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"
 BEST_PEER = "transformers bf16"
 START_SECONDS = 120
-"""A busy machine needs long to check and warm up the model."""
+"""A busy machine needs a long time to check and warm up the model."""
 LINE = 124
 
 
 def marks(name: str) -> tuple[str, str]:
-    """Return what stands before and after a written part of the README."""
+    """Return the marks before and after a generated part of the README."""
     return f"<!-- {name}: python -m docs.write_readme -->", f"<!-- end of {name} -->"
 
 
 def pictures() -> dict[str, str]:
-    """Return the two pictures by the names of their files."""
+    """Return the two pictures by their file names."""
     return {"gain.svg": gain_picture(gains()), "cost.svg": cost_picture()}
 
 
 def gain_text() -> str:
-    """Return the pictures and what they say in words."""
+    """Return the part with the pictures and their figures in words."""
     *sets, mean = gains()
     surely = sum(each.low > 0 for each in sets)
     better = (
@@ -71,7 +72,7 @@ without VNNI take about {WITHOUT_VNNI:.1f} times as long. [How fast](docs/guides
 
 
 def hardware_text() -> str:
-    """Return how long each machine takes for hits of a usual length."""
+    """Return the table of times by machine, for hits of the usual length."""
     lines = [
         f"| seconds for hits of {EXAMPLE_TOKENS} tokens | {' | '.join(machine.name for machine in MACHINES)} |",
         "|---" + "|--:" * len(MACHINES) + "|",
@@ -83,19 +84,19 @@ def hardware_text() -> str:
 
 
 def current_answer_mark() -> str:
-    """Return the line that ties the answer to the adapter and to the graph which gave it."""
+    """Return the line that names the adapter and the graph of the answer."""
     precision = json.loads((CARD.parent / VALUES_FILE).read_text(encoding="utf-8"))["precision"]["precision"]
     return f"<!-- adapter {adapter_hash(CARD.parent)[:16]}, {precision} graph {graph_number(precision)} -->"
 
 
 def example() -> str:
-    """Return the README's question to a gateway, the one ``curl`` that asks it."""
+    """Return the README's ``curl`` command that asks a gateway."""
     [found] = re.findall(r"^curl -s localhost:8080/v1/rerank .*?'$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return found
 
 
 def shown(answer: dict[str, Any]) -> str:
-    """Return an answer as JSON, in lines that a page has room for."""
+    """Return an answer as JSON, in lines that fit on a page."""
     parts = [f'"{name}": {json.dumps(value)}' for name, value in answer.items() if name != "meta"]
     meta = [f'"{name}": {json.dumps(value)}' for name, value in answer["meta"].items()]
     return "{" + _lines([*parts, '"meta": {' + meta[0], *meta[1:]], indent=" ") + "}}"
@@ -110,8 +111,10 @@ def _lines(parts: Sequence[str], indent: str) -> str:
 
 
 def ask() -> dict[str, Any]:
-    """Return what a gateway with the shipped model answers to the README's example."""
-    subprocess.run([sys.executable, "-m", "slimrank", "model", "pull"], check=True)  # a start would serve one of an older adapter
+    """Return the answer of a gateway with the shipped model to the README's example."""
+    subprocess.run(
+        [sys.executable, "-m", "slimrank", "model", "pull"], check=True
+    )  # the gateway itself would serve a model of an older adapter
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -142,11 +145,11 @@ def _wait(gateway: "subprocess.Popen[bytes]", url: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    raise RuntimeError("the gateway did not come up; what it said stands above")
+    raise RuntimeError("the gateway did not start; its messages are above")
 
 
 def stale() -> list[str]:
-    """Return the parts of the README that are not what the measured figures say now."""
+    """Return the parts of the README that are not current."""
     found = [name for name, text in pictures().items() if _drawn(name) != text]
     texts = {"gain": gain_text(), "hardware": hardware_text()}
     found += [name for name, text in texts.items() if not filled(README, *marks(name), text)]
@@ -162,10 +165,10 @@ def _short(value: float) -> str:
 
 
 def main() -> None:
-    """Write, or say what is not current."""
+    """Write the parts, or check whether they are current."""
     parser = argparse.ArgumentParser(description="Write the README's pictures, figures and answer.")
     parser.add_argument("--without-answer", action="store_true", help="leave the example's answer as it is")
-    parser.add_argument("--check", action="store_true", help="write nothing; say what is not current")
+    parser.add_argument("--check", action="store_true", help="write nothing; print what is not current")
     chosen = parser.parse_args()
     if chosen.check:
         if parts := stale():

@@ -45,9 +45,9 @@ def prepare(
         float | None,
         typer.Option(min=0, max=1, help="Share of groups with adversarial negatives; overrides the configuration."),
     ] = None,
-    groups: Annotated[int | None, typer.Option(min=1, help="How many groups in all; before the configuration's.")] = None,
+    groups: Annotated[int | None, typer.Option(min=1, help="Number of all groups; overrides the configuration.")] = None,
     without: Annotated[
-        list[str] | None, typer.Option(help="Leave a kind of text out, to show what it adds; may be given several times.")
+        list[str] | None, typer.Option(help="Kind of text to leave out, to measure its effect; can be given several times.")
     ] = None,
 ) -> None:
     """Make training groups: labels, hard negatives from the first stage, soft labels from a teacher.

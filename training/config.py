@@ -163,7 +163,7 @@ class WarmupConfig(StageConfig):
 
 
 class TemplatesConfig(Settings):
-    """Queries made of titles: ``what is {title}``."""
+    """Queries made from titles: ``what is {title}``."""
 
     count: int = Field(ge=0)
     texts: list[str] = Field(min_length=1)
@@ -185,18 +185,18 @@ class CollectionConfig(Settings):
     run: Path | None = Field(None, description="TREC run that hits are taken from")
     unlabelled: bool = False
     kind: str | None = Field(
-        None, description="what kind of text it is, several entries together; left out, its folder, file or index"
+        None, description="kind of text; entries of one kind are counted together; default the name of the folder, file or index"
     )
     queries: int = Field(0, ge=0, description="labelled queries to take")
     hold_out: int = Field(0, ge=0, description="labelled queries held out for dev")
-    titles: int = Field(0, ge=0, description="queries made of titles")
-    sentences: int = Field(0, ge=0, description="queries made of sentences")
-    keywords: int = Field(0, ge=0, description="queries made of a text's rarest words")
+    titles: int = Field(0, ge=0, description="queries made from titles")
+    sentences: int = Field(0, ge=0, description="queries made from sentences")
+    keywords: int = Field(0, ge=0, description="queries made from the rarest words of a text")
     templates: TemplatesConfig | None = None
 
     @property
     def kind_name(self) -> str:
-        """What shares and ``--without`` call it."""
+        """The name of the kind for ``most_share`` and ``--without``."""
         return self.kind or self.index or (self.folder or self.csv or Path()).stem
 
     @property
@@ -240,8 +240,10 @@ class PrepareConfig(Settings):
         0.0, ge=0, le=1, description="share of groups in which an irrelevant document has the query pasted in"
     )
     false_negative_margin: float = 0.0
-    groups: int | None = Field(None, ge=1, description="so many in all, drawn from what the entries give; left out, all")
-    most_share: float = Field(1.0, gt=0, le=1, description="of the groups that may come from one kind; more is an error")
+    groups: int | None = Field(None, ge=1, description="number of groups, drawn from those of all entries; default all")
+    most_share: float = Field(
+        1.0, gt=0, le=1, description="largest share of the groups that may come from one kind; more is an error"
+    )
     collections: list[CollectionConfig] = []
     code: CodeConfig | None = None
 
@@ -249,7 +251,7 @@ class PrepareConfig(Settings):
         """Return the same configuration without the entries of these kinds.
 
         Raises:
-            ConfigError: it has no such kind.
+            ConfigError: the configuration has no such kind.
         """
         there = {entry.kind_name for entry in self.collections} | ({self.code.kind} if self.code else set())
         if unknown := sorted(set(kinds) - there):
@@ -264,12 +266,10 @@ T = TypeVar("T", bound=Settings)
 
 
 def read_config(path: Path, kind: type[T], **overrides: object) -> T:
-    """Read a configuration file.
+    """Read a configuration file; with ``extends: NAME``, missing keys are taken from that file in the same folder.
 
     Args:
         overrides: Values that override the file's unless they are None; ``model__base`` is the key ``base`` below ``model``.
-
-    ``extends: NAME`` takes the keys that the file lacks from another file beside it.
 
     Raises:
         ConfigError: the file is missing or is not YAML, or a key or value does not fit ``kind``.
@@ -292,7 +292,7 @@ def _read_extended(path: Path) -> dict[str, Any]:
     base = path.parent / str(content.pop("extends"))
     below = _read_yaml(base)
     if "extends" in below:
-        raise ConfigError(f"{path} extends {base}, which extends another file itself; name that one")
+        raise ConfigError(f"{path} extends {base}, which itself extends another file; name that file")
     return below | content
 
 

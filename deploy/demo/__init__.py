@@ -3,4 +3,4 @@
 from time import perf_counter
 
 BEGAN = perf_counter()
-"""When this process began to load the demo: a command's first step, before imports that take a second."""
+"""The time at which this process began to load the demo, before imports that take a second."""

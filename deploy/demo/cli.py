@@ -1,9 +1,9 @@
-"""The command ``slimrank demo``: the whole line on this machine, with no server.
+"""The command ``slimrank demo``: search and rerank on this machine, without a server.
 
-Model, corpus, first stage, reranking with the first stage's order as a prior, and both lists side
-by side with their times. The corpus is the documentation of the Python that runs, so any Python
-user can judge the answers. Six questions are shown, chosen so that what reranking does and what it cannot do are seen;
-they prove nothing, so the figure over all of them comes last (``deploy.demo.measure``).
+It makes the model and the corpus, searches with BM25, reranks with BM25's order as a prior, and shows both lists side
+by side with their times. The corpus is the documentation of the running Python, so that any Python
+user can judge the answers. Six questions are shown, chosen to show what reranking can do and what it cannot do. Six are
+too few to measure the gain, so the figure over all judged questions comes last (``deploy.demo.measure``).
 """
 
 import json
@@ -31,22 +31,23 @@ from slimrank.manifest import Manifest
 from slimrank.serving.reranker import Reranker
 
 SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "cleanup-at-exit", "mutual-exclusion")
-"""Four of the many whose right answer rises, one of the few where it falls, and one whose right answer BM25 does not find."""
+"""In four of these the right answer rises, as in most questions; in one it falls; and in one BM25 does not find it."""
 EXPECT = (
-    "What to expect: a right answer that BM25 puts low often rises to the top, and sometimes one falls. What BM25 does not find among its"
-    " hits stays lost: reranking changes their order alone. The six questions were chosen to show all three; the figure over all"
-    " judged questions comes last."
+    "What to expect: a right answer that BM25 ranks low often rises to the top, and sometimes a right answer falls. Reranking changes only"
+    " the order of BM25's hits, so it cannot show an answer that BM25 does not find. The six questions were chosen to show all three"
+    " cases; the figure over all judged questions comes last."
 )
 RIGHT = 2
 """The grade of a document that answers the question."""
 CHARACTERS = 600
-"""Of a documentation string: about 150 tokens, as long as what the default model was trained on. It says what it is in its first lines."""
+"""The part of a documentation string that the model reads: about 150 tokens, as in the default model's training. Its first lines say
+what it is about."""
 UNTRAINED = "This model was not trained to judge relevance: expect its order to be WORSE than BM25's."
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One query's hits, as document ids, before and after, and what each stage took."""
+    """One query's hits, as document ids, before and after reranking, and the time of each stage."""
 
     query: str
     first_stage: Sequence[str]
@@ -67,22 +68,25 @@ class Comparison:
 
 
 def demo(
-    query: Annotated[list[str] | None, typer.Option(help="Ask this instead; may be given several times.")] = None,
+    query: Annotated[list[str] | None, typer.Option(help="Your own query; can be given several times.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reranked.")] = 10,
     model: Annotated[
-        Path | None, typer.Option(help="Model folder, or a shipped name; left out, the default model. Pulled on first use.")
+        Path | None,
+        typer.Option(
+            help=f"Model folder, or the name of a shipped model, which is made on first use; default {settings.DEFAULT_MODEL_NAME}."
+        ),
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Search the Python documentation, BM25's list beside the reranked one.
+    """Search the Python documentation, and show BM25's list beside the reranked list.
 
     Example: slimrank demo --query "run a shell command and capture its output" --depth 30
     """
     console, out = Console(stderr=True), Console()
     current = settings.load(model=model)
-    store.place_of(current.model, current)  # a wrong name is told before anything is read
+    store.place_of(current.model, current)  # a wrong name is refused before anything is read
     place = current.home_folder / "demo" / f"python-{sys.version_info.major}.{sys.version_info.minor}"
-    with ThreadPoolExecutor(1) as beside:  # making the model leaves a core idle at first
+    with ThreadPoolExecutor(1) as beside:  # making the model does not use all cores at first
         library = beside.submit(read_library, place)
         folder = store.model_folder(current)
         with console.status("Loading the model and reading the documentation of this Python"):
@@ -95,7 +99,7 @@ def demo(
     for asked in _questions(collection, query):
         with console.status(f"Reranking: {asked}"):
             comparisons.append(compare(collection, index, reranker, asked, depth))
-        if not json_output:  # each as it comes
+        if not json_output:  # show each answer when it is there
             out.print(_table(comparisons[-1]), "")
             if len(comparisons) == 1:
                 out.print(
@@ -109,14 +113,14 @@ def demo(
 
 
 def read_library(place: Path) -> tuple[Collection, BM25]:
-    """Return the documentation of this Python with its judged questions, built where it is not there yet, and its index."""
+    """Return the documentation of this Python with its judged questions, and its index; build the corpus on first use."""
     corpus.build(place)
     collection = read_collection(place, "test")
     return collection, BM25({doc_id: document.content for doc_id, document in collection.documents.items()})
 
 
 def compare(collection: Collection, index: BM25, reranker: Reranker, query: str, depth: int) -> Comparison:
-    """Search, rerank, and time both.
+    """Search and rerank, and measure the time of both.
 
     Raises:
         DataError: the first stage finds nothing.
@@ -172,7 +176,7 @@ def _verdict(
     manifest: Manifest,
     figures: Path = FIGURES_FILE,
 ) -> str:
-    """Say what all judged questions gain: as it was measured for this model, or how to measure it."""
+    """Return the gain over all judged questions if it was measured for this model, else the command that measures it."""
     known = read_figures(figures, manifest, depth)
     if known is not None:
         return known.sentence()
@@ -181,11 +185,13 @@ def _verdict(
     if not measured:
         return hint
     before, after = (sum(values) / len(measured) for values in zip(*measured, strict=True))
-    return f"nDCG@10 of the {len(measured)} judged here: {before:.2f} -> {after:.2f}; too few to tell by. {hint}"
+    return (
+        f"nDCG@10 of the {len(measured)} judged here: {before:.2f} -> {after:.2f}; these are too few to measure the gain. {hint}"
+    )
 
 
 def _place_of_right(comparison: Comparison) -> str:
-    """Say where the first document that answers the question stood, and where it stands."""
+    """Return the place of the first right answer before and after reranking, as text."""
     if not comparison.judged:
         return ""
     places = [

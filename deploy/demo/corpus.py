@@ -1,10 +1,10 @@
 """Build the demo corpus: the documentation strings of the running interpreter's standard library.
 
 One document for each public module, class, function, method and property that has a documentation string:
-id = dotted name, title = signature, text = docstring. `build` writes them as a BEIR folder, together with the
-queries and judgments kept beside this file. How the library is read is `library.py`'s affair.
+id = dotted name, title = signature, text = docstring. ``build`` writes them as a BEIR folder, together with the
+queries and judgments in this folder. ``library.py`` reads the library.
 
-Plain standard library on purpose, so that any interpreter can run it from a checkout, with nothing installed:
+This module uses only the standard library, so that any interpreter can run it from a checkout, with nothing installed:
 
     python3.13 -m deploy.demo.corpus --check        # every judged id exists there
     python3.13 -m deploy.demo.corpus --out FOLDER   # write the BEIR folder
@@ -30,9 +30,9 @@ _HERE = Path(__file__).resolve().parent
 QUERIES = _HERE / "queries.jsonl"
 QRELS = _HERE / "qrels.tsv"
 _CODE = [_HERE / name for name in ("corpus.py", "library.py", "inspection.py")]
-_BUILT = "built.json"  # in a written folder: what it was made from, and how many documents it holds
+_BUILT = "built.json"  # in a written folder: the fingerprint of its sources, and the number of its documents
 
-# Where the name to import is not the name that the source shows.
+# Names that are imported under another name than the one in the source.
 _PUBLIC_PREFIX = {"multiprocessing.context.BaseContext.": "multiprocessing.", "posixpath": "os.path"}
 
 
@@ -48,8 +48,8 @@ class Document:
 def iterate_documents() -> Iterator[Document]:
     """Yield every document, sorted by id.
 
-    What has the same name inside its module, the same signature and the same text is one thing seen from several
-    modules: the shortest dotted name stays (`asyncio.run`, not `asyncio.runners.run`).
+    An entry with the same name, signature and text in several modules is one thing: only the shortest dotted name
+    stays (``asyncio.run``, not ``asyncio.runners.run``).
     """
     library = Library()
     distinct: dict[Entry, str] = {}
@@ -77,9 +77,9 @@ def _prominence(doc_id: str) -> tuple[int, str]:
 
 
 def build(folder: Path) -> int:
-    """Write the BEIR folder, unless this Python and these judgments have already written it.
+    """Write the BEIR folder, unless it was already written by this Python with these judgments.
 
-    The folder appears whole or not at all; an earlier one is replaced, anything else refused.
+    The folder appears only when it is complete; an earlier one is replaced, anything else is refused.
 
     Returns:
         The number of documents.
@@ -89,7 +89,7 @@ def build(folder: Path) -> int:
     if known is not None:
         return known
     if folder.exists() and any(folder.iterdir()) and not (folder / _BUILT).is_file():
-        raise FileExistsError(errno.EEXIST, "it is neither empty nor a demo corpus, and would be lost", str(folder))
+        raise FileExistsError(errno.EEXIST, "it is neither empty nor a demo corpus, and its content would be lost", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / "made"
@@ -102,7 +102,7 @@ def build(folder: Path) -> int:
 
 
 def _built_count(folder: Path, fingerprint: str) -> int | None:
-    """Return how many documents a finished folder holds; None for one that is to be built."""
+    """Return the number of documents of a current folder; None if the folder must be built."""
     if not (folder / "corpus.jsonl").is_file():
         return None
     try:
@@ -125,7 +125,7 @@ def _write(folder: Path) -> int:
 
 
 def _fingerprint() -> str:
-    """Hash all that the folder depends on: the interpreter, the code that reads it, the queries and the judgments."""
+    """Return a hash of the interpreter's version, the code, the queries and the judgments."""
     digest = hashlib.sha256(sys.version.encode())
     for path in (*_CODE, QUERIES, QRELS):
         digest.update(path.read_bytes())
@@ -139,7 +139,7 @@ def judged_ids() -> list[str]:
 
 
 def check() -> dict[str, object]:
-    """Look for every judged id in this interpreter's corpus, and say which ones were looked for."""
+    """Look for every judged id in this interpreter's corpus; return what was looked for and what is missing."""
     judged = judged_ids()
     present = {document.doc_id for document in iterate_documents()}
     return {
@@ -152,12 +152,12 @@ def check() -> dict[str, object]:
 
 
 def digest(doc_ids: list[str]) -> str:
-    """Return a short name for a list of ids, to tell whether two lists are the same."""
+    """Return a short hash of a list of ids, by which two lists can be compared."""
     return hashlib.sha256("\n".join(doc_ids).encode()).hexdigest()[:16]
 
 
 def main() -> int:
-    """Build or check the corpus from the command line; the exit status is 1 when a judged id is missing."""
+    """Build or check the corpus from the command line; the exit status is 1 if a judged id is missing."""
     parser = argparse.ArgumentParser(description="The demo corpus: this Python's own documentation strings.")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--out", type=Path, metavar="FOLDER", help="write the BEIR folder here")

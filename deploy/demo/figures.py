@@ -1,4 +1,4 @@
-"""What reranking gains over all judged questions of the demo: measured beforehand, kept beside this file, told for that model alone."""
+"""The gain over all judged questions of the demo: measured beforehand, stored beside this file, and shown only for the same model."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Figures(BaseModel):
     worse: int
 
     def sentence(self) -> str:
-        """Return what the demo says last."""
+        """Return the demo's last sentence."""
         return (
             f"All {self.questions} judged questions, BM25's top {self.depth}: nDCG@10 {self.before:.3f} -> {self.after:.3f}, a gain of"
             f" {self.after - self.before:.3f} (95% interval {self.low:.3f} to {self.high:.3f}); {self.better} are answered better,"
@@ -36,7 +36,7 @@ class Figures(BaseModel):
 
 
 def read_figures(path: Path, manifest: Manifest, depth: int) -> Figures | None:
-    """Return the figures where they were measured with this model's adapter at this depth; None for any other."""
+    """Return the figures if they were measured with this model's adapter, in its precision and at this depth; else None."""
     try:
         figures = Figures.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError):

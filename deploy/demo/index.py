@@ -1,13 +1,14 @@
-"""Put the demo corpus into a search engine under the alias `python-docs`, and let the engine rerank it where it can.
+"""Put the demo corpus into a search engine under the alias ``python-docs``, and let the engine rerank it if it can.
 
     python3 -m deploy.demo.index --engine http://localhost:9200 --corpus FOLDER [--gateway http://slimrank:8080]
 
-Run by `docker-compose.yml`. The index is named after its content, so a second run finds it and does nothing; another
-Python's documentation gets an index of its own, the alias moves in one step, and the old index goes.
+Run by ``docker-compose.yml``. The index has a hash of its content in its name, so that a second run finds it and does
+nothing. The documentation of another Python gets another index; then the alias moves in one step, and the old index is
+deleted.
 
-`--corpus` is where the BEIR folder is written, for the playground's judged queries. With `--gateway`, the search
-pipeline `slimrank` is installed too, as `slimrank connect opensearch install` does; an engine without a reranker of its
-own (see `connector.facts`) is left as it is and said so, since the search page does not need one.
+``--corpus`` is the folder that the BEIR files are written to, for the playground's judged queries. With ``--gateway``, the
+search pipeline ``slimrank`` is installed too, as ``slimrank connect opensearch install`` does. If the engine cannot rerank
+(see ``connector.facts``), nothing is installed and a line says so: the search page does not need the pipeline.
 """
 
 import argparse
@@ -37,19 +38,19 @@ BODY = {
 
 
 def index_corpus(cluster: Cluster, folder: Path) -> tuple[str, int]:
-    """Index a BEIR folder unless its very content is there, and point the alias at it.
+    """Index a BEIR folder, unless the same content is already indexed, and point the alias at the index.
 
     Returns:
-        The index's name, and the number of documents sent: 0 where it was there.
+        The index's name, and the number of documents sent: 0 if the index was there.
 
     Raises:
-        EngineError: the engine does not answer or refuses.
+        EngineError: the engine does not answer, or refuses.
     """
     name = f"{ALIAS}-{hashlib.sha256((folder / 'corpus.jsonl').read_bytes()).hexdigest()[:12]}"
     before = list(cluster.find(f"/_alias/{ALIAS}") or {})
     if before == [name]:
         return name, 0
-    if cluster.find(f"/{name}") is not None:  # cut short by an earlier end: the alias moves last
+    if cluster.find(f"/{name}") is not None:  # incomplete, since an earlier run ended before the alias moved
         cluster.write("DELETE", f"/{name}")
     cluster.write("PUT", f"/{name}", BODY)
     documents = beir.iterate_documents(folder)
@@ -81,7 +82,7 @@ def wait_for(cluster: Cluster, patience_seconds: float = PATIENCE_SECONDS) -> No
     """Wait until the engine answers.
 
     Raises:
-        EngineUnavailable: it did not within `patience_seconds`.
+        EngineUnavailable: it did not answer within ``patience_seconds``.
     """
     give_up = time.monotonic() + patience_seconds
     while True:
@@ -95,7 +96,7 @@ def wait_for(cluster: Cluster, patience_seconds: float = PATIENCE_SECONDS) -> No
 
 
 def install_pipeline(cluster: Cluster, gateway: str) -> str:
-    """Install the search pipeline `slimrank` where the engine can have one; return what came of it."""
+    """Install the search pipeline ``slimrank`` if the engine supports it; return the result as a sentence."""
     try:
         depth.install(cluster, opensearch.Plan(gateway, ["text"]))
     except PipelineNotInstalled as reason:
@@ -104,18 +105,18 @@ def install_pipeline(cluster: Cluster, gateway: str) -> str:
 
 
 def main() -> int:
-    """Build, index and install; the exit status is 1 where the engine refuses."""
+    """Build, index and install; the exit status is 1 if the engine refuses."""
     parser = argparse.ArgumentParser(description="Index the demo corpus, once.")
     parser.add_argument("--engine", required=True, metavar="URL", help="OpenSearch or Elasticsearch")
-    parser.add_argument("--corpus", type=Path, required=True, metavar="FOLDER", help="where the BEIR folder is written")
-    parser.add_argument("--gateway", metavar="URL", help="slimrank as the engine's nodes reach it; installs a search pipeline")
+    parser.add_argument("--corpus", type=Path, required=True, metavar="FOLDER", help="folder to write the BEIR files to")
+    parser.add_argument("--gateway", metavar="URL", help="slimrank's address for the engine's nodes; installs a search pipeline")
     chosen = parser.parse_args()
     corpus.build(chosen.corpus)
     try:
         with open_cluster(chosen.engine) as cluster:
             wait_for(cluster)
             name, sent = index_corpus(cluster, chosen.corpus)
-            print(f"{name}: {sent} documents indexed" if sent else f"{name}: was there already")
+            print(f"{name}: {sent} documents indexed" if sent else f"{name}: is there already")
             if chosen.gateway:
                 print(install_pipeline(cluster, chosen.gateway))
     except SlimrankError as error:

@@ -1,6 +1,6 @@
-"""Read the documented names of C modules, by importing those on a short list of harmless ones.
+"""Read the documented names of C modules, by importing the modules of a short list of harmless ones.
 
-Part of `library.py`, which parses everything that has source. Imports nothing else, whoever asks.
+``library.py`` uses it for modules without source. Only the modules of the two lists below are ever imported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# Modules that do nothing when imported but exist; the private ones hold what public modules take over.
+# Modules whose import has no side effects; public modules re-export names of the private ones.
 _HARMLESS = frozenset(
     """array atexit binascii builtins cmath errno faulthandler fcntl gc grp itertools marshal math mmap posix pwd
     pyexpat resource select sys syslog termios time unicodedata zlib
@@ -22,22 +22,22 @@ _HARMLESS = frozenset(
     _weakref _zstd""".split()  # noqa: SIM905
 )
 
-# Modules of plain Python whose public names come to be while they run.
+# Modules of plain Python that create their public names when they run.
 COMPLETED_BY_IMPORT = frozenset({"hashlib", "posixpath", "random", "re", "threading", "types"})
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name inside a module with its documentation."""
+    """A documented name inside a module."""
 
     path: str  # "Class.method"; empty for the module itself
-    kind: str  # "module ", "class " or "": how the title begins
-    parameters: str  # "(a, b=1)"; empty for what is not called
-    text: str  # empty where there is no docstring
+    kind: str  # the beginning of the title: "module ", "class " or ""
+    parameters: str  # "(a, b=1)"; empty for a name that is not called
+    text: str  # empty without a docstring
 
 
 def inspect_module(module: str) -> Iterator[Entry]:
-    """Yield a C module and its names; nothing for one not on the list or not in this interpreter."""
+    """Yield a C module and its names; nothing if it is not on the list or not in this interpreter."""
     namespace = _namespace(module)
     if namespace:
         yield Entry("", "module ", "", _docstring(importlib.import_module(module)))
@@ -45,15 +45,15 @@ def inspect_module(module: str) -> Iterator[Entry]:
 
 
 def inspect_public(module: str) -> Iterator[Entry]:
-    """Yield the names that a module of `COMPLETED_BY_IMPORT` declares public."""
+    """Yield the names that a module of ``COMPLETED_BY_IMPORT`` declares public."""
     yield from inspect_names(module, importlib.import_module(module).__all__)
 
 
 def inspect_names(module: str, names: Iterable[str]) -> Iterator[Entry]:
-    """Yield some functions and classes of a module, with the classes' members; other values have no text of their own."""
+    """Yield the given functions and classes of a module, with the classes' members; other values have no docstring of their own."""
     namespace = _namespace(module)
     for name in sorted(names):
-        original = namespace.get(f"__{name}__")  # sys.__excepthook__, which no program replaces
+        original = namespace.get(f"__{name}__")  # such as sys.__excepthook__: programs may replace sys.excepthook
         value = original if inspect.isroutine(original) else namespace.get(name)
         if inspect.isclass(value):
             known = vars(builtins).get(value.__name__) or namespace.get(value.__name__)
@@ -88,9 +88,9 @@ def _docstring(value: object) -> str:
 
 
 def _parameters(name: str, value: object) -> str:
-    """Return the parameters that an object declares, else those its docstring opens with, else nothing.
+    """Return the declared parameters of an object, else those at the beginning of its docstring, else nothing.
 
-    A C object's declaration is read as text: `inspect.signature` would evaluate the defaults, and fail on some.
+    A C object's declaration is read as text: ``inspect.signature`` would evaluate the defaults, and fail on some.
     """
     declared: object
     if inspect.isfunction(value) or inspect.ismethod(value):

@@ -1,11 +1,11 @@
 """Read the documented public names of the running interpreter's standard library, without running it.
 
-Python source is parsed, never run. C modules have no source, so those on a short list of harmless ones are
-imported and inspected (`inspection.py`), and so are a few pure modules that make their public names while they
-run. Knows nothing of documents or folders: `corpus.py` makes those of what is found here.
+Python source is parsed, never run. C modules have no source, so the harmless ones of a short list are
+imported and inspected (``inspection.py``), and so are a few Python modules that create their public names when they
+run. This module knows nothing of documents or folders; ``corpus.py`` makes them from the names found here.
 
-A name is public where a module defines it, or takes it over from a private module, a C module or a submodule of
-its own (`asyncio.run`, `collections.deque`, `os.listdir`); where a module declares `__all__`, that decides.
+A name is public if a module defines it, or re-exports it from a private module, a C module or one of its
+submodules (``asyncio.run``, ``collections.deque``, ``os.listdir``). If a module declares ``__all__``, that decides.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from dataclasses import dataclass, replace
 
 from deploy.demo.inspection import COMPLETED_BY_IMPORT, Entry, inspect_module, inspect_names, inspect_public
 
-# Not documentation that a user would look for: tests, programs, jokes, tables, parts of another module ...
+# Modules that a user would not search: tests, programs, jokes, tables, parts of another module ...
 _EXCLUDED = frozenset(
     """antigravity ensurepip encodings genericpath idlelib lib2to3 nt ntpath nturl2path posix pydoc_data sre_compile
     sre_constants sre_parse test this turtledemo xxlimited xxlimited_35 xxsubtype""".split()  # noqa: SIM905
 )
-# ... and modules that Python 3.12 or 3.13 dropped, so that the corpus differs little between versions.
+# ... and modules that Python 3.12 or 3.13 removed, so that the corpus differs little between versions.
 _DROPPED = frozenset(
     """aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp mailcap msilib nis nntplib
     ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib""".split()  # noqa: SIM905
@@ -42,7 +42,7 @@ _DEFINITION = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def public_modules() -> Iterator[str]:
-    """Yield the dotted names of the public modules, importing none."""
+    """Yield the dotted names of the public modules without importing them."""
     for name in sorted(sys.stdlib_module_names - _EXCLUDED - _DROPPED):
         if not name.startswith("_"):
             yield from _with_submodules(name)
@@ -58,7 +58,7 @@ def _with_submodules(name: str) -> Iterator[str]:
 
 
 def _find(name: str) -> importlib.machinery.ModuleSpec | None:
-    """Find a standard module on disk; unlike `importlib.util.find_spec`, without importing its parent."""
+    """Find a standard module on disk, without importing its parent as ``importlib.util.find_spec`` does."""
     parent = name.rpartition(".")[0]
     if not parent:
         library = os.path.dirname(os.__file__)
@@ -70,17 +70,17 @@ def _find(name: str) -> importlib.machinery.ModuleSpec | None:
 
 
 class Library:
-    """Reads modules, each once, and keeps what was found in them."""
+    """Reads each module once, and stores the names that it found."""
 
     def __init__(self) -> None:
         self._sources: dict[str, _Source | None] = {}
         self._entries: dict[str, dict[str, Entry]] = {}
 
     def entries(self, module: str) -> list[Entry]:
-        """Return the documented public names of a module, its own and those it takes over.
+        """Return the documented public names of a module, its own and those that it re-exports.
 
-        Of several texts for one name (Python source and its C twin) the first stays, the source's own before others.
-        Modules that import each other see what was read so far, as they do when they run.
+        If a name has several texts (in Python source and in C), the first stays; the module's own source comes first.
+        Modules that import each other see the names that were read so far, as they do when they run.
         """
         if module not in self._entries:
             found = self._entries[module] = {}
@@ -106,7 +106,7 @@ class Library:
             yield from inspect_public(source.module)
 
     def _taken_over(self, source: _Source, statement: ast.ImportFrom) -> Iterator[Entry]:
-        """Yield what `from x import ...` makes part of the module's own face; a name that is merely used is not."""
+        """Yield the names that ``from x import ...`` re-exports; a name that the module only uses is left out."""
         origin = source.origin(statement)
         for alias in statement.names:
             if alias.name == "*":
@@ -114,13 +114,13 @@ class Library:
             elif alias.name == "__doc__":
                 yield from (entry for entry in self.entries(origin) if not entry.path)
             elif bound := source.public_name(alias, origin, is_c_module=self._source(origin) is None):
-                # Only inspection shows a private name: `from posix import _path_normpath as normpath`
+                # Only inspection finds a private name: `from posix import _path_normpath as normpath`
                 is_private = alias.name.startswith("_")
                 entries = inspect_names(origin, [alias.name]) if is_private else self.entries(origin)
                 yield from _renamed(entries, alias.name, bound)
 
     def _inherited(self, source: _Source, statement: ast.ClassDef) -> Iterator[Entry]:
-        """Yield what a public class has from bases that are private: `ArgumentParser(_ActionsContainer)`."""
+        """Yield the members that a public class inherits from private bases: ``ArgumentParser(_ActionsContainer)``."""
         origins = source.private_origins()
         for base in statement.bases:
             if isinstance(base, ast.Name) and (base.id.startswith("_") or base.id in origins):
@@ -131,12 +131,12 @@ class Library:
 
 @dataclass(frozen=True)
 class _Source:
-    """One parsed module: what it defines, private names too, and what it says of itself."""
+    """One parsed module: the names that it defines, also private ones, and its ``__all__``."""
 
     module: str
     is_package: bool
-    statements: list[ast.stmt]  # of the module's level, whichever branch
-    public: frozenset[str] | None  # __all__, if it has a plain one
+    statements: list[ast.stmt]  # at the module's level, in all branches
+    public: frozenset[str] | None  # the names in __all__; None if there is none or it is computed
     own: list[Entry]
 
     def is_public(self, path: str) -> bool:
@@ -147,7 +147,7 @@ class _Source:
         return self.module if self.is_package else _package(self.module)
 
     def origin(self, statement: ast.ImportFrom) -> str:
-        """Return the full name of the module that a `from ... import` names."""
+        """Return the full name of the module that a ``from ... import`` names."""
         if not statement.level:
             return statement.module or ""
         package = self.package.split(".")
@@ -155,18 +155,20 @@ class _Source:
         return ".".join([*base, statement.module] if statement.module else base)
 
     def public_name(self, alias: ast.alias, origin: str, *, is_c_module: bool) -> str | None:
-        """Return the name under which an import becomes public here; None where it is merely used."""
+        """Return the public name of an import in this module; None if the module only uses it."""
         bound = alias.asname or alias.name
         if self.public is not None:
-            # The lazy `__getattr__` of concurrent.futures imports a public name under a short one.
+            # The lazy `__getattr__` of concurrent.futures imports a public name under a shorter name.
             return bound if bound in self.public else alias.name if alias.name in self.public else None
         is_c_face = is_c_module and (origin in ("posix", "nt") or _is_private(origin))
         is_inside = origin.startswith(f"{self.module}.") or (_is_private(origin) and _package(origin) == self.package != "")
-        is_renamed = bound != alias.name and not alias.name.startswith("_")  # c_scanstring and its like are for use inside
+        is_renamed = bound != alias.name and not alias.name.startswith(
+            "_"
+        )  # a renamed one, such as c_scanstring, is for use inside
         return bound if (is_c_face or is_inside) and not is_renamed else None
 
     def private_origins(self) -> dict[str, str]:
-        """Return the private module of each name that is imported from one, not renamed."""
+        """Return the module of each name that is imported from a private module without being renamed."""
         imports = [(self.origin(node), node.names) for node in self.statements if isinstance(node, ast.ImportFrom)]
         return {alias.name: origin for origin, aliases in imports if _is_private(origin) for alias in aliases}
 
@@ -180,7 +182,7 @@ def _package(dotted: str) -> str:
 
 
 def _parse(module: str) -> _Source | None:
-    """Parse a module's source; None for one that has none, or that this interpreter lacks."""
+    """Parse a module's source; None if the module has no source or this interpreter lacks it."""
     spec = _find(module)
     loader = spec.loader if spec else None
     text = loader.get_source(module) if isinstance(loader, importlib.abc.InspectLoader) else None
@@ -208,7 +210,7 @@ def _docstring(node: ast.Module | _Definition) -> str:
 
 
 def _branches(body: Iterable[ast.AST]) -> Iterator[ast.stmt]:
-    """Yield the statements of a module or class, in whichever branch, and the imports of a lazy `__getattr__`."""
+    """Yield the statements of a module or class, in all branches, and the imports of a lazy ``__getattr__``."""
     for node in body:
         if isinstance(node, ast.stmt):
             yield node
@@ -219,7 +221,7 @@ def _branches(body: Iterable[ast.AST]) -> Iterator[ast.stmt]:
 
 
 def _declared_public(statements: Iterable[ast.stmt]) -> frozenset[str] | None:
-    """Return the names in `__all__`; None where there is none or it is computed."""
+    """Return the names in ``__all__``; None if there is none or it is computed."""
     names: set[str] = set()
     for statement in statements:
         match statement:
@@ -242,10 +244,10 @@ def _declared_public(statements: Iterable[ast.stmt]) -> frozenset[str] | None:
 
 
 def _own(statements: list[ast.stmt]) -> list[Entry]:
-    """Return what statements define, private names too, and the other names they give to functions."""
+    """Return the names that statements define, also private ones, and the aliases that they give to functions."""
     defined = [entry for node in statements if isinstance(node, _DEFINITION) for entry in _defined(node, "")]
     functions = [entry for entry in defined if not entry.kind]
-    for statement in reversed(statements):  # of several branches the last is the POSIX one: getpass = unix_getpass
+    for statement in reversed(statements):  # of several branches, the last one is for POSIX: getpass = unix_getpass
         match statement:
             case ast.Assign(targets=[ast.Name(name)], value=ast.Name() | ast.Attribute() as value):
                 defined += _renamed(functions, ast.unparse(value), name)  # open = TarFile.open
@@ -253,7 +255,7 @@ def _own(statements: list[ast.stmt]) -> list[Entry]:
 
 
 def _renamed(entries: Iterable[Entry], name: str, bound: str) -> Iterator[Entry]:
-    """Yield a name and its members, found among the entries, under the name it is bound to."""
+    """Yield the entries of a name and its members, under the name that it is bound to."""
     for entry in entries:
         if entry.path == name or entry.path.startswith(f"{name}."):
             yield replace(entry, path=bound + entry.path[len(name) :])
@@ -268,7 +270,7 @@ def _defined(node: _Definition, owner: str) -> Iterator[Entry]:
     members = [child for child in _branches(node.body) if isinstance(child, _DEFINITION)]
     makers = {child.name: child for child in members if isinstance(child, ast.FunctionDef)}
     maker = makers.get("__init__") or makers.get("__new__")
-    if maker:  # where a class is often described: ThreadPoolExecutor.__init__
+    if maker:  # it often holds the class's description: ThreadPoolExecutor.__init__
         yield Entry(path, "class ", _parameters(maker, is_method=True), text or _docstring(maker))
     else:
         yield Entry(path, "class ", "", text)
@@ -277,7 +279,7 @@ def _defined(node: _Definition, owner: str) -> Iterator[Entry]:
 
 
 def _parameters(function: _Function, *, is_method: bool) -> str:
-    """Return `(a, b=1)` without `self`, or nothing for what is not called."""
+    """Return ``(a, b=1)`` without ``self``, or nothing for a name that is not called."""
     decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in function.decorator_list}
     if any("property" in name or "SpecialForm" in name for name in decorators):
         return ""

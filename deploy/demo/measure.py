@@ -1,8 +1,8 @@
-"""Measure what reranking gains over all judged questions of the demo, and keep it for the demo to tell:
+"""Measure the gain over all judged questions of the demo, and store it; the demo shows it:
 
     python -m deploy.demo.measure
 
-Takes some minutes on two cores. Run it again when the shipped adapter, the questions or the judgments change.
+This takes a few minutes on two cores. Run it again when the shipped adapter, the questions or the judgments change.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""The command ``slimrank playground``: puts a source, a model and the page together.
+"""The command ``slimrank playground``: starts the page with a source and a model.
 
-The page itself is ``connector.playground``, which may not know of the demo corpus; this roof may.
-With no engine named it searches the demo corpus, with no gateway it scores in its own process.
+The page is ``connector.playground``, which must not import the demo corpus; this module may.
+Without an engine the page searches the demo corpus; without a gateway it scores in its own process.
 """
 
 import sys
@@ -37,34 +37,43 @@ DEFAULT_PORT = 8090
 
 def playground(
     engine: Annotated[
-        str | None, typer.Option(help="URL of OpenSearch or Elasticsearch; left out, the demo corpus in memory.")
+        str | None, typer.Option(help="URL of OpenSearch or Elasticsearch; default the demo corpus in memory.")
     ] = None,
     index: Annotated[str | None, typer.Option(help="Index to search, with --engine.")] = None,
-    field: Annotated[list[str] | None, typer.Option(help="Field to search and score, the title first; with --engine.")] = None,
-    user: Annotated[str | None, typer.Option(help="The engine's user.")] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(help="Field to search and score, with --engine; can be given several times, the title first."),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="User of the engine.")] = None,
     password_file: Annotated[Path | None, typer.Option(help="File that holds the user's password.")] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File that holds an API key of the engine.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate of the engine.")] = False,
     data: Annotated[
         Path | None,
-        typer.Option(help="BEIR folder, judged or not: its queries, and without --engine its corpus; or a file of documents."),
+        typer.Option(help="BEIR folder, judged or not, with queries and, without --engine, documents; or a file of documents."),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of --data.")] = "test",
     model: Annotated[
-        Path | None, typer.Option(help="Model folder, or a shipped name; left out, the default model. Pulled on first use.")
+        Path | None,
+        typer.Option(
+            help=f"Model folder, or the name of a shipped model, which is made on first use; default {settings.DEFAULT_MODEL_NAME}."
+        ),
     ] = None,
     gateway: Annotated[
-        str | None, typer.Option(help="URL of a running gateway that scores; left out, a model in this process.")
+        str | None, typer.Option(help="URL of a running gateway that scores; default a model in this process.")
     ] = None,
     gateway_key_file: Annotated[Path | None, typer.Option(help="File that holds an API key of the gateway.")] = None,
     audits: Annotated[Path | None, typer.Option(help="Folder of audit folders, shown at /audits.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = DEFAULT_PORT,
     allow_own_index: Annotated[
-        bool, typer.Option("--allow-own-index", help="Let every visitor name an index; the server then calls URLs they choose.")
+        bool,
+        typer.Option(
+            "--allow-own-index", help="Let every visitor name an index; the server then calls the URLs that they enter."
+        ),
     ] = False,
 ) -> None:
-    """Run a search page: the first stage beside the reranked list, with moves, times and nDCG@10.
+    """Run a search page that shows the first stage beside the reranked list, with moves, times and nDCG@10.
 
     Example: slimrank playground --engine http://localhost:9200 --index products --field title --field description
     """
@@ -73,7 +82,7 @@ def playground(
     console = Console(stderr=True)
     if audits and not audits.is_dir():
         raise ConfigError(
-            f"asked to show the audits below {audits}, which is no folder; name the one that audits are written into"
+            f"asked to show the audits in {audits}, which is not a folder; name the folder that holds the audit folders"
         )
     address = _address(engine, index, field, user, password_file, api_key_file, insecure)
     with console.status("Loading the model"):
@@ -90,14 +99,14 @@ def playground(
         audits=audits.resolve() if audits else None,
     )
     listener = listen(host, port)
-    shown = "localhost" if host in ("0.0.0.0", "::") else host  # what a browser can open
+    shown = "localhost" if host in ("0.0.0.0", "::") else host  # a name that a browser can open
     console.print(f"Playground: [bold]http://{shown}:{listener.getsockname()[1]}/[/]")
     with listener:
         uvicorn.Server(uvicorn.Config(make_app(page), **options())).run([listener])
 
 
 def make_app(page: Playground) -> Starlette:
-    """Return the page with its ranker started and stopped around it."""
+    """Return the page as an application that starts and stops the ranker."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -109,7 +118,7 @@ def make_app(page: Playground) -> Starlette:
 
 
 def example_queries(collection: Collection) -> list[JudgedQuery]:
-    """Return the queries that have a relevant document; of a collection that nobody has judged, all."""
+    """Return the queries that have a relevant document; all queries if the collection has no judgments."""
     return [
         JudgedQuery(query_id, text, collection.qrels.get(query_id, {}))
         for query_id, text in collection.queries.items()
@@ -161,7 +170,7 @@ def _source(current: Settings, address: EngineAddress | None, data: Path | None,
 
 
 def _collection(data: Path, split: str) -> Collection:
-    """Read a BEIR folder, or a file of documents that nobody has judged."""
+    """Read a BEIR folder, or a file of documents without judgments."""
     if data.is_file():
         with open_text(data) as file:
             documents = read_documents(file.read(), plain_name(data), most=None)

@@ -1,12 +1,12 @@
-"""Make the passwords of one installation of the demo stack, once, as files in two volumes.
+"""Make the passwords of an installation of the demo stack once, as files in two volumes.
 
     python3 -m deploy.demo.secrets --redis FOLDER --grafana FOLDER
 
-Run by `docker-compose.yml` before anything else. What is there already is kept, so that restarts change nothing; an
-operator's own files win in the same way. Nothing is printed but the names of files.
+Run by ``docker-compose.yml`` before anything else. Existing files are kept, so that a restart changes nothing, and an
+operator can provide other files. Only names of files are printed.
 
-`--redis` gets the access list of Redis (the hash, not the password; see SECURITY.md) and the URL under the name of its
-setting, which gateway and worker read from /run/secrets. `--grafana` gets the administrator's password.
+``--redis`` gets the access list of Redis (the hash, not the password; see SECURITY.md) and the URL in a file with the name of its
+setting, which gateway and worker read from /run/secrets. ``--grafana`` gets the administrator's password.
 """
 
 import argparse
@@ -19,9 +19,9 @@ URL_FILE = "slimrank_redis_url"
 
 
 def write_redis(folder: Path) -> list[Path]:
-    """Write `users.acl` and the URL unless both are there; return what was written.
+    """Write ``users.acl`` and the URL unless both are there; return the written files.
 
-    Whoever has no password may only ask whether Redis is there, which is what health checks do.
+    Without a password only PING is allowed, which health checks use.
     """
     acl, url = folder / "users.acl", folder / URL_FILE
     if acl.exists() and url.exists():
@@ -37,7 +37,10 @@ def write_redis(folder: Path) -> list[Path]:
 
 
 def write_grafana(folder: Path) -> list[Path]:
-    """Write the administrator's password unless it is there; readable for all who mount the folder: Grafana's user is not ours."""
+    """Write the administrator's password unless it is there.
+
+    Every user of a container that mounts the folder can read it, since Grafana does not run as our user.
+    """
     password = folder / "password"
     if password.exists():
         return []
@@ -53,13 +56,13 @@ def _write(path: Path, text: str, *, mode: int = 0o400) -> None:
 
 
 def main() -> None:
-    """Write what is missing and name it."""
+    """Write the missing files and print their names."""
     parser = argparse.ArgumentParser(description="Make the passwords of one installation, once.")
     parser.add_argument("--redis", type=Path, required=True, metavar="FOLDER", help="for Redis, gateway and worker")
     parser.add_argument("--grafana", type=Path, required=True, metavar="FOLDER", help="for Grafana")
     chosen = parser.parse_args()
     made = [*write_redis(chosen.redis), *write_grafana(chosen.grafana)]
-    print("made " + ", ".join(map(str, made)) if made else "nothing to make: every password is there")
+    print("made " + ", ".join(map(str, made)) if made else "every password is there already")
 
 
 if __name__ == "__main__":

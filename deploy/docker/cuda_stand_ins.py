@@ -1,10 +1,10 @@
-"""Let torch's CUDA wheel load without CUDA's 4 GB: write empty libraries in place of those that are not installed.
+"""Let torch's CUDA wheel load without the 4 GB of CUDA: write stand-ins for the libraries that are not installed.
 
     python cuda_stand_ins.py SITE_PACKAGES      run by model.Dockerfile, whose image exports on the processor
 
-The wheel that plain pip gets on Linux loads every library of CUDA when it is imported, used or not. Each stand-in has the
-names and versions that torch's own libraries ask of it, and ends the process with a sentence if one is ever called. Needs
-gcc and binutils while the image is built, nothing afterwards. Does nothing for a wheel that asks for no CUDA.
+The wheel that pip installs on Linux loads every library of CUDA when it is imported, even if it is not used. Each stand-in has the
+functions and versions that torch's own libraries need; a call of such a function prints a sentence and ends the process. The
+script needs gcc and binutils; the stand-ins do not. For a wheel without CUDA it does nothing.
 """
 
 import re
@@ -23,7 +23,7 @@ def _lines(*command: str) -> list[str]:
 
 
 def missing_libraries(libraries: list[Path], site_packages: Path) -> list[str]:
-    """Return the names of NVIDIA's libraries that `libraries` need and no folder of `site_packages/nvidia` has."""
+    """Return the names of NVIDIA's libraries that ``libraries`` need and that are not installed."""
     needed = {
         name
         for path in libraries
@@ -31,12 +31,12 @@ def missing_libraries(libraries: list[Path], site_packages: Path) -> list[str]:
         for name in re.findall(r"NEEDED.*\[(.+)\]", line)
     }
     there = {path.name for path in site_packages.glob("nvidia/*/lib/*")} | {path.name for path in libraries}
-    driver = "libcuda.so.1"  # looked for when it is called, to learn whether there is a GPU: its absence is the right answer
+    driver = "libcuda.so.1"  # torch looks for it to learn whether there is a GPU: it must stay absent
     return sorted(name for name in needed - there - {driver} if re.match(r"lib(cu|nccl|nv)", name))
 
 
 def asked_of(library: str, symbols: set[str]) -> tuple[str, list[str]]:
-    """Return the version and the functions that `symbols`, as NAME or NAME@VERSION, ask of a library; "" is no version."""
+    """Return the version and the functions of a library that ``symbols``, NAME or NAME@VERSION, need; "" = no version."""
     stem = re.split(r"[._]", library.removeprefix("lib"))[0].lower()
     versioned = {symbol.partition("@")[::2] for symbol in symbols if symbol.partition("@")[2].lower() in (library.lower(), stem)}
     version = next((version for _, version in versioned), "")
@@ -45,7 +45,7 @@ def asked_of(library: str, symbols: set[str]) -> tuple[str, list[str]]:
 
 
 def main(site_packages: Path) -> None:
-    """Write the stand-ins beside torch's own libraries, where these look."""
+    """Write the stand-ins into the folder of torch's own libraries, where torch looks for them."""
     folder = site_packages / "torch/lib"
     libraries = sorted(folder.glob("*.so"))
     symbols = {

@@ -1,5 +1,5 @@
-# Makes the folder of a shipped model once and ends: base weights -> ONNX -> verified. The default one, unless it is run with
-# `slimrank model pull NAME`. Needs torch, so it is an image of its own; on the processor alone, so without CUDA.
+# Makes the model folder of a shipped model and ends; run it with `slimrank model pull NAME` for another model than the default.
+# It is a separate image, since it needs torch. It runs on the processor only, so it has no CUDA.
 #   docker build -f deploy/docker/model.Dockerfile -t slimrank-model .
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm@sha256:519591d6871b7bc437060736b9f7456b8731f1499a57e22e6c285135ae657bf7
 
@@ -10,13 +10,13 @@ RUN python3 -m venv /opt/slimrank
 WORKDIR /src
 COPY requirements/model.txt requirements/build.txt requirements/
 COPY deploy/docker/cuda_stand_ins.py deploy/docker/
-# The lock is complete but for CUDA, which torch would ask for: hence --no-deps.
+# The lock is complete except for CUDA, which torch requires: hence --no-deps.
 RUN --mount=type=secret,id=ca,target=/run/ca.crt \
     if [ -s /run/ca.crt ]; then export PIP_CERT=/run/ca.crt; fi; \
     /opt/slimrank/bin/pip install --no-deps --require-hashes -r requirements/build.txt -r requirements/model.txt \
     && site=$(/opt/slimrank/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && python3 deploy/docker/cuda_stand_ins.py "$site" \
-    # What only compiles against torch, or tests, is no part of the image.
+    # Headers of torch and tests are not needed in the image.
     && rm -r "$site/torch/include" && find /opt/slimrank -type d -name tests -prune -exec rm -r {} + \
     && /opt/slimrank/bin/python -c 'import torch'
 COPY pyproject.toml README.md ./
@@ -26,7 +26,7 @@ COPY training training
 COPY onnx_export onnx_export
 COPY models models
 COPY deploy deploy
-# With the build tools of the lock, and nothing from the network: an isolated build would fetch them unhashed.
+# Built with the build tools of the lock and without the network: an isolated build would download them without checking hashes.
 RUN /opt/slimrank/bin/pip install --no-deps --no-index --no-build-isolation .
 
 FROM ${PYTHON_IMAGE}

@@ -1,8 +1,8 @@
-# Gateway and worker: one installation, two images. No torch, no compiler, not root.
+# Gateway and worker: one installation, two images. They have no torch and no compiler, and do not run as root.
 #   docker build -f deploy/docker/serving.Dockerfile --target gateway -t slimrank-gateway .
 #   docker build -f deploy/docker/serving.Dockerfile --target worker -t slimrank-worker .
 #   docker build -f deploy/docker/serving.Dockerfile --target worker --build-arg REQUIREMENTS=gpu -t slimrank-worker-gpu .
-# Behind a proxy with a certificate of its own, add: --secret id=ca,src=/path/to/ca.crt
+# Behind a proxy with its own certificate, add: --secret id=ca,src=/path/to/ca.crt
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm@sha256:519591d6871b7bc437060736b9f7456b8731f1499a57e22e6c285135ae657bf7
 
 FROM ${PYTHON_IMAGE} AS install
@@ -21,14 +21,14 @@ COPY training training
 COPY onnx_export onnx_export
 COPY models models
 COPY deploy deploy
-# With the build tools of the lock, and nothing from the network: an isolated build would fetch them unhashed.
+# Built with the build tools of the lock and without the network: an isolated build would download them without checking hashes.
 RUN /opt/slimrank/bin/pip install --no-deps --no-index --no-build-isolation . \
-    # What only installs or tests is no part of the image.
+    # Tests and tools to install packages are not needed in the image.
     && find /opt/slimrank -type d -name tests -prune -exec rm -r {} + \
     && /opt/slimrank/bin/pip uninstall --quiet --yes setuptools pip
 
 FROM ${PYTHON_IMAGE} AS runtime
-# A volume takes over the owner of the folder that it is mounted on; the compose file mounts these.
+# A new volume gets the owner of the folder that it is mounted on; the compose file mounts volumes on these folders.
 RUN useradd --uid 10001 --create-home slimrank \
     && for folder in /models /demo /audits /redis-secrets /grafana-secrets; do install -d -o slimrank "$folder"; done
 COPY --from=install /opt/slimrank /opt/slimrank

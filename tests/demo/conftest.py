@@ -12,7 +12,7 @@ from slimrank.beir import Collection, Document, read_collection
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that held what an older Python made, and was built anew."""
+    """Return a folder with the corpus, built in place of an older Python's corpus."""
     folder = tmp_path_factory.mktemp("demo") / "stdlib"
     folder.mkdir()
     (folder / "built.json").write_text(json.dumps({"fingerprint": "of an older Python", "documents": 0}))

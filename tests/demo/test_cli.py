@@ -1,4 +1,4 @@
-"""The demo's comparison: the first stage's hits, reordered, timed and measured."""
+"""The demo: it reorders the first stage's hits, and measures times and nDCG@10."""
 
 import json
 import re
@@ -31,14 +31,14 @@ COLLECTION = Collection("python", DOCUMENTS, {"q1": "copy a directory tree"}, {"
 INDEX = BM25({doc_id: document.content for doc_id, document in DOCUMENTS.items()})
 
 
-def test_the_reranked_list_holds_the_first_stages_hits_with_their_measure() -> None:
+def test_reranking_keeps_the_first_stages_hits_and_measures_both_orders() -> None:
     comparison = compare(COLLECTION, INDEX, Reranker(FakeScorer()), "copy a directory tree", 10)
     assert sorted(comparison.reranked) == sorted(comparison.first_stage)
     assert comparison.reranked[0] == "shutil.copytree"
     assert json.loads(json.dumps(as_json(comparison)))["nDCG@10"]["after"] == 1.0
 
 
-def test_the_first_stages_order_is_a_prior() -> None:
+def test_a_large_fusion_weight_keeps_the_first_stages_order() -> None:
     reranker = Reranker(FakeScorer(), fusion=Fusion(weight=1e6, first_stage="bm25"))
     comparison = compare(COLLECTION, INDEX, reranker, "copy a directory tree", 10)
     assert list(comparison.reranked) == list(comparison.first_stage)
@@ -56,7 +56,7 @@ def manifest(tiny_model: Path) -> Manifest:
     return found.model_copy(update={"made_with": found.made_with | {ADAPTER_HASH_KEY: "ours"}})
 
 
-def test_the_figure_over_all_questions_comes_last_with_its_interval(manifest: Manifest, tmp_path: Path) -> None:
+def test_the_last_sentence_has_the_gain_over_all_questions_with_its_interval(manifest: Manifest, tmp_path: Path) -> None:
     (tmp_path / "figures.json").write_text(FIGURES.model_dump_json())
     said = _verdict([], COLLECTION, Path("home/demo"), 10, manifest, tmp_path / "figures.json")
     assert said.startswith(
@@ -70,7 +70,7 @@ def test_the_figure_over_all_questions_comes_last_with_its_interval(manifest: Ma
     ["", "{}", *(FIGURES.model_copy(update=other).model_dump_json() for other in ({"adapter_sha256": "old"}, {"depth": 30}, {"precision": "int8"}))],
     ids=["none", "not whole", "another adapter", "another depth", "another precision"],
 )  # fmt: skip
-def test_figures_of_another_model_are_not_told_and_the_command_that_measures_is(
+def test_figures_of_another_model_are_not_shown_but_the_command_that_measures_them(
     figures: str, manifest: Manifest, tmp_path: Path
 ) -> None:
     judged, own = (compare(COLLECTION, INDEX, Reranker(FakeScorer()), text, 10) for text in ("copy a directory tree", "copy"))
@@ -84,7 +84,7 @@ def test_figures_of_another_model_are_not_told_and_the_command_that_measures_is(
     assert _verdict([own], COLLECTION, Path("home/demo"), 10, manifest, path).startswith("All 1 judged questions")
 
 
-def test_the_committed_figures_are_those_of_the_shipped_adapter_and_of_all_questions() -> None:
+def test_the_committed_figures_belong_to_the_shipped_adapter_and_to_all_questions() -> None:
     figures = Figures.model_validate_json(FIGURES_FILE.read_text())
     assert figures.adapter_sha256 == adapter_hash(shipped_adapter(DEFAULT_MODEL_NAME)), "run: python -m deploy.demo.measure"
     assert figures.questions == len(QUERIES.read_text().splitlines()), "run: python -m deploy.demo.measure"
@@ -97,7 +97,7 @@ def test_six_questions_are_shown_and_all_are_judged() -> None:
     assert _questions(Collection("python", {}, queries, {}), None) == [queries[query_id] for query_id in SHOWCASE]
 
 
-def test_a_question_says_where_its_right_answer_went_and_where_no_order_helps() -> None:
+def test_a_table_shows_the_place_of_the_right_answer_or_that_bm25_did_not_find_it() -> None:
     comparison = compare(COLLECTION, INDEX, Reranker(FakeScorer()), "copy a directory tree", 10)
     was = comparison.first_stage.index("shutil.copytree") + 1
     assert f"right answer: place {was} -> 1" in str(_table(comparison).caption)
@@ -105,16 +105,16 @@ def test_a_question_says_where_its_right_answer_went_and_where_no_order_helps() 
     assert "no right answer among BM25's 2 hits" in str(_table(lost).caption)
 
 
-def test_a_question_of_ones_own_has_no_measure() -> None:
+def test_a_users_own_question_has_no_ndcg() -> None:
     assert compare(COLLECTION, INDEX, Reranker(FakeScorer()), "copy data", 10).ndcg_at_10() is None
 
 
-def test_a_question_that_finds_nothing_is_said() -> None:
+def test_a_question_without_hits_is_refused() -> None:
     with pytest.raises(DataError, match="ask with other words"):
         compare(COLLECTION, INDEX, Reranker(FakeScorer()), "zebra", 10)
 
 
-def test_how_long_the_first_answer_took_is_told_once_and_beneath_it(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_the_first_answer_is_printed_once_below_it(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.demo.cli.read_library", lambda _: (COLLECTION, INDEX))
     ask = ("demo", "--model", tiny_model, "--query", "copy a directory", "--query", "copy data")
     said = slimrank(*ask).out

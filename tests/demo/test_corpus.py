@@ -1,4 +1,4 @@
-"""The demo corpus holds the public names of the standard library and nothing else, and reading it runs none of them."""
+"""The demo corpus holds exactly the public names of the standard library, and making it runs none of their code."""
 
 import os
 import re
@@ -95,16 +95,16 @@ def test_titles_read_as_in_the_manual_without_self(documents: Mapping[str, Docum
         "tarfile.open",  # another name for a method
     ],
 )
-def test_names_are_there_as_a_user_imports_them(documents: Mapping[str, Document], doc_id: str) -> None:
+def test_the_corpus_has_names_as_users_import_them(documents: Mapping[str, Document], doc_id: str) -> None:
     assert doc_id in documents
 
 
-def test_a_name_seen_from_several_modules_is_there_once(documents: Mapping[str, Document]) -> None:
+def test_a_name_in_several_modules_is_in_the_corpus_once(documents: Mapping[str, Document]) -> None:
     assert "asyncio.runners.run" not in documents
     assert "unittest.case.TestCase.assertRaises" not in documents
 
 
-def test_building_again_leaves_a_folder_as_it_is_and_no_scratch(built: Path) -> None:
+def test_building_again_changes_nothing_and_leaves_no_temporary_files(built: Path) -> None:
     before = (built / "corpus.jsonl").stat()
 
     count = corpus.build(built)
@@ -115,7 +115,7 @@ def test_building_again_leaves_a_folder_as_it_is_and_no_scratch(built: Path) -> 
     assert [path.name for path in built.parent.iterdir()] == [built.name]
 
 
-def test_another_process_reads_the_same_and_imports_nothing_that_was_not_meant_to_be(built: Path, tmp_path: Path) -> None:
+def test_another_process_reads_the_same_names_and_imports_only_the_listed_modules(built: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
 before = set(sys.modules)

@@ -1,4 +1,4 @@
-"""The demo corpus in an engine: whole, once, and moved in one step."""
+"""The demo corpus in an engine: complete, indexed once, and replaced in one step."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_corpus_is_indexed_once_and_a_new_one_replaces_it(cluster: Cluster, tm
 
 
 @pytest.mark.engine
-def test_an_index_that_was_cut_short_is_made_anew(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_incomplete_index_is_made_again(cluster: Cluster, tmp_path: Path) -> None:
     folder = corpus(tmp_path, "half", "a corpus")
     name, _ = index.index_corpus(cluster, folder)
     cluster.write("DELETE", f"/{name}")
@@ -51,7 +51,7 @@ def test_an_engine_without_a_reranker_is_left_as_it_is(cluster: Cluster) -> None
     assert "lacks opensearch-ml" in index.install_pipeline(cluster, "http://gateway:8080")
 
 
-def test_an_engine_that_stays_away_is_not_waited_for_for_ever() -> None:
+def test_waiting_for_an_engine_ends_after_some_time() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 

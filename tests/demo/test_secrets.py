@@ -11,7 +11,7 @@ from deploy.demo import secrets
 from slimrank.settings import Settings
 
 
-def test_redis_is_told_the_hash_and_the_settings_the_password(tmp_path: Path) -> None:
+def test_redis_gets_the_hash_and_the_settings_get_the_password(tmp_path: Path) -> None:
     secrets.write_redis(tmp_path)
     settings = Settings(_secrets_dir=tmp_path)  # type: ignore[call-arg]
     password = urlsplit(settings.redis_url).password
@@ -26,7 +26,7 @@ def test_the_environment_wins_over_a_secret(tmp_path: Path, monkeypatch: pytest.
     assert Settings(_secrets_dir=tmp_path).redis_url == "redis://elsewhere:6379/0"  # type: ignore[call-arg]
 
 
-def test_what_is_there_is_kept(tmp_path: Path) -> None:
+def test_existing_passwords_are_kept(tmp_path: Path) -> None:
     for write in (secrets.write_redis, secrets.write_grafana):
         assert write(tmp_path)
         before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -34,17 +34,17 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_half_a_pair_is_made_anew(tmp_path: Path) -> None:
+def test_both_files_are_made_again_if_one_is_missing(tmp_path: Path) -> None:
     secrets.write_redis(tmp_path)
     (tmp_path / "users.acl").unlink()
     assert len(secrets.write_redis(tmp_path)) == 2
 
 
-def test_only_its_owner_reads_the_url(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_url(tmp_path: Path) -> None:
     secrets.write_redis(tmp_path)
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o400}
 
 
-def test_the_access_list_gives_what_the_security_page_says() -> None:
+def test_the_access_list_is_the_one_of_the_security_page() -> None:
     page = (Path(__file__).parent.parent.parent / "SECURITY.md").read_text()
     assert f"~slimrank:* resetchannels {secrets.COMMANDS}" in page

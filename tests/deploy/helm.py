@@ -19,12 +19,12 @@ KUBERNETES = "1.31.0"
 
 
 def find() -> str | None:
-    """Return the path of a helm, or None."""
+    """Return the path of helm, or None."""
     return shutil.which("helm") or shutil.which("helm", path=TOOLS)
 
 
 def build() -> None:
-    """Build helm where none is and Go is; minutes on a small machine."""
+    """Build helm if it is missing and Go is there; this takes minutes on a small machine."""
     go = shutil.which("go")
     if find() or go is None:
         return

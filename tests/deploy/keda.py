@@ -21,12 +21,12 @@ DEFINITIONS = TOOLS / f"keda-{RELEASE}"
 
 
 def fetch() -> None:
-    """Copy the definitions out of the module; without Go, nothing."""
+    """Copy the definitions from the module; without Go, do nothing."""
     go = shutil.which("go")
     if DEFINITIONS.is_dir() or go is None:
         return
     TOOLS.mkdir(parents=True, exist_ok=True)
-    # Outside this checkout: a module of its own is not needed to download one.
+    # Run outside this checkout: a download needs no module of ours.
     command = [go, "mod", "download", "-json", f"github.com/kedacore/keda/v2@{RELEASE}"]
     done = subprocess.run(command, cwd=TOOLS, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -51,7 +51,7 @@ def schema(kind: str) -> dict[str, Any]:
 
 
 def _closed(schema: Any) -> Any:
-    """Return a schema whose objects take no property that they do not name; Kubernetes' own metadata stays open."""
+    """Return a schema that refuses properties which it does not name; only Kubernetes' own metadata stays open."""
     if not isinstance(schema, dict):
         return schema
     closed = {

@@ -93,7 +93,7 @@ def test_helm_lints_the_chart() -> None:
 
 @pytest.mark.parametrize("version", ["1.29", "1.34"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_manifest_is_what_kubernetes_takes(variant: str, version: str) -> None:
+def test_every_manifest_is_valid_by_kubernetes_schemas(variant: str, version: str) -> None:
     manifests = render(*VARIANTS[variant])
     assert manifests
     for manifest in manifests:
@@ -102,7 +102,7 @@ def test_every_manifest_is_what_kubernetes_takes(variant: str, version: str) -> 
 
 
 @pytest.mark.parametrize("variant", ["scaled", "outside-redis"])
-def test_what_scales_is_what_keda_takes(variant: str) -> None:
+def test_scaled_objects_are_valid_by_kedas_schemas(variant: str) -> None:
     if not keda.DEFINITIONS.is_dir():
         require("KEDA's definitions were not fetched; `python -m tests.deploy.keda` does it where Go is")
     scaling = [manifest for manifest in render(*VARIANTS[variant]) if manifest["apiVersion"] == "keda.sh/v1alpha1"]
@@ -125,7 +125,7 @@ def test_no_pod_is_root_or_writes_its_image_or_holds_a_token(variant: str) -> No
             assert not each["image"].endswith((":latest", ":"))
 
 
-def test_selectors_find_the_pods_they_are_meant_for() -> None:
+def test_selectors_match_their_pods() -> None:
     manifests = render(*VARIANTS["playground"])
     pods = {
         part: pick(manifests, "Deployment", part)["spec"]["template"]["metadata"]["labels"]
@@ -140,7 +140,7 @@ def test_selectors_find_the_pods_they_are_meant_for() -> None:
             assert found == [manifest["metadata"]["labels"]["app.kubernetes.io/component"]]
 
 
-def test_probes_truly_score() -> None:
+def test_the_readiness_probe_scores_a_pair() -> None:
     manifests = render()
     assert container(manifests, "gateway")["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container(manifests, "gateway")["livenessProbe"]["httpGet"]["path"] == "/healthz"
@@ -163,7 +163,7 @@ def test_the_number_of_workers_is_left_to_the_scaler() -> None:
     assert pick(render(), "Deployment", "worker")["spec"]["replicas"] == 1
 
 
-def test_an_outside_redis_is_reached_by_a_secret_only() -> None:
+def test_the_url_of_an_external_redis_comes_from_a_secret() -> None:
     manifests = render(*VARIANTS["outside-redis"])
     assert environment(manifests, "worker")["SLIMRANK_REDIS_URL"] == {"secretKeyRef": {"name": "redis", "key": "url"}}
     assert not [
@@ -174,7 +174,7 @@ def test_an_outside_redis_is_reached_by_a_secret_only() -> None:
     assert pick(manifests, "TriggerAuthentication", "worker")["spec"]["secretTargetRef"][0]["name"] == "redis"
 
 
-def test_a_gpu_is_asked_for_and_kept() -> None:
+def test_a_gpu_worker_requests_a_gpu_and_refuses_to_start_without_one() -> None:
     worker = pick(render(*VARIANTS["gpu"]), "Deployment", "worker")["spec"]["template"]["spec"]
     assert worker["runtimeClassName"] == "nvidia"
     assert worker["containers"][0]["resources"]["limits"] == {"cpu": "4", "memory": "3Gi", "nvidia.com/gpu": 1}
@@ -182,7 +182,7 @@ def test_a_gpu_is_asked_for_and_kept() -> None:
     assert environment(render(*VARIANTS["gpu"]), "worker")["SLIMRANK_PROVIDER"] == "cuda"
 
 
-def test_a_model_of_ones_own_is_mounted_read_only() -> None:
+def test_a_users_own_model_is_mounted_read_only() -> None:
     manifests = render(*VARIANTS["own-model"])
     assert environment(manifests, "worker")["SLIMRANK_MODEL"] == "/models/mine"
     assert "initContainers" not in pick(manifests, "Deployment", "worker")["spec"]["template"]["spec"]
@@ -198,7 +198,7 @@ def test_a_shipped_model_is_made_and_served_by_its_name(name: str) -> None:
     assert queue == messages.KEY_PREFIX + messages.queue_name(name)
 
 
-def test_nobody_may_call_a_worker_or_the_gateway_and_only_its_own_may_call_redis() -> None:
+def test_no_pod_may_call_a_worker_or_the_gateway_and_only_the_charts_pods_may_call_redis() -> None:
     manifests = render()
     assert pick(manifests, "NetworkPolicy", "worker")["spec"]["ingress"] == []
     gateway = pick(manifests, "NetworkPolicy", "gateway")["spec"]["ingress"][0]["from"]
@@ -211,7 +211,7 @@ def test_nobody_may_call_a_worker_or_the_gateway_and_only_its_own_may_call_redis
     assert closed[0] == {"podSelector": {"matchLabels": {"app": "opensearch"}}}
 
 
-def test_settings_reach_gateway_and_worker_and_are_real_ones() -> None:
+def test_settings_reach_gateway_and_worker_and_exist() -> None:
     manifests = render("settings.TIMEOUT_SECONDS=5")
     for part in ("gateway", "worker"):
         names = {name.removeprefix("SLIMRANK_").lower() for name in environment(manifests, part)}
@@ -235,7 +235,7 @@ def test_a_wrong_value_is_refused(value: str) -> None:
     assert done.returncode != 0 and "schema" in done.stderr
 
 
-def test_what_is_missing_is_named() -> None:
+def test_a_missing_value_is_named() -> None:
     done = run("template", "demo", str(CHART), "--set", "redis.enabled=false")
     assert "redis.urlSecret.name is needed" in done.stderr
 
@@ -254,7 +254,7 @@ def test_the_images_are_those_that_the_dockerfiles_make() -> None:
 
 
 def volumes(manifests: list[Manifest], part: str) -> dict[str, str]:
-    """Return the Secrets that a part's container mounts, by place."""
+    """Return the Secrets that a part's container mounts, by path."""
     pod = pick(manifests, "Deployment", part)["spec"]["template"]["spec"]
     secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     return {
@@ -277,7 +277,7 @@ def test_keys_and_certificates_are_mounted_where_the_settings_look() -> None:
     assert https["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
 
 
-def test_redis_has_a_password_that_only_its_secret_and_no_manifest_else_shows() -> None:
+def test_the_password_of_redis_is_in_its_secret_and_in_no_other_manifest() -> None:
     manifests = render(*VARIANTS["scaled"])
     secret = pick(manifests, "Secret", "redis")["stringData"]
     password, keda_password = secret["password"], secret["keda-password"]
@@ -311,7 +311,7 @@ def test_the_charts_access_list_lets_its_users_do_their_work_and_no_more(tmp_pat
     ):
         queue = messages.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
         ours.lpush(queue, "job")
-        # What KEDA's scaler sends: the length of whatever the key is, by a script.
+        # The script of KEDA's scaler: it reads the length of a key of any type.
         script = "if redis.call('type', KEYS[1]).ok == 'list' then return redis.call('llen', KEYS[1]) end return 0"
         assert scaler.eval(script, 1, queue) == 1
         for client, command in (
@@ -323,7 +323,7 @@ def test_the_charts_access_list_lets_its_users_do_their_work_and_no_more(tmp_pat
                 client.execute_command(*command)
 
 
-def test_the_playground_is_closed_and_calls_the_gateway_and_its_engine_alone() -> None:
+def test_nobody_may_call_the_playground_and_it_calls_only_the_gateway_and_its_engine() -> None:
     manifests = render(*VARIANTS["playground"])
     policy = pick(manifests, "NetworkPolicy", "playground")["spec"]
     assert policy["ingress"] == []

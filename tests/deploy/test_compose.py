@@ -1,4 +1,4 @@
-"""The compose file: what it promises of every service. `tests/stack` brings it up for real."""
+"""The compose file: the properties of every service. ``tests/stack`` starts the services."""
 
 import json
 import os
@@ -25,7 +25,7 @@ ours = pytest.mark.parametrize("name", SERVICES)
 
 
 @ours
-def test_no_service_has_rights_and_none_writes_its_image(name: str) -> None:
+def test_no_service_has_rights_or_a_writable_image(name: str) -> None:
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
@@ -33,19 +33,19 @@ def test_no_service_has_rights_and_none_writes_its_image(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - ENDS))
-def test_what_serves_is_limited_checked_and_starts_again(name: str) -> None:
+def test_a_serving_container_has_limits_a_health_check_and_restarts(name: str) -> None:
     service = SERVICES[name]
     assert service["cpus"] and service["mem_limit"] and service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"]
 
 
 @pytest.mark.parametrize("name", sorted(ENDS))
-def test_what_runs_once_is_not_asked_whether_it_serves(name: str) -> None:
-    assert SERVICES[name]["healthcheck"] == {"disable": True}  # the gateway image's own check would call it unhealthy
+def test_a_container_that_runs_once_has_no_health_check(name: str) -> None:
+    assert SERVICES[name]["healthcheck"] == {"disable": True}  # the gateway image's own check would fail
 
 
 @ours
-def test_images_are_pinned_and_can_be_named_anew(name: str) -> None:
+def test_images_are_pinned_and_can_be_replaced_by_variables(name: str) -> None:
     image = SERVICES[name]["image"]
     given = re.fullmatch(r"\$\{[A-Z_]+:-([^}]+)\}|([\w-]+):\$\{SLIMRANK_TAG:-\d[\d.]*\}", image)
     assert given, image
@@ -53,12 +53,12 @@ def test_images_are_pinned_and_can_be_named_anew(name: str) -> None:
 
 
 @ours
-def test_ports_are_the_hosts_own(name: str) -> None:
+def test_ports_listen_on_the_loopback_interface_only(name: str) -> None:
     assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
 @ours
-def test_volumes_are_named_ones_or_files_of_the_checkout_that_are_only_read(name: str) -> None:
+def test_a_volume_has_a_name_or_is_a_read_only_file_of_the_checkout(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
         source, _, rest = volume.partition(":")
         if source.startswith("./"):
@@ -68,7 +68,7 @@ def test_volumes_are_named_ones_or_files_of_the_checkout_that_are_only_read(name
 
 
 @ours
-def test_what_a_service_waits_for_exists_and_can_come_true(name: str) -> None:
+def test_a_service_waits_only_for_conditions_that_can_become_true(name: str) -> None:
     for other, wanted in SERVICES[name].get("depends_on", {}).items():
         condition = wanted["condition"]
         assert condition != "service_completed_successfully" or other in ENDS
@@ -76,7 +76,7 @@ def test_what_a_service_waits_for_exists_and_can_come_true(name: str) -> None:
 
 
 @ours
-def test_an_image_that_nobody_builds_is_never_asked_of_a_registry(name: str) -> None:
+def test_our_own_images_are_never_pulled_from_a_registry(name: str) -> None:
     service = SERVICES[name]
     built = {other["image"] for other in SERVICES.values() if "build" in other}
     if service["image"].startswith("slimrank-") and "build" not in service:
@@ -84,7 +84,7 @@ def test_an_image_that_nobody_builds_is_never_asked_of_a_registry(name: str) -> 
 
 
 @ours
-def test_settings_and_options_of_ours_are_real_ones(name: str) -> None:
+def test_our_settings_and_options_exist(name: str) -> None:
     service = SERVICES[name]
     settings = {key.removeprefix("SLIMRANK_").lower() for key in service.get("environment", {}) if key.startswith("SLIMRANK_")}
     assert settings <= set(Settings.model_fields)
@@ -94,12 +94,12 @@ def test_settings_and_options_of_ours_are_real_ones(name: str) -> None:
         assert [word for word in command[2:] if word.startswith("--") and word not in help_text] == []
 
 
-def test_no_password_stands_in_the_file_or_the_environment() -> None:
+def test_no_password_is_in_the_file_or_in_the_environment() -> None:
     names = [key for service in SERVICES.values() for key in service.get("environment", {})]
     assert [key for key in names if re.search("PASSWORD|SECRET|KEY|TOKEN", key) and not key.endswith("__FILE")] == []
 
 
-def test_only_what_must_be_seen_is_printed_and_the_url_comes_last() -> None:
+def test_only_useful_lines_are_printed_and_the_url_comes_last() -> None:
     shown = {name for name, service in SERVICES.items() if service.get("attach", True) and not service.get("profiles")}
     assert shown == {"model-init", "indexer", "ready"}
     assert "http://localhost:8090/" in SERVICES["ready"]["command"][-1]
@@ -115,7 +115,7 @@ def test_an_engine_can_write_its_data_settings_logs_and_scratch(name: str) -> No
 
 @pytest.mark.parametrize("profile", ["", "elasticsearch", "tools", "registry"])
 @pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=lambda path: path.name if path else "alone")
-def test_docker_compose_takes_every_overlay_with_every_profile(overlay: Path | None, profile: str) -> None:
+def test_docker_compose_accepts_every_overlay_with_every_profile(overlay: Path | None, profile: str) -> None:
     if (
         not shutil.which("docker")
         or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode
@@ -129,13 +129,13 @@ def test_docker_compose_takes_every_overlay_with_every_profile(overlay: Path | N
     assert json.loads(done.stdout)["services"].keys() <= SERVICES.keys()
 
 
-def test_the_model_that_workers_and_tools_take_by_name_is_the_one_that_is_made_and_ships() -> None:
+def test_workers_and_tools_name_the_shipped_model_that_is_made() -> None:
     [name] = {SERVICES[service]["environment"]["SLIMRANK_MODEL"] for service in ("worker", "tools")}
     assert SERVICES["model-init"]["command"] == ["slimrank", "model", "pull", name]
     assert re.fullmatch(r"\$\{WORKER_MODEL:-(.+)\}", name)[1] == DEFAULT_MODEL_NAME  # type: ignore[index]
 
 
-def test_the_gpu_overlay_reserves_a_gpu_for_the_worker_alone_and_refuses_to_go_without() -> None:
+def test_the_gpu_overlay_reserves_a_gpu_for_the_worker_only_and_the_worker_refuses_to_start_without_one() -> None:
     services = yaml.safe_load((ROOT / "deploy" / "compose" / "gpu.yml").read_text())["services"]
     assert services.keys() == {"model-init", "worker"}
     worker = services["worker"]
@@ -155,7 +155,7 @@ def test_every_base_image_of_the_offline_overlay_is_a_variable_of_the_compose_fi
     assert [line for line in lines if "=" in line and f"${{{line.partition('=')[0]}:-" not in text] == []
 
 
-def test_no_service_name_has_an_underscore_since_java_takes_no_such_host() -> None:
+def test_no_service_name_has_an_underscore_since_java_refuses_such_hosts() -> None:
     assert not [name for name in SERVICES if "_" in name]
 
 
@@ -166,12 +166,12 @@ def test_images_do_not_run_as_root_and_serving_has_no_torch(name: str) -> None:
     assert "torch" not in (ROOT / "requirements" / "serve.txt").read_text(encoding="utf-8")
 
 
-def test_the_models_image_is_locked_like_the_rest_and_brings_no_cuda_but_what_torch_cannot_load_without() -> None:
+def test_the_models_image_is_locked_like_the_others_and_has_only_the_parts_of_cuda_that_torch_needs_to_load() -> None:
     def pins(name: str) -> set[str]:
         return set(re.findall(r"^[a-z][\w.-]*==[\w.]+", (ROOT / "requirements" / name).read_text(encoding="utf-8"), re.MULTILINE))
 
     assert pins("model.txt") <= pins("dev.txt")
-    # The base weights come as GGUF, which transformers reads with these two only.
+    # transformers needs these two packages to read the base weights, which are a GGUF file.
     assert {pin.partition("==")[0] for pin in pins("model.txt")} >= {"accelerate", "gguf"}
     cuda = {pin.partition("==")[0] for pin in pins("model.txt") if re.match("nvidia-|cuda-|triton", pin)}
     assert cuda == {"cuda-toolkit", "nvidia-cuda-cupti", "nvidia-cuda-runtime"}
@@ -188,7 +188,7 @@ def test_images_are_built_with_hashed_tools_and_without_isolation(name: str) -> 
     assert [tool for tool in needed if f"\n{re.split('[<>=]', tool)[0]}==" not in locked] == []
 
 
-def test_images_whose_digest_is_known_are_pinned_by_it_and_redis_is_a_patched_one() -> None:
+def test_images_with_a_known_digest_are_pinned_by_it_and_redis_is_a_patched_release() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     for image in ("python:", "prom/prometheus:", "grafana/grafana:"):
         assert re.search(rf":-{image}[\w.-]+@sha256:[0-9a-f]{{64}}\}}", text)

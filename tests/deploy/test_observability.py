@@ -1,4 +1,4 @@
-"""Dashboard, alerts and scrape configuration: they ask for metrics that exist, in words that Prometheus understands."""
+"""Dashboard, alerts and scrape configuration: their queries are valid and name metrics that exist."""
 
 import json
 import re
@@ -20,7 +20,7 @@ QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["
 
 
 def exported() -> set[str]:
-    """Return every name that gateway, worker and proxy can show."""
+    """Return the names of all metrics of gateway, worker and proxy."""
     names = set()
     for registry in (Metrics().registry, ProxyMetrics().registry):
         for family in registry.collect():
@@ -41,7 +41,7 @@ def test_a_query_parses_and_asks_for_metrics_that_exist(query: str) -> None:
     assert asked and asked <= exported()
 
 
-def test_what_workers_count_too_is_not_counted_twice() -> None:
+def test_requests_that_workers_also_count_are_not_counted_twice() -> None:
     counters = r"slimrank_(?:cached_documents|documents|partial|tokens|truncated_documents)_total"
     both = counters + r"|slimrank_(?:queue|tokenise|infer)_seconds_\w+|slimrank_batch_tokens_\w+"
     for target in (target for panel in DASHBOARD["panels"] for target in panel["targets"]):
@@ -63,7 +63,7 @@ def test_the_dashboard_finds_its_data_source_and_grafana_finds_the_dashboard() -
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
-def test_an_alert_says_what_it_means_and_where_the_cure_is_written(rule: dict[str, Any]) -> None:
+def test_an_alert_says_what_it_means_and_links_the_part_of_the_guide(rule: dict[str, Any]) -> None:
     page, _, anchor = rule["annotations"]["guide"].partition("#")
     titles = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.MULTILINE)
     assert rule["annotations"]["summary"]

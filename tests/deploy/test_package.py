@@ -35,7 +35,7 @@ EXTRAS = {
     "rerankers",
     "dev",
 }
-# What the code reads from beside itself, one file of each kind.
+# One of each kind of file that the code reads from its own folders.
 READ = [
     "onnx_export/pairs.jsonl",
     "slimrank/frontier.json",
@@ -56,7 +56,7 @@ def build(kind: str, source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the sdist of what git tracks."""
+    """Return the sdist of the files that git tracks."""
     tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, tracked):
@@ -93,7 +93,7 @@ def test_extras_and_version_are_what_the_documentation_says(wheel: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_first_rerank_in_an_empty_environment(wheel: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_first_rerank_works_in_an_empty_environment(wheel: Path, tiny_model: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "empty", with_pip=True)
     bin_folder = tmp_path / "empty" / "bin"
 
@@ -110,7 +110,7 @@ def test_a_first_rerank_in_an_empty_environment(wheel: Path, tiny_model: Path, t
 
     install = ("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     run(*install, "--require-hashes", "-r", str(ROOT / "requirements" / "serve.txt"))
-    run(*install, "--no-index", f"{wheel}[serve]")  # the lock has all that the extra asks for
+    run(*install, "--no-index", f"{wheel}[serve]")  # the lock has all requirements of the extra
 
     ranked = run("slimrank", "rank", "--query", "cutlery", "--model", str(tiny_model), "-", stdin="a spoon\na fork\n")
     assert {json.loads(line)["index"] for line in ranked.splitlines() if line.startswith("{")} == {0, 1}

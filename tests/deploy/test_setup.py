@@ -1,4 +1,4 @@
-"""Set-up leaves CUDA out where no GPU is, and nothing else."""
+"""Without a GPU, the set-up leaves out CUDA and nothing else."""
 
 import re
 import subprocess
@@ -9,14 +9,14 @@ ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "requirements" / "without_cuda.py"
 LOCK = ROOT / "requirements" / "dev.txt"
 NVIDIA_KEPT = {"nvidia-cuda-cupti", "nvidia-cuda-runtime"}
-"""Small ones that torch calls when it is imported; see requirements/model.txt."""
+"""Small packages that torch needs when it is imported; see requirements/model.txt."""
 
 
 def names(lock: str) -> set[str]:
     return set(re.findall(r"^([A-Za-z0-9][\w.-]*)", lock, flags=re.MULTILINE))
 
 
-def test_a_lock_loses_what_only_a_gpu_needs_with_its_hashes_and_keeps_the_rest() -> None:
+def test_the_packages_that_only_a_gpu_needs_are_removed_from_a_lock_with_their_hashes() -> None:
     whole = LOCK.read_text()
     left = subprocess.run([sys.executable, str(SCRIPT), str(LOCK)], capture_output=True, text=True, check=True).stdout
     gone = names(whole) - names(left)
@@ -28,7 +28,7 @@ def test_a_lock_loses_what_only_a_gpu_needs_with_its_hashes_and_keeps_the_rest()
         assert block in whole
 
 
-def test_the_set_up_asks_the_machine_and_can_be_told() -> None:
+def test_the_machine_decides_about_cuda_unless_the_user_does() -> None:
     def recipe(*settings: str) -> str:
         command = ["make", "--dry-run", "--always-make", "setup", f"PYTHON={sys.executable}", *settings]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""The libraries that stand in for CUDA in the model's image: only what is missing, with the versions that are asked for."""
+"""The stand-ins for CUDA in the model's image: only for missing libraries, with the versions that torch needs."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from deploy.docker.cuda_stand_ins import asked_of, main
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not here; the image's build brings its own")
 
 
-def test_a_library_is_asked_for_its_own_functions_in_its_own_version() -> None:
+def test_a_stand_in_has_the_functions_and_the_version_of_its_library() -> None:
     symbols = {
         "cublasCreate@libcublas.so.13",
         "ncclSend",
@@ -26,7 +26,7 @@ def test_a_library_is_asked_for_its_own_functions_in_its_own_version() -> None:
 
 
 @needs_gcc
-def test_what_could_not_be_loaded_loads_and_says_so_when_cuda_is_called(
+def test_a_library_loads_with_a_stand_in_and_a_call_of_cuda_ends_with_a_message(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder, elsewhere = tmp_path / "torch" / "lib", tmp_path / "elsewhere"
@@ -36,7 +36,7 @@ def test_what_could_not_be_loaded_loads_and_says_so_when_cuda_is_called(
     asks = ["-L", str(elsewhere), "-l:libcublas.so.13", "-Wl,-rpath,$ORIGIN"]
     compile_library(folder / "libtorch.so", "void cublasCreate(void); void multiply(void) { cublasCreate(); }", *asks)
     call = f"import ctypes; ctypes.CDLL({str(folder / 'libtorch.so')!r}).multiply()"
-    # In a process of its own: here another test's torch may have loaded a real one.
+    # In another process: in this one, torch may have loaded a real library for another test.
     assert "libcublas.so.13: cannot open" in run(call).stderr
 
     main(tmp_path)

@@ -1,4 +1,4 @@
-"""The version is stated in one place, `slimrank.__version__`; whatever repeats it says the same."""
+"""The version is stated in ``slimrank.__version__``; all places that repeat it agree."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def versions_in(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_repeats_the_version_says_the_same(place: str) -> None:
+def test_every_place_that_repeats_the_version_agrees(place: str) -> None:
     named = versions_in((ROOT / place).read_text(encoding="utf-8"))
     assert named and set(named) == {__version__}
 

@@ -1,4 +1,4 @@
-"""The commands of the pages that no test here runs, each with the reason why not. ``test_commands`` looks for entries that are stale."""
+"""The commands of the pages that no test here runs, each with the reason. ``test_commands`` finds outdated entries."""
 
 from slimrank import __version__
 from tests.docs.pages import CARDS, commands
@@ -6,11 +6,11 @@ from tests.docs.pages import CARDS, commands
 NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the same calls against its contract"
 STACK = "needs a Docker daemon; tests/stack runs it"
 TRAINS = "takes hours; tests/training trains a tiny model by the same functions"
-TINY = "takes hours as it stands; tests/docs/test_training_commands.py runs it on a tiny model"
+TINY = "takes hours as written; tests/docs/test_training_commands.py runs it on a tiny model"
 RECIPE = (
     "makes the shipped model, in hours and from collections that are not here; the guides' like commands are run on tiny ones"
 )
-WORKBENCH = "is what runs these tests"
+WORKBENCH = "runs these tests itself"
 NEEDS_GPU = "needs an NVIDIA GPU; tests/serving/test_gpu.py says what was tried without one"
 NEEDS_DOCKER = "needs a Docker daemon; tests/deploy reads the file and tests/stack builds it"
 SHIPS = "makes a shipped model, in minutes; tests/serving/test_by_name.py makes a tiny one and runs each command by its name"
@@ -64,9 +64,9 @@ NOT_RUN = {
     ".venv/bin/python -m pytest tests/core": WORKBENCH,
     ".venv/bin/python -m docs.generate_reference": "tests/docs/test_pages.py runs it with --check",
 }
-# Pages whose Python is compiled and its imports tried, but not run.
+# Pages whose Python is compiled and its imports checked, but not run.
 PYTHON_NOT_RUN = {
     "elasticsearch.md": "needs an Elasticsearch; tests/connector/test_client_on_elasticsearch.py calls the same function on a real one"
 }
-# A model card says how its model was made: by commands of its own, whatever the model.
+# The commands of a model card that made its model, for any model.
 NOT_RUN |= dict.fromkeys(commands(CARDS), RECIPE)

@@ -30,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(pages: Sequence[Path] = tuple(PAGES)) -> list[str]:
-    """Return every command of the pages, each once; it goes on after a backslash and inside quotes, and ends at a comment."""
+    """Return every command of the pages once; a command continues after a backslash and inside quotes, and ends at a comment."""
     found = (command for page in pages for block in blocks(page, "sh") for command in _whole(block.replace("\\\n", "")))
     return list(dict.fromkeys(found))
 

@@ -1,4 +1,4 @@
-"""A folder as the guides leave a reader with, and the ways to run a command in it. Models are tiny, engines are those of the tests."""
+"""A folder as a reader of the guides has it, and ways to run a command in it. The models are tiny; the engines are those of the tests."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.tiny_pairs import make_cross_encoder
 from tests.vocabularies import small_tokenizer
 
 OPENSEARCH_GUIDE = ROOT / "docs" / "guides" / "opensearch.md"
-# What the guides take from a model hub: folders of these names are taken in its place.
+# The models that the guides take from a model hub; here they are folders of these names.
 LANGUAGE_MODELS = {"mixedbread-ai/mxbai-rerank-base-v2": "qwen2", "Qwen/Qwen3-Reranker-0.6B": "qwen3"}
 COLOURS, THINGS = ("red", "blue", "green"), ("shoes", "hats", "racks")
 CROSS_ENCODERS = {"cross-encoder/ms-marco-MiniLM-L6-v2": "bert", "BAAI/bge-reranker-base": "xlm-roberta"}
@@ -32,7 +32,7 @@ CROSS_ENCODERS = {"cross-encoder/ms-marco-MiniLM-L6-v2": "bert", "BAAI/bge-reran
 
 @pytest.fixture(scope="module")
 def place(tiny_model: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder as the guides have it: collections, click logs, checkpoints, model folders, and a tiny default model."""
+    """Return a folder with the guides' collections, click logs, checkpoints and model folders, and a tiny default model."""
     folder = tmp_path_factory.mktemp("reader")
     for name in (f"home/models/{DEFAULT_MODEL_NAME}", "models/shallow", "models/other", f"srv/models/{DEFAULT_MODEL_NAME}"):
         shutil.copytree(tiny_model, folder / name)
@@ -82,7 +82,7 @@ def _write_clicks(folder: Path) -> None:
 
 
 def write_audit(folder: Path, specification: str) -> None:
-    """Write a specification with the files that the guide's one names."""
+    """Write a specification, and the files that the specification of the guide names."""
     (folder / "audit.yaml").write_text(specification)
     asked = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
     write_lines(folder / "queries.jsonl", [{"_id": f"q{i}", "query": query, "frequency": 12} for i, query in enumerate(asked)])
@@ -95,7 +95,7 @@ def write_lines(path: Path, lines: list[dict[str, object]]) -> None:
 
 
 def environment(place: Path) -> dict[str, str]:
-    """Return what a reader's shell would have set."""
+    """Return the environment variables of a reader's shell."""
     return os.environ | {
         "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
@@ -106,7 +106,7 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def run(command: str, place: Path) -> str:
-    """Run a command in a shell; return what it said."""
+    """Run a command in a shell; return its output."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=place,
@@ -122,7 +122,7 @@ def run(command: str, place: Path) -> str:
 
 @contextmanager
 def at(place: Path, **settings: str) -> Iterator[None]:
-    """Stand in the reader's folder, with the reader's settings, for commands that run in this process."""
+    """Change to the reader's folder and settings, for commands that run in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         for name, value in (environment(place) | settings).items():
@@ -131,7 +131,7 @@ def at(place: Path, **settings: str) -> Iterator[None]:
 
 
 def run_here(command: str, codes: tuple[int, ...] = (0,)) -> str:
-    """Run a `slimrank` command in this process, through the same `main`; a process of its own costs a second and proves no more."""
+    """Run a ``slimrank`` command in this process through its ``main``; another process takes a second and shows nothing more."""
     ended = slimrank(*shlex.split(command)[1:])
     assert ended.code in codes, f"{command}\n{ended.out}\n{ended.err}"
     return ended.out + ended.err
@@ -139,7 +139,7 @@ def run_here(command: str, codes: tuple[int, ...] = (0,)) -> str:
 
 @contextmanager
 def serve(command: str, place: Path, path: str, port: int) -> Iterator[object]:
-    """Run a command that serves, at a port of the tests, until its path answers."""
+    """Run a command that serves at a port of the tests, and wait until its path answers."""
     words = [word for word in shlex.split(command.removeprefix(".venv/bin/")) if word]  # on PATH here
     if "--port" in words:
         words[words.index("--port") + 1] = str(port)
@@ -160,7 +160,7 @@ def serve(command: str, place: Path, path: str, port: int) -> Iterator[object]:
 
 
 def moved(command: str, here: Mapping[str, str]) -> str:
-    """Return a command with the guides' addresses and folders replaced by those of the tests."""
+    """Return a command in which the addresses and folders of the guides are replaced by those of the tests."""
     for there, address in here.items():
         command = command.replace(there, address)
     return command

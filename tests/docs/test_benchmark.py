@@ -1,4 +1,4 @@
-"""The benchmark's figures go between their marks, those of finished cells alone."""
+"""The figures of complete cells of the benchmark are written between their marks."""
 
 import json
 import sys

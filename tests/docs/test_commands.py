@@ -1,4 +1,4 @@
-"""Every command of every page: its options exist, and it is run here, or it stands in ``not_run`` with the reason why not."""
+"""Every command of every page: its options exist, and it is run here or listed in ``not_run`` with the reason."""
 
 import contextlib
 import itertools
@@ -26,7 +26,7 @@ __all__ = ["place"]
 
 GUIDES = ROOT / "docs" / "guides"
 
-# Commands that serve: run until this path answers.
+# Commands that serve: they run until this path answers.
 SERVES = {
     "slimrank serve --embedded --port 8080": "/readyz",
     "slimrank serve --embedded --model models/shop": "/readyz",
@@ -42,7 +42,7 @@ SERVES = {
     "slimrank playground --engine http://localhost:9200 --index products --field title --field text --gateway http://localhost:8080": "/api/about",
     "slimrank proxy --upstream http://localhost:9200 --port 9201 --rules rules.yaml --scorer http://localhost:8080": "/_slimrank/health",
 }
-# Commands that end, in the order in which they need each other, and words of their output.
+# Commands that end, in the order in which they depend on each other, and words of their output.
 ENDS = {
     "slimrank doctor": "every hash right",
     "slimrank audit example": "queries:",
@@ -70,15 +70,15 @@ ENDS = {
     "slimrank evaluate --model models/shop --data collections/shop --split test --depth 50": "nDCG@10",
     "slimrank evaluate --model models/minilm --data collections/scifact --depth 30": "nDCG@10",
 }
-# What a tiny model does not have, or what takes minutes and is tested by tests/onnx_export and tests/connector/audit.
+# Options that a tiny model does not support, or that take minutes and are tested by tests/onnx_export and tests/connector/audit.
 TINY = {"--layers 12": "--layers 1", "--precision auto": "--precision fp32", "calibrate audit": "calibrate audit --trials 100"}
-# Commands that ask one of those that serve.
+# Commands that send a request to one of those that serve.
 ASKS = {
     "curl -s http://localhost:8080/readyz": "ready",
     "curl -s http://localhost:8080/v1/rerank": "relevance_score",
     "curl -s localhost:8080/v1/rerank": "relevance_score",
 }
-# Commands to a cluster, in their order; a fake that answers as the real one did stands in for it.
+# Commands to a cluster, in their order; a fake gives the answers that the real cluster gave.
 CONNECTS_OPENSEARCH = {
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title --print": "PUT /_cluster/settings",
     "slimrank connect opensearch install --gateway http://slimrank:8080 --field title": "connector:",
@@ -94,12 +94,12 @@ CONNECTS_ELASTICSEARCH = {
     'slimrank connect elasticsearch check --index products --field title --query "red shoes"': "ok",
     "slimrank connect elasticsearch remove": "removed",
 }
-# Commands that ask an engine or a proxy before it.
+# Commands that send a request to an engine, or to a proxy in front of it.
 ASKS_ENGINE = {
     "curl -s -X POST 'http://localhost:9200/products/_bulk?refresh=true'": '"errors":false',
     "curl -si http://localhost:9201/products/_search": "x-slimrank: reranked",
 }
-# Commands of an audit, in their order, on two indices of a real engine, the second one reranked.
+# Commands of an audit, in their order, on two indices of a real engine; the second one is reranked.
 AUDITS = {
     "slimrank audit plan audit.yaml --out audit": "next: slimrank audit run audit",
     "slimrank audit run audit": "answers are in audit",
@@ -108,7 +108,7 @@ AUDITS = {
     "slimrank audit calibrate audit": "false alarm",
     "slimrank audit sweep audit --depths 0,5,10,20": "nDCG@10",
 }
-# Commands of a gate, on two indices that are alike.
+# Commands of a gate, on two indices with the same content.
 GATES = {
     "slimrank audit gate audit.yaml --out audit": "PASS",
     "slimrank audit gate audit.yaml --out audit --then swap --alias products": "alias products moved",
@@ -124,7 +124,7 @@ def _bare(command: str) -> str:
 
 
 def starting(command: str, table: dict[str, Any]) -> str | None:
-    """Return the entry of a table that is this command, or for curl its beginning: bodies are long."""
+    """Return the entry of a table for this command; for curl an entry has only the beginning, since bodies are long."""
     return next(
         (entry for entry in table if command == entry or (entry.startswith("curl") and command.startswith(f"{entry} "))), None
     )
@@ -136,19 +136,19 @@ def test_a_command_is_run_or_its_reason_is_given(command: str) -> None:
     assert len(tables) == 1, "put it into one of this file's tables, or into not_run with a reason"
 
 
-def test_no_entry_is_left_of_a_command_that_is_gone() -> None:
+def test_every_entry_of_the_tables_is_a_command_of_a_page() -> None:
     known = commands()
     entries = [entry for table in TABLES for entry in table]
     assert [entry for entry in entries if not any(starting(command, {entry: ""}) for command in known)] == []
 
 
 @pytest.mark.parametrize("reason", sorted({*NOT_RUN.values(), *PYTHON_NOT_RUN.values()}))
-def test_a_reason_not_to_run_a_command_names_tests_that_are_there(reason: str) -> None:
+def test_a_reason_not_to_run_a_command_names_tests_that_exist(reason: str) -> None:
     assert len(reason.split()) > 3
     assert [path for path in re.findall(r"tests/[\w/.]*\w", reason) if not (ROOT / path).exists()] == []
 
 
-def test_every_page_is_looked_at_and_every_block_says_its_language() -> None:
+def test_every_page_is_checked_and_every_block_has_a_language() -> None:
     pages = {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md")}
     assert pages - set(PAGES) == set(LOG), "the log keeps what was typed once"
     for page in PAGES:
@@ -175,7 +175,7 @@ def test_subcommands_and_options_exist_and_values_fit(command: str) -> None:
 
 
 @pytest.mark.slow
-def test_commands_that_end_do_what_the_guides_say(place: Path) -> None:
+def test_commands_that_end_work_as_the_guides_say(place: Path) -> None:
     with at(place):
         for command, words in ENDS.items():
             said = run_here(moved(command, TINY)) if command.startswith("slimrank ") else run(command, place)
@@ -184,13 +184,13 @@ def test_commands_that_end_do_what_the_guides_say(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in SERVES if not re.search("models/(shop|minilm)", command)])
-def test_commands_that_serve_come_up(command: str, place: Path) -> None:
+def test_commands_that_serve_start(command: str, place: Path) -> None:
     with serve(moved(command, {"/srv": f"{place}/srv"}), place, SERVES[command], process.free_port()):
         pass
 
 
 @pytest.mark.slow
-def test_models_of_ones_own_are_served_and_the_gateway_answers_the_guides_questions(place: Path) -> None:
+def test_a_users_own_models_are_served_and_the_gateway_answers_the_guides_requests(place: Path) -> None:
     with at(place):
         for command in [command for command in ENDS if re.search("--out models/(shop|minilm)( |$)", command)]:
             if not (place / shlex.split(command)[shlex.split(command).index("--out") + 1]).exists():
@@ -208,7 +208,7 @@ def test_models_of_ones_own_are_served_and_the_gateway_answers_the_guides_questi
     [(FakeOpenSearch, CONNECTS_OPENSEARCH), (FakeElasticsearch, CONNECTS_ELASTICSEARCH)],
     ids=["opensearch", "elasticsearch"],
 )
-def test_commands_to_a_cluster_do_what_the_guides_say(fake: Any, table: dict[str, str], tmp_path: Path) -> None:
+def test_commands_to_a_cluster_work_as_the_guides_say(fake: Any, table: dict[str, str], tmp_path: Path) -> None:
     cluster = fake()
     if isinstance(cluster, FakeOpenSearch):
         cluster.roles = {}
@@ -235,7 +235,7 @@ def test_python_of_the_guides_prints_a_ranking(block: str, place: Path) -> None:
 
 @pytest.fixture(scope="module")
 def proxied(opensearch: Any, place: Path) -> Iterator[dict[str, str]]:
-    """Yield what the guides' addresses are here, with a gateway and a proxy in front of a real engine."""
+    """Yield the replacements for the guides' addresses, with a gateway and a proxy in front of a real engine."""
     gateway, proxy = process.free_port(), process.free_port()
     here = {"http://localhost:9200": opensearch.url, "http://localhost:8080": f"http://127.0.0.1:{gateway}"}
     command = next(command for command in SERVES if command.startswith("slimrank proxy"))
@@ -259,13 +259,13 @@ def test_the_engine_commands_of_the_guides_index_search_and_rerank(proxied: dict
 
 @pytest.fixture
 def audited(proxied: dict[str, str], place: Path) -> str:
-    """Return the guide's specification for two indices that are alike, the first one behind the alias of the guide."""
+    """Return the guide's specification for two indices with the same content, the first one behind the guide's alias."""
     url = proxied["http://localhost:9200"]
     lines = "".join(
         f'{{"index":{{"_id":"p{i}"}}}}\n{{"title":"{colour} {thing}","text":"A {colour} {thing}."}}\n'
         for i, (colour, thing) in enumerate(itertools.product(COLOURS, THINGS))
     )
-    process.HTTP.delete(f"{url}/products")  # an index of the alias's name, made by another command of the guides
+    process.HTTP.delete(f"{url}/products")  # another command of the guides made an index with the alias's name
     for name in ("products_v1", "products_v2"):
         content_type = {"content-type": "application/x-ndjson"}
         answer = process.HTTP.post(f"{url}/{name}/_bulk?refresh=true", content=lines, headers=content_type)
@@ -276,7 +276,7 @@ def audited(proxied: dict[str, str], place: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.engine
-def test_the_audit_commands_of_the_guide_lead_from_a_plan_to_a_sweep(
+def test_the_audit_commands_of_the_guide_work_in_their_order(
     audited: str, proxied: dict[str, str], place: Path, tmp_path: Path
 ) -> None:
     spec = yaml.safe_load(audited)
@@ -284,7 +284,7 @@ def test_the_audit_commands_of_the_guide_lead_from_a_plan_to_a_sweep(
     write_audit(tmp_path, yaml.safe_dump(spec))
     with at(place), contextlib.chdir(tmp_path):
         for command, words in AUDITS.items():
-            assert words in run_here(moved(command, TINY), codes=(0, 1)), command  # 1: the report warns of so much change
+            assert words in run_here(moved(command, TINY), codes=(0, 1)), command  # 1: the report warns of many changes
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The pages show the shipped frontier, and the picture is there."""
+"""The pages show the shipped frontier and its picture."""
 
 from dataclasses import replace
 
@@ -7,16 +7,16 @@ from slimrank import frontier
 from slimrank.frontier import BUDGETS_MS, Report
 
 TIMED = replace(frontier.read(), machine="a machine", load=0.5)
-"""The shipped report, as with times of a quiet machine."""
+"""The shipped report, as if its times were from a quiet machine."""
 
 
 def lines(text: str) -> int:
-    """Return the lines of tables in a text, heads and the marks under them left out."""
+    """Return the number of table rows in a text, without headers."""
     found = [line for line in text.splitlines() if line.startswith("|")]
     return len(found) - 2 * sum(line.startswith("|-") for line in found)
 
 
-def test_pages_say_what_the_shipped_report_says() -> None:
+def test_pages_agree_with_the_shipped_report() -> None:
     shipped = frontier.read()
     assert list(write_frontier.stale(shipped)) == [], "run: python -m docs.write_frontier"
     assert not shipped.machine or "<svg" in write_frontier.PLOT.read_text(encoding="utf-8")
@@ -41,6 +41,6 @@ def test_without_times_a_page_shows_what_each_number_of_hits_gains_and_no_pictur
     assert lines(write_frontier.whole(untimed)) == len(TIMED.rows) and ".svg" not in write_frontier.whole(untimed)
 
 
-def test_times_beside_other_work_say_the_load() -> None:
+def test_times_from_a_busy_machine_state_the_load() -> None:
     assert "the load before" not in write_frontier.short(TIMED)
     assert "the load before them was at most 8.0" in write_frontier.short(replace(TIMED, load=8.0))

@@ -1,4 +1,4 @@
-"""The hardware page: its arithmetic, its tables, the numbers in its sentences; and every example of the guides fits the smallest machine."""
+"""The hardware page: its arithmetic, its tables, and the numbers in its sentences; every example of the guides fits the smallest machine."""
 
 import json
 import re
@@ -25,7 +25,7 @@ DEADLINE = r"deadline[_-]ms[\"`]?[\s:=]+(\d+)"
 
 
 class Example(NamedTuple):
-    """A number of hits, and the seconds in which they are to be scored."""
+    """A number of hits, and the seconds in which they must be scored."""
 
     hits: int
     seconds: float
@@ -37,7 +37,7 @@ def test_the_tables_are_current(begin_and_end: tuple[str, str]) -> None:
     assert filled(hardware.PAGE, *begin_and_end, text), "run: python -m docs.hardware"
 
 
-def test_the_sentences_say_what_the_arithmetic_takes() -> None:
+def test_the_numbers_in_the_sentences_are_those_of_the_arithmetic() -> None:
     lost = hardware._lost_to_more_cores(4) - 1
     for said in (f"{lost:.0%}", "25.2 pairs", "and 9.2 without", f"multiplied by {hardware.WITHOUT_VNNI:.1f}", ".158 s"):
         assert said in PAGE
@@ -46,7 +46,7 @@ def test_the_sentences_say_what_the_arithmetic_takes() -> None:
     assert f"{round(hardware.GPU_TOKENS_A_SECOND, -3):,.0f} tokens a second" in PAGE
 
 
-def test_what_the_page_on_models_says_of_minilm_is_the_benchmarks() -> None:
+def test_the_figures_of_minilm_on_the_page_of_models_are_those_of_the_benchmark() -> None:
     times = times_ours("six layers of MiniLM's size, fp32")
     models = hardware.PAGE.with_name("models.md").read_text(encoding="utf-8")
     assert f"{1 / max(times):.1f} to {1 / min(times):.1f}" in models
@@ -58,14 +58,14 @@ def test_a_request_that_was_measured_has_its_measured_time() -> None:
     assert found.is_measured and found.seconds == measured.seconds and not str(found).startswith("~")
 
 
-def test_arithmetic_comes_near_to_what_was_measured() -> None:
+def test_computed_times_are_close_to_measured_times() -> None:
     per_core = hardware._core_seconds(128)
     for line in sizings():
         if (line.precision, line.processes, line.cores, line.tokens) == ("int8", 1, 2, 128):
             assert line.documents / 2 * per_core == pytest.approx(line.seconds, rel=0.05)
 
 
-def test_more_hits_and_longer_texts_take_longer_and_the_core_with_most_documents_decides() -> None:
+def test_more_hits_and_longer_texts_take_longer_and_the_core_with_the_most_documents_decides() -> None:
     for machine in MACHINES:
         times = [time_of(machine, hits, 128).seconds for hits in (1, 10, 30, 100)]
         assert times == sorted(times)
@@ -74,7 +74,7 @@ def test_more_hits_and_longer_texts_take_longer_and_the_core_with_most_documents
     assert time_of(eight, 10, 128) == time_of(eight, 16, 128) != time_of(eight, 17, 128)
 
 
-def test_lengths_beyond_what_was_measured_are_not_guessed() -> None:
+def test_a_length_above_the_measured_ones_is_refused() -> None:
     with pytest.raises(ValueError, match="longest that were measured"):
         time_of(SMALLEST, 10, 1000)
 
@@ -83,7 +83,7 @@ def test_lengths_beyond_what_was_measured_are_not_guessed() -> None:
 
 
 def examples(page: Path) -> Iterator[Example]:
-    """Yield every window of a page with its deadline, stated or the default of where it goes."""
+    """Yield every window of a page with its deadline, stated or the default of the command or setting."""
     for block in blocks(page, "yaml"):
         if block.lstrip("# \n").startswith(("rules", "rules.yaml")):
             for rule in Rules.model_validate(yaml.safe_load(block)).rules:
@@ -100,7 +100,7 @@ def examples(page: Path) -> Iterator[Example]:
     for found in re.findall(r"`\"size\": (\d+)`", text):
         yield Example(int(found), READ_TIMEOUT_SECONDS - 0.5)
     for found in re.findall(rf"{DEADLINE}[^\n`]*auto", text):
-        yield Example(5, int(found) / 1000)  # the engine chooses how many; a handful at least
+        yield Example(5, int(found) / 1000)  # the engine chooses the number of hits, at least a few
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
@@ -111,7 +111,7 @@ def test_every_window_of_a_guide_is_scored_within_its_deadline_on_the_smallest_m
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
-def test_no_window_and_no_deadline_is_overlooked(page: Path) -> None:
+def test_every_window_and_every_deadline_is_checked(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     windows, deadlines = re.findall(WINDOW, text), re.findall(DEADLINE, text)
     found = list(examples(page))
@@ -119,11 +119,11 @@ def test_no_window_and_no_deadline_is_overlooked(page: Path) -> None:
     assert {int(deadline) / 1000 for deadline in deadlines} <= {each.seconds for each in found}
 
 
-def test_the_guides_do_have_such_examples() -> None:
+def test_the_guides_have_examples_with_windows() -> None:
     assert sum(len(list(examples(page))) for page in GUIDES) >= 6
 
 
-def test_python_that_reranks_says_its_window() -> None:
+def test_python_that_reranks_states_its_window() -> None:
     for page in GUIDES:
         for block in blocks(page, "python"):
             assert "rerank_search(" not in block or re.search(WINDOW, block), (

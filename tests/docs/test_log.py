@@ -27,17 +27,17 @@ def page_of(folder: Path, text: str) -> Path:
         (ENTRY.format("2026-11-29") + ENTRY.format("2026-11-30"), "newest first"),
     ],
 )
-def test_an_entry_without_the_form_of_all_others_is_refused(text: str, told: str, tmp_path: Path) -> None:
+def test_an_entry_in_another_form_is_refused(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
         write_log.entries(page_of(tmp_path, text))
 
 
-def test_an_entry_has_a_date_a_question_an_answer_and_what_was_decided(tmp_path: Path) -> None:
+def test_an_entry_has_a_date_a_question_an_answer_and_a_decision(tmp_path: Path) -> None:
     page = page_of(tmp_path, ENTRY.format("2026-11-30"))
     assert write_log.entries(page) == [write_log.Entry("2026-11-30", "Is it fast?", "Yes.", "[why](../decisions/a.md)")]
 
 
-def test_what_is_superseded_is_no_entry(tmp_path: Path) -> None:
+def test_superseded_lines_are_not_entries(tmp_path: Path) -> None:
     page = page_of(tmp_path, f"{ENTRY.format('2026-11-30')}## Superseded\n\n* 2026-11-23 Is it slow? Yes.\n")
     assert len(write_log.entries(page)) == 1
 

@@ -1,4 +1,4 @@
-"""The documentation is current, its links lead somewhere, and its files are what the code reads."""
+"""The documentation is current, its links are valid, and the code can read its example files."""
 
 import re
 import subprocess
@@ -25,14 +25,14 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
-def test_the_reference_is_what_the_code_says() -> None:
+def test_the_reference_is_current() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "docs.generate_reference", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_index_of_the_log_is_what_its_pages_say() -> None:
+def test_the_index_of_the_log_is_current() -> None:
     assert filled(write_log.INDEX, write_log.BEGIN, write_log.END, write_log.render()), "run: python -m docs.write_log"
     assert write_log.INDEX.read_text(encoding="utf-8").endswith(f"{write_log.END}\n"), "entries go to the pages in docs/log"
 
@@ -51,7 +51,7 @@ def test_every_link_leads_to_a_file_and_a_title(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_path_that_is_named_exists(page: Path) -> None:
+def test_every_path_on_a_page_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:docs|tests|deploy|training|connector|slimrank|onnx_export)/[\w./-]+)`", text))
     assert {name for name in named if not (ROOT / name).exists()} == set()
@@ -59,7 +59,7 @@ def test_every_path_that_is_named_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_command_named_in_a_sentence_exists_with_its_options(page: Path) -> None:
-    """Blocks are for tests/docs/test_commands.py; values in a sentence are often placeholders, so only names are looked at."""
+    """Only names are checked, since values in a sentence are often placeholders; tests/docs/test_commands.py checks blocks."""
     prose = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for named in re.findall(r"`(?:\.venv/bin/)?(slimrank [a-z][^`]*)`", prose):
         command: Any = get_command(app)
@@ -71,18 +71,18 @@ def test_a_command_named_in_a_sentence_exists_with_its_options(page: Path) -> No
         assert {word.strip("[].,") for word in words if word.lstrip("[").startswith("--")} <= known, named
 
 
-def test_the_rules_of_the_proxy_guide_are_rules() -> None:
+def test_the_rules_of_the_proxy_guide_are_valid() -> None:
     [rules] = blocks(ROOT / "docs" / "guides" / "opensearch.md", "yaml")
     assert Rules.model_validate(yaml.safe_load(rules)).rules[0].name == "products"
 
 
-def test_the_specification_of_the_audit_guide_is_one() -> None:
+def test_the_specification_of_the_audit_guide_is_valid() -> None:
     spec = yaml.safe_load(blocks(ROOT / "docs" / "guides" / "audits.md", "yaml")[0])
     assert Spec.model_validate(spec | {"after": spec["before"] | spec["after"]}).after.index == "products_v2"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_in_the_guides_compiles_and_imports_what_exists(page: Path) -> None:
+def test_python_in_the_guides_compiles_and_its_imports_exist(page: Path) -> None:
     for block in blocks(page, "python"):
         compile(block, str(page), "exec")
         for line in re.findall(r"^from (?:connector|slimrank)\S* import .+$", block, re.MULTILINE):
@@ -90,7 +90,7 @@ def test_python_in_the_guides_compiles_and_imports_what_exists(page: Path) -> No
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_setting_that_is_named_exists(page: Path) -> None:
+def test_every_setting_on_a_page_exists(page: Path) -> None:
     from slimrank.settings import Settings
 
     named = set(re.findall(r"SLIMRANK_([A-Z_]+[A-Z])", page.read_text(encoding="utf-8")))
@@ -102,7 +102,7 @@ def test_every_setting_that_is_named_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_metric_that_is_named_exists(page: Path) -> None:
+def test_every_metric_on_a_page_exists(page: Path) -> None:
     from tests.deploy.test_observability import exported
 
     roles = {"slimrank_installer", "slimrank_searcher"}  # of OpenSearch's security plugin

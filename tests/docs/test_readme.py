@@ -1,4 +1,4 @@
-"""The README tells the truth: its pictures and figures are those that were measured, and its answer is the shipped adapter's."""
+"""The README is true: its pictures and figures are the measured ones, and its answer comes from the shipped adapter."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def test_pictures_figures_and_answer_are_current() -> None:
     assert write_readme.stale() == [], "run: python -m docs.write_readme"
 
 
-def test_its_answer_is_of_the_adapter_and_the_prompt_that_are_shipped() -> None:
+def test_the_answer_comes_from_the_shipped_adapter_and_prompt() -> None:
     [answer] = [json.loads(block) for block in blocks(README, "json")]
     fitted = json.loads((figures.CARD.parent / "slimrank.json").read_text(encoding="utf-8"))
     meta = answer["meta"]
@@ -42,23 +42,23 @@ def test_a_new_card_makes_the_readme_stale(tmp_path: Path, monkeypatch: pytest.M
     assert write_readme.stale() == ["gain.svg", "gain"]
 
 
-def test_the_gain_is_the_cards_last_row() -> None:
+def test_the_mean_gain_is_the_last_row_of_the_card() -> None:
     *sets, mean = figures.gains()
     assert mean.name == "mean" and len(sets) >= 4
     assert mean.difference == pytest.approx(sum(each.difference for each in sets) / len(sets), abs=0.002)
 
 
-def test_a_card_without_intervals_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_card_without_intervals_is_refused_with_a_message(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text(
         "| test set (queries) | BM25 | alone | fused | gain |\n|---|---|---|---|---|\n| shop | .5 | .6 | .6 | +.1 |\n"
     )
-    with pytest.raises(ValueError, match="no difference with an interval"):
+    with pytest.raises(ValueError, match="not a difference with an interval"):
         figures.gains(card)
 
 
 @pytest.mark.parametrize("picture", [gain_picture(figures.gains()), cost_picture()], ids=["gain", "cost"])
-def test_a_picture_is_well_formed_says_what_it_shows_and_is_legible(picture: str) -> None:
+def test_a_picture_is_well_formed_has_a_title_and_is_legible(picture: str) -> None:
     root = ElementTree.fromstring(picture)
     assert len(root.findtext(f"{SVG}title") or "") > 100
     texts = root.findall(f"{SVG}text")
@@ -66,18 +66,18 @@ def test_a_picture_is_well_formed_says_what_it_shows_and_is_legible(picture: str
     assert all(0 <= float(text.attrib["x"]) <= 410 and 0 <= float(text.attrib["y"]) <= 340 for text in texts)
 
 
-def test_text_goes_only_between_marks_that_are_there_once(tmp_path: Path) -> None:
+def test_text_is_written_only_between_marks_that_occur_once(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- a -->\n<!-- a -->\n<!-- end -->\n")
     with pytest.raises(ValueError, match="each once"):
         fill(page, "<!-- a -->", "<!-- end -->", "text")
 
 
-def test_it_takes_no_more_than_two_screens() -> None:
+def test_the_readme_fits_on_two_screens() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= LINES_OF_TWO_SCREENS
 
 
-def test_every_package_stands_in_the_tree_of_the_architecture() -> None:
+def test_every_package_is_in_the_tree_of_the_architecture() -> None:
     tree = ARCHITECTURE.read_text(encoding="utf-8").split("```text")[1].split("```")[0]
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "docs"}
     assert all(f"{package}/" in tree for package in packages)

@@ -1,4 +1,4 @@
-"""SECURITY.md promises nothing that no test holds."""
+"""A test checks every promise of SECURITY.md."""
 
 import ast
 import re
@@ -17,20 +17,20 @@ def _tests_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("promise", PROMISES)
-def test_every_promise_names_the_tests_that_hold_it(promise: str) -> None:
+def test_every_promise_names_the_tests_that_check_it(promise: str) -> None:
     assert re.findall(r"`(tests/\S+?)::(test_\w+)`", HELD.get(promise, "")), f"no row for {promise!r}"
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(re.findall(r"`(tests/\S+?)::(\w+)`", PAGE))))
-def test_every_test_named_exists(file: str, name: str) -> None:
+def test_every_test_that_the_page_names_exists(file: str, name: str) -> None:
     assert name in _tests_of(ROOT / file)
 
 
-def test_the_page_has_promises_and_rows_for_them_only() -> None:
+def test_every_row_belongs_to_a_promise() -> None:
     assert len(PROMISES) >= 10
     assert set(HELD) == {*PROMISES, "Redis"}
 
 
 @pytest.mark.parametrize("file", sorted(set(re.findall(r"`(tests/[\w/]+\.py)`", PAGE))))
-def test_every_file_named_exists(file: str) -> None:
+def test_every_file_that_the_page_names_exists(file: str) -> None:
     assert (ROOT / file).is_file()

@@ -1,4 +1,4 @@
-"""The sizing table: every line measured, one thing changed at a time, and written between its marks."""
+"""The sizing table: each line changes one thing and is measured, and the table is written between its marks."""
 
 import os
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from docs.marks import fill
 from docs.measure_sizing import Line, lines, measure
 
 
-def test_one_thing_is_changed_at_a_time(tmp_path: Path) -> None:
+def test_each_line_changes_one_thing(tmp_path: Path) -> None:
     usual, *others = lines([tmp_path / "fp32", tmp_path / "int8"], cores=2)
     assert usual == Line(tmp_path / "fp32", 1, 2)
     for other in others:
@@ -20,7 +20,7 @@ def test_one_thing_is_changed_at_a_time(tmp_path: Path) -> None:
     assert len(others) == 2 + 2 + 3 + 1
 
 
-def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
+def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
     assert measure_sizing.BEGIN in measure_sizing.PAGE.read_text() and measure_sizing.END in measure_sizing.PAGE.read_text()
     page = tmp_path / "page.md"
     page.write_text(f"before\n{measure_sizing.BEGIN}\nold\n{measure_sizing.END}\nafter\n")
@@ -29,7 +29,7 @@ def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_line_is_measured_in_processes_of_its_own(tiny_model: Path) -> None:
+def test_a_line_is_measured_in_its_own_processes(tiny_model: Path) -> None:
     processes = min(2, len(os.sched_getaffinity(0)))
     found = measure(Line(tiny_model, processes=processes, cores_each=1, depth=3, tokens=16), seconds=0.1)
     assert found.requests >= processes * measure_sizing.LEAST

@@ -1,4 +1,4 @@
-"""The training commands of the guides, as they stand there and in their order, on a tiny model with tiny configurations."""
+"""The training commands of the guides, unchanged and in their order, on a tiny model with tiny configurations."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ COLOURS, THINGS = ("red", "blue", "green"), ("shoes", "hats", "racks")
 
 @pytest.fixture(scope="module")
 def place(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder as the guide has it: a collection with three splits, a base model, and the configurations."""
+    """Return a folder with the guide's files: a collection with three splits, a base model, and the configurations."""
     folder = tmp_path_factory.mktemp("trainer")
     shutil.copytree(tiny_checkpoint, folder / "BASE")
     shop, pairs = folder / "collections" / "shop", [(colour, thing) for colour in COLOURS for thing in THINGS]
@@ -36,7 +36,7 @@ def place(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.slow
-def test_the_guides_commands_lead_from_judgments_to_a_fitted_adapter(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_guide_make_a_fitted_adapter_from_judgments(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for step in CHAIN:
         command = next(command for command in commands() if command.startswith(f"slimrank train {step} "))

@@ -1,4 +1,4 @@
-"""Merging an adapter by hand against PEFT's own arithmetic."""
+"""Merging an adapter, compared with PEFT."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.tiny import make_adapter, make_checkpoint
 
 
 def adapter_of(base: Path, folder: Path) -> torch.Tensor:
-    """Write a random adapter; return the logits of base and adapter together by PEFT."""
+    """Write a random adapter; return the logits of the base model with the adapter, computed by PEFT."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -72,7 +72,7 @@ def test_the_default_models_adapter_is_shipped_with_fitted_values() -> None:
     assert values_of(shipped_adapter(DEFAULT_MODEL_NAME)).keys() == {"fusion", "calibration"}
 
 
-def test_the_default_model_is_made_once_and_anew_only_for_another_adapter_or_graph(
+def test_the_default_model_is_made_once_and_again_only_for_another_adapter_or_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home, adapter = tmp_path / "home", tmp_path / "shipped" / DEFAULT_MODEL_NAME
@@ -89,7 +89,7 @@ def test_the_default_model_is_made_once_and_anew_only_for_another_adapter_or_gra
     assert (found.fusion.weight, found.calibration.scale) == (0.3, 2.0)
     pull(home=home)
     assert graph.stat().st_mtime_ns == made
-    del found.made_with[shipped.GRAPH_NUMBER_KEY]  # as in folders from before there were numbers
+    del found.made_with[shipped.GRAPH_NUMBER_KEY]  # as in folders that were made before there were numbers
     found.save(graph.parent)
     pull(home=home)
     assert graph.stat().st_mtime_ns == made
@@ -105,7 +105,7 @@ def test_the_default_model_is_made_once_and_anew_only_for_another_adapter_or_gra
     assert "passed" in capsys.readouterr().out
 
 
-def test_a_recorded_precision_is_how_the_model_is_exported(tmp_path: Path) -> None:
+def test_the_model_is_exported_in_the_recorded_precision(tmp_path: Path) -> None:
     exact = {"precision": "fp32", "in_float": (), "in_two": ()}
     assert recorded_precision(tmp_path) == exact
     (tmp_path / "slimrank.json").write_text(json.dumps({"fusion": {"weight": 1.0, "first_stage": "bm25"}}))

@@ -1,4 +1,4 @@
-"""A bf16 graph is well formed, computes in bf16 and scores as fp32 does; no CPU kernel runs it, so onnx's own evaluator does."""
+"""A bf16 graph is well formed, computes in bf16 and scores as fp32 does. It runs in onnx's reference evaluator, as no CPU kernel can run it."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tests.tiny import MAX_PAIR_TOKENS, make_checkpoint
 
 
 class RotaryEmbedding(OpRun):
-    """ONNX Runtime's, whose rows begin at one position."""
+    """ONNX Runtime's operator; all rows begin at one position."""
 
     op_domain = "com.microsoft"
 
@@ -40,7 +40,7 @@ class RotaryEmbedding(OpRun):
 
 
 class QuickGelu(OpRun):
-    """ONNX Runtime's."""
+    """ONNX Runtime's operator."""
 
     op_domain = "com.microsoft"
 
@@ -50,7 +50,7 @@ class QuickGelu(OpRun):
 
 
 class Attention(Attention_23):  # type: ignore[misc]
-    """Sums and softmax in float32, as kernels have them; onnx's own rounds each step."""
+    """Attention with sums and softmax in float32, as in kernels; onnx's own evaluator rounds each step."""
 
     op_domain = ""
 
@@ -61,7 +61,7 @@ class Attention(Attention_23):  # type: ignore[misc]
 
 
 class RMSNormalization(OpRun):
-    """As the standard has it: sums in float32, which its evaluator takes in the type of x."""
+    """The standard's operator with sums in float32; onnx's own evaluator sums in the type of x."""
 
     op_domain = ""
 
@@ -79,7 +79,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "checkpoint", request.param)
 
 
-def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(checkpoint: Path, tmp_path: Path) -> None:
+def test_its_scores_are_as_close_to_the_checkpoints_as_torchs_in_bf16(checkpoint: Path, tmp_path: Path) -> None:
     manifest = export(checkpoint, tmp_path / "model", lambda *_: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
     graph = tmp_path / "model" / "model.onnx"
     onnx.checker.check_model(str(graph), full_check=True)
@@ -102,7 +102,7 @@ def test_its_scores_are_those_of_the_checkpoint_as_nearly_as_torchs_in_bf16(chec
     assert 1e-3 < off < 2 * torchs, "eight bits are few: a row or two decide"
 
 
-def test_all_is_bf16_but_the_head_and_what_goes_in_and_comes_out(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_all_is_bf16_except_the_head_the_inputs_and_the_outputs(tiny_checkpoint: Path, tmp_path: Path) -> None:
     export(tiny_checkpoint, tmp_path / "model", lambda *_: None, precision="bf16", max_pair_tokens=MAX_PAIR_TOKENS)
     graph = onnx.load(str(tmp_path / "model" / "model.onnx")).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -116,7 +116,7 @@ def test_all_is_bf16_but_the_head_and_what_goes_in_and_comes_out(tiny_checkpoint
         assert value.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.INT64)
 
 
-def test_it_is_refused_in_words_where_no_gpu_runs_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_bf16_is_refused_without_a_gpu_with_a_message(tiny_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["export", str(tiny_checkpoint), "--out", str(tmp_path / "model"), "--precision", "bf16"]
     refused = CliRunner().invoke(app, arguments)
     assert isinstance(refused.exception, ConfigError)

@@ -1,4 +1,4 @@
-"""A cross-encoder is exported as its own checkpoint scores, whatever its family; what gives no score of a pair is refused."""
+"""An exported cross-encoder of any family scores as its checkpoint; a model that gives no score for a pair is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ DOCUMENTS = ["Titan is the largest moon of Saturn.", "A bakery sells rye bread. 
 
 
 def ignore(*told: object) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -41,12 +41,12 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return its model folder in fp32."""
+    """Return the checkpoint's model folder in fp32."""
     return make_pair_model(checkpoint, tmp_path_factory.mktemp("models") / checkpoint.name)
 
 
 def transformers_scores(checkpoint: Path, documents: list[str]) -> list[float]:
-    """Return what transformers says of each pair, put together and cut by the checkpoint's own tokenizer."""
+    """Return the scores of transformers for pairs that the checkpoint's own tokenizer joins and cuts."""
     tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
     types = ["token_type_ids"] if tokenizer("a", "b").encodings[0].type_ids[-1] else []
     scores = []
@@ -68,19 +68,19 @@ def _score(checkpoint: Path, given: Any) -> float:
     return float(hidden @ last["linear.weight"].T + last["linear.bias"])
 
 
-def test_its_folder_scores_as_transformers_does_with_the_checkpoints_own_pairs(checkpoint: Path, model: Path) -> None:
+def test_its_folder_scores_as_transformers_scores_the_checkpoints_own_pairs(checkpoint: Path, model: Path) -> None:
     found = manifests.check(model)
     assert found.kind == "cross_encoder"
     assert found.verification is not None
     assert found.verification.max_score_difference < 1e-4
-    harmless = [DOCUMENTS[0], DOCUMENTS[2], DOCUMENTS[3]]  # the other spells special tokens, which are characters here
+    harmless = [DOCUMENTS[0], DOCUMENTS[2], DOCUMENTS[3]]  # the other contains special tokens, which are plain characters here
     scored = OrtScorer.load(model, threads=1).score(QUERY, harmless)
     assert scored.scores.tolist() == pytest.approx(transformers_scores(checkpoint, harmless), abs=1e-4)
     assert scored.truncated.tolist() == [False, False, True]
     assert len(set(scored.scores.round(3))) == 3
 
 
-def test_in_8_bits_a_score_is_near_and_does_not_move_with_its_neighbours(checkpoint: Path, model: Path, tmp_path: Path) -> None:
+def test_in_8_bits_a_score_is_close_and_does_not_depend_on_other_rows(checkpoint: Path, model: Path, tmp_path: Path) -> None:
     folder = make_pair_model(checkpoint, tmp_path / "model", precision="int8")
     kinds = {node.op_type for node in onnx.load(str(folder / GRAPH_FILE)).graph.node}
     assert "MatMulIntegerToFloat" in kinds
@@ -100,7 +100,7 @@ def test_a_users_special_tokens_are_plain_characters(tiny_pair_model: Path) -> N
     assert [ids.count(encoder.head_ids[0]), ids.count(encoder.separator_ids[0])] == [1, 2]
 
 
-def test_a_graph_that_scores_otherwise_is_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_a_graph_with_other_scores_is_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
     folder = make_pair_model(tiny_cross_encoder, tmp_path / "model")
     graph = onnx.load(str(folder / GRAPH_FILE))
     weight = next(tensor for tensor in graph.graph.initializer if tensor.name == "classifier.weight")
@@ -113,7 +113,7 @@ def test_a_graph_that_scores_otherwise_is_refused(tiny_cross_encoder: Path, tmp_
         OrtScorer.load(folder)
 
 
-def test_a_pair_template_that_is_not_the_checkpoints_is_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_a_pair_template_that_differs_from_the_checkpoints_is_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
     folder = make_pair_model(tiny_cross_encoder, tmp_path / "model")
     prompt = Prompt("pair", prefix="[CLS]", query="{query}", document="{document}", suffix="[SEP]")
     prompt.save(folder / "prompt.json")
@@ -123,7 +123,7 @@ def test_a_pair_template_that_is_not_the_checkpoints_is_refused(tiny_cross_encod
     assert not verify(folder, ignore).passed
 
 
-def test_what_gives_no_single_score_of_a_pair_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_model_without_a_single_score_for_a_pair_is_refused_in_one_line(tmp_path: Path) -> None:
     several = make_cross_encoder(tmp_path / "several", labels=3)
     with pytest.raises(ModelSourceError, match="3 logits, and a reranker needs one") as refused:
         export(several, tmp_path / "model", ignore)
@@ -134,7 +134,7 @@ def test_what_gives_no_single_score_of_a_pair_is_refused_in_one_line(tmp_path: P
     assert not (tmp_path / "model").exists()
 
 
-def test_precisions_and_lengths_that_it_cannot_have_are_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_unsupported_precisions_and_lengths_are_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exported in fp32 or int8"):
         export(tiny_cross_encoder, tmp_path / "model", ignore, precision="fp16")
     with pytest.raises(ConfigError, match="positions for 512"):
@@ -144,14 +144,14 @@ def test_precisions_and_lengths_that_it_cannot_have_are_refused(tiny_cross_encod
         export(roberta, tmp_path / "model", ignore, max_pair_tokens=514)
 
 
-def test_auto_tries_8_bits_beside_fp32(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_auto_tries_8_bits_and_fp32(tiny_cross_encoder: Path, tmp_path: Path) -> None:
     options: Any = {"name": None, "prompt": Prompt("", "", "", "", ""), "max_pair_tokens": 512, "trained": False}
     made = export_fastest(tiny_cross_encoder, tmp_path / "model", ignore, candidates=PAIR_CANDIDATES, **options)
     assert '"int8"' in made.made_with["candidates"]
     assert manifests.check(tmp_path / "model").kind == "cross_encoder"
 
 
-def test_the_command_exports_it_and_its_card_says_what_it_is(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_the_command_exports_a_cross_encoder_and_prints_its_kind(tiny_cross_encoder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "minilm"
     done = slimrank("export", tiny_cross_encoder, "--out", folder, "--home", tmp_path)
     assert done.code == 0, done.err
@@ -164,7 +164,7 @@ def test_the_command_exports_it_and_its_card_says_what_it_is(tiny_cross_encoder:
     assert "--plain is for language models" in refused.err
 
 
-def test_ids_are_those_of_the_tokenizers_own_pairs(model: Path) -> None:
+def test_the_token_ids_are_those_of_the_tokenizers_own_pairs(model: Path) -> None:
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     encoder = PromptEncoder(Prompt.load(model / "prompt.json"), Tokenizer.from_file(str(model / "tokenizer.json")))
     tokenizer.no_padding()

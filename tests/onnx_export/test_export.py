@@ -1,4 +1,4 @@
-"""An export is exact, whole, refused where it is not proved, and asks what every other part asks."""
+"""An export is exact and complete, is refused if it is not verified, and uses the same prompt as all other parts."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ from tests.tiny import MAX_PAIR_TOKENS, make_adapter, make_checkpoint, make_mode
 
 
 def ignore(*told: object) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def test_the_graph_gives_the_full_heads_scores_at_every_length_and_batch(tiny_mo
     assert found.pairs == 44
 
 
-def test_optimums_graph_gives_them_too(plain_model: Path) -> None:
+def test_optimums_graph_gives_the_full_heads_scores_too(plain_model: Path) -> None:
     found = manifests.check(plain_model).verification
     assert found is not None
     assert found.max_score_difference < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
-def test_the_serving_graph_knows_biases_and_head_norms(kind: str, tmp_path: Path) -> None:
+def test_the_serving_graph_supports_biases_and_head_norms(kind: str, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", kind)
     found = manifests.check(make_model(checkpoint, tmp_path / "model")).verification
     assert found is not None
@@ -84,7 +84,7 @@ IN_TWO = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "layer
 
 
 def in_eight_bits(checkpoint: Path, folder: Path, in_two: Sequence[str] = ()) -> tuple[Any, Any, Any, Any]:
-    """The reference's scores of a group, then the 8-bit graph's: alone, together, after a shared prefix."""
+    """Return a group's scores by the reference and by the 8-bit graph: alone, in one batch, after a shared prefix."""
     manifest = export(checkpoint, folder, ignore, precision="int8", in_two=in_two, max_pair_tokens=MAX_PAIR_TOKENS)
     loaded = checkpoints.load(checkpoint)
     encoder = loaded.encoder(SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, max_query_tokens=MAX_PAIR_TOKENS // 2)
@@ -93,25 +93,27 @@ def in_eight_bits(checkpoint: Path, folder: Path, in_two: Sequence[str] = ()) ->
 
 
 @pytest.mark.parametrize("in_two", [(), IN_TWO], ids=["one step", "two steps"])
-def test_eight_bits_ignore_their_neighbours(tiny_checkpoint: Path, tmp_path: Path, in_two: Sequence[str]) -> None:
+def test_a_score_in_eight_bits_does_not_depend_on_other_rows(
+    tiny_checkpoint: Path, tmp_path: Path, in_two: Sequence[str]
+) -> None:
     _, alone, together, shared = in_eight_bits(tiny_checkpoint, tmp_path / "model", in_two)
     assert together == pytest.approx(alone, abs=1e-5)
     assert shared == pytest.approx(alone, abs=1e-5)
 
 
 @WITHOUT_SATURATION
-def test_eight_bits_come_close(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_scores_in_eight_bits_are_close_to_the_reference(tiny_checkpoint: Path, tmp_path: Path) -> None:
     expected, alone, _, _ = in_eight_bits(tiny_checkpoint, tmp_path / "model")
     assert np.abs(alone - expected).max() < 0.3 * expected.std()
 
 
-def test_eight_bits_are_refused_where_there_is_no_serving_graph(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_eight_bits_are_refused_without_a_serving_graph(tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="export it in fp32"):
         export(tiny_checkpoint, tmp_path / "model", ignore, precision="int8", plain=True)
 
 
 @pytest.mark.parametrize(("kind", "precision", "tolerance"), [("llama", "fp16", 0.05), ("qwen3", "int8-gpu", 0.5)])
-def test_precisions_for_gpus_are_proved_as_any_other(
+def test_precisions_for_gpus_are_verified_as_any_other(
     kind: str, precision: FusedPrecision, tolerance: float, tmp_path: Path
 ) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", kind)
@@ -159,7 +161,7 @@ def test_padding_on_either_side_gives_the_same_score(tiny_model: Path, tiny_chec
     assert beside_longer == pytest.approx((logits[manifest.relevant_id] - logits[manifest.irrelevant_id]).item(), abs=1e-4)
 
 
-def test_the_folder_renders_the_same_ids_as_the_checkpoint(tiny_model: Path, tiny_checkpoint: Path) -> None:
+def test_the_folder_gives_the_same_token_ids_as_the_checkpoint(tiny_model: Path, tiny_checkpoint: Path) -> None:
     def ids(tokenizer_file: Path) -> list[int]:
         encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file)), max_pair_tokens=MAX_PAIR_TOKENS)
         return encoder.pair_ids("how to read 1 file", "open(path) <|im_end|> naïve", "prefer recent manuals").ids
@@ -174,14 +176,14 @@ def test_a_failed_verification_is_recorded_and_refused(model_copy: Path, monkeyp
         manifests.check(model_copy)
 
 
-def test_verify_wants_the_very_checkpoint(model_copy: Path, tiny_qwen_checkpoint: Path, tmp_path: Path) -> None:
+def test_verify_refuses_another_checkpoint(model_copy: Path, tiny_qwen_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="weights differ"):
         verify(model_copy, ignore, checkpoint=tiny_qwen_checkpoint)
     with pytest.raises(ManifestError, match="--checkpoint"):
         verify(model_copy, ignore, checkpoint=tmp_path)
 
 
-def test_a_failed_export_leaves_what_was_there(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_the_earlier_folder(tiny_checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
     with pytest.raises(ConfigError, match='the answer "yes"'):
@@ -193,7 +195,7 @@ def test_a_failed_export_leaves_what_was_there(tiny_checkpoint: Path, tmp_path: 
 
 @pytest.mark.parametrize("out", ["checkpoint", "parent", "homework"])
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
-def test_an_export_never_replaces_what_is_no_model_folder(
+def test_an_export_never_replaces_a_folder_that_is_not_a_model_folder(
     tiny_checkpoint: Path, tmp_path: Path, out: str, precision: str
 ) -> None:
     checkpoint = Path(shutil.copytree(tiny_checkpoint, tmp_path / "in" / "checkpoint"))
@@ -206,13 +208,13 @@ def test_an_export_never_replaces_what_is_no_model_folder(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_model_folder_with_notes_beside_it_is_not_replaced(model_copy: Path, tiny_checkpoint: Path) -> None:
+def test_a_model_folder_with_other_files_is_not_replaced(model_copy: Path, tiny_checkpoint: Path) -> None:
     (model_copy / "notes.md").write_text("what we measured")
     with pytest.raises(ConfigError, match="would be lost"):
         export(tiny_checkpoint, model_copy, ignore)
 
 
-def test_an_export_that_fails_its_verification_leaves_the_folder_that_serves(
+def test_an_export_that_fails_its_verification_leaves_the_served_folder(
     model_copy: Path, tiny_qwen_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {path.name: path.read_bytes() for path in model_copy.iterdir()}
@@ -227,9 +229,9 @@ def test_an_export_that_fails_its_verification_leaves_the_folder_that_serves(
 @pytest.mark.parametrize(
     "content",
     [b"", b"\xff" * 64, (2**62).to_bytes(8, "little") + b"{}", (9).to_bytes(8, "little") + b"not a map"],
-    ids=["empty", "random", "huge header", "no JSON"],
+    ids=["empty", "random", "huge header", "not JSON"],
 )
-def test_weights_that_are_no_safetensors_are_named_in_one_line(tiny_checkpoint: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_broken_safetensors_file_is_refused_in_one_line(tiny_checkpoint: Path, tmp_path: Path, content: bytes) -> None:
     checkpoint = Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
     (checkpoint / "model.safetensors").write_bytes(content)
     adapter = make_adapter(tiny_checkpoint, tmp_path / "adapter")
@@ -245,7 +247,7 @@ def test_weights_that_are_no_safetensors_are_named_in_one_line(tiny_checkpoint: 
 
 
 @pytest.mark.parametrize("scale", [-0.5, 0, 1e999])
-def test_a_scale_that_turns_the_order_around_is_not_exported(tiny_checkpoint: Path, tmp_path: Path, scale: float) -> None:
+def test_a_calibration_that_reverses_the_order_is_not_exported(tiny_checkpoint: Path, tmp_path: Path, scale: float) -> None:
     checkpoint = Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
     (checkpoint / "slimrank.json").write_text(json.dumps({"calibration": {"scale": scale, "offset": 0}}))
     with pytest.raises(ModelSourceError, match=r"slimrank\.json: scale"):
@@ -260,7 +262,7 @@ def test_kendalls_tau_counts_pairs_in_order() -> None:
     assert kendall_tau([1, 1], [1, 2]) == 1.0
 
 
-def test_auto_keeps_a_folder_that_passes_its_gate_and_records_all_candidates(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_auto_keeps_a_candidate_that_passes_the_gate_and_records_all_candidates(tiny_checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "model"
     export_fastest(tiny_checkpoint, target, ignore, name=None, prompt=SLIMRANK, max_pair_tokens=MAX_PAIR_TOKENS, trained=False)
     manifest = manifests.check(target)
@@ -296,7 +298,7 @@ def test_auto_for_a_gpu_is_refused_before_any_work_where_there_is_none(tiny_chec
 
 
 @WITHOUT_SATURATION
-def test_two_steps_come_closer_than_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_two_steps_are_more_accurate_than_one(tiny_checkpoint: Path, tmp_path: Path) -> None:
     off = []
     for in_two in ((), IN_TWO):
         expected, alone, _, _ = in_eight_bits(tiny_checkpoint, tmp_path / "model", in_two)
@@ -304,7 +306,7 @@ def test_two_steps_come_closer_than_one(tiny_checkpoint: Path, tmp_path: Path) -
     assert off[1] < off[0]
 
 
-def test_the_gate_asks_for_order_and_ndcg() -> None:
+def test_the_gate_checks_order_and_ndcg() -> None:
     pairs = [Judged([], [[1], [2], [3]], [0, 2, 0]), Judged([], [[1], [2], [3]], [0, 0, 0])]
     right, wrong = np.array([1, 3, 2], dtype=np.float32), np.array([3, 1, 2], dtype=np.float32)
     assert agreement(pairs, [right * 2, right], [right, right]).passed
@@ -314,7 +316,7 @@ def test_the_gate_asks_for_order_and_ndcg() -> None:
     assert not agreement(pairs, [right, -right], [right, right]).passed, "no judgments, but another order"
 
 
-def test_the_gates_pairs_may_come_from_a_collection(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_pairs_of_the_gate_can_come_from_a_collection(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "qrels").mkdir()
     documents = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(["red apples", "green pears", "red wine"])]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(document) + "\n" for document in documents))

@@ -1,4 +1,4 @@
-"""A GGUF file is read once, and gives the checkpoint that transformers makes of it."""
+"""A GGUF file is read once, and gives the same checkpoint as transformers makes from it."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ TEXT = "find the names in the folder\n1 or 0?"
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a file as llama.cpp does: Q4_1 products, float32 norms, a byte-level vocabulary."""
+    """Write a file as llama.cpp writes it: Q4_1 products, float32 norms, a byte-level vocabulary."""
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
@@ -91,7 +91,7 @@ def test_the_checkpoint_has_the_weights_and_the_tokens_that_transformers_reads(
     assert made.model.config.rope_theta == 100000.0
 
 
-def test_a_vocabulary_as_large_as_a_models_takes_no_seconds(tmp_path: Path) -> None:
+def test_a_large_vocabulary_is_read_in_less_than_two_seconds(tmp_path: Path) -> None:
     path = tmp_path / "words.gguf"
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_token_list([f"word{place}" for place in range(50_000)])
@@ -106,7 +106,7 @@ def test_a_vocabulary_as_large_as_a_models_takes_no_seconds(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"PK\x03\x04" + b"\x00" * 40], ids=["empty", "cut short", "a zip file"])
-def test_what_is_no_whole_file_is_said_so(content: bytes, tmp_path: Path) -> None:
+def test_an_incomplete_gguf_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"broken\.gguf is n"):

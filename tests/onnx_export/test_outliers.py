@@ -10,16 +10,20 @@ from onnx_export.outliers import OUTLIERS, outlier_products
 from slimrank.manifest import Manifest
 
 
-def test_a_layer_with_a_planted_outlier_is_found_and_no_other(tiny_checkpoint: Path) -> None:
+def test_only_the_layer_with_a_planted_outlier_is_found(tiny_checkpoint: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint)
     layers = model.model.layers
-    layers.extend([type(layers[0])(model.config, layer_idx=0) for _ in range(2)])  # four layers, so that a median says something
+    layers.extend(
+        [type(layers[0])(model.config, layer_idx=0) for _ in range(2)]
+    )  # four layers, so that there is a meaningful median
     model.config.num_hidden_layers = len(layers)
     for layer in layers[2:]:
         layer.load_state_dict(layers[0].state_dict())
     for place, layer in enumerate(layers):
         layer.self_attn.layer_idx = place
-    with torch.no_grad():  # one channel a thousand times the others, which nothing reads: one scale a row leaves those no step
+    with (
+        torch.no_grad()
+    ):  # one channel is a thousand times larger and is not read: with one scale a row, the other channels become 0
         layers[2].mlp.up_proj.weight[0] *= 1000
         layers[2].mlp.down_proj.weight[:, 0] = 0
     ids = torch.randint(0, 100, (2, 24), generator=torch.Generator().manual_seed(0))
@@ -31,7 +35,7 @@ def test_a_layer_with_a_planted_outlier_is_found_and_no_other(tiny_checkpoint: P
     assert outlier_products(model, run) == ["layers.2.mlp.down_proj"]
 
 
-def test_an_export_notes_which_they_were(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_an_export_records_the_products_with_outliers(tiny_checkpoint: Path, tmp_path: Path) -> None:
     made: Manifest = export(tiny_checkpoint, tmp_path / "model", lambda *_: None, precision="int8", in_two=(OUTLIERS,))
     assert OUTLIERS not in made.made_with.get("in_two", "")
     assert (tmp_path / "model" / "model.onnx").is_file()

@@ -1,4 +1,4 @@
-"""Taking layers off a checkpoint against the same done on the model in memory."""
+"""Removing layers from a checkpoint, compared with removing them from the model in memory."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def test_the_first_layers_the_norm_and_the_head_are_kept(family: str, request: p
     assert (pruned / "tokenizer.json").is_file()
 
 
-def test_values_fitted_to_the_whole_model_stay_behind(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_values_fitted_to_the_whole_model_are_not_copied(tiny_checkpoint: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(tiny_checkpoint, tmp_path / "whole"))
     (whole / "slimrank.json").write_text(json.dumps({"fusion": {"weight": 0.3, "first_stage": "bm25"}}))
     assert values_of(keep_layers(whole, 1, tmp_path / "pruned")) == {}

@@ -1,4 +1,4 @@
-"""Weights are rounded so that what products give stays."""
+"""Weights are rounded so that the outputs of products change least."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def weight() -> torch.Tensor:
 
 @pytest.fixture
 def inputs() -> torch.Tensor:
-    """(T, K) inputs that go together, as a model's do: 16 directions and a little of its own for each."""
+    """Return correlated inputs (T, K), as in a model: 16 directions and a little noise."""
     draw = torch.Generator().manual_seed(1)
     return torch.randn(600, 16, generator=draw) @ torch.randn(16, 200, generator=draw) + 0.1 * torch.randn(
         600, 200, generator=draw
@@ -31,7 +31,7 @@ def nearest(weight: torch.Tensor) -> torch.Tensor:
     return (weight / scale).round() * scale
 
 
-def test_a_product_moves_much_less_than_with_each_weight_rounded_to_the_nearest(
+def test_a_product_changes_much_less_than_with_each_weight_rounded_to_the_nearest_step(
     weight: torch.Tensor, inputs: torch.Tensor
 ) -> None:
     def moved(by: torch.Tensor) -> float:
@@ -40,14 +40,14 @@ def test_a_product_moves_much_less_than_with_each_weight_rounded_to_the_nearest(
     assert moved(rounded(weight[None], [inputs.T @ inputs])[0]) < 0.4 * moved(nearest(weight))
 
 
-def test_rounding_to_the_nearest_reads_the_same_steps_back(weight: torch.Tensor, inputs: torch.Tensor) -> None:
+def test_rounding_rounded_weights_to_the_nearest_step_changes_nothing(weight: torch.Tensor, inputs: torch.Tensor) -> None:
     made = rounded(weight[None], [inputs.T @ inputs])[0]
     assert not torch.allclose(made, nearest(weight), atol=1e-4)
     assert torch.allclose(made, nearest(made), atol=1e-6)
     assert torch.allclose(made.abs().amax(1), weight.abs().amax(1))
 
 
-def test_an_output_of_zeros_and_an_input_that_is_never_seen_do_no_harm(weight: torch.Tensor, inputs: torch.Tensor) -> None:
+def test_an_output_of_zeros_and_an_unseen_input_are_rounded_without_error(weight: torch.Tensor, inputs: torch.Tensor) -> None:
     weight[3] = 0
     inputs[:, 5] = 0
     made = rounded(weight[None], [inputs.T @ inputs])[0]
@@ -57,7 +57,7 @@ def test_an_output_of_zeros_and_an_input_that_is_never_seen_do_no_harm(weight: t
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 200])
-def test_half_of_the_sums_is_computed_and_the_whole_is_the_same(size: int, inputs: torch.Tensor) -> None:
+def test_mirrored_sums_equal_the_whole_sums(size: int, inputs: torch.Tensor) -> None:
     rows = inputs[:, :size]
     upper = upper_squares(rows)
     assert torch.allclose(mirrored(upper, size), rows.T @ rows, rtol=1e-6, atol=1e-4)
@@ -81,7 +81,7 @@ def run(model: Any) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("memory", [rounding.MEMORY_BYTES, 1], ids=["at once", "one input at a time"])
-def test_every_product_is_rounded_but_those_left_out(
+def test_every_product_is_rounded_except_the_skipped_ones(
     model: Any, run: Callable[[], None], memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounding, "MEMORY_BYTES", memory)

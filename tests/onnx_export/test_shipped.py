@@ -1,4 +1,4 @@
-"""Models that ship: made by name on one path, with as many layers of their base as the adapter keeps."""
+"""Shipped models: made by name, with as many layers of the base model as the adapter keeps."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ QUERY, TEXTS = "when does the bakery open", [text for text in DOCUMENTS if text]
 
 
 def torch_scores(base: Path, adapter: Path, layers: int) -> list[float]:
-    """Return the scores of base and adapter by torch alone, with the layers taken off in memory."""
+    """Return the scores of the base model with the adapter in torch, with layers removed in memory."""
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
@@ -45,7 +45,7 @@ def torch_scores(base: Path, adapter: Path, layers: int) -> list[float]:
     return found
 
 
-def test_a_model_that_is_made_by_name_scores_as_its_base_with_the_adapter_and_without_the_layers_above(
+def test_a_model_made_by_name_scores_as_its_base_with_the_adapter_and_only_the_kept_layers(
     shipping: Shipping,
 ) -> None:
     made = manifest.check(shipping.shallow)
@@ -67,19 +67,19 @@ def test_a_model_that_is_current_is_not_made_again(shipping: Shipping) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "../home", "", "."])
-def test_a_name_that_does_not_ship_is_told_with_those_that_do(shipping: Shipping, name: str) -> None:
+def test_an_unknown_name_is_refused_with_the_names_of_shipped_models(shipping: Shipping, name: str) -> None:
     done = slimrank("model", "pull", name)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert f"no model of that name ships; name one of {DEFAULT_MODEL_NAME}, {SHALLOW}" in done.err
 
 
-def test_an_installation_without_the_default_adapter_is_not_whole(shipping: Shipping, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_without_the_default_adapter_is_refused(shipping: Shipping, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slimrank.store.SHIPPED", ())
     with pytest.raises(ModelSourceError, match=f"lacks the adapter models/{DEFAULT_MODEL_NAME}; install slimrank again"):
         shipped_adapter(DEFAULT_MODEL_NAME)
 
 
-def test_the_list_shows_what_is_made_and_what_ships_and_how_it_is_made(shipping: Shipping) -> None:
+def test_the_list_shows_made_models_and_shipped_models_with_the_command_that_makes_them(shipping: Shipping) -> None:
     rows = {row["name"]: row for row in json.loads(slimrank("model", "list", "--json").out)["models"]}
     assert rows.keys() == {SHALLOW, DEFAULT_MODEL_NAME}
     assert rows[SHALLOW]["served"] is True and rows[SHALLOW]["base"] == "llama, 1 layers"
@@ -90,7 +90,9 @@ def test_the_list_shows_what_is_made_and_what_ships_and_how_it_is_made(shipping:
 
 
 @pytest.mark.parametrize("asked", [[], ["--layers", 1]], ids=["adapter alone", "the same said again"])
-def test_an_export_keeps_the_layers_that_the_adapter_says(shipping: Shipping, tmp_path: Path, asked: list[object]) -> None:
+def test_an_export_keeps_the_number_of_layers_that_the_adapter_says(
+    shipping: Shipping, tmp_path: Path, asked: list[object]
+) -> None:
     command = ["export", shipping.home / BASE, "--adapter", shipping.adapters / SHALLOW, "--home", tmp_path / "home"]
     done = slimrank(*command, "--out", tmp_path / "model", "--no-verify", *asked)
     assert done.code == 0, done.err
@@ -120,14 +122,16 @@ def test_an_export_that_contradicts_its_adapter_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("layers", [0, -1, "1", 1.0, True, [1]])
-def test_what_is_no_number_of_layers_is_refused(tiny_checkpoint: Path, tmp_path: Path, layers: object) -> None:
+def test_an_invalid_number_of_layers_is_refused(tiny_checkpoint: Path, tmp_path: Path, layers: object) -> None:
     adapter = make_adapter(tiny_checkpoint, tmp_path / "adapter")
     (adapter / VALUES_FILE).write_text(json.dumps({"layers": layers}))
     with pytest.raises(ModelSourceError, match="a whole number from 1; found"):
         merge(adapter, tiny_checkpoint, tmp_path / "merged")
 
 
-def test_a_base_with_fewer_layers_is_refused_and_one_with_as_many_is_taken(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_base_with_fewer_layers_is_refused_and_one_with_exactly_as_many_is_accepted(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     adapter = make_adapter(tiny_checkpoint, tmp_path / "adapter", layers=3)
     with pytest.raises(ModelSourceError, match=r"does not fit the base model .* keep 3 layers of .*, which has 2"):
         merge(adapter, tiny_checkpoint, tmp_path / "merged")
@@ -147,14 +151,14 @@ def test_an_adapter_that_changes_a_layer_which_it_does_not_keep_is_refused(tiny_
         merge(adapter, tiny_checkpoint, tmp_path / "merged")
 
 
-def test_what_is_fitted_or_recorded_later_leaves_the_number_of_layers(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_fitting_and_recording_keep_the_number_of_layers(tiny_checkpoint: Path, tmp_path: Path) -> None:
     adapter = make_adapter(tiny_checkpoint, tmp_path / "adapter", layers=1)
     write_values(adapter, {"fusion": {"weight": 0.5, "first_stage": "bm25"}})  # as `train fit` does
     record_precision(adapter, {"precision": "int8"})  # as `export --record` does
     assert layers_of(adapter) == 1
 
 
-def test_another_number_of_layers_is_another_adapter(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_another_number_of_layers_gives_another_adapter_hash(tiny_checkpoint: Path, tmp_path: Path) -> None:
     shallow = make_adapter(tiny_checkpoint, tmp_path / "shallow", layers=1)
     deep = Path(shutil.copytree(shallow, tmp_path / "deep"))
     (deep / VALUES_FILE).write_text(json.dumps({"layers": 2}))

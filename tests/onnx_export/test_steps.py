@@ -1,4 +1,4 @@
-"""A command that takes minutes says how many, shows what it does, and who waits is told for whom."""
+"""A command that takes minutes prints its expected time and its steps, and a waiting process reports which one it waits for."""
 
 import json
 import subprocess
@@ -26,14 +26,14 @@ def run_steps() -> None:
         report("write the manifest")
 
 
-def test_where_no_terminal_is_a_step_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_each_step_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "0")
     run_steps()
     lines = capfd.readouterr().err.splitlines()
     assert [line.split("  ")[-1] for line in lines] == ["score the pairs", "write the manifest"]
 
 
-def test_on_a_terminal_a_bar_says_how_much_is_done(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_a_bar_shows_how_much_is_done(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
     with shown_steps() as report:
@@ -45,7 +45,7 @@ def test_on_a_terminal_a_bar_says_how_much_is_done(capfd: pytest.CaptureFixture[
     assert "1/2" in drawn
 
 
-def test_a_download_that_says_nothing_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_without_progress_of_its_own_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnx_export.steps.LOOK_SECONDS", 0.01)
     told = list[tuple[int, int]]()
     with watching(tmp_path, lambda step, done=0, of=0: told.append((done, of)), "download", 2 * 2**20):
@@ -67,7 +67,7 @@ with alone(Path(sys.stdin.readline().strip()), lambda *_: None):
 """
 
 
-def test_who_waits_is_told_for_whom_and_goes_on_when_it_ends(tmp_path: Path) -> None:
+def test_a_waiting_process_reports_the_other_one_and_continues_when_it_ends(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdin and first.stdout
         first.stdin.write(f"{tmp_path}\n")
@@ -88,7 +88,9 @@ def test_who_waits_is_told_for_whom_and_goes_on_when_it_ends(tmp_path: Path) -> 
     assert not (tmp_path / OWNER_FILE).exists()
 
 
-def test_time_is_told_for_the_cores_and_the_load_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_expected_time_depends_on_the_cores_and_the_load_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cost.processor, "cores", lambda: 2)
     monkeypatch.setattr(cost.os, "getloadavg", lambda: (0.3, 0, 0))
     quiet = describe_cost(DEFAULT_MODEL_NAME, tmp_path, has_base=False)
@@ -99,13 +101,13 @@ def test_time_is_told_for_the_cores_and_the_load_of_this_machine(tmp_path: Path,
     )
 
 
-def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_before_any_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     with pytest.raises(ConfigError, match=r"needs 1\.[34] GB of disk in .*, and 1\.0 GB are free; free some"):
         describe_cost(DEFAULT_MODEL_NAME, tmp_path / "not" / "there", has_base=False)
 
 
-def test_pulling_says_first_how_long_it_takes(tmp_path: Path) -> None:
+def test_pulling_first_prints_the_expected_time(tmp_path: Path) -> None:
     (tmp_path / "base" / "smollm2-135m-instruct").mkdir(parents=True)
     (tmp_path / "base" / "smollm2-135m-instruct" / "source.json").write_text("{}")  # it stops soon: there are no weights
     done = slimrank("model", "pull", "--home", str(tmp_path))

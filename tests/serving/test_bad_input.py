@@ -124,7 +124,7 @@ def test_a_gateway_told_of_a_model_that_is_not_there_says_so_at_once(way: list[s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--audits", "nowhere"], "asked to show the audits below nowhere, which is no folder"),
+        (["--audits", "nowhere"], "asked to show the audits in nowhere, which is not a folder"),
         (
             ["--engine", "localhost:9200", "--index", "i", "--field", "f"],
             "asked to search the engine 'localhost:9200'; a URL such as",

@@ -95,7 +95,7 @@ def test_no_process_is_root_and_none_can_write_its_image() -> None:
 def test_the_corpus_is_indexed_once() -> None:
     count = ask("GET", f"{OPENSEARCH}/python-docs/_count")["count"]
     assert count > 5000
-    assert "was there already" in compose("run", "--rm", "-T", "--no-deps", "indexer")
+    assert "is there already" in compose("run", "--rm", "-T", "--no-deps", "indexer")
     assert ask("GET", f"{OPENSEARCH}/python-docs/_count")["count"] == count
 
 

@@ -1,4 +1,4 @@
-"""A tiny random model with a tokenizer of some hundred tokens, and groups to train it on."""
+"""A tiny random model with a tokenizer of a few hundred tokens, and groups to train it on."""
 
 import random
 from pathlib import Path
@@ -17,7 +17,7 @@ def make_base(folder: Path, architecture: str = "llama") -> Path:
 
 
 def make_groups(count: int, *, teacher: bool = True) -> list[Group]:
-    """Return groups in which the document that holds the query's word is relevant."""
+    """Return groups in which the document that contains the query's word is relevant."""
     rng = random.Random(0)
     groups = []
     for number in range(count):

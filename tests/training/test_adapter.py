@@ -1,4 +1,4 @@
-"""Averages of adapters and their cut to a rank."""
+"""Adapters: averaged, reduced to a rank, and loaded as a start."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def adapter(base: Path, folder: Path, seed: int) -> Path:
     return folder
 
 
-def test_an_adapter_averaged_with_itself_adds_what_it_added(base: Path, tmp_path: Path) -> None:
+def test_an_adapter_averaged_with_itself_stays_the_same(base: Path, tmp_path: Path) -> None:
     one = adapter(base, tmp_path / "one", 1)
     assert average([one, one], tmp_path / "mean") == pytest.approx(1.0)
     was, now = differences(one), differences(tmp_path / "mean")
@@ -34,7 +34,7 @@ def test_an_adapter_averaged_with_itself_adds_what_it_added(base: Path, tmp_path
         assert torch.allclose(now[module], matrix, atol=0.02 * float(matrix.abs().max()))
 
 
-def test_the_mean_of_two_is_the_mean_of_what_they_add(base: Path, tmp_path: Path) -> None:
+def test_the_average_of_two_adapters_is_the_mean_of_their_differences(base: Path, tmp_path: Path) -> None:
     folders = [adapter(base, tmp_path / name, seed) for seed, name in enumerate(("one", "two"))]
     assert average(folders, tmp_path / "mean", rank=8) == pytest.approx(1.0)
     mean = differences(tmp_path / "mean")
@@ -43,7 +43,7 @@ def test_the_mean_of_two_is_the_mean_of_what_they_add(base: Path, tmp_path: Path
         assert torch.allclose(mean[module], wanted, atol=0.02 * float(wanted.abs().max()))
 
 
-def test_a_cut_to_a_lower_rank_says_what_it_keeps() -> None:
+def test_a_cut_to_a_lower_rank_returns_the_share_that_it_keeps() -> None:
     matrix = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
     tensors, kept = cut_to_rank({"m": (matrix, torch.eye(3))}, 2)
     assert kept == pytest.approx(13 / 14)
@@ -67,7 +67,7 @@ def test_the_average_loads_as_an_adapter_again(base: Path, tmp_path: Path) -> No
     assert any(weight.requires_grad for weight in loaded.parameters())
 
 
-def test_a_shallow_model_starts_from_the_layers_that_it_has_of_a_deep_one(base: Path, tmp_path: Path) -> None:
+def test_a_shallow_model_starts_from_the_first_layers_of_a_deep_models_adapter(base: Path, tmp_path: Path) -> None:
     deep = differences(adapter(base, tmp_path / "deep", 1))
     config = ModelConfig.model_validate({"base": base, "layers": 1, "start": tmp_path / "deep"})
     load_model(config).save_pretrained(tmp_path / "shallow")
@@ -87,7 +87,7 @@ def test_a_started_adapter_is_trained_from_the_first_layer_up_and_saved_whole(ba
     assert differences(tmp_path / "saved").keys() == differences(start).keys()
 
 
-def test_an_adapter_of_another_model_or_none_is_not_a_start(base: Path, tmp_path: Path) -> None:
+def test_a_start_needs_an_adapter_of_the_same_base_model(base: Path, tmp_path: Path) -> None:
     start = adapter(base, tmp_path / "start", 1)
     tensors = load_file(start / "adapter_model.safetensors")
     save_file({name.replace("q_proj", "query"): tensor for name, tensor in tensors.items()}, start / "adapter_model.safetensors")

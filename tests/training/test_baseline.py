@@ -1,4 +1,4 @@
-"""An embedding model's rows on the frontier: stored and fresh vectors, hybrid search, and times; nothing is measured twice."""
+"""The rows of an embedding model on the frontier: stored and computed vectors, hybrid search, and times; nothing is measured twice."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.vocabularies import small_tokenizer
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model folder whose vectors are the mean of random ones, a token each."""
+    """Return a model folder whose vectors are the mean of one random vector for each token."""
     folder = tmp_path_factory.mktemp("minilm")
     tokenizer = small_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -38,7 +38,7 @@ def measure(folder: Path, embedder: Path, *more: object) -> None:
     assert done.code == 0, done.err
 
 
-def test_its_rows_stand_beside_the_first_stages_and_are_offered_to_nobody(embedder: Path, tmp_path: Path) -> None:
+def test_its_rows_are_shown_with_the_first_stages_but_not_offered_as_a_choice(embedder: Path, tmp_path: Path) -> None:
     data, out = collection(tmp_path / "shop"), tmp_path / "out"
     drawn = draw(data, "test", queries=50, seed=0, hits=12)
     trec.write_run(tmp_path / "runs" / "shop.test.trec", {query_id: {"d0": 1.0} for query_id in drawn.run}, tag="hybrid")
@@ -56,7 +56,7 @@ def test_its_rows_stand_beside_the_first_stages_and_are_offered_to_nobody(embedd
     assert {file: file.read_bytes() for file in out.rglob("*.json")} == before
 
 
-def test_stored_vectors_are_of_whole_documents_and_fresh_ones_of_what_is_read(embedder: Path, tmp_path: Path) -> None:
+def test_stored_vectors_are_of_whole_documents_and_computed_vectors_of_the_cut(embedder: Path, tmp_path: Path) -> None:
     data, out = collection(tmp_path / "shop"), tmp_path / "out"
     measure(out, embedder, "--data", data, "--without-times")
     record = json.loads((out / "quality" / "shop.test" / "tiny.json").read_text())

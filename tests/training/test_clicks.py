@@ -1,4 +1,4 @@
-"""Labels from clicks, and what the ranks do to them."""
+"""Labels from clicks, corrected for the ranks of the documents."""
 
 import json
 from pathlib import Path
@@ -38,14 +38,14 @@ def test_ubi_exports_are_read_with_and_without_the_hit_envelope(tmp_path: Path) 
     ]
 
 
-def test_a_line_that_is_no_ubi_document_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_ubi_document_is_named(tmp_path: Path) -> None:
     (tmp_path / "queries.jsonl").write_text('{"query": "x"}\n')
     (tmp_path / "events.jsonl").touch()
     with pytest.raises(DataError, match=r"queries\.jsonl:1 is not a UBI document"):
         read_ubi(tmp_path / "queries.jsonl", tmp_path / "events.jsonl")
 
 
-def test_labels_never_replace_a_collection_that_is_there(tmp_path: Path) -> None:
+def test_labels_never_replace_an_existing_collection(tmp_path: Path) -> None:
     shown = answers("red shoes", "xy", "x", 6)
     write_documents(tmp_path / "shop", [Document(name, "", "text") for name in "xy"])
     write_queries(tmp_path / "shop", {"q1": "hand-made"})

@@ -1,4 +1,4 @@
-"""Couples: who is in them at each level, and what a step draws."""
+"""Couples: their documents at each level, and the couples that a step draws."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def test_a_share_of_strangers_stays_among_hits() -> None:
     assert 5 < near < 35
 
 
-def test_groups_without_such_hits_are_passed_over_and_too_few_are_refused() -> None:
+def test_groups_without_hits_at_the_level_are_skipped_and_too_few_groups_are_refused() -> None:
     some = [replace(group, ranks=(3, 1, 7, 8)) for group in groups(3)] + groups(2)
     source = CoupleSource(some, 0)
     assert len(source.at_step(1, 4, DEEP)) == 2
@@ -61,7 +61,7 @@ def test_groups_without_ranks_say_that_they_must_be_prepared_again() -> None:
         CoupleSource([replace(group, ranks=()) for group in groups(3)], 0).check(TOP, 1)
 
 
-def test_groups_without_labels_are_no_use_to_stage_one() -> None:
+def test_stage_one_refuses_groups_without_labels() -> None:
     with pytest.raises(DataError, match="no training group has a judged positive"):
         CoupleSource([Group("s", "q", "q", ("a", "b"), ("A", "B"), (None, None))], 0)
 
@@ -74,7 +74,7 @@ def test_dev_and_train_share_no_group() -> None:
         CoupleSource(groups(10), 7).split(10)
 
 
-def test_both_pairs_of_a_couple_stand_side_by_side() -> None:
+def test_the_two_pairs_of_a_couple_are_neighbours() -> None:
     pairs = pairs_of(CoupleSource(groups(3), 0).at_level(TOP))
     assert [pair.relevant for pair in pairs] == [True, False] * 3
     assert all(first.query == second.query for first, second in zip(pairs[0::2], pairs[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Groups: who gets in, who is left out, what is dropped."""
+"""Groups: which documents they hold, and which are dropped."""
 
 import random
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_same_seed_makes_the_same_groups() -> None:
     assert made[0] == made[1]
 
 
-def test_unjudged_documents_that_the_teacher_puts_above_the_positive_are_dropped() -> None:
+def test_unjudged_documents_that_the_teacher_scores_above_the_positive_are_dropped() -> None:
     group = Group(
         "s", "q", "q", ("a", "b", "c", "d"), ("A", "B", "C", "D"), (1, None, 0, None), (0.6, 0.7, 0.8, 0.5), (None, 1, 2, 3)
     )
@@ -48,7 +48,7 @@ def test_unjudged_documents_that_the_teacher_puts_above_the_positive_are_dropped
     assert drop_false_negatives(group, 0.2).doc_ids == ("a", "b", "c", "d")
 
 
-def test_groups_survive_the_file(tmp_path: Path) -> None:
+def test_groups_are_read_as_they_were_written(tmp_path: Path) -> None:
     group = Group("s", "q", "snö", ("a", "b", "c"), ("A", "B", "C"), (1, None, 0), (0.5, 0.25, 0.125))
     write_groups(tmp_path / "groups.jsonl", [group])
     assert read_groups(tmp_path / "groups.jsonl") == [group]
@@ -60,19 +60,19 @@ def test_an_empty_file_of_groups_is_refused(tmp_path: Path) -> None:
         read_groups(tmp_path / "groups.jsonl")
 
 
-def test_a_line_that_is_no_group_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_group_is_named(tmp_path: Path) -> None:
     (tmp_path / "groups.jsonl").write_text('{"query": "x"}\n')
     with pytest.raises(DataError, match=r"groups\.jsonl:1"):
         read_groups(tmp_path / "groups.jsonl")
 
 
-def test_the_same_queries_are_held_out_for_the_same_seed() -> None:
+def test_the_same_seed_holds_out_the_same_queries() -> None:
     ids = [str(n) for n in range(100)]
     assert hold_out(ids, 10, 7) == hold_out(reversed(ids), 10, 7)
     assert len(hold_out(ids, 10, 7)) == 10
 
 
-def test_made_queries_do_not_stand_in_their_source_as_shown() -> None:
+def test_the_shown_source_of_a_made_query_does_not_contain_the_query() -> None:
     documents = [
         Document("d", "how a river meets the sea", "It flows down hill. A delta forms at the mouth of it. Sand settles there.")
     ]

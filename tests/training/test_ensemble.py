@@ -1,4 +1,4 @@
-"""Several teachers as one, negatives written to win, and hybrid search."""
+"""Several teachers combined into one, adversarial negatives, and hybrid search."""
 
 import math
 import random
@@ -20,11 +20,11 @@ GROUP = Group(
 )
 
 
-def test_one_teacher_is_left_as_it_is() -> None:
+def test_the_scores_of_a_single_teacher_are_unchanged() -> None:
     assert combine([[[0.1, 0.4], [0.3, 0.2]]]) == [[0.1, 0.4], [0.3, 0.2]]
 
 
-def test_teachers_of_other_scales_weigh_alike_and_the_scale_is_the_firsts() -> None:
+def test_teachers_with_different_scales_have_the_same_weight_and_the_first_teachers_scale_stays() -> None:
     first, second = [[0.5, 0.6, 0.7], [0.4, 0.4, 0.5]], [[30.0, 20.0, 10.0], [0.0, 0.0, 10.0]]
     (opposed, agreed) = combine([first, second])
     assert opposed == pytest.approx([0.6, 0.6, 0.6], abs=1e-6)
@@ -33,7 +33,7 @@ def test_teachers_of_other_scales_weigh_alike_and_the_scale_is_the_firsts() -> N
     assert spread == pytest.approx(np.sqrt(np.mean([np.var(scores) for scores in first])))
 
 
-def test_a_group_without_differences_stays_flat_beside_others() -> None:
+def test_a_group_with_equal_scores_keeps_equal_scores() -> None:
     flat, _ = combine([[[0.5, 0.5], [0.1, 0.9]], [[2.0, 2.0], [1.0, 3.0]]])
     assert flat == pytest.approx([0.5, 0.5])
 
@@ -43,12 +43,12 @@ def test_the_first_stage_as_a_teacher_prefers_its_first_hits() -> None:
     assert first_stage_scores(replace(GROUP, ranks=())) == [0.0] * 4
 
 
-def test_a_hostile_document_is_never_what_the_teacher_likes() -> None:
+def test_a_hostile_document_gets_the_lowest_teacher_score() -> None:
     group = replace(GROUP, doc_ids=("a", MARK + "b", "c", "d"))
     assert taught(group, [0.5, 0.99, 0.25, 0.125]).teacher == (0.5, 0.125, 0.25, 0.125)
 
 
-def test_the_two_least_liked_documents_are_attacked_and_keep_their_scores() -> None:
+def test_the_two_documents_with_the_lowest_scores_are_attacked_and_keep_their_scores() -> None:
     (group,) = with_hostile([GROUP], 1.0, random.Random(0))
     assert group.doc_ids == ("a", "b", MARK + "c", MARK + "d")
     assert all("red shoes" in document for document in group.documents[2:])
@@ -56,20 +56,20 @@ def test_the_two_least_liked_documents_are_attacked_and_keep_their_scores() -> N
     assert group.documents[1] == GROUP.documents[1]
 
 
-def test_without_a_teacher_what_is_judged_irrelevant_is_attacked_first_and_then_the_last_hit() -> None:
+def test_without_a_teacher_judged_irrelevant_documents_are_attacked_before_the_last_hit() -> None:
     (group,) = with_hostile([replace(GROUP, teacher=())], 1.0, random.Random(0))
     assert group.doc_ids == ("a", "b", MARK + "c", MARK + "d")
     (group,) = with_hostile([replace(GROUP, relevance=(1, 0, None, None), teacher=())], 1.0, random.Random(0))
     assert group.doc_ids == ("a", MARK + "b", "c", MARK + "d")
 
 
-def test_the_first_attack_holds_the_query_once() -> None:
+def test_the_first_attack_contains_the_query_once() -> None:
     groups = list(with_hostile([GROUP] * 100, 1.0, random.Random(0)))
     assert all(group.documents[3].count("red shoes") == 1 for group in groups)
     assert any(group.documents[2].count("red shoes") > 1 for group in groups)
 
 
-def test_half_of_the_relevant_documents_hold_the_query_too_so_that_pasting_tells_nothing() -> None:
+def test_half_of_the_relevant_documents_contain_the_pasted_query_too() -> None:
     groups = list(with_hostile([GROUP] * 100, 1.0, random.Random(0)))
     pasted = sum(group.documents[0] == "red shoes A" for group in groups)
     assert 30 < pasted < 70
@@ -81,14 +81,14 @@ def test_a_share_of_the_groups_is_attacked() -> None:
     assert 25 < sum(group != GROUP for group in groups) < 75
 
 
-def test_reciprocal_ranks_add_up() -> None:
+def test_fusion_adds_reciprocal_ranks() -> None:
     fused = fuse([["a", "b", "c"], ["c", "a"]], 2)
     assert list(fused) == ["a", "c"]
     assert fused["a"] == pytest.approx(1 / 61 + 1 / 62)
 
 
 class Letters:
-    """Embeds a text as how often it holds each letter."""
+    """Embeds a text as the counts of its letters."""
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
         return self.encode_documents(queries)
@@ -98,7 +98,7 @@ class Letters:
         return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
-def test_hybrid_search_finds_what_shares_no_word_with_the_query() -> None:
+def test_hybrid_search_finds_a_document_that_shares_no_word_with_the_query() -> None:
     texts = {"d1": "tulip garden", "d2": "rose bush", "d3": "tulips gardens", "d4": "xyz"}
     collection = Collection("c", {name: Document(name, "", text) for name, text in texts.items()}, {"q": "rose gardne"}, {})
     run = hybrid_run(collection, ["q"], Letters(), depth=3)  # type: ignore[arg-type]

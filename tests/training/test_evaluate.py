@@ -1,4 +1,4 @@
-"""Measuring adapters: samples, fusion, calibration, and the check that nothing measured was trained on."""
+"""Measuring adapters: samples, fusion, calibration, and the check that no measured query was trained on."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ from training.evaluate import (
 
 
 def drawn(name: str = "set") -> tuple[Sample, dict[str, dict[str, float]]]:
-    """Return ten queries whose second hit is right, and scores that know it."""
+    """Return ten queries whose second hit is relevant, and scores that rank it first."""
     first = {f"q{n}": {f"a{n}": 2.0, f"b{n}": 1.0} for n in range(10)}
     qrels = {f"q{n}": {f"b{n}": 1} for n in range(10)}
     documents = {doc_id: Document(doc_id, "", doc_id) for hits in first.values() for doc_id in hits}
@@ -38,7 +38,7 @@ def drawn(name: str = "set") -> tuple[Sample, dict[str, dict[str, float]]]:
     return Sample(collection, "test", qrels, first), {q: {f"a{q[1:]}": -1.0, f"b{q[1:]}": 1.0} for q in first}
 
 
-def test_what_reordering_changes_is_measured_with_its_interval() -> None:
+def test_the_gain_of_reordering_is_measured_with_its_interval() -> None:
     row = compare(*drawn())
     assert (row.queries, row.after) == (10, 1.0)
     assert row.before == pytest.approx(1 / np.log2(3))
@@ -46,7 +46,7 @@ def test_what_reordering_changes_is_measured_with_its_interval() -> None:
     assert compare(*drawn(), fusion_weight=9.0).gain.mean == 0
 
 
-def test_the_mean_gain_weighs_collections_alike() -> None:
+def test_each_collection_has_the_same_weight_in_the_mean_gain() -> None:
     better, same = drawn(), drawn()
     worse = {q: {d: -s for d, s in hits.items()} for q, hits in same[1].items()}
     gain = mean_gain([better, (same[0], worse)])
@@ -64,13 +64,13 @@ def test_calibration_finds_scale_and_offset() -> None:
     assert (scale, offset) == (pytest.approx(2, abs=0.2), pytest.approx(-1, abs=0.2))
 
 
-def test_fitted_values_hold_what_a_manifest_takes() -> None:
+def test_fitted_values_are_valid_in_a_manifest() -> None:
     values = fit_values([drawn()], first_stage="bm25")
     assert values["fusion"] == {"weight": 0.0, "first_stage": "bm25"}
     assert set(values["calibration"]) == {"scale", "offset"}  # type: ignore[call-overload]
 
 
-def test_a_query_that_was_trained_on_is_never_measured() -> None:
+def test_a_query_that_was_trained_on_is_refused() -> None:
     groups = make_groups(3)
     seen, _ = drawn()
     refuse_seen(seen, groups)
@@ -79,7 +79,7 @@ def test_a_query_that_was_trained_on_is_never_measured() -> None:
         refuse_seen(seen, groups)
 
 
-def test_scores_are_made_once_and_kept(base: Path, tmp_path: Path) -> None:
+def test_scores_are_computed_once_and_stored(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     write_documents(folder, [Document(str(n), "", f"a river with {n} bridges") for n in range(6)])
     write_queries(folder, {"q1": "river", "q2": "bridges"})
@@ -104,7 +104,7 @@ def keep(folder: Path, run: dict[str, dict[str, float]], depth: int = 2) -> None
         kept.add(query_id, hits)
 
 
-def test_scores_of_a_served_model_are_read_for_the_fit(tmp_path: Path) -> None:
+def test_the_fit_reads_scores_of_a_served_model(tmp_path: Path) -> None:
     taken, run = drawn()
     keep(tmp_path, run)
     assert kept_scores(taken, tmp_path, queries=10, depth=2, seed=7) == run
@@ -121,13 +121,13 @@ def test_scores_of_another_sample_are_refused(tmp_path: Path) -> None:
         kept_scores(taken, tmp_path, queries=10, depth=2, seed=7)
 
 
-def test_fitted_values_stand_beside_what_was_noted_before(tmp_path: Path) -> None:
+def test_fitted_values_keep_the_other_values_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "slimrank.json").write_text('{"precision": {"precision": "int8"}, "fusion": {"weight": 9}}')
     write_values(tmp_path, {"fusion": {"weight": 1}})
     assert json.loads((tmp_path / "slimrank.json").read_text()) == {"precision": {"precision": "int8"}, "fusion": {"weight": 1}}
 
 
-def test_a_fit_on_scores_that_stand_upside_down_is_refused(tmp_path: Path) -> None:
+def test_a_fit_on_reversed_scores_is_refused(tmp_path: Path) -> None:
     documents = {f"d{place}": Document(f"d{place}", "", "text") for place in range(40)}
     run = {"q": {f"d{place}": float(place % 10) for place in range(40)}}
     qrels = {"q": {f"d{place}": int((place % 10 < 5) != (place % 7 == 0)) for place in range(40)}}
@@ -136,14 +136,14 @@ def test_a_fit_on_scores_that_stand_upside_down_is_refused(tmp_path: Path) -> No
         fit_calibration([(Sample(collection, "dev", qrels, run), run)])
 
 
-def test_a_fit_wants_an_adapter_that_is_there(tmp_path: Path) -> None:
+def test_a_fit_without_an_adapter_is_refused(tmp_path: Path) -> None:
     done = slimrank(
         "train", "fit", "--adapter", tmp_path / "nothing", "--data", tmp_path, "--set", "set:dev", "--scores", tmp_path
     )
     assert (done.code, "is not an adapter" in done.err, (tmp_path / "nothing").exists()) == (2, True, False), done.err
 
 
-def test_hits_may_come_from_a_run_such_as_hybrid_searchs(tmp_path: Path) -> None:
+def test_hits_can_come_from_a_run_of_hybrid_search(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     write_documents(folder, [Document(f"d{n}", "", f"red shoe {n}") for n in range(5)])
     write_queries(folder, {"q": "red shoe"})
@@ -156,7 +156,7 @@ def test_hits_may_come_from_a_run_such_as_hybrid_searchs(tmp_path: Path) -> None
         sample(folder, "dev", queries=1, depth=2, seed=7, runs=tmp_path)
 
 
-def test_an_adapter_that_is_not_there_is_told_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_a_missing_adapter_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     done = slimrank(
         "train",
         "evaluate",

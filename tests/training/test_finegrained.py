@@ -44,7 +44,7 @@ def test_the_loss_falls_and_the_checkpoint_is_complete(base: Path, groups_file: 
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
-def test_a_shared_prefix_gives_the_scores_of_whole_pairs(architecture: str, tmp_path: Path) -> None:
+def test_a_shared_prefix_gives_the_same_scores_as_whole_pairs(architecture: str, tmp_path: Path) -> None:
     folder = make_base(tmp_path / "base", architecture)
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(folder / "tokenizer.json")))
     model = load_model(ModelConfig(base=folder)).eval()
@@ -57,7 +57,7 @@ def test_a_shared_prefix_gives_the_scores_of_whole_pairs(architecture: str, tmp_
         assert float(logits[encoder.relevant_id] - logits[encoder.irrelevant_id]) == pytest.approx(float(score), abs=1e-4)
 
 
-def test_groups_scored_in_one_batch_get_the_scores_they_get_alone(base: Path) -> None:
+def test_groups_in_one_batch_get_the_same_scores_as_single_groups(base: Path) -> None:
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(base / "tokenizer.json")))
     scorer = GroupScorer(
         load_model(ModelConfig(base=base)).eval(), relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id
@@ -73,9 +73,7 @@ def test_groups_scored_in_one_batch_get_the_scores_they_get_alone(base: Path) ->
     torch.testing.assert_close(torch.cat(together), torch.cat(alone), atol=1e-4, rtol=0)
 
 
-def test_a_step_of_several_groups_learns_the_same_in_one_batch_or_group_by_group(
-    base: Path, groups_file: Path, tmp_path: Path
-) -> None:
+def test_a_step_learns_the_same_from_one_batch_as_from_single_groups(base: Path, groups_file: Path, tmp_path: Path) -> None:
     found = []
     for batched in (False, True):
         config = tiny(base, groups_file, tmp_path / f"{batched}", steps=4, one_forward=batched, optimizer__groups_per_step=3)
@@ -91,11 +89,11 @@ def test_layers_below_the_first_have_no_adapter(base: Path) -> None:
     assert all(".layers.1." in name for name in trained)
 
 
-def test_only_the_first_layers_may_be_kept(base: Path) -> None:
+def test_the_first_layers_can_be_kept_alone(base: Path) -> None:
     assert len(load_model(ModelConfig(base=base, adapter=None, layers=1)).model.layers) == 1
 
 
-def test_a_killed_run_goes_on_to_the_same_losses(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_the_same_losses(base: Path, groups_file: Path, tmp_path: Path) -> None:
     train(tiny(base, groups_file, tmp_path / "whole"))
     command = [sys.executable, "-m", "slimrank", "train", "finegrained", str(TINY)]
     command += ["--base", str(base), "--groups", str(groups_file), "--out", str(tmp_path / "killed")]
@@ -117,7 +115,7 @@ def _wait_for_checkpoint(out: Path, process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.01)
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_the_last_checkpoint(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(base: Path, groups_file: Path, tmp_path: Path) -> None:
     train(tiny(base, groups_file, tmp_path / "run", steps=3))
     before = checkpoints(tmp_path / "run")
     poisoned = [group for group in make_groups(24)]
@@ -137,7 +135,7 @@ def test_an_empty_data_set_stops_before_the_model_is_loaded(tmp_path: Path) -> N
         train(tiny(tmp_path / "nowhere", tmp_path / "empty.jsonl", tmp_path / "run"))
 
 
-def test_a_checkpoint_that_cannot_be_written_is_said_clearly(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_refused_with_a_message(base: Path, groups_file: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.raises((ConfigError, FileExistsError)):
         train(tiny(base, groups_file, tmp_path / "run"))

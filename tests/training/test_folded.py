@@ -1,4 +1,4 @@
-"""The folded LoRA layer gives the scores and gradients of PEFT's."""
+"""The folded LoRA layer gives the same scores and gradients as PEFT's layer."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def test_the_folded_weight_follows_each_change_of_the_adapter(base: Path) -> Non
     torch.testing.assert_close(after, bare, atol=1e-5, rtol=1e-4)
 
 
-def test_a_model_that_was_asked_in_inference_mode_is_trained_afterwards(base: Path) -> None:
+def test_a_model_can_be_trained_after_inference_mode(base: Path) -> None:
     model = _model(base)
     with torch.inference_mode():
         asked = _logits(model)
@@ -78,6 +78,6 @@ def test_a_model_that_was_asked_in_inference_mode_is_trained_afterwards(base: Pa
 
 
 @pytest.mark.parametrize("more", [{"dtype": "bfloat16"}, {"adapter": {"rank": 4, "dropout": 0.1}}])
-def test_bfloat16_and_dropout_are_left_to_peft(base: Path, more: dict[str, object]) -> None:
+def test_bfloat16_and_dropout_use_pefts_own_layer(base: Path, more: dict[str, object]) -> None:
     model = _model(base, **more)
     assert not any(layer._can_fold() for layer in _layers(model))

@@ -1,4 +1,4 @@
-"""Groups from a live index: its documents, its own hits, and its refusals in words."""
+"""Groups from a live index: its documents, its own hits, and the messages of its errors."""
 
 import json
 import random
@@ -17,7 +17,7 @@ SOURCES = {f"d{n}": {"title": f"the long river number {n}", "text": [f"It has {n
 
 
 class Engine:
-    """An engine of one index that finds everything, last document first, three hits a page of a scroll."""
+    """An engine with one index: a search finds all documents, the last first, and a scroll gives three hits a page."""
 
     def __init__(self, distribution: str | None = "opensearch") -> None:
         self.asked: list[httpx.Request] = []
@@ -45,7 +45,7 @@ def index(engine: Engine, name: str = "rivers", fields: tuple[str, ...] = ("titl
     return LiveIndex(httpx.Client(transport=httpx.MockTransport(engine), base_url="http://engine:9200"), name, fields)
 
 
-def test_a_live_index_gives_its_documents_and_closes_what_it_opened() -> None:
+def test_a_live_index_gives_its_documents_and_closes_its_scroll() -> None:
     engine = Engine()
     documents = index(engine).collection().documents
     assert list(documents) == list(SOURCES)
@@ -67,13 +67,15 @@ def test_negatives_are_the_engines_own_hits() -> None:
 
 
 @pytest.mark.parametrize(("distribution", "wanted"), [("opensearch", "_none"), (None, None)])
-def test_a_default_search_pipeline_is_switched_off_where_there_are_any(distribution: str | None, wanted: str | None) -> None:
+def test_a_default_search_pipeline_is_switched_off_if_the_engine_has_pipelines(
+    distribution: str | None, wanted: str | None
+) -> None:
     engine = Engine(distribution)
     index(engine).search("river", 5)
     assert engine.asked[-1].url.params.get("search_pipeline") == wanted
 
 
-def test_what_is_wrong_is_said() -> None:
+def test_a_wrong_field_an_error_and_a_dead_engine_are_refused_with_a_message() -> None:
     with pytest.raises(EngineRefused, match=r"404 no such index \[gone\]"):
         index(Engine(), "gone").search("river", 5)
     with pytest.raises(DataError, match="no document of index rivers has text in body; name other fields"):
@@ -104,7 +106,7 @@ def test_a_secret_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         ("rivers", "collections.0: .*dictionary"),
     ],
 )
-def test_an_entry_that_cannot_be_is_refused_by_name(tmp_path: Path, entry: str, message: str) -> None:
+def test_an_invalid_entry_is_refused_with_its_fault(tmp_path: Path, entry: str, message: str) -> None:
     path = tmp_path / "prepare.yaml"
     path.write_text(f"collections: [{entry}]")
     with pytest.raises(ConfigError, match=message):
@@ -112,7 +114,7 @@ def test_an_entry_that_cannot_be_is_refused_by_name(tmp_path: Path, entry: str, 
 
 
 @pytest.mark.parametrize("path", sorted(Path("training/configs").glob("prepare*.yaml")), ids=lambda path: path.stem)
-def test_every_configuration_that_comes_with_it_is_one(path: Path) -> None:
+def test_every_committed_configuration_is_valid(path: Path) -> None:
     assert read_config(path, PrepareConfig).collections
 
 

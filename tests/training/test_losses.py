@@ -1,4 +1,4 @@
-"""Losses and targets against values worked by hand."""
+"""Losses and targets, compared with values computed by hand."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_listwise_is_smallest_where_the_softmax_equals_the_targets() -> None:
     assert listwise(targets.log() + 5, targets) == pytest.approx(float(best), abs=1e-5)
 
 
-def test_pointwise_is_zero_where_nothing_is_judged_relevant() -> None:
+def test_pointwise_is_zero_if_no_document_is_judged_relevant() -> None:
     assert float(pointwise(torch.tensor([3.0, -1.0]), [None, 0])) == 0
     assert float(pointwise(torch.tensor([0.0, 0.0]), [1, None])) == pytest.approx(math.log(2))
 

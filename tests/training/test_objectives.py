@@ -1,4 +1,4 @@
-"""The closed form of stage 1 against sampling."""
+"""The closed form of stage 1, compared with sampling."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_sampled_and_exact_gradients_of_the_joint_reward_agree_in_expectation(no
 
 
 def _group_gradient(logits: torch.Tensor, *, draws: int, normalise: bool) -> torch.Tensor:
-    """GRPO's estimate: the group's mean reward as the baseline, its spread as the scale."""
+    """Return GRPO's estimate, with the group's mean reward as the baseline and its standard deviation as the scale."""
     log_chances = torch.log_softmax(logits, dim=-1)
     drawn = torch.multinomial(log_chances.exp().detach(), draws, replacement=True)
     texts = [VOCABULARY[token] for token in drawn.flatten().tolist()]
@@ -39,11 +39,11 @@ def _group_gradient(logits: torch.Tensor, *, draws: int, normalise: bool) -> tor
 
 
 def _leaning(margin: float) -> torch.Tensor:
-    """Two couples whose documents all get the same margin."""
+    """Return the logits of two couples whose documents all get the same margin."""
     return torch.tensor([[-margin / 2, margin / 2, -9.0]] * 4, requires_grad=True)
 
 
-def test_a_model_that_leans_to_one_digit_is_pulled_back_by_couples() -> None:
+def test_couples_reduce_the_bias_of_a_model_to_one_digit() -> None:
     for margin in (2.0, -2.0):
         logits = _leaning(margin)
         chances = answer_chances(logits, torch.tensor([1, 0, 1, 0]), relevant_id=1, irrelevant_id=0)
@@ -53,24 +53,24 @@ def test_a_model_that_leans_to_one_digit_is_pulled_back_by_couples() -> None:
         assert pull * margin > 0.01
 
 
-def test_a_constant_answer_earns_nothing_from_couples() -> None:
+def test_a_constant_answer_gets_no_reward_from_couples() -> None:
     answers, couples = ["1", "1", "0", "0"], ["a"] * 4
     assert couple_reward(["1", "1", "1", "1"], answers, couples) == [0.0] * 4
     assert couple_reward(["0", "0", "0", "0"], answers, couples) == [0.0] * 4
     assert couple_reward(["1", "0", "0", "0"], answers, couples) == [1.0, 0.0, 1.0, 0.0]
 
 
-def test_a_draw_is_joined_with_its_partners_wherever_the_couple_stands_in_the_batch() -> None:
+def test_a_draw_is_paired_with_its_partners_draw_at_any_place_in_the_batch() -> None:
     completions, answers, couples = ["1", "0", "1", "0", "1"], ["1", "0", "1", "0", "1"], ["a", "b", "b", "a", "c"]
     assert couple_reward(completions, answers, couples) == [1.0, 1.0, 1.0, 1.0, 0.0]
 
 
-def test_couples_that_are_solved_or_hopeless_teach_nothing() -> None:
+def test_couples_that_are_always_right_or_always_wrong_teach_nothing() -> None:
     assert zero_variance_share(torch.tensor([0.0, 1.0]), 8) == 1.0
     assert zero_variance_share(torch.tensor([0.5]), 8) == pytest.approx(2 * 0.5**8)
 
 
-def test_cross_entropy_still_has_a_gradient_where_the_expected_reward_has_none() -> None:
+def test_cross_entropy_has_a_gradient_even_if_the_expected_reward_has_none() -> None:
     logits = torch.tensor([[0.0, -12.0, 6.0], [-12.0, 0.0, 6.0]], requires_grad=True)
     chances = answer_chances(logits, torch.tensor([1, 0]), relevant_id=1, irrelevant_id=0)
     loss = exact_loss(chances, accuracy_weight=1, format_weight=0, normalise=False)
@@ -79,7 +79,7 @@ def test_cross_entropy_still_has_a_gradient_where_the_expected_reward_has_none()
     assert flat.abs().max() < 1e-6 < 0.4 < steep.abs().max()
 
 
-def test_a_model_does_not_diverge_from_itself() -> None:
+def test_the_divergence_of_a_model_from_itself_is_zero() -> None:
     logits = torch.randn(3, 7)
     assert float(reference_divergence(logits, logits)) == pytest.approx(0, abs=1e-6)
     assert float(reference_divergence(logits, torch.zeros(3, 7))) > 0

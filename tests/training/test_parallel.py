@@ -1,4 +1,4 @@
-"""Two processes take the steps that one process with twice the groups takes."""
+"""Two processes take the same steps as one process with twice as many groups."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ threads: 1
 
 
 @pytest.mark.slow
-def test_two_processes_follow_the_run_of_one(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_two_processes_repeat_the_run_of_one(base: Path, groups_file: Path, tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(CONFIG % 2)
     (tmp_path / "two.yaml").write_text(CONFIG % 1)
     places = {"model__base": base, "groups": groups_file}

@@ -1,4 +1,4 @@
-"""The comparison of ways to train: they learn the same, and a way that does not is told."""
+"""The comparison of ways to train: they learn the same, and a difference is an error."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from training.data import write_groups
 TINY = Path("training/configs/tiny.yaml")
 
 
-def test_the_ways_learn_the_same_and_the_first_is_the_measure(base: Path, groups_file: Path) -> None:
+def test_the_ways_learn_the_same_and_speeds_are_relative_to_the_first(base: Path, groups_file: Path) -> None:
     arguments = ["speed", str(TINY), "--base", str(base), "--groups", str(groups_file), "--count", "3", "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -29,7 +29,7 @@ def test_the_ways_learn_the_same_and_the_first_is_the_measure(base: Path, groups
     assert found["losses_apart"] < 1e-3
 
 
-def test_a_loss_that_is_no_number_is_never_taken_for_the_same_loss(base: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_never_counts_as_the_same_loss(base: Path, tmp_path: Path) -> None:
     poisoned = [replace(group, teacher=(float("nan"),) * 4) for group in make_groups(2)]
     write_groups(tmp_path / "bad.jsonl", poisoned)
     config = read_config(TINY, FinegrainedConfig, model__base=base, groups=tmp_path / "bad.jsonl")
@@ -37,7 +37,7 @@ def test_a_loss_that_is_no_number_is_never_taken_for_the_same_loss(base: Path, t
         speed.measure(config, groups=1)
 
 
-def test_groups_that_teach_nothing_are_refused(base: Path, tmp_path: Path) -> None:
+def test_groups_without_labels_and_teacher_scores_are_refused(base: Path, tmp_path: Path) -> None:
     silent = [replace(group, relevance=(None,) * 4) for group in make_groups(2, teacher=False)]
     write_groups(tmp_path / "silent.jsonl", silent)
     config = read_config(TINY, FinegrainedConfig, model__base=base, groups=tmp_path / "silent.jsonl")

@@ -1,4 +1,4 @@
-"""Stage 1 on a tiny model, by its three objectives."""
+"""Stage 1 on a tiny model, with its three objectives."""
 
 import json
 import logging
@@ -33,21 +33,21 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def started(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter that has learnt to answer in digits: a random model's draws would never earn anything."""
+    """Return an adapter that has learnt to answer in digits; the draws of a random model would never get a reward."""
     folder = tmp_path_factory.mktemp("started")
     write_groups(folder / "groups.jsonl", make_groups(24))
     return train(tiny(base, folder / "groups.jsonl", folder / "run", objective="ce", steps=40, checkpoint_minutes=5))
 
 
 @pytest.mark.parametrize("objective", ["exact", "ce"])
-def test_without_sampling_the_right_answers_become_likelier(
+def test_without_sampling_right_answers_become_more_probable(
     objective: str, base: Path, started: Path, groups_file: Path, tmp_path: Path
 ) -> None:
     more = {"objective": objective, "optimizer__learning_rate": 2e-3, "steps": 30, "checkpoint_minutes": 5}
-    begin = {} if objective == "ce" else {"model__start": started}  # which cross-entropy has taught already
+    begin = {} if objective == "ce" else {"model__start": started}  # an adapter that cross-entropy trained
     train(tiny(base, groups_file, tmp_path / "run", **begin, **more))
     log = lines(tmp_path / "run" / "log.jsonl")
-    if objective == "ce":  # which asks for each answer by itself, not for both of a couple
+    if objective == "ce":  # cross-entropy trains each answer, not both answers of a couple together
         assert sum(step["loss"] for step in log[-5:]) < sum(step["loss"] for step in log[:5])
     else:
         assert sum(step["both_right"] for step in log[-5:]) > 1.2 * sum(step["both_right"] for step in log[:5])
@@ -74,7 +74,7 @@ def test_grpo_runs_resumes_and_writes_no_pickles(base: Path, started: Path, grou
     assert not [path for path in out.rglob("*") if path.suffix in {".bin", ".pt", ".pth", ".pkl"}]
 
 
-def test_trls_log_probabilities_of_all_draws_come_from_one_forward(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_trls_log_probabilities_of_all_draws_come_from_one_forward_pass(base: Path, groups_file: Path, tmp_path: Path) -> None:
     from training.grpo import make_trainer
 
     judge = make_judge(base)
@@ -90,7 +90,7 @@ def test_trls_log_probabilities_of_all_draws_come_from_one_forward(base: Path, g
     assert torch.allclose(entropies[:, 0], -(expected.exp() * expected).sum(-1), atol=1e-4)
 
 
-def test_stage_two_goes_on_with_the_adapter_of_stage_one(started: Path, base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_stage_two_continues_with_the_adapter_of_stage_one(started: Path, base: Path, groups_file: Path, tmp_path: Path) -> None:
     from training.config import FinegrainedConfig
     from training.finegrained import train as finegrained
 
@@ -107,7 +107,7 @@ def make_judge(base: Path) -> Judge:
     return Judge(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
 
 
-def test_calibration_takes_the_leaning_and_changes_no_order(base: Path) -> None:
+def test_calibration_removes_the_bias_and_changes_no_order(base: Path) -> None:
     judge, couples = make_judge(base), CoupleSource(make_groups(12), 0).at_level(WarmupConfig(steps=1).levels[0])
     before = judge_dev(judge, {"all": couples}, 8)
     judge.margin = mean_margin(judge, couples)
@@ -117,12 +117,12 @@ def test_calibration_takes_the_leaning_and_changes_no_order(base: Path) -> None:
     assert after["all/auc"] == before["all/auc"]
 
 
-def test_a_margin_is_taken_from_the_two_digits_alone() -> None:
+def test_a_margin_changes_only_the_logits_of_the_two_digits() -> None:
     shifted = calibrated(torch.zeros(1, 5), 3.0, relevant_id=4, irrelevant_id=2)
     assert shifted.tolist() == [[0.0, 0.0, 1.5, 0.0, -1.5]]
 
 
-def test_rows_score_alike_alone_and_beside_rows_of_other_lengths(base: Path) -> None:
+def test_a_row_scores_the_same_alone_and_in_a_batch_of_other_lengths(base: Path) -> None:
     judge = make_judge(base)
     pairs = [Pair("river", "a river " * count, relevant=True) for count in (9, 1, 5, 2, 7, 3, 8, 4, 6, 10)]
     together = judge.logits(pairs)
@@ -137,24 +137,24 @@ def test_the_committed_configurations_begin_with_strangers_and_end_with_near_hit
 
 
 @pytest.mark.parametrize("name", ["finegrained-after-warmup", "harden"])
-def test_stage_two_and_what_follows_it_go_on_from_an_adapter(name: str) -> None:
+def test_stage_two_and_later_stages_start_from_an_adapter(name: str) -> None:
     from training.config import FinegrainedConfig
 
     config = read_config(Path("training/configs") / f"{name}.yaml", FinegrainedConfig)
     assert config.model.start is not None
 
 
-def test_levels_that_do_not_follow_each_other_are_refused(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_levels_in_the_wrong_order_are_refused(base: Path, groups_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"levels begin at the steps \[1, 1\]"):
         tiny(base, groups_file, tmp_path, levels=[{"from_step": 1}, {"from_step": 1, "ranks": [2, 10]}])
 
 
-def test_groups_that_give_no_couples_at_a_level_stop_before_the_first_step(base: Path, groups_file: Path, tmp_path: Path) -> None:
+def test_a_level_without_couples_is_refused_before_the_first_step(base: Path, groups_file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="takes 2 couples, and 0 groups have one at the level hits_2_10"):
         train(tiny(base, groups_file, tmp_path / "run", levels=[{"ranks": [2, 10]}]))
 
 
-def test_a_run_that_never_earns_a_reward_warns_and_fails(
+def test_a_run_without_any_reward_warns_and_fails(
     base: Path, groups_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(ConfigError, match="in 6 steps no couple was judged right"):
@@ -165,7 +165,7 @@ def test_a_run_that_never_earns_a_reward_warns_and_fails(
     assert not list((tmp_path / "run").glob("step-*"))
 
 
-def test_one_reward_is_enough_and_no_step_is_no_failure() -> None:
+def test_a_run_with_one_reward_or_without_steps_does_not_fail() -> None:
     watch = RewardWatch(10)
     watch.finish()
     for reward in (0.0, 0.1, 0.0):
@@ -173,12 +173,12 @@ def test_one_reward_is_enough_and_no_step_is_no_failure() -> None:
     watch.finish()
 
 
-def test_a_plateau_is_reached_after_as_many_looks_as_patience_allows() -> None:
+def test_a_plateau_is_reached_after_patience_evaluations_without_a_better_value() -> None:
     plateau = Plateau(2)
     assert [plateau.reached(value) for value in (0.5, 0.6, 0.6, 0.55)] == [False, False, False, True]
 
 
-def test_a_loss_that_is_no_number_stops(base: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops(base: Path, tmp_path: Path) -> None:
     write_groups(tmp_path / "groups.jsonl", make_groups(24))
     config = tiny(base, tmp_path / "groups.jsonl", tmp_path / "run", objective="exact", accuracy_weight=float("nan"))
     with pytest.raises(ConfigError, match="the loss of step 1 is nan"):

@@ -1,4 +1,4 @@
-# Stand-ins for the registry's images, from Debian's packages and Maven artifacts; built by bases.sh beside this file.
+# Replacements for the registry's images, made from Debian's packages and Maven artifacts; built by bases.sh.
 ARG DEBIAN_IMAGE=slimrank-offline/debian:bookworm
 
 FROM ${DEBIAN_IMAGE} AS python
@@ -17,7 +17,7 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends prometh
 USER 65534
 ENTRYPOINT ["/usr/bin/prometheus"]
 
-# `engine` and `java` are folders that bases.sh lays out. No ML Commons: its plugin is no Maven artifact.
+# bases.sh makes the folders `engine` and `java`. ML Commons is missing: its plugin is not a Maven artifact.
 FROM ${DEBIAN_IMAGE} AS opensearch
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends curl \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \

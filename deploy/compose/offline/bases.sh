@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Build the base images of the compose file where no image registry can be reached, then:
+# Build the base images of the compose file on a host that cannot reach an image registry, then run:
 #   docker compose --env-file deploy/compose/offline.env -f docker-compose.yml -f deploy/compose/offline.yml up --build
 #
-# Needs root, docker, debootstrap, a Debian mirror, and for OpenSearch what `make test` needs (Maven, `make setup`).
-# DEBIAN_MIRROR names a mirror other than debootstrap's own. What is there already is not built again.
-# Grafana is not to be had this way: neither Debian, Maven, npm nor a Go module carries its server; the overlay leaves it out.
+# This needs root, docker, debootstrap, a Debian mirror, and for OpenSearch Maven and `make setup`.
+# DEBIAN_MIRROR names another mirror than debootstrap's default. Images that are there already are not built again.
+# The overlay leaves Grafana out, since no Debian, Maven, npm or Go package contains its server.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -25,7 +25,7 @@ for name in python redis prometheus; do
 done
 
 if ! have slimrank-offline/opensearch; then
-  # The tests' own node: their launcher lays it out and finds a Java for it.
+  # The node that the tests use: their launcher makes its folder and finds a Java for it.
   (cd ../../.. && .venv/bin/python -m tests.stack.engine "$scratch/context")
   cp opensearch.yml log4j2.properties "$scratch/context"
   docker build --quiet --target opensearch -t slimrank-offline/opensearch -f bases.Dockerfile "$scratch/context"
