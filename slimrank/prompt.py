@@ -184,6 +184,9 @@ class PromptEncoder:
         )
         # From here on only users' texts are encoded.
         tokenizer.encode_special_tokens = True
+        self.document_start_ids = self._encode(prompt.document.partition("{document}")[0].rstrip())
+        """Of the document's template, before the text. With most tokenizers every document begins with them: a space behind
+        them goes into the text's first token. A caller who relies on it has to look."""
         fixed = len(self.head_ids) + len(self.separator_ids) + len(self.suffix_ids)
         room = max_pair_tokens - fixed - self.max_query_tokens
         if room < MIN_DOCUMENT_TOKENS:

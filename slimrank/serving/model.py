@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from slimrank import manifest
 from slimrank.errors import InvalidRequest
@@ -33,6 +33,9 @@ from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
 
+USUAL_CHARACTERS_PER_TOKEN = 6
+"""What is tokenised of a document at first; ordinary text has 3 to 5."""
+
 
 class DocumentCutter:
     """Cuts documents to a number of tokens that the caller chose, below the model's own limit.
@@ -50,17 +53,30 @@ class DocumentCutter:
     def cut(self, documents: Sequence[str], max_tokens: int) -> tuple[list[str], npt.NDArray[np.bool_]]:
         """Return the documents, each at most ``max_tokens`` long, and which of them were cut.
 
-        No more of a text is tokenised than so many tokens may hold, and never more than a model could be given.
+        No more of a text is tokenised than so many tokens may hold, and never more than a model could be given; at first as much as
+        usual texts need, which nearly always is enough.
         """
         bound = min(max_tokens * MAX_CHARACTERS_PER_TOKEN, MOST_CHARACTERS)
         texts = [encodable(document[:bound]) for document in documents]
-        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        kept, was_cut = [], np.zeros(len(documents), dtype=np.bool_)
-        for place, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-            is_long = len(encoding.ids) > max_tokens
-            was_cut[place] = is_long or len(documents[place]) > bound
-            kept.append(text[: encoding.offsets[max_tokens - 1][1]] if is_long else text)
+        kept, was_cut = list(texts), np.array([len(document) > bound for document in documents], dtype=np.bool_)
+        unread = list(range(len(texts)))
+        for characters in (max_tokens * USUAL_CHARACTERS_PER_TOKEN, bound):
+            encodings = self._tokenizer.encode_batch([texts[place][:characters] for place in unread], add_special_tokens=False)
+            again = []
+            for place, encoding in zip(unread, encodings, strict=True):
+                is_long = len(encoding.ids) > max_tokens
+                if len(texts[place]) > characters and not (is_long and _ends_before_last_word(encoding, max_tokens)):
+                    again.append(place)
+                elif is_long:
+                    kept[place] = texts[place][: encoding.offsets[max_tokens - 1][1]]
+                    was_cut[place] = True
+            unread = again
         return kept, was_cut
+
+
+def _ends_before_last_word(encoding: Encoding, count: int) -> bool:
+    """Tell whether the first so many tokens end in a word before the last one: where a text goes on, only its last word may change."""
+    return bool(encoding.token_to_word(count - 1) != encoding.token_to_word(len(encoding.ids) - 1))
 
 
 class Model:

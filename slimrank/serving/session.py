@@ -3,10 +3,10 @@
     request -> prompt ids -> duplicates once -> batches by token budget -> graph, a core a batch
     -> scores in request order
 
-The query's part of the prompt is run once a request, and its keys and values are shared by all
-documents; those of the prompt's own head are kept for all requests. A cross-encoder runs whole pairs. A folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong
-prompt, a missing file or a failed verification is an error at load. One ``OrtScorer`` may be
-called by several threads.
+The query's part of the prompt, and the words of the prompt before every document, are run once a request, and their keys and
+values are shared by all documents; those of the prompt's own head are kept for all requests. A cross-encoder runs whole pairs. A
+folder is served only if its manifest holds (``slimrank.manifest.check``); a wrong prompt, a missing file or a failed verification
+is an error at load. One ``OrtScorer`` may be called by several threads.
 """
 
 import logging
@@ -177,16 +177,16 @@ class OrtScorer:
         place = {document: i for i, document in enumerate(dict.fromkeys(documents))}
         pieces = self._pieces(query, list(place), instruction, len(prefix.ids))
         readable = [i for document, i in place.items() if is_readable(document)]
-        rows = [pieces[i].ids + self.encoder.suffix_ids for i in readable]
+        shared, rows = self._parted(prefix.ids, [pieces[i].ids + self.encoder.suffix_ids for i in readable])
         tokenise_seconds = perf_counter() - begin
         scores = np.full(len(place), NOTHING_SCORE, dtype=np.float32)
-        scores[readable], batch_tokens = self._score_batches(prefix.ids, rows)
+        scores[readable], batch_tokens = self._score_batches(shared, rows)
         order = np.fromiter((place[document] for document in documents), dtype=np.intp, count=len(documents))
         return Scored(
             scores=scores[order],
             truncated=np.array([piece.truncated for piece in pieces], dtype=np.bool_)[order],
             query_truncated=prefix.truncated,
-            tokens=len(prefix.ids) * (min(1, len(rows)) if self._graph.shares else len(rows)) + sum(map(len, rows)),
+            tokens=len(shared) * (min(1, len(rows)) if self._graph.shares else len(rows)) + sum(map(len, rows)),
             tokenise_seconds=tokenise_seconds,
             batch_tokens=batch_tokens,
         )
@@ -208,9 +208,8 @@ class OrtScorer:
         readable = [place for place, (_, document) in enumerate(pairs) if is_readable(document)]
         tokenise_seconds = (perf_counter() - begin) / max(1, len(pairs))
         scores = np.full(len(pairs), NOTHING_SCORE, dtype=np.float32)
-        scores[readable], batch_tokens = self._score_mixed(
-            [prefixes[place].ids for place in readable], [rows[place] for place in readable]
-        )
+        parted = [self._parted(prefixes[place].ids, [rows[place]]) for place in readable]
+        scores[readable], batch_tokens = self._score_mixed([shared for shared, _ in parted], [row for _, [row] in parted])
         return [
             Scored(
                 scores[place : place + 1],
@@ -222,6 +221,16 @@ class OrtScorer:
             )
             for place, (prefix, piece) in enumerate(zip(prefixes, pieces, strict=True))
         ]
+
+    def _parted(self, prefix_ids: list[int], rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+        """Return what is the same in all rows of a query, the words of the prompt before a document included, and the rest of each."""
+        start = self._start(rows)
+        return prefix_ids + rows[0][:start] if start else prefix_ids, [row[start:] for row in rows]
+
+    def _start(self, rows: list[list[int]]) -> int:
+        """Return how many tokens before a document's text all these rows share; 0 where nothing can be shared."""
+        ids = self.encoder.document_start_ids if self._graph.shares and rows else []
+        return len(ids) if all(len(row) > len(ids) and row[: len(ids)] == ids for row in rows) else 0
 
     def _score_mixed(self, prefixes: list[list[int]], rows: list[list[int]]) -> tuple[npt.NDArray[np.float32], tuple[int, ...]]:
         """Return a score for each row after its own prefix, and the padded tokens of each batch.
@@ -251,7 +260,7 @@ class OrtScorer:
         pieces = self.encoder.document_ids(documents, len(prefix.ids))
         self._planned = (query, instruction), dict(zip(documents, pieces, strict=True))
         around = len(self.encoder.suffix_ids) + (0 if self._graph.shares else len(prefix.ids))
-        return [len(piece.ids) + around for piece in pieces]
+        return [len(piece.ids) - self._start([piece.ids]) + around for piece in pieces]
 
     def _pieces(self, query: str, documents: list[str], instruction: str | None, prefix_tokens: int) -> list[Piece]:
         """Return the documents' token ids, those that were counted from memory."""

@@ -155,6 +155,15 @@ def test_lone_surrogates_and_control_characters_are_rendered(encoder: PromptEnco
 
 
 @settings(max_examples=100, deadline=None)
+@given(document=st.text(max_size=40))
+def test_every_document_begins_with_the_same_tokens(document: str) -> None:
+    encoder = PromptEncoder(SLIMRANK, small_tokenizer(), max_pair_tokens=256)
+    start = encoder.document_start_ids
+    assert len(start) > 1
+    assert encoder.document_ids([document], 0)[0].ids[: len(start)] == start
+
+
+@settings(max_examples=100, deadline=None)
 @given(query=st.text(max_size=300), document=st.text(max_size=600))
 def test_no_text_makes_a_pair_longer_than_the_limit(query: str, document: str) -> None:
     encoder = PromptEncoder(SLIMRANK, small_tokenizer(), max_pair_tokens=256)

@@ -59,6 +59,26 @@ def test_a_score_does_not_depend_on_its_neighbours(scorer: OrtScorer) -> None:
     assert together == pytest.approx(alone, abs=1e-4)
 
 
+def test_the_words_before_a_document_are_run_once_for_all_documents(scorer: OrtScorer) -> None:
+    start, (first, second) = scorer.encoder.document_start_ids, (DOCUMENTS[0], DOCUMENTS[3])
+    own = len(scorer.encoder.document_ids([second], 0)[0].ids) + len(scorer.encoder.suffix_ids)
+    added = scorer.score(QUERY, [first, second]).tokens - scorer.score(QUERY, [first]).tokens
+    assert start
+    assert added == own - len(start) == scorer.token_counts(QUERY, [second])[0]
+
+
+def test_documents_that_do_not_begin_with_the_words_before_them_score_alike(
+    scorer: OrtScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, pairs = scorer.score(QUERY, DOCUMENTS), [(QUERY, DOCUMENTS[0]), ("bread", DOCUMENTS[3])]
+    usual_pairs = scorer.score_pairs(pairs)
+    monkeypatch.setattr(scorer.encoder, "document_start_ids", [*scorer.encoder.document_start_ids, 0])
+    whole = scorer.score(QUERY, DOCUMENTS)
+    assert whole.scores == pytest.approx(usual.scores, abs=1e-4)
+    assert whole.tokens > usual.tokens
+    assert [one.scores[0] for one in scorer.score_pairs(pairs)] == pytest.approx([one.scores[0] for one in usual_pairs], abs=1e-4)
+
+
 def test_pairs_of_several_queries_score_as_each_by_itself(scorer: OrtScorer) -> None:
     queries = [QUERY, "bread", "how is rye baked", QUERY, "a query that is known", "bread and more"]
     scorer.score(queries[4], [DOCUMENTS[0]])
@@ -193,7 +213,7 @@ def test_rows_shorter_than_attentions_chunks_are_scored(scorer: OrtScorer) -> No
 def test_an_answer_tells_what_its_batches_cost_also_through_cache_queue_and_parts(tiny_model: Path) -> None:
     careful = OrtScorer.load(tiny_model, threads=1, batch_tokens=64)
     plain = careful.score(QUERY, DOCUMENTS)
-    prefix = len(careful.encoder.prefix_ids(QUERY).ids)
+    prefix = len(careful.encoder.prefix_ids(QUERY).ids) + len(careful.encoder.document_start_ids)
     assert len(plain.batch_tokens) > 1
     assert sum(plain.batch_tokens) >= plain.tokens - prefix
     cached = CachedScorer(careful, "tiny", [InMemory(entries=100, seconds=60)]).score(QUERY, DOCUMENTS)
