@@ -272,7 +272,7 @@ class OrtScorer:
 
     def score_rows(self, prefix_ids: list[int], rows: list[list[int]]) -> npt.NDArray[np.float32]:
         """Return a score for each row of token ids, run after one shared prefix."""
-        return self._score_batches(prefix_ids, rows)[0]
+        return self._score_batches(*self._parted(prefix_ids, rows))[0]
 
     def _score_batches(self, prefix_ids: list[int], rows: list[list[int]]) -> tuple[npt.NDArray[np.float32], tuple[int, ...]]:
         """Return a score for each row, and the padded tokens of each batch."""
