@@ -1,6 +1,7 @@
-"""Stage 4, connect: all that touches a search engine.
+"""Stage 4, connect: all code that talks to a search engine.
 
-`opensearch` and `elasticsearch` install slimrank into a cluster, so that its own searches come back reranked;
-`client.rerank_search` reranks on the caller's side, for any cluster and any licence; `proxy` does so for callers that
-cannot be changed. Scores come from a Scorer, over HTTP (`gateway.GatewayScorer`) or loaded.
+``opensearch`` and ``elasticsearch`` install slimrank into a cluster, so that the cluster's own searches are reranked.
+``client.rerank_search`` reranks in the caller's program and works with any cluster and any licence. ``proxy`` reranks for
+callers whose code cannot change. Scores come from a ``Scorer``: a gateway over HTTP (``gateway.GatewayScorer``), or a model
+loaded in this process.
 """

@@ -1,4 +1,4 @@
-"""The bodies that OpenSearch is sent: pure functions, kept equal to the contract files of the tests.
+"""The request bodies that slimrank sends to OpenSearch. Pure functions; tests compare their results with contract files.
 
 Shapes: OpenSearch's ML Commons remote connectors, and the neural-search rerank processor.
 """
@@ -15,47 +15,48 @@ Json = dict[str, Any]
 
 CONNECTION_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
-"""Whole seconds: ML Commons knows no smaller unit, and without these two it waits for hours."""
+"""In whole seconds, the smallest unit of ML Commons. Without these two timeouts ML Commons waits for hours."""
 MAX_CONNECTIONS = 300
-"""Searches of one node that may wait for the gateway at a time. One more waits up to 10 s for a connection, which no setting of a
-connector shortens, before its read timeout begins; so there are more than a node has searches, and the gateway does the queueing."""
+"""How many searches of one node may wait for the gateway at the same time. A further search waits up to 10 s for a connection
+before its read timeout begins, and no connector setting shortens that wait. So this limit is higher than the number of searches
+that a node runs, and the gateway does the queueing."""
 TRUSTED = "plugins.ml_commons.trusted_connector_endpoints_regex"
 TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
 PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 
-# Raw scores, since the engine keeps 32 bits of a score and probabilities near 1 would tie. The hits of one call are in
-# first-stage order, from the first on. A gateway that cannot score in time answers the first stage's order in a band of its
-# own, from DEGRADED down, so that a hit shows it; the pipeline's ignore_failure catches the rest, silently.
+# Raw scores: the engine keeps 32 bits of a score, so probabilities near 1 would tie. The hits of one call are in first-stage
+# order and begin with the first hit. A gateway that cannot score in time answers the first-stage order with scores from DEGRADED
+# down, so that each hit shows it. The pipeline's ignore_failure catches all other failures silently.
 _OPTIONS: Json = {"raw_scores": True, "first_stage_order": True, "on_failure": "first_stage"}
 SCORE_FIELD = "slimrank_score"
 SCORED_FIELD = "slimrank_scored"
-"""Stays on each hit: how many of the hits that were fetched the gateway scored in time."""
+"""Field that is added to each hit: how many of the fetched hits the gateway scored in time."""
 DEGRADED = -1000.0
-_RESERVE_MILLISECONDS = 500  # of the read timeout, for the way back
+_RESERVE_MILLISECONDS = 500  # part of the read timeout that is kept for sending the answer back
 
 
 def rerank_url(gateway: str) -> str:
-    """Return the address the engine calls, of a gateway given with or without its path.
+    """Return the URL that the engine calls; ``gateway`` may be given with or without the path.
 
     Raises:
-        ConfigError: not an http(s) URL, or a host with an underscore, which Java's URI parser takes for none.
+        ConfigError: the gateway is not an http(s) URL, or its host has an underscore, which Java's URI parser does not accept.
     """
     require_url(gateway, "asked to use the gateway", "http://slimrank:8080")
     parts = urlsplit(gateway)
     if "_" in (parts.hostname or ""):
         raise ConfigError(
             f"the gateway's host {parts.hostname!r} has an underscore, which OpenSearch cannot call (it finds no host in the URL); "
-            "give it a name without, for example a network alias with a hyphen"
+            "give it a name without an underscore, for example a network alias with a hyphen"
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/rerank') else path + '/v1/rerank'}"
 
 
 def require_name(name: str) -> str:
-    """Return `name` if OpenSearch takes it for a connector, a model and a pipeline.
+    """Return ``name`` if OpenSearch accepts it as the name of a connector, a model and a pipeline.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: OpenSearch does not accept the name.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,100}", name):
         raise ConfigError(f"asked for the name {name!r}; use lower-case letters, digits, - and _, such as slimrank")
@@ -63,7 +64,7 @@ def require_name(name: str) -> str:
 
 
 def trusted_regex(url: str) -> str:
-    """Return the regular expression that trusts the server of `url` and no other."""
+    """Return a regular expression that matches the server of ``url`` and no other server."""
     parts = urlsplit(url)
     return "^" + re.escape(f"{parts.scheme}://{parts.netloc}/").replace(r"\-", "-") + ".*$"
 
@@ -78,10 +79,10 @@ def connector(
     read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
     by_field: bool = False,
 ) -> Json:
-    """Return the body of POST /_plugins/_ml/connectors/_create; without a model the gateway uses its default one.
+    """Return the body of POST /_plugins/_ml/connectors/_create; without a model, the gateway uses its default model.
 
     Args:
-        by_field: for the ml_inference processor, which needs the answer as it is.
+        by_field: Whether the connector is for the ml_inference processor, which needs the answer unchanged.
     """
     options = {
         **({"model": model} if model else {}),
@@ -94,7 +95,7 @@ def connector(
         "description": description,
         "version": "1",
         "protocol": "http",
-        # ml_inference's own parameters reach a script only where this says so
+        # without this setting, the parameters of ml_inference do not reach a script
         "parameters": {"pre_process_function.process_remote_inference_input": "true"} if by_field else {},
         "credential": {"api_key": api_key},
         "client_config": {
@@ -117,7 +118,7 @@ def connector(
 
 
 def deadline_ms(read_timeout_seconds: int) -> int:
-    """Return the gateway's time, of what the cluster waits for it."""
+    """Return the gateway's deadline, which is shorter than the cluster's read timeout."""
     return read_timeout_seconds * 1000 - _RESERVE_MILLISECONDS
 
 
@@ -138,8 +139,8 @@ def pipeline(
     """Return the body of PUT /_search/pipeline/NAME.
 
     Args:
-        oversample: how many times the request's size is fetched and reranked; 1 leaves the two processors out.
-        has_oversample: whether the cluster knows oversample and truncate_hits.
+        oversample: The number of hits to fetch and rerank, as a multiple of the request's size; 1 leaves the two processors out.
+        has_oversample: Whether the cluster has the processors oversample and truncate_hits.
     """
     rerank = {
         "rerank": {
@@ -161,7 +162,7 @@ def _with_window(processors: list[Json], oversample: float, description: str) ->
 
 
 def oversampling(factor: float) -> list[Json]:
-    """Return the processors that widen the window, and keep it right."""
+    """Return the processors that widen the window, and those that keep it within its limits."""
     window = {"oversample": {"tag": "slimrank", "sample_factor": factor}}
     return [scripts.before_oversampling(), window, scripts.after_oversampling(factor)]
 
@@ -176,11 +177,11 @@ def by_field_pipeline(
     ignore_failure: bool = True,
     has_oversample: bool = True,
 ) -> Json:
-    """Return the body of a pipeline that needs no `ext` and keeps the first-stage score, as `previous_score`.
+    """Return the body of a pipeline that needs no ``ext`` and keeps the first-stage score as ``previous_score``.
 
     Args:
-        field: the one field to judge; ml_inference passes its values of all hits in one call.
-        query_path: where every search has its text, such as query.match.title.query.
+        field: The field to judge; ml_inference sends the field's values of all hits in one call.
+        query_path: The path of the query text in every search, such as query.match.title.query.
     """
     inference = {
         "ml_inference": {
@@ -203,7 +204,7 @@ def by_field_pipeline(
 
 
 def at_path(path: str, text: str) -> Json:
-    """Return a search body with a text at a dotted path."""
+    """Return a search body that has the text at a dotted path."""
     *parents, last = path.split(".")
     body: Json = {}
     inner = body
@@ -214,7 +215,7 @@ def at_path(path: str, text: str) -> Json:
 
 
 def search(query: str, field: str, *, size: int = 2) -> Json:
-    """Return a search body that the pipeline can rerank: the query, and its text again under `ext`."""
+    """Return a search body that the pipeline can rerank: the query, and the query's text again under ``ext``."""
     return {
         "query": {"match": {field: {"query": query}}},
         "size": size,

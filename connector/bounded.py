@@ -1,9 +1,9 @@
-"""Answers over HTTP within a size, counted as they are unpacked: a few kilobytes of gzip can stand for gigabytes.
+"""Limit the size of HTTP answers. The size is counted after unpacking: a few kilobytes of gzip can unpack to gigabytes.
 
     httpx.Client(headers=PLAIN_OR_GZIP, event_hooks=bounded(64 * 2**20))
 
-The hook takes the unpacking over from httpx, which has no limit. An answer that is too long, or packed otherwise than asked
-for, is an ``httpx.DecodingError``.
+The hook unpacks the answer instead of httpx, which has no limit. An answer that is too long, or that has an encoding that was not
+asked for, raises ``httpx.DecodingError``.
 """
 
 import zlib
@@ -36,7 +36,7 @@ def bounded_async(max_bytes: int = MAX_ANSWER_BYTES) -> dict[str, list[Callable[
 
 
 class _Bounded(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of an answer, unpacked and counted."""
+    """The unpacked body of an answer; counts its bytes."""
 
     def __init__(self, response: httpx.Response, max_bytes: int) -> None:
         self._stream: Any = response.stream
@@ -44,7 +44,7 @@ class _Bounded(httpx.SyncByteStream, httpx.AsyncByteStream):
         encoding = response.headers.pop("content-encoding", "").strip().lower()
         self._unzip = zlib.decompressobj(wbits=31) if encoding in ("gzip", "x-gzip") else None
         if encoding not in ("", "identity", "gzip", "x-gzip"):
-            raise self._error(f"the answer is packed as {encoding[:40]!r}, which was not asked for")
+            raise self._error(f"the answer is packed as {encoding[:40]!r}; only plain and gzip answers were asked for")
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
@@ -64,14 +64,14 @@ class _Bounded(httpx.SyncByteStream, httpx.AsyncByteStream):
             try:
                 plain = self._unzip.decompress(piece, _STEP_BYTES)
             except zlib.error as error:
-                raise self._error("the answer is said to be gzip, and cannot be unpacked") from error
+                raise self._error("the answer is marked as gzip, but cannot be unpacked") from error
             piece = self._unzip.unconsumed_tail
             yield self._counted(plain)
 
     def _counted(self, plain: bytes) -> bytes:
         self._left -= len(plain)
         if self._left < 0:
-            raise self._error(f"the answer is longer than the {self._most} bytes that are read")
+            raise self._error(f"the answer is longer than the limit of {self._most} bytes")
         return plain
 
     def _error(self, words: str) -> httpx.DecodingError:

@@ -1,4 +1,4 @@
-"""``slimrank doctor``'s table: so much time for reranking buys so much, by these settings, on this machine."""
+"""The table of ``slimrank doctor``: for each time budget on this machine, the best settings and their gain in nDCG@10."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,12 +16,12 @@ NOTHING = "nothing that gains fits"
 
 
 def look_at_budgets(current: Settings, shipped: Path = frontier.SHIPPED) -> Finding:
-    """Choose settings for a few budgets, from the shipped figures and a short timing of a model that is here."""
+    """Choose settings for a few time budgets, from the shipped figures and a short timing of a model on this machine."""
     report = frontier.read(shipped)
     measured = dict.fromkeys(name for row in report.rows if row.setting.is_served for name in _models_of(row.setting))
     here = dict(_here(current, list(measured)))
     if not here:
-        words = f"no measured model is here ({', '.join(measured)}), so nothing can be timed"
+        words = f"none of the measured models ({', '.join(measured)}) is on this machine, so nothing can be timed"
         return Finding("budgets", "warning", words, f"{_pull(next(iter(measured), DEFAULT_MODEL_NAME))}, then run this again")
     if find_spec("onnxruntime") is None:
         return Finding(
@@ -31,11 +31,16 @@ def look_at_budgets(current: Settings, shipped: Path = frontier.SHIPPED) -> Find
 
     expected = Expectation(report, current, here).milliseconds
     choices = frontier.choose(report.rows, expected)
-    words = f"what reranking may take -> what gains most within it; gains over BM25's nDCG@10, {_sets(report)}; {', '.join(here)} timed here"
+    words = (
+        f"the settings that gain most within each time limit; gains are over BM25's nDCG@10, {_sets(report)}; "
+        f"{', '.join(here)} was timed on this machine"
+    )
     if (quickest := _quickest_ms(report, expected)) is not None:
-        words += f"; the quickest that gains takes {quickest:,.0f} ms"
+        words += f"; the fastest setting that gains takes {quickest:,.0f} ms"
     if (load := processor.conditions()["load"]) > processor.QUIET_LOAD:
-        words += f"; the machine does other work (load {load}), so times are too long: look again when it is quiet"
+        words += (
+            f"; the machine does other work (load {load}), so the times are too long: run this again when the machine is idle"
+        )
     return Finding("budgets", "ok", words, rows=[_row(choice, list(here)) for choice in choices])
 
 
@@ -49,15 +54,15 @@ def _models_of(setting: frontier.Setting) -> list[str]:
 
 
 def _here(current: Settings, names: list[str]) -> Iterator[tuple[str, Path]]:
-    """Yield the measured models whose folders are here: the one that is set, and those of the home folder."""
+    """Yield the measured models on this machine: the one that the settings name, and those in the home folder."""
     folders = [store.shipped_folder(current, name) for name in names]
-    with suppress(ConfigError):  # neither a folder nor a name, as the finding about the model says
+    with suppress(ConfigError):  # neither a folder nor a name; the finding about the model reports it
         folders.insert(0, store.place_of(current.model, current))
     found: set[str] = set()
     for folder in folders:
         try:
             name = manifest.read(folder).name
-        except ManifestError:  # the finding about the model says so
+        except ManifestError:  # the finding about the model reports it
             continue
         if name in names and name not in found:
             found.add(name)
@@ -73,7 +78,7 @@ def _pull(name: str) -> str:
 
 
 def _row(choice: Choice, here: list[str]) -> dict[str, Any]:
-    """Return a line of the table, settings by their names in a request."""
+    """Return a row of the table; settings have their names in a request."""
     row = choice.row
     if row is None or row.gain is None:
         names = ("depth", "max_tokens_per_doc", "document_window", "expected_ms", "gain", "ci95", "get")

@@ -1,8 +1,8 @@
-"""Try a finished installation: one predict, one search, and what is wrong in words.
+"""Test an installation with one predict call and one search, and report each fault with its cure.
 
-A pipeline that fails soft hides its failures, so the search runs once with the pipeline's own processors set to fail
-loudly. Deep checks of known traps are in `connector.deep`. Writes nothing but a throw-away index, and only where no
-index is named to search in.
+A pipeline that fails soft hides its failures. So the search runs with the pipeline's own processors, set to report errors.
+``connector.deep`` checks for known traps. This module writes only a throw-away index, and only if the caller names no
+index to search.
 """
 
 import secrets
@@ -33,10 +33,10 @@ def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
 
 
 def check(cluster: Cluster, *, name: str = "slimrank", pipeline: str = "", index: str = "", query: str = "") -> list[Finding]:
-    """Look at every part of an installation, in the order in which a search meets them.
+    """Check every part of an installation, in the order in which a search uses them.
 
     Args:
-        index: search in this index instead of a throw-away one; then `query` should find something.
+        index: The index to search instead of a throw-away one; then ``query`` should find something.
 
     Raises:
         EngineUnavailable: the cluster does not answer at all.
@@ -78,7 +78,7 @@ def _check_pipeline(facts: Facts, name: str, body: Json | None, installation: In
         words = f"the search pipeline {name!r} fails the search when the reranker fails"
         return Finding("pipeline", "warning", words, "run install again")
     if facts.has_oversample and "request_processors" not in body:
-        return Finding("pipeline", "warning", "only the page is reranked", "install with --oversample 5 to rerank a wider window")
+        return Finding("pipeline", "warning", "only the page is reranked", "install with --oversample 5 to rerank more hits")
     return Finding("pipeline", "ok", f"{name} reranks {' + '.join(judge.fields)} and fails soft")
 
 
@@ -116,14 +116,14 @@ def _delete_quietly(cluster: Cluster, index: str) -> None:
     try:
         cluster.write("DELETE", f"/{index}")
     except EngineError:
-        return  # the search's own error is the one worth telling
+        return  # the error of the search itself matters more
 
 
 def _search(cluster: Cluster, pipeline: Json, index: str, body: Json) -> Finding:
     inline = {key: value for key, value in strict(pipeline).items() if key.endswith("processors")}
     hits = cluster.read(f"/{index}/_search", {**body, "search_pipeline": inline})["hits"]["hits"]
     if not hits:
-        words = f"the search of {index} finds nothing, so nothing was reranked"
+        words = f"the search of {index} found no hits, so nothing was reranked"
         return Finding("search", "warning", words, "give a --query that finds something")
     plain = {key: value for key, value in body.items() if key != "ext"}
     first_stage = {

@@ -1,6 +1,6 @@
-"""The commands of `slimrank connect`: install slimrank into a search engine, check it, remove it.
+"""The commands of ``slimrank connect``: install slimrank into a search engine, check the installation, remove it.
 
-Errors are raised as ours and end in one line at the roof of the command line.
+Errors are raised as ``SlimrankError``; the main command prints each as one line.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Connect a search engine, so that its searches come back reranked.",
+    help="Connect a search engine, so that its searches are reranked.",
 )
 opensearch_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="A search pipeline with a reranker, in OpenSearch 2.12 and later."
@@ -34,61 +34,72 @@ elasticsearch_app = typer.Typer(
 app.add_typer(opensearch_app, name="opensearch")
 app.add_typer(elasticsearch_app, name="elasticsearch")
 
-Gateway = Annotated[str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="Address of slimrank as the cluster's nodes reach it.")]
-Fields = Annotated[list[str], typer.Option(help="Field of the documents to judge; may be repeated.")]
-Name = Annotated[str, typer.Option(help="Name of what is made in the cluster.")]
-Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline; left out, the same name.")]
-Model = Annotated[str, typer.Option(help="Model to ask the gateway for; left out, its default one.")]
+Gateway = Annotated[
+    str, typer.Option(envvar="SLIMRANK_GATEWAY_URL", help="URL of the slimrank gateway, as the cluster's nodes reach it.")
+]
+Fields = Annotated[list[str], typer.Option(help="Field of the documents to judge. Repeat the option for more fields.")]
+Name = Annotated[str, typer.Option(help="Name of the objects to create in the cluster.")]
+Pipeline = Annotated[str, typer.Option(help="Name of the search pipeline. Default: the value of --name.")]
+Model = Annotated[str, typer.Option(help="Model to ask the gateway for. Default: the gateway's default model.")]
 ApiKey = Annotated[
     str | None,
-    typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway; none: it asks for no key."),
+    typer.Option(
+        envvar="SLIMRANK_API_KEY", help="Key that the cluster sends to the gateway. Leave it out if the gateway asks for no key."
+    ),
 ]
 Oversample = Annotated[
     float | None,
     typer.Option(
         min=1.0,
-        help="Rerank so many times the page; 1 reranks the page alone. Left out, what the gateway scores in half of its time, "
-        "at most 5, or what was installed before.",
+        help="How many hits to rerank, as a multiple of the page; 1 reranks the page alone. Default: the value of the earlier "
+        "installation, or as many as the gateway scores in half of its deadline, at most 5.",
     ),
 ]
-ReadTimeout = Annotated[int, typer.Option(min=1, help="Wait for the gateway, whole seconds; then the first stage answers.")]
+ReadTimeout = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Longest wait for the gateway, in whole seconds. After that the search returns the first-stage order."
+    ),
+]
 QueryPath = Annotated[
     str,
     typer.Option(
-        help="Where every search has its text, such as query.match.title.query: then it needs no ext.rerank, "
-        "and keeps its first-stage score."
+        help="Path of the query text in every search, such as query.match.title.query. With it, searches need no ext.rerank, "
+        "and hits keep their first-stage score."
     ),
 ]
-DeadlineMs = Annotated[int, typer.Option(min=1, help="The gateway's time, ms; then the first stage answers.")]
+DeadlineMs = Annotated[
+    int, typer.Option(min=1, help="The gateway's deadline in milliseconds. After that the search returns the first-stage order.")
+]
 FirstStageOrder = Annotated[
     bool | None,
     typer.Option(
         "--first-stage-order/--no-first-stage-order",
-        help="Let the model use the order of the hits, which is the first stage's where a search asks one shard; "
-        "left out, it does where no index has more.",
+        help="Whether the model may use the order of the hits. It is the first-stage order if a search asks one shard only. "
+        "Default: yes if no index has more than one shard.",
     ),
 ]
 Hybrid = Annotated[bool, typer.Option("--hybrid", help="Normalise the scores of hybrid queries before they are reranked.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Make everything anew, as after a change of key.")]
-DryRun = Annotated[bool, typer.Option("--print", help="Only print every call that would be made.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Create everything again, for example after the key has changed.")]
+DryRun = Annotated[bool, typer.Option("--print", help="Print every call instead of sending it.")]
 Query = Annotated[str, typer.Option(help="Text to search for in --index.")]
 
 
 def _shown(api_key: str | None, dry_run: bool) -> str | None:
-    """Return the key to send, None where none was given; what is only printed holds no secret."""
+    """Return the key to send, or None if there is no key. A dry run replaces the key, so that no secret is printed."""
     return None if not api_key else "<API_KEY>" if dry_run else api_key
 
 
 def _read_searches(path: Path) -> list[dict[str, Any]]:
-    """Read one search, or the lines of an _msearch.
+    """Read one search, or the lines of an ``_msearch``.
 
     Raises:
-        ConfigError: the file cannot be read or is neither.
+        ConfigError: the file cannot be read, or holds neither of the two.
     """
     try:
         text = read_text(path)
     except DataError as error:
-        raise ConfigError(f"asked to look at the search in {path}, which cannot be read: {error}") from error
+        raise ConfigError(f"asked to check the search in {path}, but the file cannot be read: {error}") from error
     try:
         found = [parse_json(text)]
     except ValueError:
@@ -97,7 +108,7 @@ def _read_searches(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise ConfigError(f"{path} is neither a JSON object nor _msearch lines: {error}") from error
     if not found or not all(isinstance(search, dict) for search in found):
-        raise ConfigError(f"{path} holds no search bodies; each is a JSON object")
+        raise ConfigError(f"{path} holds no search bodies; a search body is a JSON object")
     return found
 
 
@@ -119,11 +130,11 @@ def install_opensearch(
     replace: Replace = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make the trusted-endpoint setting, connector, model and search pipeline, or bring them up to date.
+    """Create or update the trusted-endpoint setting, the connector, the model and the search pipeline.
 
     Example: slimrank connect opensearch install --gateway http://slimrank:8080 --field title --field body
 
-    Then search with ?search_pipeline=slimrank and the query's text under ext.rerank.query_context.query_text.
+    Then search with ?search_pipeline=slimrank, and put the query's text into ext.rerank.query_context.query_text.
     """
     plan = opensearch.Plan(
         gateway=gateway,
@@ -147,12 +158,14 @@ def check_opensearch(
     out: Out,
     name: Name = "slimrank",
     pipeline: Pipeline = "",
-    index: Annotated[str, typer.Option(help="Search in this index; left out, in a throw-away one.")] = "",
+    index: Annotated[str, typer.Option(help="Index to search. Default: a throw-away index.")] = "",
     query: Query = "",
-    deep: Annotated[bool, typer.Option("--deep", help="Look for every known trap as well.")] = False,
-    body: Annotated[Path | None, typer.Option(help="With --deep: a file with a search, or the lines of an _msearch.")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also look for every known trap.")] = False,
+    body: Annotated[
+        Path | None, typer.Option(help="With --deep: file with a search body, or with the lines of an _msearch.")
+    ] = None,
 ) -> None:
-    """Run one predict and one search, and say what is wrong and what to do. Ends with code 1 where something is.
+    """Run one predict call and one search, and report each fault with its cure. The exit code is 1 if there is a fault.
 
     Example: slimrank connect opensearch check --index products --query "red shoes"
 
@@ -172,7 +185,7 @@ def check_opensearch(
 def remove_opensearch(
     cluster: Cluster, out: Out, name: Name = "slimrank", pipeline: Pipeline = "", dry_run: DryRun = False
 ) -> None:
-    """Remove what install made, and restore the settings that it changed.
+    """Remove everything that install created, and restore the settings that it changed.
 
     Example: slimrank connect opensearch remove
     """
@@ -188,7 +201,7 @@ def roles_opensearch(
     remove: Annotated[bool, typer.Option("--remove", help="Remove them.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make two least-privilege roles for the security plugin: one to install with, one to search with.
+    """Create two least-privilege roles for the security plugin: one for installing, one for searching.
 
     Example: slimrank connect opensearch roles --user admin
     """
@@ -210,11 +223,11 @@ def install_elasticsearch(
     replace: Replace = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make the inference endpoint, or bring it up to date; Elastic asks for an Enterprise or trial licence.
+    """Create or update the inference endpoint. Elastic requires an Enterprise or trial licence.
 
     Example: slimrank connect elasticsearch install --gateway http://slimrank:8080
 
-    Then search with the text_similarity_reranker retriever and inference_id slimrank.
+    Then search with the text_similarity_reranker retriever; its inference_id is slimrank.
     """
     plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms, first_stage_order)
     out.lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
@@ -226,11 +239,11 @@ def check_elasticsearch(
     cluster: Cluster,
     out: Out,
     name: Name = "slimrank",
-    index: Annotated[str, typer.Option(help="Search in this index too.")] = "",
+    index: Annotated[str, typer.Option(help="Also search this index.")] = "",
     field: Annotated[str, typer.Option(help="Field of --index to search in and to judge.")] = "",
     query: Query = "",
 ) -> None:
-    """Look at licence and endpoint, call it once, and say what is wrong. Ends with code 1 where something is.
+    """Check the licence and the endpoint, call the endpoint once, and report each fault. The exit code is 1 if there is a fault.
 
     Example: slimrank connect elasticsearch check --index products --field title --query "red shoes"
     """

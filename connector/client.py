@@ -1,7 +1,7 @@
-"""Rerank on the caller's side: search with opensearch-py or elasticsearch-py, reorder, return the engine's answer.
+"""Rerank in the caller's program: search with opensearch-py or elasticsearch-py, reorder the hits, return the engine's answer.
 
-Needs nothing installed in the cluster and no licence. If the reranker fails the answer is the first stage's, marked; an
-error of the engine itself is the client library's own and passes through.
+The cluster needs no installation and no licence. If the reranker fails, the answer has the first-stage order and a mark. Errors
+of the engine are the client library's own exceptions and are not changed.
 """
 
 import asyncio
@@ -54,35 +54,35 @@ def rerank_search(
     fields: Sequence[str] = (), template: str | None = None, rank_window_size: int = DEFAULT_WINDOW, highlight: bool = False,
     explain: bool = False, instruction: str | None = None, on_failure: Literal["first_stage", "raise"] = "first_stage",
 ) -> Json | Awaitable[Json]:  # fmt: skip
-    """Search, rerank the first hits, and return the engine's answer with the page asked for.
+    """Search, rerank the first hits, and return the engine's answer with the requested page.
 
     Example:
         answer = rerank_search(client, "products", {"query": {"match": {"title": "red shoes"}}},
                                scorer="http://localhost:8080", fields=["title", "bullets"])
 
     Args:
-        client: sync, or async, and then the result is to be awaited.
-        body: the search as ever; `from` and `size` page through the reranked window.
-        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
-        query: the text to judge by; left out, the one that the body searches for.
-        fields: what a document is made of; left out, the fields searched in.
-        template: words around fields instead, such as "{title}: {body}".
-        rank_window_size: how many first-stage hits are reranked.
-        highlight: judge the engine's best fragments of the fields, for long ones; all of a field that the body itself
-            highlights.
-        explain: put on each hit, under `_slimrank`, its ranks, probability and document.
-        instruction: how to judge, such as "prefer recent manuals".
-        on_failure: "raise" lets the reranker's error through.
+        client: A sync or an async client. With an async client the result must be awaited.
+        body: The search body; ``from`` and ``size`` select a page of the reranked window.
+        scorer: A gateway's URL, a loaded ``slimrank.Reranker``, or a ``Scorer``.
+        query: The text to judge by. Default: the text that the body searches for.
+        fields: The fields that make up a document. Default: the fields that the body searches.
+        template: A text with fields in braces, instead of ``fields``, such as "{title}: {body}".
+        rank_window_size: How many first-stage hits to rerank.
+        highlight: Judge only the engine's best fragments of each field, for long fields. A field that the body itself highlights
+            is still judged whole.
+        explain: Add to each hit, under ``_slimrank``, its ranks, its probability and its document.
+        instruction: How to judge, such as "prefer recent manuals".
+        on_failure: With "raise", an error of the reranker is raised.
 
     Returns:
-        The engine's answer as a dictionary. A reranked hit has its score in `_score`, and `_first_stage_score` and
-        `_first_stage_rank` (from 1); hits behind the window keep the engine's score. `slimrank` is
-        {"reranked": true, ...} or {"reranked": false, "reason": ...}; `scored` is there where a deadline came before all
-        hits were scored, and the others follow in their order.
+        The engine's answer as a dictionary. A reranked hit has its score in ``_score``, and ``_first_stage_score`` and
+        ``_first_stage_rank`` (from 1); hits behind the window keep the engine's score. ``slimrank`` is
+        {"reranked": true, ...} or {"reranked": false, "reason": ...}. If the deadline came before all hits were scored,
+        ``scored`` counts the scored hits; the other hits follow in first-stage order.
 
     Raises:
-        ConfigError: the options make no sense.
-        SlimrankError: the reranker failed, with on_failure="raise" only.
+        ConfigError: an option is invalid, or two options contradict each other.
+        SlimrankError: the reranker failed; only with on_failure="raise".
     """
     options = Options(query, fields, template, rank_window_size, highlight, explain, instruction)
     plan = plan_search(dict(body), options)
@@ -96,7 +96,7 @@ async def _finish_later(
     response: Awaitable[Any], plan: RerankPlan, scorer: AnyScorer, instruction: str | None, on_failure: str
 ) -> Json:
     answer = await response
-    # scorers block; the caller's event loop goes on
+    # the scorer blocks, so it runs in a thread and the caller's event loop stays free
     return await asyncio.to_thread(_finish_now, answer, plan, scorer, instruction, on_failure)
 
 
@@ -119,10 +119,10 @@ def _finish_now(response: Any, plan: RerankPlan, scorer: AnyScorer, instruction:
 
 
 def _score(plan: RerankPlan, scorer: AnyScorer, documents: Sequence[str], instruction: str | None) -> Scored:
-    """Return the scores of the window: of a gateway, which has deadlines, the same for every page of a search.
+    """Return the scores of the window. A gateway has deadlines, so its scores are kept and used for every page of a search.
 
     Raises:
-        SlimrankError: no scores can be had, or the page before had none.
+        SlimrankError: the scorer failed, or it failed for an earlier page of this search.
     """
     known = gateway_at(scorer) if isinstance(scorer, str) else scorer
     if not isinstance(known, GatewayScorer):

@@ -1,7 +1,7 @@
-"""One search cluster over HTTP, for installing things in it: reads, writes, and errors in words.
+"""Read from and write to one search cluster over HTTP, with clear error messages. The installers use it.
 
-Writes are recorded, and only recorded in a dry run. Searching on a user's behalf goes through the user's own client
-(`connector.client`) or the proxy, never through here.
+All writes are recorded; a dry run records them without sending them. Searches for a user go through the user's own client
+(``connector.client``) or the proxy, never through this module.
 """
 
 import json
@@ -19,12 +19,12 @@ Json = dict[str, Any]
 
 MAX_CLUSTER_BYTES = 256 * 2**20
 
-# What a write would answer, for a dry run to go on with.
+# The answers to writes that a dry run continues with.
 _DRY_ANSWER: Json = {"connector_id": "<CONNECTOR_ID>", "model_id": "<MODEL_ID>", "status": "COMPLETED"}
 
 
 class Refusal(EngineRefused):
-    """An answer of status 400 or above, with the engine's own reason and the kind of its error."""
+    """An answer with status 400 or above; holds the engine's own reason and the kind of error."""
 
     def __init__(self, message: str, *, status: int, reason: str, kind: str = "") -> None:
         super().__init__(message)
@@ -35,28 +35,28 @@ class Refusal(EngineRefused):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One write, as sent or as it would be."""
+    """One write, sent or only recorded."""
 
     method: str
     path: str
     body: Json | None = None
 
     def __str__(self) -> str:
-        """Render it as the engines' consoles take it."""
+        """Return the call in the form that the engines' consoles accept."""
         body = "" if self.body is None else "\n" + json.dumps(self.body, indent=2, ensure_ascii=False)
         return f"{self.method} {self.path}{body}"
 
 
 @dataclass(slots=True)
 class Cluster:
-    """A cluster at the base URL of `http`; `calls` holds every write so far."""
+    """A cluster at the base URL of ``http``; ``calls`` holds every write so far."""
 
     http: httpx.Client
     dry_run: bool = False
     calls: list[Call] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Return the cluster; its connections are closed with the block."""
+        """Return the cluster; its connections close at the end of the block."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -64,11 +64,11 @@ class Cluster:
         self.http.close()
 
     def read(self, path: str, body: Json | None = None, *, method: str | None = None) -> Json:
-        """Ask without changing anything: GET, or POST where there is a body."""
+        """Send a request that changes nothing: GET, or POST if there is a body."""
         return self._send(Call(method or ("GET" if body is None else "POST"), path, body))
 
     def find(self, path: str, body: Json | None = None) -> Json | None:
-        """Read, and return None where the answer is 404."""
+        """Read, and return None if the answer is 404."""
         try:
             return self.read(path, body)
         except Refusal as refusal:
@@ -77,7 +77,7 @@ class Cluster:
             raise
 
     def write(self, method: str, path: str, body: Json | None = None) -> Json:
-        """Change something; in a dry run only record the call."""
+        """Send a request that changes the cluster; a dry run only records it."""
         call = Call(method, path, body)
         self.calls.append(call)
         return dict(_DRY_ANSWER) if self.dry_run else self._send(call)
@@ -109,10 +109,10 @@ def open_cluster(
     timeout_seconds: float = 60.0,
     dry_run: bool = False,
 ) -> Cluster:
-    """Return the cluster at `url`; nothing is sent yet.
+    """Return the cluster at ``url``; nothing is sent yet.
 
     Raises:
-        ConfigError: the URL is not one, or the certificate file cannot be read.
+        ConfigError: ``url`` is not a URL, or the certificate file cannot be read.
     """
     require_url(url, "asked to reach a search engine at", "https://localhost:9200")
     headers = PLAIN_OR_GZIP | ({"Authorization": f"ApiKey {api_key}"} if api_key else {})
@@ -137,11 +137,11 @@ def _tls(ca_cert: str | None, insecure: bool) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=ca_cert)
     except OSError as error:
-        raise ConfigError(f"asked to trust the certificates in {ca_cert}, which cannot be read: {error}") from error
+        raise ConfigError(f"asked to trust the certificates in {ca_cert}, but the file cannot be read: {error}") from error
 
 
 def explain_transport(error: httpx.HTTPError, url: str) -> EngineError:
-    """Turn an httpx error, the server's silence in all its forms, into ours."""
+    """Return the ``EngineError`` for an httpx error: the server did not answer, or not completely."""
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         cure = "name its authority with --ca-cert FILE, or test with --insecure"
@@ -160,7 +160,7 @@ def explain_transport(error: httpx.HTTPError, url: str) -> EngineError:
 
 
 def _reason(answer: httpx.Response) -> tuple[str, str]:
-    """Find the engine's own words in an error answer, and the kind of its error where it is named."""
+    """Return the engine's own reason in an error answer, and the kind of error if the answer names it."""
     try:
         body = answer.json()
     except ValueError:

@@ -1,6 +1,6 @@
-"""The options that every `slimrank connect` command has: where the cluster is, who asks, how the answer is printed.
+"""The options that every ``slimrank connect`` command has: the cluster's URL, the credentials and the output format.
 
-A command takes the cluster and the printer first; its own options follow and come first in its help.
+A command function takes the cluster and the printer first, then its own options. The help lists its own options first.
 """
 
 import inspect
@@ -22,12 +22,12 @@ _Own = ParamSpec("_Own")
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """Prints for a person or for a program."""
+    """Prints text for a person, or JSON for a program."""
 
     as_json: bool
 
     def lines(self, lines: list[str], cluster: Cluster) -> None:
-        """Print what was done, or in a dry run every call that would be made."""
+        """Print what was done; in a dry run, print every call instead."""
         if self.as_json:
             calls = [{"method": call.method, "path": call.path, "body": call.body} for call in cluster.calls]
             done = [] if cluster.dry_run else lines
@@ -38,7 +38,7 @@ class Out:
             typer.echo("\n".join(lines))
 
     def findings(self, findings: list[Finding]) -> None:
-        """Print what a check found; ends with code 1 where something is at fault."""
+        """Print the findings of a check; exit with code 1 if there is a fault."""
         if self.as_json:
             typer.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
         else:
@@ -54,7 +54,7 @@ class Out:
 
 
 def aligned(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return rows with the same names as lines of a table, those names first."""
+    """Return the lines of a table: the column names, then the rows."""
     if not rows:
         return []
     cells = [list(rows[0]), *(["" if value is None else str(value) for value in row.values()] for row in rows)]
@@ -63,25 +63,26 @@ def aligned(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _options(
-    url: Annotated[str, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="Address of the cluster.")] = "http://localhost:9200",
-    user: Annotated[str | None, typer.Option(envvar="SLIMRANK_ENGINE_USER", help="User of the cluster.")] = None,
+    url: Annotated[str, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="URL of the cluster.")] = "http://localhost:9200",
+    user: Annotated[str | None, typer.Option(envvar="SLIMRANK_ENGINE_USER", help="User name in the cluster.")] = None,
     password: Annotated[
-        str | None, typer.Option(envvar="SLIMRANK_ENGINE_PASSWORD", help="Password of the user; better given by the environment.")
+        str | None,
+        typer.Option(envvar="SLIMRANK_ENGINE_PASSWORD", help="Password of the user; safer in the environment variable."),
     ] = None,
     engine_api_key: Annotated[
-        str | None, typer.Option(envvar="SLIMRANK_ENGINE_API_KEY", help="API key of an Elasticsearch, in place of a user.")
+        str | None, typer.Option(envvar="SLIMRANK_ENGINE_API_KEY", help="API key of an Elasticsearch cluster, instead of a user.")
     ] = None,
-    ca_cert: Annotated[str | None, typer.Option(help="File with the certificates to trust.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate; for tests.")] = False,
+    ca_cert: Annotated[str | None, typer.Option(help="File with the CA certificates to trust.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate; for tests only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Hold the options as a signature."""
+    """Define the shared options by this function's signature."""
 
 
 def connected(command: Callable[Concatenate[Cluster, Out, _Own], None]) -> Callable[..., None]:
-    """Turn a function of a cluster and a printer into a command with the options to reach and to print.
+    """Turn a function that takes a cluster and a printer into a command that also has the shared options.
 
-    A `dry_run` among the command's own options makes the cluster record its writes instead of sending them.
+    If the command has an option ``dry_run`` and it is set, the cluster records writes instead of sending them.
     """
     own = list(inspect.signature(command).parameters.values())[2:]
     shared = list(inspect.signature(_options).parameters.values())

@@ -1,6 +1,6 @@
-"""Look for every known trap in a live OpenSearch installation, an index and sample searches. Reads only.
+"""Look for every known trap in a live OpenSearch installation, in an index and in sample searches. Only reads.
 
-The rules are `connector.traps`; this brings them what they look at.
+``connector.traps`` holds the rules; this module reads what the rules check.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ Json = dict[str, Any]
 
 _SAMPLES = 100
 _PAGING = Finding(
-    "paging", "ok", "pages behind the first are refused, in words; what scroll and search_after ask is not told to a pipeline, and loses "
-    "or repeats hits: send such searches with search_pipeline=_none"
+    "paging", "ok", "later pages are refused with a clear message; a pipeline cannot see scroll and search_after, which would lose "
+    "or repeat hits: send such searches with search_pipeline=_none"
 )  # fmt: skip
 
 
@@ -33,11 +33,11 @@ def deep(
     searches: Sequence[Json] = (),
     is_msearch: bool = False,
 ) -> list[Finding]:
-    """Look for every known trap in an installation, an index and sample searches; an empty list means none.
+    """Look for every known trap in an installation, an index and sample searches; return an empty list if there is none.
 
     Args:
-        index: look at this index's mapping and settings too.
-        searches: bodies to be sent through the pipeline, or the lines of an _msearch.
+        index: An index whose mapping and settings are checked too.
+        searches: Bodies of searches that use the pipeline, or the lines of an ``_msearch``.
     """
     facts = read_facts(cluster)
     installation = require_installation(cluster, name)
@@ -62,7 +62,7 @@ def _look_at_index(cluster: Cluster, index: str, pipeline: Json, size: int) -> l
     found = []
     mappings = cluster.read(f"/{index}/_mapping")
     settings = cluster.read(f"/{index}/_settings/index.*?flat_settings=true")
-    for name, body in mappings.items():  # an alias or a pattern may be several
+    for name, body in mappings.items():  # an alias or a pattern can stand for several indices
         flat = settings.get(name, {}).get("settings", {})
         default = flat.get("index.search.default_pipeline")
         default = default if default not in (None, "_none") else None
@@ -74,7 +74,7 @@ def _look_at_index(cluster: Cluster, index: str, pipeline: Json, size: int) -> l
 
 
 def _samples(cluster: Cluster, index: str) -> list[Json]:
-    """Return what some documents of an index hold."""
+    """Return the ``_source`` of some documents of an index."""
     body: Json = {"query": {"match_all": {}}, "size": _SAMPLES}
     hits = cluster.read(f"/{index}/_search?search_pipeline=_none", body)["hits"]["hits"]
     return [hit.get("_source", {}) for hit in hits]

@@ -1,7 +1,7 @@
-"""How many hits a gateway scores in time, measured through the cluster: so that the window of a pipeline suits the machine.
+"""Measure, through the cluster, how many hits a gateway scores in time. The pipeline's window is set by it.
 
-A window wider than that costs every search its whole deadline, and gives the hits behind it no score. Documents are made up, as
-long as long ones are, so that shorter ones fit too, and new each time, so that no score is known already.
+With a wider window every search would wait until the deadline, and the last hits would get no score. The documents are made up.
+They are long, so that the result also holds for shorter documents, and new each time, so that no score comes from a cache.
 """
 
 import random
@@ -21,25 +21,26 @@ from slimrank import made_up
 Json = dict[str, Any]
 
 PAGE = 10
-"""What a search asks for unless it says otherwise."""
+"""The size of a search that names no size."""
 WIDEST = 5.0
-"""Times the page; more hits were seldom worth their time."""
+"""As a multiple of the page; more hits were seldom worth the time."""
 SHARE = 0.5
-"""Part of the deadline that a window may take of an idle gateway: the rest is for longer documents and for other searches."""
+"""The part of the deadline that a window may take on an idle gateway. The rest is for longer documents and other searches."""
 WORDS_A_DOCUMENT = 300
-"""Some 400 tokens: a gateway that cuts documents takes no longer for any, and one that does not takes so long for an abstract."""
+"""About 400 tokens, as an abstract has. A gateway that cuts documents needs no more time for longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """So many of the documents were scored in so many seconds."""
+    """How many documents were sent, how many of them were scored, and in how many seconds."""
 
     scored: int
     documents: int
     seconds: float
 
     def factor(self, deadline_seconds: float) -> float:
-        """Return how many times the page fits into a share of the deadline, in halves, from 1 to `WIDEST`."""
+        """Return the window as a multiple of the page that fits into ``SHARE`` of the deadline, in steps of 0.5, from 1 to
+        ``WIDEST``."""
         hits = SHARE * deadline_seconds * self.scored / max(self.seconds, 1e-3)
         return min(WIDEST, max(1.0, int(2 * hits / PAGE) / 2))
 
@@ -47,11 +48,11 @@ class Depth:
 def measure(
     score: Callable[[str, list[str]], list[float]], *, unscored: float, clock: Callable[[], float] = time.monotonic
 ) -> Depth:
-    """Have a widest window of documents scored.
+    """Let the gateway score as many documents as the widest window holds.
 
     Args:
         score: Returns the scores of documents for a query, through the cluster.
-        unscored: A score of this or less means that there was no time for one.
+        unscored: A score of this value or less means that the document was not scored in time.
     """
     chance = random.Random(secrets.token_bytes(8))
     documents = made_up.documents(chance, round(WIDEST * PAGE), WORDS_A_DOCUMENT)
@@ -61,19 +62,20 @@ def measure(
 
 
 def window_of(cluster: Cluster, pipeline: str) -> float | None:
-    """Return how many times the page an installed pipeline fetches; None where there is none."""
+    """Return the window of an installed pipeline as a multiple of the page; None if there is no such pipeline."""
     try:
         present = find_pipeline(cluster, pipeline)
-    except Refusal:  # an engine without search pipelines; install says so
+    except Refusal:  # an engine without search pipelines; install reports it
         return None
     return sample_factor(present) if present else None
 
 
 def install(cluster: Cluster, plan: opensearch.Plan, *, oversample: float | None = None) -> list[str]:
-    """Install with the window that is given, else the one that was installed before, else one that the gateway scores in time.
+    """Install with the given window, else with the window of the earlier installation, else with one that the gateway scores in
+    time.
 
     Raises:
-        EngineError, ConfigError: as `opensearch.install` does.
+        EngineError, ConfigError: see ``opensearch.install``.
     """
     kept = window_of(cluster, plan.pipeline_name)
     done = opensearch.install(cluster, replace(plan, oversample=oversample or kept or WIDEST))
@@ -84,7 +86,7 @@ def install(cluster: Cluster, plan: opensearch.Plan, *, oversample: float | None
 
 
 def fit(cluster: Cluster, pipeline: str, *, deadline_seconds: float, clock: Callable[[], float] = time.monotonic) -> str:
-    """Narrow the window of an installed pipeline to what its gateway scores in time; return what was done."""
+    """Narrow the window of an installed pipeline to the hits that its gateway scores in time; return what was done."""
     body = find_pipeline(cluster, pipeline) or {}
     judge = next(iter(judges_of(body)))
     if sample_factor(body) <= 1:
@@ -96,16 +98,19 @@ def fit(cluster: Cluster, pipeline: str, *, deadline_seconds: float, clock: Call
     try:
         found = measure(score, unscored=bodies.DEGRADED, clock=clock)
     except Refusal as refusal:
-        return f"window: {sample_factor(body):g} times the page; what the gateway scores in time could not be measured ({refusal.reason})"
+        return (
+            f"window: {sample_factor(body):g} times the page; how many hits the gateway scores in time "
+            f"could not be measured ({refusal.reason})"
+        )
     factor = found.factor(deadline_seconds)
     if factor != sample_factor(body):
         cluster.write("PUT", f"/_search/pipeline/{pipeline}", with_factor(body, factor))
     measured = f"{found.scored} of {found.documents} documents of {WORDS_A_DOCUMENT} words were scored in {found.seconds:.1f} s"
-    return f"window: {factor:g} times the page ({measured}); --oversample sets another"
+    return f"window: {factor:g} times the page ({measured}); use --oversample to change it"
 
 
 def with_factor(pipeline: Json, factor: float) -> Json:
-    """Return a pipeline that oversamples with another factor, the processors of others where they are; 1 takes ours out."""
+    """Return the pipeline with another oversampling factor; 1 removes our processors. Other processors are not changed."""
     responses = [
         each for each in pipeline["response_processors"] if is_ours(each) and (factor > 1 or "truncate_hits" not in each)
     ]

@@ -1,8 +1,8 @@
-"""``slimrank doctor``: looks at this machine, its model and its services, and says what to do.
+"""``slimrank doctor``: check this machine, its model and its services, and report what to do.
 
-Every finding is *ok*, a *warning* (slimrank works, or works without it) or a *fault*, with its cure. What a setting or an
-option names must be there, so its absence is a fault; what has only a default may be absent. Changes nothing, sends no
-text of anybody's, and needs no extra: what is not installed is a finding too.
+Every finding is *ok*, a *warning* (slimrank works nevertheless) or a *fault*; warnings and faults have a cure. If a setting or an
+option names a service or a model, its absence is a fault; if only a default names it, a warning. The doctor changes nothing and
+sends none of the user's texts. It needs no extra package: a package that is not installed is a finding too.
 """
 
 import os
@@ -30,21 +30,27 @@ SECONDS = 5.0
 OLDEST = (3, 11)
 CPU_PROVIDER = "CPUExecutionProvider"
 MEMORY_BYTES, CORE_BYTES = 400 * 2**20, 100 * 2**20
-"""What a worker needs beside the weights, and for each core's batch, with room (docs/log/engine.md)."""
+"""Memory that a worker needs besides the weights, and for the batch of each core, with a margin (docs/log/engine.md)."""
 GIB = 2**30
 
 
 def doctor(
     engine: Annotated[
-        str | None, typer.Option(envvar="SLIMRANK_ENGINE_URL", help="Look at this search engine too, and say how to connect it.")
+        str | None,
+        typer.Option(
+            envvar="SLIMRANK_ENGINE_URL", help="URL of a search engine to check too; the report says how to connect it."
+        ),
     ] = None,
     gateway: Annotated[
-        str | None, typer.Option(help="Gateway that must answer; left out, the settings' address is tried.")
+        str | None, typer.Option(help="URL of a gateway that must answer. Default: try the URL in the settings.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="Model folder, or a shipped name; left out, that of the settings.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder, or the name of a shipped model. Default: the model in the settings.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at this machine, the model, Redis, gateway and engine, and say what to do. Ends with code 1 where something is wrong.
+    """Check this machine, the model, Redis, the gateway and the engine, and report what to do. The exit code is 1 if there is a
+    fault.
 
     Example: slimrank doctor --engine http://localhost:9200
     """
@@ -53,7 +59,7 @@ def doctor(
 
 
 def examine(current: Settings, *, engine: str | None = None, gateway: str | None = None) -> Iterator[Finding]:
-    """Yield every finding, from the machine outwards."""
+    """Yield every finding: first the machine, then the model, then the services."""
     yield look_at_python()
     yield look_at_processor(processor.eight_bit_products())
     yield look_at_threads(current.threads, processor.cores())
@@ -72,14 +78,14 @@ def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except SlimrankError as error:
-        return Finding(name, "fault", str(error), "the message says what was found; mend that and run this again")
+        return Finding(name, "fault", str(error), "correct what the message names, and run this again")
 
 
 # -- the machine -------------------------------------------------------------------------------------------------------
 
 
 def look_at_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
-    """Compare the interpreter with what slimrank needs."""
+    """Check the Python version."""
     words = f"{'.'.join(map(str, found))} on {platform.system()} {platform.machine()}, slimrank {__version__}"
     if found < OLDEST:
         return Finding("python", "fault", words, f"slimrank needs Python {OLDEST[0]}.{OLDEST[1]} or newer")
@@ -87,33 +93,33 @@ def look_at_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Find
 
 
 def look_at_processor(products: list[str] | None) -> Finding:
-    """Look for instructions that multiply 8 bits."""
-    words = f"{processor.describe()}, 8 bits by {', '.join(products)}" if products else processor.describe()
+    """Check whether the processor has instructions that multiply 8-bit numbers."""
+    words = f"{processor.describe()}, 8-bit products with {', '.join(products)}" if products else processor.describe()
     if products == []:
         return Finding(
             "processor",
             "warning",
-            f"{words}: nothing here multiplies 8 bits in one instruction, so int8 is slower than it can be",
+            f"{words}: this processor has no instruction for 8-bit products, so int8 models run slower than they could",
             "give workers a processor, or virtual machines a processor type, with AVX-512 VNNI, AVX-VNNI or ARM's dot product",
         )
     return Finding("processor", "ok", words)
 
 
 def look_at_threads(threads: int, available: float) -> Finding:
-    """Compare the model's threads with the cores that this process may use."""
-    words = f"{available:g} cores may be used; SLIMRANK_THREADS is {threads or f'0, so {processor.physical_cores()}'}"
+    """Compare the number of threads with the number of cores that this process may use."""
+    words = f"this process may use {available:g} cores; SLIMRANK_THREADS is {threads or f'0, so {processor.physical_cores()}'}"
     if threads > available:
         return Finding(
             "threads",
             "warning",
             words,
-            f"set SLIMRANK_THREADS={max(1, int(available))}: more threads than cores wait for each other",
+            f"set SLIMRANK_THREADS={max(1, int(available))}: if there are more threads than cores, threads wait for each other",
         )
     return Finding("threads", "ok", words)
 
 
 def memory_bytes() -> int | None:
-    """Return the free memory, or less where this container's limit is below it; None where nobody tells."""
+    """Return the free memory within this container's limit; None if the system does not report it."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -127,17 +133,15 @@ def memory_bytes() -> int | None:
 def look_at_memory(current: Settings, free: int | None) -> Finding:
     """Compare the free memory with what the model needs."""
     if free is None:
-        return Finding("memory", "ok", "this system does not say how much is free")
+        return Finding("memory", "ok", "this system does not report how much memory is free")
     try:
         weights = sum(record.bytes for record in manifest.read(store.place_of(current.model, current)).files.values())
     except (ConfigError, ManifestError):
         return Finding("memory", "ok", f"{free / GIB:.1f} GiB are free")
     needed = weights + MEMORY_BYTES + CORE_BYTES * processor.lanes(current.threads, current.provider)
-    words = f"{free / GIB:.1f} GiB are free; this model wants about {needed / GIB:.1f}"
+    words = f"{free / GIB:.1f} GiB are free; this model needs about {needed / GIB:.1f} GiB"
     if free < needed:
-        return Finding(
-            "memory", "warning", words, "set fewer SLIMRANK_THREADS, export with --precision auto, or give it more memory"
-        )
+        return Finding("memory", "warning", words, "lower SLIMRANK_THREADS, export with --precision auto, or add memory")
     return Finding("memory", "ok", words)
 
 
@@ -155,7 +159,7 @@ def look_at_documents(current: Settings) -> Finding:
 
 
 def look_at_runtime(installed: Callable[[str], str | None] | None = None) -> Finding:
-    """Name ONNX Runtime's version and where it can run."""
+    """Report the version of ONNX Runtime and its execution providers."""
     of = installed or _version
     cpu, gpu = of("onnxruntime"), of("onnxruntime-gpu")
     if cpu and gpu:
@@ -170,7 +174,7 @@ def look_at_runtime(installed: Callable[[str], str | None] | None = None) -> Fin
     providers = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
     words = f"ONNX Runtime {cpu or gpu} with {', '.join(providers)}"
     if gpu and providers == [CPU_PROVIDER]:
-        return Finding("runtime", "warning", words, "the GPU build found no CUDA: look at the driver with nvidia-smi")
+        return Finding("runtime", "warning", words, "the GPU build found no CUDA; check the driver with nvidia-smi")
     return Finding("runtime", "ok", words)
 
 
@@ -185,7 +189,7 @@ def _version(distribution: str) -> str | None:
 
 
 def look_at_model(current: Settings) -> Finding:
-    """Check the model folder as serving does, and every file's hash."""
+    """Check the model folder as serving does, and the hash of every file."""
     try:
         folder = store.place_of(current.model, current)
         if name := store.not_made(current.model, current):
@@ -193,14 +197,17 @@ def look_at_model(current: Settings) -> Finding:
             return Finding("model", "warning", f"the model {name} is not at {folder} yet", cure)
         found = manifest.check(folder)
     except (ConfigError, ManifestError) as error:
-        return Finding("model", "fault", str(error), "the message says how; no such folder is served")
+        return Finding("model", "fault", str(error), "correct what the message names; such a folder is not served")
     verified = found.verification
-    words = f"{found.name} ({found.precision}) at {folder}, every hash right"
+    words = f"{found.name} ({found.precision}) at {folder}, all hashes are correct"
     if verified:
         words += f", scores within {verified.max_score_difference:.2g} of {verified.reference} on {verified.pairs} pairs"
     if not found.trained:
         return Finding(
-            "model", "warning", f"{words}; it was never trained to judge", "use the default model, or train (docs/training.md)"
+            "model",
+            "warning",
+            f"{words}; it was not trained to judge relevance",
+            "use the default model, or train (docs/training.md)",
         )
     return Finding("model", "ok", words)
 
@@ -209,7 +216,7 @@ def look_at_model(current: Settings) -> Finding:
 
 
 def look_at_redis(current: Settings) -> Finding:
-    """Ask Redis whether it is there, how it forgets, and for workers."""
+    """Check that Redis answers, which eviction policy it has, and how many workers are alive."""
     if find_spec("redis") is None or find_spec("celery") is None:
         return Finding(
             "redis", "warning", "no Redis client is installed; only embedded serving works", "pip install 'slimrank[serve]'"
@@ -226,20 +233,23 @@ def look_at_redis(current: Settings) -> Finding:
             policy = _policy(store)
             alive = _workers(store)
         except redis.RedisError as error:
-            cure = "start it or set SLIMRANK_REDIS_URL; `slimrank serve --embedded` needs none"
+            cure = "start Redis or set SLIMRANK_REDIS_URL; `slimrank serve --embedded` needs no Redis"
             return Finding("redis", "fault" if named else "warning", f"{address} does not answer: {error}", cure)
     words = f"{address} answers, {alive} workers are alive"
     if policy not in (None, "noeviction"):
         return Finding(
-            "redis", "warning", f"{words}; it forgets by {policy}", "set maxmemory-policy noeviction: work must not vanish"
+            "redis",
+            "warning",
+            f"{words}; its eviction policy is {policy}",
+            "set maxmemory-policy noeviction, so that no work is lost",
         )
     if not alive:
-        return Finding("redis", "warning", words, "start one: slimrank worker")
+        return Finding("redis", "warning", words, "start a worker: slimrank worker")
     return Finding("redis", "ok", words)
 
 
 def _policy(store: Any) -> str | None:
-    """Return how a full Redis forgets; INFO, since our user may not read its configuration."""
+    """Return the eviction policy, read with INFO, because our user may not read the configuration."""
     info = store.info("memory")
     return str(info["maxmemory_policy"]) if info.get("maxmemory_policy") else None
 
@@ -251,7 +261,7 @@ def _workers(store: Any) -> int:
 
 
 def look_at_gateway(current: Settings, url: str | None) -> Finding:
-    """Ask a gateway whether it can score: it then sends a pair of its own through the model."""
+    """Ask the gateway whether it can score; to answer, it scores one pair with the model."""
     scheme = "https" if current.tls_certificate else "http"
     host = "localhost" if current.host in ("0.0.0.0", "::") else current.host
     address = (url or f"{scheme}://{host}:{current.port}").rstrip("/")
@@ -259,23 +269,23 @@ def look_at_gateway(current: Settings, url: str | None) -> Finding:
     try:
         answer = httpx.get(f"{address}/readyz", timeout=SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding("gateway", absent, f"nothing answers at {address} ({error})", "start it: slimrank serve")
+        return Finding("gateway", absent, f"nothing answers at {address} ({error})", "start the gateway: slimrank serve")
     if answer.status_code == 200:
         return Finding("gateway", "ok", f"{address} scores")
     words = f"{address} answers {answer.status_code}: {answer.text[:200]}"
     if answer.status_code == 503:
-        return Finding("gateway", "fault", words, "start a worker, or look at its log")
-    return Finding("gateway", absent, words, "is that a slimrank gateway? name yours with --gateway")
+        return Finding("gateway", "fault", words, "start a worker, or read the worker's log")
+    return Finding("gateway", absent, words, "check that this is a slimrank gateway, or name another with --gateway")
 
 
 def look_at_engine(url: str) -> Finding:
-    """Ask the engine what it is, and say which way of connecting fits it."""
+    """Ask the engine what it is, and report which way to connect fits it."""
     with open_cluster(url, timeout_seconds=SECONDS) as cluster:
         return way_of(read_facts(cluster))
 
 
 def way_of(facts: Facts) -> Finding:
-    """Return the way of connecting that fits a cluster."""
+    """Return the finding that names the way to connect that fits a cluster."""
     if facts.distribution != "opensearch":
         cure = "slimrank connect elasticsearch check (a licence is needed), or slimrank proxy"
         return Finding("engine", "ok", facts.name, cure)

@@ -1,11 +1,11 @@
-"""Install slimrank into Elasticsearch as an inference endpoint, for the `text_similarity_reranker` retriever.
+"""Install slimrank into Elasticsearch as an inference endpoint, for the ``text_similarity_reranker`` retriever.
 
-Makes one `custom` rerank endpoint that calls the gateway, and removes it again; a `hugging_face` one where a build has no
-`custom`, which was behind a feature flag at first. Both the endpoint and the retriever are Elastic's licensed features
-(Enterprise, or the 30-day trial): on any other licence this stops and names the ways that need none,
-`connector.client.rerank_search` and `slimrank proxy`.
+Creates one ``custom`` rerank endpoint that calls the gateway, and removes it again. In builds without ``custom``, which was
+behind a feature flag at first, it creates a ``hugging_face`` endpoint. Endpoint and retriever are licensed features of Elastic
+(Enterprise, or the 30-day trial). With another licence the installer stops and names the two ways that need no licence:
+``connector.client.rerank_search`` and ``slimrank proxy``.
 
-Endpoint ids are the only names here, so an endpoint that calls another address than a reranker's is never touched.
+An endpoint carries no mark of who created it. So the installer never changes an endpoint whose URL is not a reranker's.
 """
 
 import json
@@ -24,14 +24,14 @@ from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 Json = dict[str, Any]
 
 CUSTOM_SINCE = {8: (8, 19), 9: (9, 1)}
-"""Release line -> the first version with the `custom` service."""
+"""Release line -> the first version with the ``custom`` service."""
 _KEY_HEADER = "X-Slimrank-Key-Check"
-"""Elasticsearch shows no secret, so a changed key is seen by three digits in a header that means nothing to the gateway."""
+"""Elasticsearch does not show secrets. So three digits in this header, which the gateway ignores, show that a key has changed."""
 _NO_KEY = "none"
 _LICENSED = {"enterprise", "trial"}
 _ELSEWHERE = "rerank without a licence: connector.client.rerank_search in Python, or `slimrank proxy` in front of the cluster"
 _OUR_PATHS = {"custom": "/rerank", "hugging_face": "/v1/rerank"}
-"""Service -> how the address of an endpoint of ours ends; other people's servers behind hugging_face have /rerank."""
+"""Service -> the end of the URL of our endpoints; other servers behind hugging_face end with /rerank."""
 _QUERY = "which metal does not rust"
 _DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
 
@@ -41,10 +41,10 @@ class Plan:
     """What to install.
 
     Attributes:
-        api_key: of the gateway; None keeps what is there.
-        deadline_ms: how long the gateway may take before the first stage answers.
-        first_stage_order: whether every search asks one shard, whose hits come in the first stage's order; the hits of
-            several shards come shard by shard. None looks: it is so where no index has more than one.
+        api_key: The gateway's key; None keeps the present key.
+        deadline_ms: How long the gateway may take; after that the search returns the first-stage order.
+        first_stage_order: Whether every search asks one shard only, so that hits arrive in first-stage order; the hits of several
+            shards arrive shard by shard. None finds it out: true if no index has more than one shard.
     """
 
     gateway: str
@@ -58,11 +58,11 @@ class Plan:
 def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
     """Return the body of PUT /_inference/rerank/NAME.
 
-    Raw scores: Elasticsearch maps a score s to max(s, 0) + min(exp(s), 1), which keeps their order, while probabilities
-    would tie in 32 bits. No `on_failure`: a refusal is what lets the retriever fall back.
+    It asks for raw scores: Elasticsearch maps a score s to max(s, 0) + min(exp(s), 1), which keeps the order, while probabilities
+    would tie in 32 bits. It sets no ``on_failure``, because the retriever falls back only if the gateway refuses.
 
     Args:
-        request_as_object: the form of `request` that the typed specification has, for versions that refuse a string.
+        request_as_object: Send ``request`` as an object, as in the typed specification, for versions that refuse a string.
     """
     model = f'"model": {json.dumps(plan.model)}, ' if plan.model else ""
     order = '"first_stage_order": true, ' if plan.first_stage_order else ""
@@ -85,16 +85,16 @@ def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
 
 
 def plain_endpoint(plan: Plan) -> Json:
-    """Return the body for a cluster without `custom`: the `hugging_face` service, which calls any URL.
+    """Return the body for a cluster without ``custom``: it uses the ``hugging_face`` service, which can call any URL.
 
-    It sends query and texts alone, so probabilities come back, no deadline is kept but Elasticsearch's own, the gateway's
-    default model answers, and the order of the hits is not said.
+    This service sends only the query and the texts. So the gateway answers probabilities with its default model, does not know
+    that the hits are in first-stage order, and has no deadline; only Elasticsearch's own timeout applies.
     """
     return {"service": "hugging_face", "service_settings": {"api_key": plan.api_key or _NO_KEY, "url": rerank_url(plan.gateway)}}
 
 
 def search(query: str, field: str, *, name: str = "slimrank", size: int = 10, rank_window_size: int = DEFAULT_WINDOW) -> Json:
-    """Return a search whose hits the endpoint reranks, with the first stage's order where it cannot."""
+    """Return a search that the endpoint reranks; if the endpoint fails, the search returns the first-stage order."""
     return {
         "retriever": {
             "text_similarity_reranker": {
@@ -114,16 +114,14 @@ def require_inference(cluster: Cluster) -> Facts:
     """Make sure that this cluster has the service and the licence.
 
     Raises:
-        PipelineNotInstalled: it has not; the message says what is missing and what else to do.
+        PipelineNotInstalled: one of them is missing; the message names it and the alternatives.
     """
     facts = read_facts(cluster)
     if facts.distribution == "opensearch":
         raise PipelineNotInstalled(f"this is {facts.name}; use `slimrank connect opensearch`")
     first = CUSTOM_SINCE.get(facts.version[0], CUSTOM_SINCE[9])
     if facts.version < first:
-        raise PipelineNotInstalled(
-            f"this is {facts.name}; an endpoint of one's own came with 8.19 and 9.1, so upgrade, or {_ELSEWHERE}"
-        )
+        raise PipelineNotInstalled(f"this is {facts.name}; custom endpoints came with 8.19 and 9.1, so upgrade, or {_ELSEWHERE}")
     licence = _licence(cluster)
     if licence not in _LICENSED:
         raise PipelineNotInstalled(
@@ -136,13 +134,13 @@ def require_inference(cluster: Cluster) -> Facts:
 def _licence(cluster: Cluster) -> str:
     try:
         licence = cluster.read("/_license").get("license", {})
-    except Refusal:  # a build without x-pack knows no licences
+    except Refusal:  # a build without x-pack has no licences
         return ""
     return str(licence.get("type", "")) if licence.get("status") == "active" else f"an {licence.get('status')}"
 
 
 def find_endpoint(cluster: Cluster, name: str) -> Json | None:
-    """Return an endpoint as the cluster has it, without its secrets, or None."""
+    """Return an endpoint as the cluster shows it, without its secrets; None if there is none."""
     found = cluster.find(f"/_inference/rerank/{name}")
     return next(iter(found.get("endpoints", [])), None) if found else None
 
@@ -156,7 +154,7 @@ def _endpoint_of_ours(cluster: Cluster, name: str) -> Json | None:
 
 
 def _same(found: Json, wanted: Json) -> bool:
-    """Compare what the cluster shows of its settings; it adds defaults, and hides secrets."""
+    """Compare the settings that the cluster shows; the cluster adds defaults and hides secrets."""
     shown = found.get("service_settings", {})
     compared = [item for item in wanted["service_settings"].items() if item[0] not in ("secret_parameters", "api_key")]
     return found.get("service") == wanted["service"] and all(_plain(shown.get(key)) == _plain(value) for key, value in compared)
@@ -167,12 +165,12 @@ def _plain(value: Any) -> Any:
 
 
 def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]:
-    """Make the endpoint, or bring it up to date; return what was done, a line each.
+    """Create or update the endpoint; return what was done, one line for each step.
 
     Raises:
         PipelineNotInstalled: the cluster lacks the service or the licence.
-        ConfigError: the key is missing that the present endpoint sends.
-        EngineRefused: the name is taken, or the cluster refused; it calls the gateway once to see that it works.
+        ConfigError: the present endpoint sends a key, and the plan has none.
+        EngineRefused: the name is taken, or the cluster refused; it refuses if its test call to the gateway fails.
     """
     require_name(plan.name)
     rerank_url(plan.gateway)
@@ -182,38 +180,38 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
     found = _endpoint_of_ours(cluster, plan.name)
     if found is not None and not replace:
         if found["service"] == "hugging_face" and _same(found, plain_endpoint(plan)):
-            return [f"inference endpoint {plan.name}: as wanted (a hugging_face one; --replace after a change of key)"]
+            return [f"inference endpoint {plan.name}: up to date (service hugging_face; use --replace if the key has changed)"]
         if _same(_with_key_of(found, plan), endpoint(plan)):
-            return [f"inference endpoint {plan.name}: as wanted"]
+            return [f"inference endpoint {plan.name}: up to date"]
     _require_key(found, plan)
-    if found is not None:  # the old one goes only when a new one was seen to work
+    if found is not None:  # the old endpoint is removed only after a new one has worked
         _put(cluster, f"{plan.name}-trial", plan)
         cluster.write("DELETE", f"/_inference/rerank/{plan.name}-trial")
         cluster.write("DELETE", f"/_inference/rerank/{plan.name}")
     if _put(cluster, plan.name, plan) == "hugging_face":
         return [
-            f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)} as hugging_face, since there is no custom here"
+            f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)} as hugging_face, since this cluster has no custom service"
         ]
-    order = "with" if plan.first_stage_order else "without (hits of several shards do not come in it)"
-    return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}, {order} the first stage's order"]
+    order = "with" if plan.first_stage_order else "without (hits of several shards do not arrive in that order)"
+    return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}, {order} the first-stage order"]
 
 
 def _require_key(found: Json | None, plan: Plan) -> None:
-    """Make sure that an endpoint with a key is not replaced by one without.
+    """Make sure that an endpoint with a key is not replaced by an endpoint without a key.
 
     Raises:
-        ConfigError: it would be; Elasticsearch shows no key again that it was given.
+        ConfigError: it would be replaced; Elasticsearch does not show a stored key.
     """
     headers = (found or {}).get("service_settings", {}).get("headers")
     if plan.api_key is None and isinstance(headers, dict) and _KEY_HEADER in headers:
         raise ConfigError(
-            f"the inference endpoint {plan.name!r} sends a key to the gateway, which Elasticsearch does not show again, and must be made "
-            f"anew; give the key again with --api-key, or --api-key {_NO_KEY} if the gateway asks for none now"
+            f"the inference endpoint {plan.name!r} must be created again, but it sends a key to the gateway, and Elasticsearch does not show "
+            f"that key; give the key again with --api-key, or --api-key {_NO_KEY} if the gateway no longer asks for a key"
         )
 
 
 def _with_key_of(found: Json, plan: Plan) -> Json:
-    """Return an endpoint as it is compared: a key that is not given again counts as unchanged."""
+    """Return the endpoint for a comparison: if the plan has no key, the key counts as unchanged."""
     settings = found["service_settings"]
     if plan.api_key is not None or not isinstance(settings.get("headers"), dict):
         return found
@@ -222,10 +220,10 @@ def _with_key_of(found: Json, plan: Plan) -> Json:
 
 
 def _put(cluster: Cluster, name: str, plan: Plan) -> str:
-    """Make an endpoint in the first form that this version takes; return its service.
+    """Create an endpoint in the first form that this version accepts; return its service.
 
     Raises:
-        Refusal: it takes none, or the gateway did not answer its first call.
+        Refusal: the cluster accepts no form, or the gateway did not answer its test call.
     """
     path = f"/_inference/rerank/{name}"
     body = endpoint(plan)
@@ -245,19 +243,19 @@ def _put(cluster: Cluster, name: str, plan: Plan) -> str:
 
 
 def _has_large_indices(cluster: Cluster) -> bool:
-    """Tell whether any index has several shards, or may have: Elasticsearch sends their hits to an endpoint shard by shard."""
+    """Tell whether an index has, or may have, several shards: Elasticsearch sends their hits to an endpoint shard by shard."""
     try:
         return any(count > 1 for count in _shards(cluster, "_all"))
-    except Refusal:  # not allowed to look
+    except Refusal:  # the user may not list the indices
         return True
 
 
 def _has_several_shards(cluster: Cluster, index: str) -> bool:
-    """Tell whether a search of `index`, which may be an alias or a pattern, asks more than one shard."""
+    """Tell whether a search of ``index``, which may be an alias or a pattern, asks more than one shard."""
     try:
         return sum(_shards(cluster, index)) > 1
     except Refusal:
-        return False  # the search's own finding says what is wrong
+        return False  # the finding about the search reports what is wrong
 
 
 def _shards(cluster: Cluster, index: str) -> list[int]:
@@ -274,7 +272,7 @@ def remove(cluster: Cluster, *, name: str = "slimrank") -> list[str]:
 
 
 def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: str = "", query: str = "") -> list[Finding]:
-    """Look at licence, endpoint and one call of it; and at one search, where an index and a field are named."""
+    """Check the licence, the endpoint and one call of it; also one search if ``index`` and ``field`` are given."""
     try:
         facts = require_inference(cluster)
     except PipelineNotInstalled as error:
@@ -299,9 +297,7 @@ def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: s
 def _check_order(cluster: Cluster, index: str) -> list[Finding]:
     if not _has_several_shards(cluster, index):
         return []
-    words = (
-        f"a search of {index} asks several shards, whose hits do not come in the first stage's order, but the endpoint says so"
-    )
+    words = f"a search of {index} asks several shards, so its hits do not arrive in first-stage order, but the endpoint says that they do"
     return [Finding("first stage", "fault", words, "run install with --no-first-stage-order")]
 
 
@@ -313,7 +309,7 @@ def _check_call(cluster: Cluster, name: str) -> Finding:
             "endpoint",
             "fault",
             f"a call of the endpoint failed: {refusal.reason}",
-            "is the gateway up, and its address the nodes' own?",
+            "check that the gateway runs, and that the cluster's nodes can reach its URL",
         )
     scores = {entry["index"]: entry["relevance_score"] for entry in answer.get("rerank", [])}
     if sorted(scores) != list(range(len(_DOCUMENTS))):

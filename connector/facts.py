@@ -1,4 +1,4 @@
-"""What a cluster is and has: its distribution, version, plugins and search-pipeline processors. Reads only."""
+"""Facts about a cluster: its distribution, version, plugins and search-pipeline processors. Only reads."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from slimrank.errors import PipelineNotInstalled
 Version = tuple[int, int]
 
 PIPELINES_SINCE: Version = (2, 12)
-"""The rerank processor, oversample and truncate_hits."""
+"""The first version with the rerank processor, oversample and truncate_hits."""
 BY_FIELD_SINCE: Version = (2, 18)
 PRIVATE_IP_SINCE: Version = (2, 15)
 PRIVATE_REGEX_SINCE: Version = (3, 7)
@@ -21,7 +21,7 @@ _ELSEWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One cluster. Processors and plugins are those that every node has."""
+    """Facts about one cluster. It lists only the processors and plugins that every node has."""
 
     distribution: str
     number: str
@@ -36,22 +36,22 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """The cluster in words, such as OpenSearch 3.5.0."""
+        """Distribution and version, such as OpenSearch 3.5.0."""
         return f"{'OpenSearch' if self.distribution == 'opensearch' else 'Elasticsearch'} {self.number}"
 
     @property
     def has_oversample(self) -> bool:
-        """Whether the window can be wider than the page; it takes a script too (`connector.scripts`)."""
+        """Whether the window can be wider than the page; this also needs a script (``connector.scripts``)."""
         return {"oversample", "truncate_hits", "script"} <= self.processors
 
 
 def read_facts(cluster: Cluster) -> Facts:
-    """Ask the cluster what it is."""
+    """Read the facts from the cluster."""
     version = cluster.read("/").get("version", {})
     distribution = str(version.get("distribution", "elasticsearch"))
     plugins: list[set[str]] = []
     processors: list[set[str]] = []
-    # Elasticsearch answers 400 to a metric it does not know
+    # Elasticsearch answers 400 if it does not know a metric
     metrics = "plugins,search_pipelines" if distribution == "opensearch" else "plugins"
     for node in cluster.read(f"/_nodes/{metrics}").get("nodes", {}).values():
         plugins.append({plugin["name"] for plugin in node.get("plugins", [])})
@@ -66,10 +66,10 @@ def read_facts(cluster: Cluster) -> Facts:
 
 
 def require_reranking(facts: Facts, *, by_field: bool = False) -> None:
-    """Make sure that a search pipeline of this cluster can call a reranker, `by_field` through ml_inference.
+    """Make sure that a search pipeline of this cluster can call a reranker; with ``by_field``, through ml_inference.
 
     Raises:
-        PipelineNotInstalled: it cannot; the message says what is missing and what else to do.
+        PipelineNotInstalled: it cannot; the message names what is missing and the alternatives.
     """
     if facts.distribution != "opensearch":
         raise PipelineNotInstalled(

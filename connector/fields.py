@@ -1,7 +1,7 @@
-"""The text of a hit: which of its fields a reranker reads, and how they are joined.
+"""The text of a hit: which fields a reranker reads, and how their values are joined.
 
-Values are read from `_source`, or from `fields` and `highlight` where the plan asked for those. Missing fields are empty,
-lists are joined with a space, fields with a line break, and a template puts words around them.
+Values come from ``_source``, or from ``fields`` and ``highlight`` if the plan asked for those. A missing field is empty. The
+values of a list are joined by spaces, the fields by line breaks. A template can put words around the fields.
 """
 
 import re
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 _PLACEHOLDER = re.compile(r"\{([\w.@-]+)\}")
 FRAGMENT_JOINT = " ... "
 MAX_DOCUMENT_CHARACTERS = 32_768
-"""Longer documents are cut before they are sent: far beyond any model's pair, and a field of 2 MB is not sent in vain."""
+"""Longer documents are cut before they are sent. No model reads that much, and a field of 2 MB would be sent for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Template:
     """How a hit becomes a document.
 
     Attributes:
-        fields: dotted names; without any, all strings of the hit's top level.
-        text: words with `{field}` placeholders; lines left blank by missing fields are dropped.
-        fragments: those of the fields that are read from the hit's `highlight`, where it found something.
+        fields: Dotted names. If empty, all top-level strings of the hit are read.
+        text: A text with ``{field}`` placeholders. A line that is blank because its fields are missing is dropped.
+        fragments: The fields that are read from the hit's ``highlight``, if the engine highlighted them.
     """
 
     fields: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Template:
 
     @classmethod
     def of(cls, fields: Sequence[str] = (), text: str | None = None) -> "Template":
-        """Make one from fields, or from a text, whose placeholders are then the fields.
+        """Make a template from fields, or from a text whose placeholders name the fields.
 
         Raises:
             ConfigError: both were given, or the text has no placeholder.
@@ -51,7 +51,7 @@ class Template:
         return cls(names, text)
 
     def render(self, hit: Json) -> str:
-        """Return the document of a hit."""
+        """Return the text of a hit."""
         return self._render(hit)[:MAX_DOCUMENT_CHARACTERS]
 
     def _render(self, hit: Json) -> str:
@@ -79,7 +79,7 @@ def _all_strings(source: Json) -> Iterator[str]:
 
 
 def field_text(hit: Json, name: str) -> str:
-    """Return one field of a hit as text; a sub-field such as title.english is read from its parent."""
+    """Return one field of a hit as text; a sub-field such as title.english is read from its parent field."""
     for source in (hit.get("fields") or {}, hit.get("_source") or {}):
         path = name
         while path:
@@ -119,6 +119,6 @@ def _join(value: Any) -> str:
 
 
 def matches(name: str, patterns: Sequence[Any]) -> bool:
-    """Tell whether a field is asked for by a list of names and wildcards, as `fields` and `_source` hold them."""
+    """Tell whether a list of names and wildcards, as in ``fields`` and ``_source``, includes a field."""
     names = [pattern.get("field", "") if isinstance(pattern, dict) else str(pattern) for pattern in patterns]
     return any(fnmatchcase(name, pattern) or name.startswith(pattern + ".") for pattern in names)

@@ -1,4 +1,4 @@
-"""What a look at an installation found: shared by the checks and their printing."""
+"""The result type of all checks of an installation."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `cure` says what to do, where something is wrong, and `rows` are what a table below it shows."""
+    """The result of one check. ``cure`` says what to do if something is wrong; ``rows`` are the rows of a table below it."""
 
     name: str
     state: Literal["ok", "warning", "fault"]
@@ -16,5 +16,5 @@ class Finding:
     rows: Sequence[dict[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the finding for a program; rows are there only where there are any."""
+        """Return the finding as JSON; ``rows`` is left out if it is empty."""
         return {name: value for name, value in asdict(self).items() if name != "rows" or value}

@@ -1,7 +1,7 @@
-"""A scorer that asks slimrank's gateway over HTTP, so that engine code need not know where the model runs.
+"""A scorer that calls slimrank's gateway over HTTP, so that engine code need not know where the model runs.
 
-Sends scores, not probabilities, and puts the answer back into the order asked by its indices. It never retries: the
-caller's deadline is short and its fall-back, the first stage's order, is good.
+It asks for scores, not probabilities, and uses the indices in the answer to restore the order of the documents. It never retries,
+because the caller's deadline is short and the fallback, the first-stage order, is good.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from slimrank.types import Scored
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 PROBE = ("how warm is a wool coat", "Wool keeps most of its warmth when wet.")
-"""A pair that never changes; whoever scores it otherwise is another model."""
+"""A pair that never changes. If its score differs, the model differs."""
 
 
 class GatewayScorer:
-    """Scores through POST /v1/rerank of the gateway at `url`.
+    """Scores through POST /v1/rerank of the gateway at ``url``.
 
     Args:
-        timeout_seconds: for connecting and for each read.
-        priority: `audit` waits until no query does.
-        model: the name of one of several served models; None for the default one.
-        document_window: which part is read of a document that is cut, "head" or "best"; None for what the gateway is set to.
-        document_tokens: most tokens of a document that are read; None for what the gateway is set to, which is 96 on a CPU by default.
-        http: a client of one's own, for tests and for TLS settings.
+        timeout_seconds: Limit for connecting and for each read.
+        priority: With ``audit``, the request waits until no search request is waiting.
+        model: The name of one of several served models; None for the default model.
+        document_window: Which part of a document that is too long is read, "head" or "best"; None for the gateway's setting.
+        document_tokens: The most tokens to read of a document; None for the gateway's setting, by default 96 on a CPU.
+        http: A client to use instead of a new one, for tests and for TLS settings.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class GatewayScorer:
         self.windows = Windows()
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = http or httpx.Client(trust_env=False, timeout=timeout_seconds, headers=PLAIN_OR_GZIP, event_hooks=bounded())
-        self._takes_partial = priority == "query"  # half an answer is better than none, but no measurement
+        self._takes_partial = priority == "query"  # a partial answer is good enough for a search, but not for a measurement
         self._options: dict[str, Any] = {"deadline_ms": max(1, int(timeout_seconds * 1000))}
         if priority != "query":
             self._options["priority"] = priority
@@ -69,16 +69,16 @@ class GatewayScorer:
             ModelNotReady: nothing answers, or no model is ready.
             DeadlineExceeded: the answer did not come in time.
             Overloaded: too much work is waiting.
-            InvalidRequest: the gateway will not take this request.
-            ScoringError: the answer is not one score a document.
+            InvalidRequest: the gateway rejects this request.
+            ScoringError: the answer does not have one score for each document.
         """
         return self._score(rerank_body(query, documents, instruction), len(documents))
 
     def score_in_order(self, query: str, documents: Sequence[str], *, instruction: str | None = None, offset: int = 0) -> Scored:
-        """Return scores as `score` does, of documents in first-stage order: the gateway's model uses it as a prior.
+        """Return scores as ``score`` does, for documents in first-stage order, which the gateway's model uses as a prior.
 
         Args:
-            offset: how many first-stage hits come before the first document.
+            offset: How many first-stage hits come before the first document.
         """
         return self._score(rerank_body(query, documents, instruction, first_stage_offset=offset), len(documents))
 
@@ -86,20 +86,21 @@ class GatewayScorer:
         """Return a probability of relevance for each document, in the order given.
 
         Raises:
-            SlimrankError: as `score` does.
+            SlimrankError: as ``score`` does.
         """
         body = rerank_body(query, documents, None) | {"raw_scores": False}
         return [float(probability) for probability in self._score(body, len(documents)).scores]
 
     def identify(self) -> dict[str, Any]:
-        """Return what answers: its `score` of `PROBE`, and `model`, `model_sha256` and `prompt_sha256` where the gateway says them.
+        """Return which model answers: its ``score`` of ``PROBE``; also ``model``, ``model_sha256`` and ``prompt_sha256`` if the
+        gateway sends them.
 
         Raises:
-            SlimrankError: as `score` does.
+            SlimrankError: as ``score`` does.
         """
         query, document = PROBE
         answer = self._post(rerank_body(query, [document], None), 1)
-        score = round(float(read_answer(self.url, answer, 1).scores[0]), 2)  # machines differ in the digits after
+        score = round(float(read_answer(self.url, answer, 1).scores[0]), 2)  # machines differ in later digits
         meta = answer.json().get("meta") or {}
         return {"score": score} | {name: meta[name] for name in ("model", "model_sha256", "prompt_sha256") if meta.get(name)}
 
@@ -126,10 +127,10 @@ class GatewayScorer:
 def rerank_body(
     query: str, documents: Sequence[str], instruction: str | None, *, first_stage_offset: int | None = None
 ) -> dict[str, Any]:
-    """Return the request body for scores in place of probabilities.
+    """Return the request body that asks for scores instead of probabilities.
 
     Args:
-        first_stage_offset: how many hits come before the documents, which are in first-stage order; None where they are in none.
+        first_stage_offset: How many hits come before the documents, which are in first-stage order; None if they are in no order.
     """
     body: dict[str, Any] = {"query": query, "documents": list(documents), "raw_scores": True}
     if first_stage_offset is not None:
@@ -138,7 +139,7 @@ def rerank_body(
 
 
 def explain_refusal(url: str, answer: httpx.Response) -> ScoringError | InvalidRequest:
-    """Return the error that a gateway's answer other than 200 stands for."""
+    """Return the error for a gateway's answer with a status other than 200."""
     try:
         message = str(answer.json().get("message", ""))
     except (ValueError, AttributeError):
@@ -158,10 +159,10 @@ def explain_refusal(url: str, answer: httpx.Response) -> ScoringError | InvalidR
 
 
 def read_answer(url: str, answer: httpx.Response, expected: int) -> Scored:
-    """Return the scores of a gateway's answer, in the order asked.
+    """Return the scores of a gateway's answer, in the order of the documents in the request.
 
     Raises:
-        ScoringError: it is not one score a document.
+        ScoringError: the answer does not have one score for each document.
     """
     try:
         body = answer.json()
@@ -170,22 +171,22 @@ def read_answer(url: str, answer: httpx.Response, expected: int) -> Scored:
             scores[result["index"]] = result["relevance_score"]
         meta = body.get("meta") or {}
         if meta.get("degraded"):
-            raise ScoringError(f"the gateway {url} left the documents in their order: {meta['degraded']}")
+            raise ScoringError(f"the gateway {url} did not rerank the documents: {meta['degraded']}")
         truncated = np.zeros(expected, dtype=np.bool_)
         truncated[list(meta.get("truncated_documents", []))] = True
         tokens = int((body.get("usage") or {}).get("total_tokens", 0))
         depth = int(meta.get("scored_documents") or expected)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ScoringError(
-            f"the answer of {url} is not a reranker's: {answer.text[:200]!r}; is that slimrank's gateway?"
+            f"the answer of {url} is not a reranker's answer: {answer.text[:200]!r}; is slimrank's gateway at that URL?"
         ) from error
     if not np.isfinite(scores).all():
-        raise ScoringError(f"the gateway {url} was sent {expected} documents and scored {int(np.isfinite(scores).sum())}")
+        raise ScoringError(f"the gateway {url} got {expected} documents and scored {int(np.isfinite(scores).sum())}")
     is_partial = depth < expected
     return Scored(scores, truncated, bool(meta.get("query_truncated", False)), tokens, depth=depth if is_partial else None)
 
 
 @lru_cache(maxsize=16)
 def gateway_at(url: str) -> GatewayScorer:
-    """Return the scorer of a gateway's URL, the same one each time, so that its connections are kept."""
+    """Return the scorer for a gateway's URL. The same URL gives the same scorer, so that connections are kept."""
     return GatewayScorer(url)

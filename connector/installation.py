@@ -1,7 +1,7 @@
-"""What earlier runs of the installer made in an OpenSearch cluster, and which pipelines use it. Reads only.
+"""Find what earlier runs of the installer created in an OpenSearch cluster, and which pipelines use it. Only reads.
 
-ML Commons keeps its own in indices whose mappings differ between versions: a name or an id may be analysed text or a keyword.
-So a query only narrows the search, by words that match either way, and the exact comparison is made here.
+ML Commons stores its objects in indices whose mappings differ between versions: a name or an id may be analysed text or a
+keyword. So the query only narrows the search, with words that match in both cases, and this module makes the exact comparison.
 """
 
 import json
@@ -22,7 +22,7 @@ _DEPLOYED = {"DEPLOYED", "DEPLOYING", "PARTIALLY_DEPLOYED"}
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One connector of ours, and what hangs on it."""
+    """A connector that slimrank created, and the models behind it."""
 
     connector_id: str
     url: str
@@ -33,34 +33,34 @@ class Installation:
 
     @property
     def model_id(self) -> str:
-        """The model that searches are led to."""
+        """The model that searches use."""
         return next(iter(self.models))
 
 
 def search(cluster: Cluster, kind: str, query: Json) -> list[Json]:
-    """Return the hits among ML Commons' own: `kind` is connectors, models, model_groups or tasks."""
+    """Search an index of ML Commons; ``kind`` is connectors, models, model_groups or tasks."""
     answer = cluster.find(f"/_plugins/_ml/{kind}/_search", {"query": query, "size": _MANY})
     return list(answer["hits"]["hits"]) if answer else []
 
 
 def is_ours(source: Json) -> bool:
-    """Tell whether a description carries our mark."""
+    """Tell whether a description has our mark."""
     return str(source.get("description", "")).startswith(MARK)
 
 
 def _connectors(cluster: Cluster) -> list[Json]:
-    """Return the hits of every connector that carries our mark, the newest first."""
+    """Return the hits of every connector with our mark, newest first."""
     found = [hit for hit in search(cluster, "connectors", {"match_phrase": {"description": MARK}}) if is_ours(hit["_source"])]
     return sorted(found, key=lambda hit: int(hit["_source"].get("created_time", 0)), reverse=True)
 
 
 def find_installations(cluster: Cluster, name: str) -> list[Installation]:
-    """Find what was made under `name`, the newest first; more than one where an upgrade left the earlier one in place."""
+    """Find the installations called ``name``, newest first; there are several if an upgrade kept the earlier one."""
     return [_read(cluster, hit) for hit in _connectors(cluster) if hit["_source"].get("name") == name]
 
 
 def find_installation(cluster: Cluster, name: str) -> Installation | None:
-    """Find what was made last under `name`; None if nothing was."""
+    """Find the latest installation called ``name``; None if there is none."""
     return next(iter(find_installations(cluster, name)), None)
 
 
@@ -76,33 +76,33 @@ def _read(cluster: Cluster, hit: Json) -> Installation:
 
 
 def models_of(cluster: Cluster, connector_id: str) -> list[Json]:
-    """Return the hits of the models behind a connector."""
+    """Return the hits of the models that use a connector."""
     found = search(cluster, "models", {"match": {"connector_id": connector_id}})
     return [model for model in found if model["_source"].get("connector_id") == connector_id]
 
 
 def undos_beside(cluster: Cluster, installations: Iterable[Installation]) -> list[Undo]:
-    """Return what other installations than these note to undo."""
+    """Return the undo records of all installations except these."""
     own = {each.connector_id for each in installations}
     return [read_record(hit["_source"]["description"]).undo for hit in _connectors(cluster) if hit["_id"] not in own]
 
 
 def pipelines_using(cluster: Cluster, models: Iterable[str], *, but: str) -> dict[str, Json]:
-    """Return the search pipelines, other than `but`, that name one of the models anywhere."""
+    """Return the search pipelines, except ``but``, that name one of the models anywhere."""
     found = cluster.find("/_search/pipeline") or {}
     wanted = [json.dumps(model) for model in models]
     return {name: body for name, body in found.items() if name != but and any(each in json.dumps(body) for each in wanted)}
 
 
 def require_installation(cluster: Cluster, name: str) -> Installation:
-    """Return what was installed last under `name`.
+    """Return the latest installation called ``name``.
 
     Raises:
-        PipelineNotInstalled: nothing was.
+        PipelineNotInstalled: there is none.
     """
     installation = find_installation(cluster, name)
     if installation is None or not installation.models:
         raise PipelineNotInstalled(
-            f"nothing named {name!r} was made by slimrank in this cluster; run `slimrank connect opensearch install`"
+            f"slimrank has installed nothing named {name!r} in this cluster; run `slimrank connect opensearch install`"
         )
     return installation

@@ -1,4 +1,4 @@
-"""Read a search pipeline: which processors judge its hits, by what model, over which fields, and from which query."""
+"""Read a search pipeline: which processors judge its hits, with which model, on which fields, and by which query text."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ class Judge:
     """A processor that calls a model.
 
     Attributes:
-        query_path: where a search has its text; "" where `ext.rerank` gives it.
+        query_path: The path of the query text in a search; "" if ``ext.rerank`` holds the text.
     """
 
     model_id: str
@@ -25,7 +25,7 @@ class Judge:
 
 
 def judges_of(pipeline: Json) -> list[Judge]:
-    """Return the judging processors in their order: rerank with a model, and ml_inference before by_field."""
+    """Return the judging processors in order: rerank processors with a model, and ml_inference followed by a rerank by_field."""
     found = []
     parts = [(kind, options) for part in pipeline.get("response_processors", []) for kind, options in part.items()]
     by_field = [options for kind, options in parts if kind == "rerank" and "by_field" in options]
@@ -43,23 +43,23 @@ def judges_of(pipeline: Json) -> list[Judge]:
 
 
 def sample_factor(pipeline: Json) -> float:
-    """Return how many times the page is fetched."""
+    """Return the number of hits that the pipeline fetches, as a multiple of the page."""
     factors = [part["oversample"]["sample_factor"] for part in pipeline.get("request_processors", []) if "oversample" in part]
     return float(factors[0]) if factors else 1.0
 
 
 def refuses_pages(pipeline: Json) -> bool:
-    """Tell whether our script keeps searches to their first page, and to a size of their own."""
+    """Tell whether our script refuses later pages, and sets a size if a search has none."""
     return scripts.before_oversampling() in pipeline.get("request_processors", [])
 
 
 def capped(pipeline: Json) -> bool:
-    """Tell whether our script keeps a window within what an index returns by default."""
+    """Tell whether our script limits the window to what an index returns by default."""
     return scripts.after_oversampling(sample_factor(pipeline)) in pipeline.get("request_processors", [])
 
 
 def strict(pipeline: Json) -> Json:
-    """Return the pipeline set to fail loudly, to be sent within a search body."""
+    """Return the pipeline with failures made visible; it can be sent inside a search body."""
     parts = [part.items() for part in pipeline["response_processors"]]
     return {
         **pipeline,

@@ -1,6 +1,6 @@
-"""Make a model behind a connector in ML Commons, and take both away with all that they brought along.
+"""Create a connector and a model in ML Commons, and delete both with everything that belongs to them.
 
-Registering a model makes a model group, and it and each deployment leave a task: these go with the model.
+Registering a model creates a model group and a task, and each deployment creates a task. They are deleted with the model.
 """
 
 import time
@@ -21,14 +21,14 @@ _API = "/_plugins/_ml"
 
 
 def make(cluster: Cluster, connector: Json, *, model_name: str) -> Installation:
-    """Make a connector and a deployed model; on an error take back what was made, and pass the error on.
+    """Create a connector and a deployed model. On an error, delete what was created and raise the error.
 
     Args:
-        connector: the body of the connector.
+        connector: The body of the connector.
 
     Raises:
         EngineRefused: ML Commons refused a call, or could not deploy the model.
-        EngineUnavailable: it did not deploy in a minute.
+        EngineUnavailable: the model was not deployed within a minute.
     """
     connector_id = _create(cluster, connector)
     made = Installation(connector_id, connector["actions"][0]["url"], Record())
@@ -44,7 +44,7 @@ def make(cluster: Cluster, connector: Json, *, model_name: str) -> Installation:
 
 
 def _create(cluster: Cluster, connector: Json) -> str:
-    """Create a connector; a new cluster makes the key that it keeps credentials by at the first one, which may take too long."""
+    """Create a connector. For its first connector a new cluster creates an encryption key, which may take too long."""
     deadline = time.monotonic() + _KEY_SECONDS
     while True:
         try:
@@ -56,33 +56,31 @@ def _create(cluster: Cluster, connector: Json) -> str:
 
 
 def deploy(cluster: Cluster, model_id: str) -> None:
-    """Deploy a model and wait for it: its task is said to be over a little before, and a call in between deploys it again."""
+    """Deploy a model and wait until it is ready. Its task ends earlier, and a call before it is ready would deploy it again."""
     path, deadline = f"{_API}/models/{model_id}", time.monotonic() + _TASK_SECONDS
     _await_task(cluster, cluster.write("POST", f"{path}/_deploy"))
     while not cluster.dry_run and cluster.read(path).get("model_state") == "DEPLOYING":
         if time.monotonic() > deadline:
-            raise EngineUnavailable(f"OpenSearch did not deploy the model in {_TASK_SECONDS:.0f} s; look at its log")
+            raise EngineUnavailable(f"OpenSearch did not deploy the model in {_TASK_SECONDS:.0f} s; read its log")
         time.sleep(0.2)
 
 
 def _await_task(cluster: Cluster, answer: Json) -> Json:
-    """Wait until an ML Commons task ends, if its answer does not say so at once."""
+    """Wait until an ML Commons task ends, unless the first answer says that it has ended."""
     deadline = time.monotonic() + _TASK_SECONDS
     while "model_id" not in answer and answer.get("status", answer.get("state")) != "COMPLETED":
         state = answer.get("state", answer.get("status"))
         if state in {"FAILED", "CANCELLED", "COMPLETED_WITH_ERROR"}:
             raise EngineRefused(f"OpenSearch could not deploy the model: {answer.get('error', state)}")
         if time.monotonic() > deadline:
-            raise EngineUnavailable(
-                f"OpenSearch did not deploy the model in {_TASK_SECONDS:.0f} s (state {state}); look at its log"
-            )
+            raise EngineUnavailable(f"OpenSearch did not deploy the model in {_TASK_SECONDS:.0f} s (state {state}); read its log")
         time.sleep(0.2)
         answer = {"task_id": answer["task_id"], **cluster.read(f"{_API}/tasks/{answer['task_id']}")}
     return answer
 
 
 def delete(cluster: Cluster, installation: Installation) -> None:
-    """Delete a connector with its models, their groups and their tasks; what is gone already is no error."""
+    """Delete a connector with its models, their groups and their tasks; objects that are already deleted are no error."""
     models = models_of(cluster, installation.connector_id)
     for model in models:
         cluster.write("POST", f"{_API}/models/{model['_id']}/_undeploy")
@@ -97,7 +95,7 @@ def delete(cluster: Cluster, installation: Installation) -> None:
 
 
 def _delete_group(cluster: Cluster, group: str) -> None:
-    """Delete a model group of ours; one that holds others' models stays."""
+    """Delete our model group, unless it holds models of others."""
     if not any(is_ours(hit["_source"]) for hit in search(cluster, "model_groups", {"ids": {"values": [group]}})):
         return
     try:
@@ -108,7 +106,7 @@ def _delete_group(cluster: Cluster, group: str) -> None:
 
 
 def _delete_when_free(cluster: Cluster, path: str, *, seconds: float = _GONE_SECONDS) -> None:
-    """Delete, trying again for some seconds: undeploying ends a little after its answer."""
+    """Delete, and try again for some seconds: undeploying ends a little after its answer."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,11 +1,12 @@
 """Install slimrank into an OpenSearch cluster as a search pipeline, and remove it again.
 
-Makes, in this order: the trusted-endpoint settings (appended to), an ML Commons connector, a remote model, a search
-pipeline with the rerank processor, which fails soft. Running it again changes nothing; with other options a new
-connector and model are made first and asked for scores, then the pipeline is switched, and then the old ones go, so that
-searches never miss it. What other pipelines use stays until they do not. Everything made carries a mark in its description, by which it is found again: there is no state outside the cluster.
+``install`` appends to the trusted-endpoint settings, then creates an ML Commons connector, a remote model, and a search pipeline
+with the rerank processor, which fails soft. A second run with the same options changes nothing. With other options, ``install``
+first creates a new connector and model and asks them for scores; then it switches the pipeline to the new model; then it deletes
+the old ones. So searches are reranked all the time. A model that another pipeline uses is kept until no pipeline uses it.
+Everything that is created has a mark in its description, by which later runs find it: there is no state outside the cluster.
 
-Does not index, does not set a default pipeline (a search without `ext.rerank` would fail), and knows nothing of scores.
+``install`` does not index documents and sets no default pipeline, because a search without ``ext.rerank`` would fail.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from slimrank.errors import ConfigError, EngineError, EngineRefused
 Json = dict[str, Any]
 
 NO_KEY = "none"
-"""What a connector sends where the gateway asks for no key: ML Commons takes no connector without a credential."""
+"""The key that a connector sends if the gateway asks for none: ML Commons accepts no connector without a credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class Plan:
     """What to install.
 
     Attributes:
-        name: of the connector, the model and, unless `pipeline` names another, the pipeline.
-        model: what the gateway is asked for, where it serves several.
-        fields: of a hit, joined without a separator by OpenSearch; one field is best.
-        oversample: how many times the page is fetched and reranked.
-        api_key: of the gateway; None keeps what is there.
-        hybrid: make the pipeline fit for hybrid queries too.
-        query_path: where every search has its text; then searches need no `ext`, one field is judged, and a hit keeps
-            its first-stage score as `previous_score`.
+        name: The name of the connector, of the model and, unless ``pipeline`` names another, of the pipeline.
+        model: The model to ask the gateway for, if it serves several.
+        fields: The fields of a hit to judge. OpenSearch joins them without a separator, so one field is best.
+        oversample: How many hits to fetch and rerank, as a multiple of the page.
+        api_key: The gateway's key; None keeps the present key.
+        hybrid: Whether the pipeline also handles hybrid queries.
+        query_path: The path of the query text in every search. With it, searches need no ``ext``, one field is judged, and a hit
+            keeps its first-stage score as ``previous_score``.
     """
 
     gateway: str
@@ -59,7 +60,7 @@ class Plan:
 
     @property
     def pipeline_name(self) -> str:
-        """Name of the search pipeline."""
+        """The name of the search pipeline."""
         return self.pipeline or self.name
 
 
@@ -76,19 +77,19 @@ def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: st
 
 
 def _spec(plan: Plan, url: str) -> str:
-    """Fingerprint what the connector does, but for the key."""
+    """Return a fingerprint of the connector, without the key."""
     body = _connector(plan, url, name="", api_key="", description="")
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def install(cluster: Cluster, plan: Plan) -> list[str]:
-    """Install or upgrade; return what was done, a line each.
+    """Install or upgrade; return what was done, one line for each step.
 
     Raises:
-        PipelineNotInstalled: the cluster lacks what it takes.
-        ConfigError: the options do not go together, or the key is missing that the earlier installation sends.
-        EngineRefused: a name is taken, the cluster refused a call, or it gets no scores from the gateway; what this run had
-            made is taken back, and what was installed before goes on as it was.
+        PipelineNotInstalled: the cluster lacks a plugin or a processor.
+        ConfigError: the options contradict each other, or the earlier installation sends a key and the plan has none.
+        EngineRefused: a name is taken, the cluster refused a call, or it gets no scores from the gateway. Everything that this
+            run created is deleted, and the earlier installation stays in use.
     """
     for name in (plan.name, plan.pipeline_name):
         bodies.require_name(name)
@@ -96,11 +97,11 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
     found = read_facts(cluster)
     require_reranking(found, by_field=bool(plan.query_path))
     if plan.query_path and len(plan.fields) != 1:
-        raise ConfigError(f"with a query path one field is judged, found {len(plan.fields)}; give --field once")
+        raise ConfigError(f"with --query-path only one field can be judged, found {len(plan.fields)}; give --field once")
     present = pipeline_of_ours(cluster, plan.pipeline_name)
     earlier = find_installations(cluster, plan.name)
     change = trust(cluster, found, url)
-    done = [f"settings: appended to {name}" for name in change.added] or ["settings: the gateway is trusted already"]
+    done = [f"settings: appended to {name}" for name in change.added] or ["settings: the gateway is already trusted"]
     record = _record(plan, url, [*(each.record.undo for each in earlier), *undos_beside(cluster, earlier)], change)
     is_wanted = (
         bool(earlier) and bool(earlier[0].models) and _is_as_wanted(earlier[0].record, record, plan.api_key) and not plan.replace
@@ -112,7 +113,7 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
             current = _make(cluster, plan, url, record, earlier)
             done += [f"connector: {current.connector_id} calls {url}", f"model: {current.model_id}"]
         else:
-            done.append(f"connector and model: as wanted ({current.model_id})")
+            done.append(f"connector and model: up to date ({current.model_id})")
             if not current.deployed:
                 ml_commons.deploy(cluster, current.model_id)
         done += _switch(cluster, found, plan, present, current)
@@ -125,7 +126,7 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
 
 
 def _record(plan: Plan, url: str, earlier: list[Undo], change: Undo) -> Record:
-    """Note what earlier installations changed and this one rests on too, so that the last one to go undoes it."""
+    """Record the earlier changes that this installation also needs, so that the last installation to be removed undoes them."""
     spec, undo = _spec(plan, url), Undo()
     for each in earlier:
         undo = undo.merged(each.needed_for(url))
@@ -133,20 +134,20 @@ def _record(plan: Plan, url: str, earlier: list[Undo], change: Undo) -> Record:
 
 
 def _is_as_wanted(old: Record, new: Record, api_key: str | None) -> bool:
-    """Compare records; a key that is not given again counts as unchanged."""
+    """Compare records; if no key is given, the key counts as unchanged."""
     return (old.spec, old.undo) == (new.spec, new.undo) and (api_key is None or new.key == old.key)
 
 
 def _require_key(plan: Plan, earlier: list[Installation]) -> None:
-    """Make sure that a connector with a key is not replaced by one without.
+    """Make sure that a connector with a key is not replaced by a connector without a key.
 
     Raises:
-        ConfigError: it would be; OpenSearch shows no key again that it was given.
+        ConfigError: it would be replaced; OpenSearch does not show a stored key.
     """
     if plan.api_key is None and earlier and earlier[0].record.key:
         raise ConfigError(
-            f"what is installed as {plan.name!r} sends a key to the gateway, which OpenSearch does not show again, and these options "
-            f"need a new connector; give the key again with --api-key, or --api-key {NO_KEY} if the gateway asks for none now"
+            f"these options need a new connector, but the installation {plan.name!r} sends a key to the gateway, and OpenSearch does not show "
+            f"that key; give the key again with --api-key, or --api-key {NO_KEY} if the gateway no longer asks for a key"
         )
 
 
@@ -159,7 +160,7 @@ def _make(cluster: Cluster, plan: Plan, url: str, record: Record, earlier: list[
 
 
 def _next_name(name: str, taken: list[str]) -> str:
-    """Return a name for a model that none has; some versions of ML Commons refuse a second one of the same name."""
+    """Return a free name for a model; some versions of ML Commons refuse a second model of the same name."""
     if not taken:
         return name
     numbers = [int(suffix) for other in taken if (suffix := other.removeprefix(name + "-")).isdigit()]
@@ -167,13 +168,14 @@ def _next_name(name: str, taken: list[str]) -> str:
 
 
 def _switch(cluster: Cluster, found: Facts, plan: Plan, present: Json | None, current: Installation) -> list[str]:
-    """Lead searches to a model that scores; a model that does not is an error, and the pipeline stays as it is."""
+    """Switch the pipeline to a model that scores. If the model does not score, raise an error and leave the pipeline
+    unchanged."""
     done = []
     if not cluster.dry_run:
         done.append(f"predict: {require_scores(cluster, current.model_id, by_field=bool(plan.query_path))}")
     wanted = merged(present or {}, _pipeline(found, plan, current.model_id), hybrid=plan.hybrid)
     if present == wanted:
-        return [*done, f"pipeline {plan.pipeline_name}: as wanted"]
+        return [*done, f"pipeline {plan.pipeline_name}: up to date"]
     cluster.write("PUT", f"/_search/pipeline/{plan.pipeline_name}", wanted)
     kept = foreign(present or {})
     return [
@@ -194,7 +196,7 @@ def _pipeline(found: Facts, plan: Plan, model_id: str) -> Json:
 
 
 def _clear_away(cluster: Cluster, plan: Plan, earlier: list[Installation], undo: Undo) -> list[str]:
-    """Delete what earlier runs made, but for models that other pipelines still use."""
+    """Delete what earlier runs created, except models that other pipelines still use."""
     done = []
     for each in earlier:
         if users := sorted(pipelines_using(cluster, each.models, but=plan.pipeline_name)):
@@ -218,13 +220,13 @@ def _indices_defaulting_to(cluster: Cluster, pipelines: Iterable[str]) -> list[s
 
 
 def remove(cluster: Cluster, *, name: str = "slimrank", pipeline: str = "") -> list[str]:
-    """Remove what `install` made and restore the settings it changed; return what was done, a line each.
+    """Remove what ``install`` made and restore the settings it changed; return what was done, a line each.
 
     Args:
-        pipeline: its pipeline, where it has another name; those of ours that use its model are found anyway.
+        pipeline: The name of the pipeline, if it differs from ``name``. Our pipelines that use the model are found in any case.
 
     Raises:
-        EngineRefused: an index names the pipeline as its default, or someone's own pipeline uses the model; searches would fail.
+        EngineRefused: an index has the pipeline as its default, or the user's own pipeline uses the model; searches would fail.
     """
     pipeline = pipeline or name
     own = pipeline_of_ours(cluster, pipeline)
@@ -237,18 +239,18 @@ def remove(cluster: Cluster, *, name: str = "slimrank", pipeline: str = "") -> l
         cluster.write("DELETE", f"/_search/pipeline/{each}")
         others = foreign(body)
         done.append(
-            f"removed the pipeline {each}" + (f", and with it {', '.join(others)}, put there by others" if others else "")
+            f"removed the pipeline {each}" + (f", and with it {', '.join(others)}, which slimrank did not add" if others else "")
         )
     undo = Undo()
-    for installation in reversed(installations):  # the oldest first: it knows what the settings were
+    for installation in reversed(installations):  # the oldest first: it recorded the original settings
         ml_commons.delete(cluster, installation)
         done.append(f"removed the model and the connector {installation.connector_id}")
         undo = undo.merged(installation.record.undo)
     if not installations:
-        return done or [f"nothing named {name!r} was made by slimrank here"]
+        return done or [f"slimrank has installed nothing named {name!r} here"]
     now = undo.without(undos_beside(cluster, installations))
     distrust(cluster, now)
-    done.append("restored the settings" if now == undo else "kept those settings that other installations need")
+    done.append("restored the settings" if now == undo else "kept the settings that other installations need")
     return done
 
 
@@ -256,10 +258,10 @@ def _require_unused(cluster: Cluster, name: str, ours: Iterable[str], strangers:
     if indices := _indices_defaulting_to(cluster, ours):
         raise EngineRefused(
             f"asked to remove the pipeline {', '.join(sorted(ours))}, which is index.search.default_pipeline of {', '.join(indices)}; "
-            "set that to _none first, or their searches fail"
+            "set that setting to _none first, because searches of these indices would fail"
         )
     if strangers:
         raise EngineRefused(
             f"asked to remove {name!r}, whose model the search pipeline {', '.join(strangers)} uses; "
-            "take the model out of it first, or searches through it fail"
+            "remove the model from that pipeline first, because its searches would fail"
         )

@@ -1,7 +1,7 @@
-"""Our search pipeline in a cluster that may hold more in it: find it, and bring our own processors up to date.
+"""Find our search pipeline in a cluster, and update our processors in it.
 
-Ours carry our tag. Processors that others put into the pipeline stay where they are, and so do other sections, such as
-`phase_results_processors`, which hybrid search needs.
+Our processors have our tag. Processors that others added to the pipeline are kept in place, and so are other sections, such as
+``phase_results_processors``, which hybrid search needs.
 """
 
 from typing import Any
@@ -17,20 +17,20 @@ _SECTIONS = ("request_processors", "response_processors")
 NORMALISATION: Json = {
     "normalization-processor": {"normalization": {"technique": "min_max"}, "combination": {"technique": "arithmetic_mean"}}
 }
-"""Brings the scores of a hybrid query's parts together, before the hits are reranked."""
+"""Normalises and combines the scores of a hybrid query's parts, before the hits are reranked."""
 
 
 def find_pipeline(cluster: Cluster, name: str) -> Json | None:
-    """Return the body of a search pipeline, or None."""
+    """Return the body of a search pipeline; None if there is none."""
     found = cluster.find(f"/_search/pipeline/{name}")
     return found.get(name) if found else None
 
 
 def pipeline_of_ours(cluster: Cluster, name: str) -> Json | None:
-    """Return the pipeline, if it is there.
+    """Return our pipeline; None if there is none.
 
     Raises:
-        EngineRefused: someone else made it.
+        EngineRefused: slimrank did not create the pipeline.
     """
     body = find_pipeline(cluster, name)
     if body is not None and not str(body.get("description", "")).startswith(MARK):
@@ -41,10 +41,10 @@ def pipeline_of_ours(cluster: Cluster, name: str) -> Json | None:
 
 
 def merged(present: Json, wanted: Json, *, hybrid: bool = False) -> Json:
-    """Return the pipeline that is there with our processors replaced by those wanted.
+    """Return the present pipeline with our processors replaced by the wanted ones.
 
     Args:
-        hybrid: add the normalisation, unless the pipeline has some phase_results_processors already.
+        hybrid: Add the normalisation, unless the pipeline already has phase_results_processors.
     """
     body = {**present, **wanted}
     for section in _SECTIONS:
@@ -59,7 +59,7 @@ def merged(present: Json, wanted: Json, *, hybrid: bool = False) -> Json:
 
 
 def _replaced(present: list[Json], wanted: list[Json]) -> list[Json]:
-    """Put ours where ours were: one by one where they are of the same kinds, else together where the first one was."""
+    """Replace our processors: one by one if the kinds are the same, else all at the place of our first one."""
     places = [place for place, processor in enumerate(present) if is_ours(processor)]
     if [_kind(present[place]) for place in places] == [_kind(processor) for processor in wanted]:
         own = iter(wanted)
@@ -73,11 +73,11 @@ def _kind(processor: Json) -> str:
 
 
 def is_ours(processor: Json) -> bool:
-    """Tell whether we put a processor into a pipeline."""
+    """Tell whether slimrank added a processor to a pipeline."""
     return any(isinstance(options, dict) and options.get("tag") == TAG for options in processor.values())
 
 
 def foreign(body: Json) -> list[str]:
-    """Return the kinds of the processors that are not ours."""
+    """Return the kinds of the processors that slimrank did not add."""
     sections = [processors for processors in body.values() if isinstance(processors, list)]
     return sorted({_kind(processor) for processors in sections for processor in processors if not is_ours(processor)})

@@ -1,8 +1,8 @@
-"""Find the text that a search body searches for, and the fields it searches in.
+"""Find the text that a search body searches for, and the fields that it searches.
 
-Reads OpenSearch's and Elasticsearch's query language: full-text clauses, the compound ones around them, hybrid, neural
-and retriever bodies. `must_not` never counts, and filters only where nothing else has a text. Several different texts
-are not guessed between: the caller has to name one.
+It reads the query language of OpenSearch and Elasticsearch: full-text clauses, compound clauses, hybrid, neural and retriever
+bodies. ``must_not`` never counts; a filter counts only if nothing else has a text. If there are several different texts, the
+module does not guess: the caller has to name one.
 """
 
 import re
@@ -24,7 +24,7 @@ _PER_FIELD = {  # {clause: {field: text or {key: text}}}
     "text_expansion": "model_text",
 }
 _WITH_FIELDS = ("multi_match", "query_string", "simple_query_string", "combined_fields", "semantic", "sparse_vector")
-_INSIDE = (  # compound clauses and retrievers, and where they hold others
+_INSIDE = (  # compound clauses and retrievers, and the keys under which they hold other clauses
     ("bool", ("must", "should")),
     ("dis_max", ("queries",)),
     ("hybrid", ("queries",)),
@@ -41,14 +41,14 @@ _INSIDE = (  # compound clauses and retrievers, and where they hold others
     ("rule", ("retriever",)),
     ("rescorer", ("retriever",)),
 )
-# What makes a query string more than words: its text is no question to a model.
+# Operators of a query string; a text with operators is not a query for a model.
 _OPERATORS = re.compile(r"""[:*?~^()\[\]{}"\\/<>=|]|(?:^|\s)[+\-!]\S|&&|\b(?:AND|OR|NOT)\b""")
 _FILTERS = (("bool", ("filter",)), ("constant_score", ("filter",)))
 
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
-    """The text found, or why there is none; `fields` are those searched in, in order, without boosts."""
+    """The text, or the reason why there is none; ``fields`` are the searched fields, in order, without boosts."""
 
     text: str | None
     fields: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class _Found:
 
 
 def find_query_text(body: Json) -> QueryText:
-    """Return the one text that `body` searches for."""
+    """Return the one text that ``body`` searches for."""
     for inside in (_INSIDE, _INSIDE + _FILTERS):
         try:
             found = list(_walk(_root(body), inside))
@@ -117,7 +117,7 @@ def _clause(clause: Json, inside: tuple[tuple[str, tuple[str, ...]], ...]) -> It
             embedding = options.get("query_vector_builder", {}).get("text_embedding", {})
             if isinstance(embedding.get("model_text"), str):
                 yield _Found(embedding["model_text"], ())
-        elif name in ("retriever", "text_similarity_reranker"):  # linear's entries wrap a retriever each
+        elif name in ("retriever", "text_similarity_reranker"):  # each entry of a linear retriever wraps a retriever
             yield from _walk([options.get("retriever", options)], inside)
         for compound, places in inside:
             if name == compound:
@@ -130,5 +130,5 @@ def _per_field(options: Json, key: str) -> Iterator[_Found]:
     for field, value in options.items():
         text = value.get(key) if isinstance(value, dict) else value
         if isinstance(text, str | int | float) and not isinstance(text, bool) and not field.startswith("_"):
-            # neural clauses name a field of vectors or tokens, which is no text to read
+            # neural clauses name a field of vectors or tokens, not of text
             yield _Found(str(text), (field,) if key == "query" else ())

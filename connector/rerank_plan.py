@@ -1,8 +1,8 @@
-"""What to ask an engine so that a search can be reranked, and what to do with its answer. Sends nothing itself.
+"""Plan which search to send to the engine so that it can be reranked, and build the final answer. Sends nothing itself.
 
-The first `rank_window_size` hits of the first stage are reranked as a whole and pages are cut from that one list, with
-the rest of the first stage behind it: so no hit is seen twice or missed while paging. The client and the proxy both
-plan and finish here. A search that cannot be reranked is passed on as it came, with the reason.
+The first ``rank_window_size`` hits of the first stage are reranked together, the other hits follow, and every page is cut from
+that one list. So paging shows no hit twice and misses none. Both the client and the proxy use this module. A search that cannot
+be reranked is sent unchanged, and the plan holds the reason.
 """
 
 import copy
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 DEFAULT_WINDOW = 20
 """What a search can wait for: two cores score so many in a second (docs/decisions/0008)."""
 _NO_TEMPLATE = Template()
-_DEFAULT_SIZE = 10  # the engines' own
+_DEFAULT_SIZE = 10  # the default of both engines
 _FRAGMENTS = {"type": "unified", "number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}
 _COMPOUND_RETRIEVERS = ("rrf", "linear", "rule", "pinned", "diversify")
 
@@ -31,12 +31,12 @@ class Options:
     """How to rerank a search.
 
     Attributes:
-        query: the text to judge by; left out, found in the body.
-        fields: what a document is made of; left out, the fields searched in.
-        template: words around the fields, instead of `fields`.
-        highlight: judge the engine's best fragments of each field instead of all of it, where the search does not
-            itself highlight that field.
-        explain: put the document and its places on each hit.
+        query: The text to judge by. Default: the text that the body searches for.
+        fields: The fields that make up a document. Default: the fields that the body searches.
+        template: A text with fields in braces, instead of ``fields``.
+        highlight: Judge only the engine's best fragments of each field. A field that the search itself highlights is judged
+            whole.
+        explain: Add the document and its ranks to each hit.
     """
 
     query: str | None = None
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class RerankPlan:
-    """A search to send. `reason` says why it is not to be reranked; then `body` is the caller's own."""
+    """A search to send. If it cannot be reranked, ``reason`` says why, and ``body`` is the caller's body."""
 
     body: Json
     reason: str = ""
@@ -64,17 +64,17 @@ class RerankPlan:
     added_highlights: tuple[str, ...] = ()
     drop_source: bool = False
     depends_on_size: bool = False
-    """The engine's own order changes with the number of hits asked for, as in hybrid search and fusion."""
+    """Whether the engine's order depends on the requested number of hits, as in hybrid search and fusion."""
 
 
 def plan_search(body: Json, options: Options) -> RerankPlan:
-    """Return the search to send in place of `body`, which is left as it is.
+    """Return the search to send instead of ``body``, which is not changed.
 
     Raises:
-        ConfigError: the window or the template make no sense.
+        ConfigError: the window or the template is invalid.
     """
     if options.rank_window_size < 1:
-        raise ConfigError(f"rank_window_size is {options.rank_window_size}; it counts the hits to rerank, at least 1")
+        raise ConfigError(f"rank_window_size is {options.rank_window_size}; give the number of hits to rerank, at least 1")
     template = Template.of(options.fields, options.template)
     start, size = body.get("from") or 0, body.get("size", _DEFAULT_SIZE)
     if not (isinstance(start, int) and isinstance(size, int)):
@@ -105,7 +105,7 @@ def plan_search(body: Json, options: Options) -> RerankPlan:
 
 
 def _fused_window(body: Json) -> int | None:
-    """Return how many hits a fusion or a compound retriever ranks, beyond which Elasticsearch refuses a `size`; or None."""
+    """Return how many hits a fusion or a compound retriever ranks, or None. Elasticsearch refuses a larger ``size``."""
     retriever, fusion = body.get("retriever"), body.get("rank")
     found = [
         _window_of(options)
@@ -117,7 +117,7 @@ def _fused_window(body: Json) -> int | None:
         found.append(
             max((_window_of(each) for each in (rescore if isinstance(rescore, list) else [rescore])), default=_DEFAULT_SIZE)
         )
-    if isinstance(fusion, dict):  # before retrievers
+    if isinstance(fusion, dict):  # the form before there were retrievers
         found += [_window_of(options) for options in fusion.values()]
     return min(found, default=None)
 
@@ -135,7 +135,7 @@ def _depends_on_size(body: Json) -> bool:
 
 
 def holds_key(value: Any, key: str) -> bool:
-    """Tell whether a key stands anywhere in a value."""
+    """Tell whether a value contains a key at any depth."""
     waiting = [value]
     while waiting:
         found = waiting.pop()
@@ -172,10 +172,10 @@ def _reason_to_pass(body: Json, start: int, size: int, window: int) -> str:
 
 
 def _ask_for_fields(body: Json, template: Template) -> tuple[str, ...]:
-    """Ask for the template's fields apart from `_source` where that is filtered; return those the caller had not asked for."""
+    """If ``_source`` is filtered, request the template's fields separately; return those that the caller did not request."""
     if body.get("_source", True) in (True, "true"):
         return ()
-    if not template.fields:  # nothing is named: read what the caller sees, or all of it where that is nothing
+    if not template.fields:  # no field is named: read what the caller sees, or everything if the caller sees nothing
         body["_source"] = body["_source"] or True
         return ()
     present = body.get("fields") or []
@@ -202,9 +202,9 @@ def documents_of(plan: RerankPlan, answer: Json) -> list[str]:
 
 
 def finish(plan: RerankPlan, answer: Json, scored: Scored | None, *, reason: str = "") -> Json:
-    """Return the answer to the caller's own search: reordered by `scored`, or in first-stage order without it.
+    """Return the answer to the caller's search: reordered by ``scored``, or in first-stage order if ``scored`` is None.
 
-    Every hit keeps its first-stage score and rank; `slimrank` says whether, and why not, the answer was reranked.
+    Every hit keeps its first-stage score and rank. ``slimrank`` says whether the answer was reranked, and if not, why.
     """
     hits = [
         {**hit, "_first_stage_score": hit.get("_score"), "_first_stage_rank": place}
@@ -240,7 +240,7 @@ def _reordered(plan: RerankPlan, hits: list[Json], scored: Scored) -> list[Json]
 
 
 def _as_asked(plan: RerankPlan, hit: Json) -> Json:
-    """Take away what was only asked for to judge by."""
+    """Remove the fields that were requested only for judging."""
     hit = dict(hit)
     if plan.drop_source:
         hit.pop("_source", None)
@@ -252,5 +252,5 @@ def _as_asked(plan: RerankPlan, hit: Json) -> Json:
 
 
 def _holds(name: str, paths: tuple[str, ...]) -> bool:
-    """Tell whether a key of `fields` is the nested object that holds a path asked for."""
+    """Tell whether a key of ``fields`` is the nested object that holds a requested path."""
     return any(path.startswith(name + ".") for path in paths)

@@ -1,7 +1,7 @@
-"""Least-privilege roles for OpenSearch's security plugin: one to install and check with, one to search with.
+"""Least-privilege roles for OpenSearch's security plugin: one for installing and checking, one for searching.
 
-The permissions are the names of the actions that the installer's and a search's calls run, no wildcards of whole APIs.
-Mapping users to the roles is left to the operator.
+The permissions are the names of the actions that the installer's calls and searches run, without wildcards over whole APIs.
+The operator maps users to the roles.
 """
 
 from typing import Any
@@ -63,11 +63,11 @@ INSTALLER: Json = {
     ],
 }
 SEARCHER: Json = {"cluster_permissions": [_ML + "predict"]}
-"""Beside the right to read the index: the rerank processor calls the model as the user who searches."""
+"""Needed in addition to read access to the index: the rerank processor calls the model with the rights of the searching user."""
 
 
 def install_roles(cluster: Cluster, *, name: str = "slimrank") -> list[str]:
-    """Make or update the roles NAME_installer and NAME_searcher; return what was done.
+    """Create or update the roles NAME_installer and NAME_searcher; return what was done.
 
     Raises:
         PipelineNotInstalled: the cluster has no security plugin.
@@ -76,7 +76,7 @@ def install_roles(cluster: Cluster, *, name: str = "slimrank") -> list[str]:
         _call(cluster, "PUT", role, body)
     return [
         f"role {name}_installer: for whoever runs `slimrank connect opensearch`",
-        f"role {name}_searcher: for users whose searches are reranked, beside the right to read the index",
+        f"role {name}_searcher: for users whose searches are reranked; they also need read access to the index",
     ]
 
 

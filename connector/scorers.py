@@ -1,7 +1,7 @@
-"""The scores of a search's hits, from a gateway's URL, a loaded reranker or any other scorer.
+"""Score the hits of a search with a gateway, a loaded reranker or any other scorer.
 
-Hits stand in the first stage's order, and a model may know how much that order is worth (`slimrank.fusion`): so it is said
-to every scorer that can use it. A scorer that cannot gives its plain scores.
+Hits are in first-stage order, and a model may know how much that order is worth (``slimrank.fusion``). So every scorer that can
+use the order is told of it. Other scorers return their plain scores.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from slimrank.types import Scored
 
 
 class HasScorer(Protocol):
-    """A loaded `slimrank.Reranker`."""
+    """A loaded ``slimrank.Reranker``."""
 
     scorer: Scorer
 
 
 @runtime_checkable
 class UsesOrder(Protocol):
-    """A scorer that can use the first stage's order: a gateway's, or a loaded reranker."""
+    """A scorer that can use the first-stage order: a gateway or a loaded reranker."""
 
     def score_in_order(self, query: str, documents: Sequence[str], *, instruction: str | None = None, offset: int = 0) -> Scored:
         """Return a score for each document, fused with its first-stage rank, in the order given."""
@@ -31,7 +31,7 @@ AnyScorer = Scorer | HasScorer | str
 
 
 def scorer_of(scorer: AnyScorer) -> Scorer:
-    """Return what scores: the gateway at a URL, a loaded reranker's scorer, or the scorer itself."""
+    """Return the scorer: for a URL the gateway's, for a loaded reranker its own, or else ``scorer`` itself."""
     if isinstance(scorer, str):
         return gateway_at(scorer)
     holder: Any = scorer
@@ -51,8 +51,8 @@ def score_hits(
     """Return a score for each document, in the order given.
 
     Args:
-        offset: how many first-stage hits come before the first document.
-        first_stage_order: False where the documents stand in no engine's order of relevance, as in a sorted search.
+        offset: How many first-stage hits come before the first document.
+        first_stage_order: Whether the documents are in an engine's order of relevance. A search with a ``sort`` is not.
 
     Raises:
         SlimrankError: the scorer failed.

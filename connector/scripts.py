@@ -1,8 +1,9 @@
-"""The Painless scripts that our connector and pipeline bring along, for what ML Commons and the processors cannot do by themselves.
+"""The Painless scripts of our connector and pipeline. They do what ML Commons and the processors cannot do by themselves.
 
-ML Commons fills a connector's request body by `${parameters.NAME}`, and looks for more of those in what it has filled in: a
-document or a query that holds such letters would change the request, and a query that is JSON itself would be sent unquoted.
-So a script writes the whole request as one JSON object, in which each `${` is spelt `$\\u007b`: the gateway reads the same letters.
+ML Commons replaces ``${parameters.NAME}`` in a connector's request body, and then also replaces it inside the inserted text. So a
+document or a query that contains such a placeholder would change the request. A query that is itself JSON would be sent unquoted.
+So a script writes the whole request as one JSON object, in which each ``${`` is written as ``$\\u007b``; JSON reads both the
+same.
 """
 
 import json
@@ -18,7 +19,7 @@ DOCUMENTS
 request.append(', OPTIONS}');
 String text = request.toString().replace('\\\\', '\\\\\\\\').replace('"', '\\\\"').replace('$' + '{', '$\\\\\\\\u007b');
 return '{"parameters": {"request": "' + text + '"}}';"""
-# The rerank processor's texts: ML Commons has escaped them before it calls a script.
+# The texts of the rerank processor: ML Commons escapes them before it calls a script.
 _ESCAPED = {
     "QUERY": "request.append(params.query_text);",
     "DOCUMENTS": """request.append('[');
@@ -26,7 +27,7 @@ String gap = '';
 for (def document : params.text_docs) { request.append(gap).append('"').append(document).append('"'); gap = ', '; }
 request.append(']');""",
 }
-# ml_inference's parameters: the documents are a JSON list already; the query is escaped, unless it is JSON itself.
+# The parameters of ml_inference: the documents are already a JSON list; the query is escaped, unless it is itself JSON.
 _PLAIN = {
     "QUERY": """String query = params.query;
 int quote = query.indexOf('"');
@@ -42,11 +43,11 @@ for (int place = 0; place < query.length(); place++) {
 
 
 def request_script(options: Json, *, by_field: bool = False) -> str:
-    """Return the script that writes the gateway's request.
+    """Return the script that writes the request to the gateway.
 
     Args:
-        options: what is asked besides query and documents.
-        by_field: for the ml_inference processor.
+        options: The other fields of the request, besides the query and the documents.
+        by_field: Whether the script is for the ml_inference processor.
     """
     text = json.dumps(options)[1:-1].replace("\\", "\\\\").replace("'", "\\'")
     script = _REQUEST
@@ -56,7 +57,7 @@ def request_script(options: Json, *, by_field: bool = False) -> str:
 
 
 MOST_HITS = 10_000
-"""What an index returns at most, unless its `index.max_result_window` says otherwise."""
+"""The most hits that an index returns, unless its ``index.max_result_window`` is set."""
 DEFAULT_SIZE = 10
 _PAGE = """if (ctx._source['from'] > 0) { throw new IllegalArgumentException(params.words); }
 if (ctx._source['size'] < 0) { ctx._source['size'] = (int) params.size; }"""
@@ -70,16 +71,16 @@ REFUSAL = (
 
 
 def before_oversampling() -> Json:
-    """Return the processor that refuses later pages, and says the size that a search left out.
+    """Return the processor that refuses later pages, and that sets the size if a search has none.
 
-    Each page's window would begin at another hit: reranked, pages would repeat some hits and lose others.
-    From OpenSearch 2.15 on, oversample itself takes a size that is not said for 10; its first form took it for -1, and the search failed.
+    The window of each page would begin at another hit, so reranked pages would repeat some hits and lose others.
+    From OpenSearch 2.15 on, oversample uses 10 if a search has no size. Before, it used -1, and the search failed.
     """
     return _processor(_PAGE, {"words": REFUSAL, "size": DEFAULT_SIZE})
 
 
 def after_oversampling(factor: float) -> Json:
-    """Return the processor that keeps a window within what an index returns: beyond it, searches are refused."""
+    """Return the processor that limits the window to what an index returns; the index refuses larger searches."""
     return _processor(_CAP, {"factor": factor, "most": MOST_HITS})
 
 

@@ -1,8 +1,9 @@
-"""What OpenSearch makes of a field's values when it builds the texts to rerank, found in a mapping and in sample documents. Pure.
+"""Find field values that OpenSearch turns into wrong texts for the reranker, in a mapping and in sample documents. Pure.
 
-As seen on 3.5.0: the rerank processor reads a top-level key of `_source`, or the first value where the search asks for the field
-under `fields`. A list becomes one text in brackets, a null the word null, an object its keys and values; what `_source` does not
-hold under that name is an empty text. ml_inference sends values as they are, and fails where one hit of a page has none.
+As seen on 3.5.0: the rerank processor reads a top-level key of ``_source``, or the first value if the search requests the field
+under ``fields``. A list becomes one text in brackets, a null becomes the word null, an object becomes its keys and values. If
+``_source`` has no key of that name, the text is empty. ml_inference sends values unchanged, and fails if one hit of a page has
+none.
 """
 
 from collections.abc import Sequence
@@ -17,19 +18,19 @@ _ABSENT = object()
 
 
 def mapping_traps(index: str, mapping: Json, pipeline: Json) -> list[Finding]:
-    """Look for fields that are searched but that no document's `_source` holds under their name."""
+    """Look for fields that can be searched but have no key in the ``_source`` of any document."""
     found = []
     for judge in judges_of(pipeline):
         for field in judge.fields:
             if kind := _derived(mapping, field):
-                cure = f'judge the field it is made of, or add "fields": ["{field}"] to every search'
-                words = f"{field} of {index} is {kind}, which _source does not hold: every text would be empty"
+                cure = f'judge the field that it is made from, or add "fields": ["{field}"] to every search'
+                words = f"{field} of {index} is {kind}, so _source has no such key: every text would be empty"
                 found.append(Finding("derived field", "fault", words, cure))
     return found
 
 
 def _derived(mapping: Json, field: str) -> str:
-    """Return what a field that is made of another one is; empty for others."""
+    """Return how a field is made from another field; "" for all other fields."""
     properties: Json = mapping.get("properties", {})
     parent, _, last = field.rpartition(".")
     if properties.get(field, {}).get("type") == "alias":
@@ -44,7 +45,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def value_traps(index: str, sources: Sequence[Json], pipeline: Json) -> list[Finding]:
-    """Look at sample documents for values that do not reach the reranker as the text that a reader sees."""
+    """Look in sample documents for values that reach the reranker as another text than a reader sees."""
     return [
         finding for judge in judges_of(pipeline) for field in judge.fields if sources for finding in _look(index, sources, judge, field)
     ]  # fmt: skip
@@ -53,11 +54,11 @@ def value_traps(index: str, sources: Sequence[Json], pipeline: Json) -> list[Fin
 def _look(index: str, sources: Sequence[Json], judge: Judge, field: str) -> list[Finding]:
     values = [_value(source, field) for source in sources]
     by_field = bool(judge.query_path)
-    seen = f"of {len(values)} documents of {index} looked at"
+    seen = f"of {len(values)} sampled documents of {index}"
     cure = (
-        "index one text for it"
+        "index one text in this field"
         if by_field
-        else f'index one text for it, or add "fields": ["{field}"] to the search, which takes the first value'
+        else f'index one text in this field, or add "fields": ["{field}"] to the search, which reads the first value'
     )
     found = []
     for kind, shape, rule in (
@@ -66,7 +67,7 @@ def _look(index: str, sources: Sequence[Json], judge: Judge, field: str) -> list
         (type(None), "null", "sent as the word null"),
     ):
         if count := sum(isinstance(value, kind) for value in values):
-            words = f"{count} {seen} hold {shape} in {field}, " + (
+            words = f"{count} {seen} have {shape} in {field}, " + (
                 "which the gateway refuses: their page is not reranked" if by_field else rule
             )
             found.append(Finding("field values", "warning", words, cure))
@@ -76,7 +77,9 @@ def _look(index: str, sources: Sequence[Json], judge: Judge, field: str) -> list
         found.append(Finding("field values", "fault", words, "install with --field"))
     elif absent and by_field:
         words = f"{absent} {seen} have no {field}: a page with one of them is not reranked"
-        found.append(Finding("field values", "warning", words, "index an empty text for it, or install without --query-path"))
+        found.append(
+            Finding("field values", "warning", words, "index an empty text in this field, or install without --query-path")
+        )
     return found
 
 

@@ -1,10 +1,10 @@
-"""Celery tasks of the audit queue: chunks of a run, by any number of workers that share the audit's folder.
+"""Celery tasks of the audit queue: any number of workers ask the chunks of a run; they share the audit's folder.
 
     celery -A slimrank.serving.queue worker -Q audit -I connector.tasks --concurrency 1
 
-On a queue and in workers of their own: an audit that calls the gateway from the worker that must answer it would starve
-itself. A task is idempotent (its chunk has a file, or is made), so losing or doubling one does no harm; `enqueue` sends those
-that are missing. Each worker throttles itself to its share of the requests per second.
+Audit tasks have their own queue and their own workers. In a rerank worker, an audit would wait for an answer that only that
+worker can give. A task is idempotent: it does nothing if the file of its chunk exists. So a lost or doubled task does no harm;
+``enqueue`` sends only the missing chunks. Each worker limits itself to its share of the requests per second.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ QUEUE = "audit"
 
 @shared_task(name="connector.audit_chunk", ignore_result=True)  # type: ignore[untyped-decorator]
 def audit_chunk(folder: str, number: int, workers: int) -> None:
-    """Ask both sides the queries of one chunk."""
+    """Ask both sides all queries of one chunk."""
     made = Folder(Path(folder))
     spec = made.spec.model_copy(update={"requests_per_second": made.spec.requests_per_second / workers})
     with Access().reach(spec) as sides:
@@ -28,7 +28,7 @@ def audit_chunk(folder: str, number: int, workers: int) -> None:
 
 
 def enqueue(app: Celery, folder: Folder, access: Access, *, workers: int) -> int:
-    """Send every chunk that is missing to the audit queue; return how many.
+    """Send every missing chunk to the audit queue; return their number.
 
     Raises:
         EngineError: a side changed since the audit began.

@@ -1,7 +1,7 @@
-"""The known traps of reranking inside OpenSearch, found in configuration and search bodies. Pure: sends nothing.
+"""Find the known traps of reranking inside OpenSearch, in configuration and in search bodies. Pure: sends nothing.
 
-Each was seen on 3.5.0 or read in the sources of ML Commons and neural-search. `fault` fails or empties the search,
-`warning` gives a worse answer than it looks.
+Each trap was seen on 3.5.0 or read in the sources of ML Commons and neural-search. With a ``fault`` the search fails or is not
+reranked properly; with a ``warning`` the answer is worse than it seems.
 """
 
 import re
@@ -27,17 +27,17 @@ def document_fields(pipeline: Json) -> list[str]:
 
 
 def pipeline_traps(facts: Facts, pipeline: Json) -> list[Finding]:
-    """Look at a search pipeline."""
+    """Check a search pipeline."""
     found, fields = [], document_fields(pipeline)
     if len(judges_of(pipeline)) > 1:
         found.append(
-            Finding("two rerankers", "fault", "the second rerank processor fails: the first takes the query text away",
-                    "keep one; a cheap first pass belongs in the gateway")
+            Finding("two rerankers", "fault", "the second rerank processor fails, because the first removes the query text",
+                            "keep one; configure a cheap first pass in the gateway")
         )  # fmt: skip
     if len(fields) > 1:
         found.append(
             Finding("joined fields", "warning", f"OpenSearch joins {', '.join(fields)} with nothing between them",
-                    "judge one field, made of both by copy at indexing time")
+                    "judge one field, into which all are copied at indexing time")
         )  # fmt: skip
     if facts.version < NESTED_SINCE and (dotted := [field for field in fields if "." in field]):
         found.append(
@@ -46,17 +46,19 @@ def pipeline_traps(facts: Facts, pipeline: Json) -> list[Finding]:
             )
         )
     if sample_factor(pipeline) > 1 and not refuses_pages(pipeline):
-        words = "a search that says no size is refused (400), and pages behind the first repeat some hits and lose others"
+        words = "a search without a size is refused (400), and pages after the first repeat some hits and lose others"
         found.append(Finding("oversampling", "fault", words, "run install again"))
     if any(not judge.fails_soft for judge in judges_of(pipeline)):
         found.append(
-            Finding("loud failures", "warning", "a failing reranker fails the search", "set ignore_failure: run install again")
+            Finding(
+                "loud failures", "warning", "if the reranker fails, the search fails", "run install again: it sets ignore_failure"
+            )
         )
     return found
 
 
 def connector_traps(connector: Json) -> list[Finding]:
-    """Look at an ML Commons connector."""
+    """Check an ML Commons connector."""
     found, config = [], connector.get("client_config") or {}
     url = connector["actions"][0]["url"]
     if "_" in host_of(url):
@@ -74,7 +76,7 @@ def connector_traps(connector: Json) -> list[Finding]:
                 Finding(
                     name,
                     "fault",
-                    f"it is {value}, which are seconds: searches would hang",
+                    f"it is {value} seconds, so searches would hang",
                     "run install with --read-timeout 5 --replace",
                 )
             )
@@ -82,33 +84,46 @@ def connector_traps(connector: Json) -> list[Finding]:
     request, script = str(action.get("request_body", "")), str(action.get("pre_process_function", ""))
     if "${parameters.documents}" in request:
         found.append(
-            Finding("placeholder", "fault", "ML Commons fills in every ${parameters.*} that a document or a query holds, and sends a query that "
-                    "is JSON itself, such as [\"error\"], unquoted: such searches are not reranked, or by another text", "run install again")
+            Finding("placeholder", "fault", "ML Commons replaces every ${parameters.*} in a document or a query, and sends a query that is "
+                            "itself JSON, such as [\"error\"], unquoted: such searches are not reranked, or by another text", "run install again")
         )  # fmt: skip
     if request and "first_stage_order" not in request + script:
         found.append(
-            Finding("first stage", "warning", "the connector does not say that hits come in the first stage's order, so a model "
-                    "fitted with it goes by its scores alone", "run install again")
+            Finding("first stage", "warning", "the connector does not say that hits are in first-stage order, so a model that was "
+                            "fitted with that order uses its scores alone", "run install again")
         )  # fmt: skip
     if int(config.get("max_retry_times", 0)) != 0:
         found.append(
             Finding(
-                "retries", "warning", "retries lengthen a slow search and were seen not to happen", "leave max_retry_times at 0"
+                "retries",
+                "warning",
+                "retries make a slow search slower, and in tests they did not happen",
+                "leave max_retry_times at 0",
             )
         )
     return found
 
 
 def model_traps(model: Json) -> list[Finding]:
-    """Look at an ML Commons model."""
+    """Check an ML Commons model."""
     found = []
     if model.get("guardrails"):
         found.append(
-            Finding("guardrails", "warning", "guardrails run on every document and fail the search they stop", "take them off")
+            Finding(
+                "guardrails",
+                "warning",
+                "guardrails run on every document, and a search that they stop fails",
+                "remove the guardrails",
+            )
         )
     if model.get("rate_limiter"):
         found.append(
-            Finding("rate limiter", "warning", "searches beyond the limit are not reranked", "raise it, or limit in the gateway")
+            Finding(
+                "rate limiter",
+                "warning",
+                "searches beyond the limit are not reranked",
+                "raise the limit, or set it in the gateway instead",
+            )
         )
     if model.get("is_enabled") is False:
         found.append(Finding("model", "fault", "the model is disabled", "enable it"))
@@ -118,12 +133,12 @@ def model_traps(model: Json) -> list[Finding]:
 def index_traps(
     index: str, mapping: Json, settings: Json, pipeline: Json, default_pipeline: str | None, size: int = DEFAULT_SIZE
 ) -> list[Finding]:
-    """Look at an index that is searched through the pipeline.
+    """Check an index that is searched through the pipeline.
 
     Args:
-        mapping: its `mappings`.
-        settings: its flat settings.
-        size: the largest that a search asks for.
+        mapping: The index's ``mappings``.
+        settings: The index's flat settings.
+        size: The largest size that a search requests.
     """
     found = []
     source = mapping.get("_source") or {}
@@ -143,29 +158,27 @@ def index_traps(
                     "source",
                     "fault",
                     f"{index} does not keep {field} in _source: every document would be empty",
-                    "reindex with it",
+                    "keep the field in _source, and reindex",
                 )
             )
     most = int(settings.get("index.max_result_window", MOST_HITS))
     window = min(size * sample_factor(pipeline), max(size, MOST_HITS)) if capped(pipeline) else size * sample_factor(pipeline)
     if window > most:
-        words = (
-            f"a search for {size} hits asks {index} for {window:.0f}, beyond its max_result_window of {most}: it is refused (400)"
-        )
+        words = f"a search for {size} hits requests {window:.0f} from {index}, more than its max_result_window of {most}: it is refused (400)"
         found.append(Finding("window", "fault", words, "install with a smaller --oversample, or ask for fewer hits"))
     judges = judges_of(pipeline)
     if default_pipeline and not any(judge.query_path for judge in judges):
         soft = all(judge.fails_soft for judge in judges)
-        fate = "come back in the first stage's order, and fetch the whole window in vain" if soft else "fail (500)"
+        fate = "return the first-stage order, and fetch the whole window for nothing" if soft else "fail (500)"
         found.append(
-            Finding("default pipeline", "warning" if soft else "fault", f"{index} runs {default_pipeline} for every search; those without "
-                    f"ext.rerank {fate}", "set index.search.default_pipeline to _none and name the pipeline in the search")
+            Finding("default pipeline", "warning" if soft else "fault", f"{index} runs {default_pipeline} for every search; searches without "
+                            f"ext.rerank {fate}", "set index.search.default_pipeline to _none and name the pipeline in the search")
         )  # fmt: skip
     return found
 
 
 def field_type(mapping: Json, field: str) -> str | None:
-    """Return the mapped type of a dotted field, or None."""
+    """Return the mapped type of a dotted field; None if it is not mapped."""
     properties = mapping.get("properties", {})
     *parents, last = field.split(".")
     for parent in parents:
@@ -190,49 +203,51 @@ def _matches(field: str, pattern: str) -> bool:
 
 
 def body_traps(body: Json, pipeline: Json) -> list[Finding]:
-    """Look at a search body that is to go through the pipeline."""
+    """Check a search body that will use the pipeline."""
     paths = [judge.query_path for judge in judges_of(pipeline) if judge.query_path]
     if "params" in body and ("id" in body or isinstance(body.get("source"), str)):
-        words = "a search template is not reranked: OpenSearch does not run the processor on what it makes of one"
-        return [Finding("search template", "fault", words, "send the search itself")]
+        words = (
+            "a search template is not reranked: OpenSearch does not run the processor on the search that it makes from a template"
+        )
+        return [Finding("search template", "fault", words, "send the finished search instead")]
     found = _path_traps(body, paths[0]) if paths else _context_traps(body)
     if body.get("size") == 0 and not paths:
         found.append(
-            Finding(
-                "size 0", "fault", "a search without hits is refused by the reranker (400)", "send it with search_pipeline=_none"
-            )
+            Finding("size 0", "fault", "the reranker refuses a search with size 0 (400)", "send it with search_pipeline=_none")
         )
     found += _page_traps(body, pipeline)
     if body.get("track_total_hits") is False:
-        found.append(Finding("totals", "fault", "the rerank processor needs the total of hits", "leave track_total_hits out"))
+        found.append(
+            Finding("totals", "fault", "the rerank processor needs the total number of hits", "leave track_total_hits out")
+        )
     if body.get("sort") not in (None, [], "_score", ["_score"]):
         found.append(
-            Finding("sort", "warning", "the order asked for is taken for the first stage's, and replaced by the reranker's",
+            Finding("sort", "warning", "the requested order counts as the first-stage order, and the reranker replaces it",
                     "send it with search_pipeline=_none")
         )  # fmt: skip
     if empty := _filtered_away(body, document_fields(pipeline)):
         found.append(
             Finding("_source filter", "fault", f"{', '.join(empty)} is filtered out of _source: the reranker gets empty texts",
-                    "let _source keep it, or ask for it under `fields`")
+                    "keep it in _source, or request it under `fields`")
         )  # fmt: skip
     return found
 
 
 def _page_traps(body: Json, pipeline: Json) -> list[Finding]:
-    found, cure = [], "ask for all pages at once with size and cut them yourself, or search through `slimrank proxy`"
+    found, cure = [], "request all pages at once with size and cut them yourself, or search through `slimrank proxy`"
     if int(body.get("from") or 0) > 0:
         if refuses_pages(pipeline):
-            words = "the pipeline refuses a page behind the first (400): reranked, pages would repeat some hits and lose others"
+            words = "the pipeline refuses pages after the first (400): reranked pages would repeat some hits and lose others"
             found.append(Finding("paging", "fault", words, cure))
         elif sample_factor(pipeline) > 1:
-            words = "each page fetches and reranks hits of the next ones too: pages repeat some hits and lose others"
+            words = "each page also fetches and reranks hits of the next pages: pages repeat some hits and lose others"
             found.append(Finding("paging", "fault", words, f"run install again; {cure}"))
         else:
-            words = "each page is reranked by itself: hits cannot move between pages"
-            found.append(Finding("paging", "warning", words, "page in the client, or through `slimrank proxy`"))
+            words = "each page is reranked alone: hits cannot move between pages"
+            found.append(Finding("paging", "warning", words, "cut the pages in the client, or search through `slimrank proxy`"))
     for name in ("search_after", "scroll"):
         if body.get(name):
-            words = f"{name} goes on behind the last hit of the first stage's page, which is another after reranking: hits come twice or never"
+            words = f"{name} continues after the last hit of a page, but reranking changes which hit is last: some hits repeat, others are lost"
             found.append(Finding(name, "fault", words, "send it with search_pipeline=_none"))
     return found
 
@@ -242,19 +257,19 @@ def _context_traps(body: Json) -> list[Finding]:
     if not isinstance(context, dict):
         example = find_query_text(body).text or "..."
         return [
-            Finding("ext.rerank", "fault", "the search does not say what to judge by, and fails or is not reranked",
+            Finding("ext.rerank", "fault", "the search does not name the text to judge by, so it fails or is not reranked",
                     f'add "ext": {{"rerank": {{"query_context": {{"query_text": "{example}"}}}}}}')
         ]  # fmt: skip
     text, path = context.get("query_text"), context.get("query_text_path")
     if (text is None) == (path is None):
-        return [Finding("query_context", "fault", "it needs exactly one of query_text and query_text_path", "keep one")]
+        return [Finding("query_context", "fault", "it needs exactly one of query_text and query_text_path", "give one of them")]
     if path is not None and (len(path) > _MAX_PATH or not isinstance(_at(body, path), str)):
         return [
             Finding(
                 "query_text_path",
                 "fault",
-                f"{path!r} does not lead to a text of this search",
-                "name the path of the query's text",
+                f"there is no text at {path!r} in this search",
+                "name the path of the query text",
             )
         ]
     return []
@@ -263,8 +278,8 @@ def _context_traps(body: Json) -> list[Finding]:
 def _path_traps(body: Json, path: str) -> list[Finding]:
     if isinstance(_at(body, path), str):
         return []
-    words = f"the pipeline reads the query's text at {path}, where this search has none: it is not reranked"
-    return [Finding("query path", "fault", words, "send every search in that shape, or install without --query-path")]
+    words = f"the pipeline reads the query text at {path}, but this search has no text there: it is not reranked"
+    return [Finding("query path", "fault", words, "put the query text there in every search, or install without --query-path")]
 
 
 def _at(body: Json, path: str) -> Any:
@@ -286,7 +301,7 @@ def _filtered_away(body: Json, fields: list[str]) -> list[str]:
 
 
 def msearch_traps(lines: list[Json]) -> list[Finding]:
-    """Look at the lines of an _msearch body: headers and searches in turn."""
+    """Check the lines of an _msearch body: headers and searches alternate."""
     if any("search_pipeline" in header for header in lines[::2]):
-        return [Finding("_msearch", "fault", "search_pipeline in a header line is refused (400)", "put it in the body line")]
+        return [Finding("_msearch", "fault", "search_pipeline in a header line is refused (400)", "put it into the body line")]
     return []

@@ -1,8 +1,8 @@
-"""Let ML Commons call the gateway: append to the cluster's trusted endpoints, and take it back later.
+"""Let ML Commons call the gateway: append it to the cluster's trusted endpoints, and remove it later.
 
-The settings are the user's. A list is read, appended to and written to the scope it was set in; a setting that was not
-set becomes unset again; what already allows the gateway is left as it is. What was done is kept as an `Undo`, which the
-installer stores with the connector.
+The settings belong to the user. A list is read, appended to, and written to the scope in which it was set. On removal, a setting
+that was not set becomes unset again. A setting that already allows the gateway is not changed. An ``Undo`` records the changes;
+the installer stores it with the connector.
 """
 
 import ipaddress
@@ -23,12 +23,12 @@ _SCOPES = ("transient", "persistent")  # a transient setting wins over a persist
 
 @dataclass(slots=True)
 class Undo:
-    """What was changed in the cluster's settings.
+    """A record of changes in the cluster's settings.
 
     Attributes:
-        added: list setting to the regular expressions appended to it.
-        unset: list setting that was not set to the number of its default entries.
-        private_ip: None if left alone, else what it was: "false" or "unset".
+        added: Name of a list setting -> the regular expressions that were appended.
+        unset: Name of a list setting that was not set -> the number of its default entries.
+        private_ip: The former value, "false" or "unset"; None if it was not changed.
     """
 
     added: dict[str, list[str]] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Undo:
     private_ip: str | None = None
 
     def merged(self, later: "Undo") -> "Undo":
-        """Return the record of this change followed by a later one."""
+        """Return the record of this change and a later one together."""
         added = {name: list(values) for name, values in self.added.items()}
         for name, values in later.added.items():
             known = added.setdefault(name, [])
@@ -44,31 +44,31 @@ class Undo:
         return Undo(added, {**later.unset, **self.unset}, self.private_ip or later.private_ip)
 
     def needed_for(self, url: str) -> "Undo":
-        """Return the part of this record that a connector to `url` rests on."""
+        """Return the part of this record that a connector to ``url`` needs."""
         needed = {name: [each for each in patterns if allows([each], url)] for name, patterns in self.added.items()}
         kept = {name: patterns for name, patterns in needed.items() if patterns}
         return Undo(kept, self.unset, self.private_ip if is_private(url) else None)
 
     def without(self, others: Sequence["Undo"]) -> "Undo":
-        """Return what may be undone while those who made other records stay."""
+        """Return what may be undone while the installations with these other records remain."""
         needed = {(name, each) for other in others for name, patterns in other.added.items() for each in patterns}
         left = {name: [each for each in patterns if (name, each) not in needed] for name, patterns in self.added.items()}
         is_needed = any(other.private_ip for other in others)
         return Undo({name: each for name, each in left.items() if each}, self.unset, None if is_needed else self.private_ip)
 
     def as_json(self) -> dict[str, Any]:
-        """Return a plain dictionary without the empty parts."""
+        """Return the record as JSON, without empty parts."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """The cluster's settings, flat, by scope."""
+    """The cluster's flat settings by scope."""
 
     scopes: dict[str, dict[str, Any]]
 
     def where(self, name: str) -> str | None:
-        """Return the scope in which a setting is set, the stronger one first."""
+        """Return the strongest scope in which a setting is set; None if it is not set."""
         return next((scope for scope in _SCOPES if name in self.scopes[scope]), None)
 
     def value(self, name: str) -> Any:
@@ -76,7 +76,7 @@ class _Settings:
         return self.scopes[self.where(name) or "defaults"].get(name)
 
     def entries(self, name: str) -> list[str]:
-        """Return a list setting; an empty one may come as a string."""
+        """Return a list setting; the cluster may show an empty list as a string."""
         value = self.value(name)
         return list(value) if isinstance(value, list) else [value] if value else []
 
@@ -87,14 +87,14 @@ def _read(cluster: Cluster) -> _Settings:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL as written."""
+    """Return the host of a URL, as it is written."""
     return urlsplit(url).hostname or ""
 
 
 def is_private(url: str) -> bool:
-    """Tell whether the host of `url` is, or may be, a private address as the engine sees it.
+    """Tell whether the host of ``url`` is, or may be, a private address for the engine.
 
-    A name that does not resolve here is taken for one of the engine's own network, such as a Compose service.
+    A name that this machine cannot resolve counts as a name in the engine's network, such as a Compose service.
     """
     host = host_of(url)
     try:
@@ -108,7 +108,7 @@ def is_private(url: str) -> bool:
 
 
 def allows(patterns: list[str], url: str) -> bool:
-    """Tell whether one of the engine's regular expressions matches the whole of `url`."""
+    """Tell whether one of the engine's regular expressions matches the whole of ``url``."""
     for pattern in patterns:
         try:
             if re.fullmatch(pattern, url):
@@ -119,15 +119,15 @@ def allows(patterns: list[str], url: str) -> bool:
 
 
 def trusts(cluster: Cluster, url: str) -> bool:
-    """Tell whether the cluster's settings let a connector to `url` be made."""
+    """Tell whether the cluster's settings allow a connector to ``url``."""
     return allows(_read(cluster).entries(bodies.TRUSTED), url)
 
 
 def trust(cluster: Cluster, found: Facts, url: str) -> Undo:
-    """Allow connectors to `url`, in one call, or in none where all is allowed already.
+    """Allow connectors to ``url`` with one call; send no call if they are already allowed.
 
     Raises:
-        PipelineNotInstalled: a private address, on a version that cannot allow one.
+        PipelineNotInstalled: the address is private, and this version cannot allow private addresses.
     """
     settings, undo = _read(cluster), Undo()
     changes: dict[str, dict[str, Any]] = {}
@@ -154,7 +154,7 @@ def trust(cluster: Cluster, found: Facts, url: str) -> Undo:
             scope = settings.where(bodies.PRIVATE_IP)
             changes.setdefault(scope or "persistent", {})[bodies.PRIVATE_IP] = True
             undo.private_ip = "false" if scope else "unset"
-        # An empty list allows every private address: filling it would cut off what others already reach.
+        # An empty list allows every private address: an entry would block the addresses that others use.
         if found.version >= facts.PRIVATE_REGEX_SINCE and (not was_enabled or settings.entries(bodies.TRUSTED_PRIVATE)):
             append(bodies.TRUSTED_PRIVATE)
     if changes:
@@ -163,7 +163,7 @@ def trust(cluster: Cluster, found: Facts, url: str) -> Undo:
 
 
 def distrust(cluster: Cluster, undo: Undo) -> None:
-    """Take back exactly what `undo` records, in one call; later changes by others stay."""
+    """Undo exactly the changes in ``undo``, with one call; later changes by others are kept."""
     settings = _read(cluster)
     changes: dict[str, dict[str, Any]] = {}
     for name, patterns in undo.added.items():

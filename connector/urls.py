@@ -1,4 +1,4 @@
-"""Whether what a user gave as an address is one. Sends nothing; says what was asked with it, and what one looks like."""
+"""Check that a URL from a user is valid, and raise a clear error if it is not. Sends nothing."""
 
 import httpx
 
@@ -6,14 +6,14 @@ from slimrank.errors import ConfigError
 
 
 def require_url(url: str, asked: str, example: str) -> None:
-    """Make sure of an http(s) URL with a host.
+    """Make sure that ``url`` is an http(s) URL with a host.
 
     Args:
-        asked: What was to be done with it, as in "asked to search the engine".
-        example: One that would do.
+        asked: The task that needs the URL, as in "asked to search the engine".
+        example: An example of a valid URL.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not one.
     """
     try:
         parts = httpx.URL(url)

@@ -1,9 +1,9 @@
-"""What was said of a window of hits, kept for a while, so that all pages of one search are cut from the same order.
+"""Keep the scores of a window of hits for a while, so that all pages of one search are cut from the same order.
 
-Each page of a search is a request of its own, which fetches the same hits again. Scored again under a deadline, another
-number of them would have scores, and paging would show hits twice and others never. So what the first page was answered
-by counts for the pages behind it, also where a deadline cut it short. A window is known by its query, its documents and
-how they are judged: where the index has changed in between, it is another one.
+Each page of a search is a separate request, which fetches the same hits again. If they were scored again under a deadline, the
+number of scored hits would differ, and paging would show some hits twice and miss others. So later pages use the scores of the
+first page, even if a deadline left some of its hits without scores. The key of a window is made from the query, the documents and
+the options of judging: if the index has changed in between, the key is another.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from slimrank.errors import ScoringError
 from slimrank.types import Scored
 
 KEPT_SECONDS = 120.0
-"""The time that a reader takes for a page."""
+"""About the time that a reader spends on a page."""
 MOST_WINDOWS = 1000
-"""Of a hundred hits each they take about a megabyte."""
+"""With a hundred hits each, they need about a megabyte."""
 
 
 class FirstPageNotScored(ScoringError):
-    """The first page was answered in the first stage's order, and so are the pages behind it."""
+    """The first page was answered in first-stage order, so later pages are too."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -37,17 +37,17 @@ class FirstPageNotScored(ScoringError):
 @dataclass(slots=True)
 class _Kept:
     scored: Scored | None
-    """None: it could not be scored."""
+    """The scores of the window; None if it could not be scored."""
     end: float
 
 
 class Windows:
-    """The windows of one scorer; used by several threads.
+    """The windows of one scorer; several threads may use it.
 
     Args:
-        seconds: How long a window is kept after it was scored, and again after each page behind the first.
-        most: Windows kept; the least recently used leave first.
-        clock: Seconds, monotonic.
+        seconds: How long a window is kept after scoring. Each later page starts this time again.
+        most: The most windows to keep; the least recently used are dropped first.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(
@@ -59,10 +59,11 @@ class Windows:
         self._turns: WeakValueDictionary[bytes, threading.Lock] = WeakValueDictionary()
 
     def find(self, key: bytes, *, is_first_page: bool) -> Scored | None:
-        """Return what was said of a window; None where it is to be scored.
+        """Return the scores of a window; None if the caller has to score it.
 
         Raises:
-            FirstPageNotScored: it could not be scored for an earlier page. A first page is told nothing of that, and tries again.
+            FirstPageNotScored: it could not be scored for an earlier page. This is not raised for a first page, which tries
+                again.
         """
         with self._lock:
             found = self._kept.get(key)
@@ -76,7 +77,7 @@ class Windows:
             return found.scored
 
     def keep(self, key: bytes, scored: Scored | None) -> None:
-        """Keep what was said of a window, or None where it could not be scored; a failure takes no scores back."""
+        """Keep the scores of a window, or None if scoring failed; a failure does not replace scores."""
         with self._lock:
             known = self._kept.get(key)
             if scored is None and known is not None and known.scored is not None and known.end >= self._clock():
@@ -88,7 +89,7 @@ class Windows:
 
     @contextlib.contextmanager
     def turn(self, key: bytes) -> Iterator[None]:
-        """Let one thread at a time look at a window and score it: pages asked for at once are pages of one order too."""
+        """Let one thread at a time look up and score a window, so that pages requested at the same time share one order."""
         with self._lock:
             turn = self._turns.setdefault(key, threading.Lock())
         with turn:
@@ -96,14 +97,14 @@ class Windows:
 
 
 class Part(NamedTuple):
-    """Which part of a document is read; None = what the gateway, or this process, is set to."""
+    """Which part of a document is read; None = the setting of the gateway or of this process."""
 
     window: Literal["head", "best"] | None = None
     tokens: int | None = None
-    """At most."""
+    """The most tokens to read."""
 
     def fields(self) -> dict[str, str | int]:
-        """Return what of it is said, by the names of a request's fields."""
+        """Return the values that are set, by the names of a request's fields."""
         said = {"document_window": self.window, "max_tokens_per_doc": self.tokens}
         return {name: value for name, value in said.items() if value is not None}
 
@@ -112,10 +113,10 @@ AS_SET = Part()
 
 
 def window_key(query: str, documents: Sequence[str], instruction: str | None, part: Part = AS_SET) -> bytes:
-    """Return what tells a window from any other."""
+    """Return the key of a window; different windows have different keys."""
     digest = hashlib.blake2b(digest_size=16)
     for text_of in (query, instruction or "", part.window or "", str(part.tokens or ""), *documents):
         text = text_of.encode("utf-8", "surrogatepass")
-        # lengths keep parts apart
+        # the lengths keep adjacent parts distinct
         digest.update(len(text).to_bytes(8, "little") + text)
     return digest.digest()

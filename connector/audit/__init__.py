@@ -1,6 +1,6 @@
-"""Stage 5, audit: know what a reindex does to relevance before the alias moves.
+"""Stage 5, audit: measure what a reindex does to relevance before the alias moves.
 
-`plan` samples real queries; `run` asks both sides and keeps every answer; `measures` and `bounds` compare them;
-`judge` grades only what changed; `statistics` and `verdict` say whether it is worse and how sure that is;
-`causes` says why; `report` writes it down; `gate` moves the alias, or does not.
+``plan`` samples real queries. ``run`` asks both sides and keeps every answer. ``measures`` and ``bounds`` compare the answers.
+The judges grade only what changed. ``statistics`` and ``verdict`` decide whether the new side is worse, and how certain that is.
+``causes`` finds out why. ``report`` writes the result. ``gate`` moves the alias only after a pass.
 """

@@ -1,7 +1,8 @@
-"""How far judges agree, and which judge is partial.
+"""Measure how far judges agree, and find partial judges.
 
-Cohen's kappa on the documents that two judges graded, plain and with quadratic weights (a near miss costs less), each with
-a bootstrap interval. Only the table of their grades is held, so memory does not grow with the documents. A model that judges the rankings of its own family favours them (arXiv 2503.19092): it is flagged.
+The measure is Cohen's kappa on the documents that two judges graded, plain and with quadratic weights (a near miss costs less),
+each with a bootstrap interval. Only a table of grade counts is kept, so memory does not grow with the documents. A model that
+judges rankings of its own family favours them (arXiv 2503.19092), so such a judge is flagged.
 """
 
 import re
@@ -23,7 +24,8 @@ Floats = npt.NDArray[np.float64]
 
 
 def describe(folder: Folder) -> Json:
-    """Return the judges, their grades' counts, their partiality, and the agreement of each two that share documents."""
+    """Return the judges with their numbers of grades and their partiality, and the agreement of each pair that shares
+    documents."""
     spec = folder.spec
     states = (folder.read(f"{which}.json") for which in ("before", "after"))
     rankers = [state["ranker"]["model"] or "slimrank" for state in states if "ranker" in state]
@@ -48,7 +50,7 @@ def describe(folder: Folder) -> Json:
 
 
 def tabulate(folder: Folder, first: Judge, second: Judge) -> Integers:
-    """Return how many documents each pair of grades was given to, (grades, grades)."""
+    """Return how many documents got each pair of grades, (grades, grades)."""
     table = np.zeros((folder.spec.max_grade + 1,) * 2, dtype=np.int64)
     of_second = in_step(grades_file(folder, second))
     for query_id, grades in read_grades(grades_file(folder, first)):
@@ -59,33 +61,31 @@ def tabulate(folder: Folder, first: Judge, second: Judge) -> Integers:
 
 
 def is_human(judge: Judge) -> bool:
-    """Tell whether people graded."""
+    """Tell whether the judge is a person."""
     return judge.kind == "person" or judge.human
 
 
 def partiality(judge: Judge, rankers: Sequence[str]) -> str | None:
-    """Return why a judge is partial to a ranker of the audit, or None."""
+    """Return why a judge is partial to a ranker of the audit; None if it is not."""
     if judge.kind not in ("reranker", "chat"):
         return None
     own = family(judge.model or "slimrank")
     same = [ranker for ranker in rankers if family(ranker) == own]
     if not same:
         return None
-    return (
-        f"this judge and the ranker {same[0]} are of one family ({own}): judges favour their own, so its grades flatter that side"
-    )
+    return f"this judge and the ranker {same[0]} are of one family ({own}): a judge favours its own family, so its grades favour that side"
 
 
 def family(model: str) -> str:
-    """Return a model's family, read off its name."""
+    """Return a model's family, by its name."""
     words = re.split(r"[^a-z]+", model.lower())
     return next((name for name in _FAMILIES if any(word.startswith(name) for word in words)), model.lower())
 
 
 def agree(table: Integers, *, seed: int) -> Json | None:
-    """Return kappa, weighted kappa and their 95% intervals from a table of grades; None where no document has both.
+    """Return kappa, weighted kappa and their 95% intervals from a table of grades; None if no document has two grades.
 
-    Drawing documents with replacement and counting their grades is drawing tables from a multinomial.
+    Drawing documents with replacement and counting their grades equals drawing tables from a multinomial distribution.
     """
     documents = int(table.sum())
     if not documents:
@@ -101,10 +101,10 @@ def agree(table: Integers, *, seed: int) -> Json | None:
 
 
 def kappa(tables: Integers, *, weighted: bool) -> Floats:
-    """Return Cohen's kappa, 1 - observed / expected disagreement (Cohen, 1960, 1968), of each (..., grades, grades) table.
+    """Return Cohen's kappa, 1 - observed / expected disagreement (Cohen, 1960, 1968), for each (..., grades, grades) table.
 
-    Disagreement is 1 for any two different grades, or with `weighted` the square of their distance. nan where both
-    judges gave everything one and the same grade, as chance then agrees too.
+    The disagreement of two different grades is 1, or with ``weighted`` the square of their distance. The result is nan if both
+    judges gave all documents the same grade, because then chance agrees too.
     """
     levels = np.arange(tables.shape[-1])
     cost = (levels[:, None] - levels[None, :]) ** 2.0 if weighted else (levels[:, None] != levels[None, :]).astype(float)

@@ -1,13 +1,13 @@
-"""What unjudged documents could do to a measure: its least and its greatest value over every way to grade them.
+"""Bound a measure over unjudged documents: its least and its greatest value over every way to grade them.
 
-A reindex brings documents to the top that nobody judged. Counted as irrelevant, as is usual, they make the new index
-look worse than it is. Here each unjudged document of either top k may have any grade from 0 to `max_grade`, the same
-grade on both sides; documents outside both keep grade 0. The bounds are exact, not the usual two guesses "all 0" and
-"all best", between which nDCG need not lie: a new relevant document at rank 10 also raises the ideal.
+A reindex brings documents to the top that nobody has judged. Usually they count as irrelevant, so the new index looks worse than
+it is. Here each unjudged document of either top k may have any grade from 0 to ``max_grade``, the same on both sides; documents
+outside both keep grade 0. The bounds are exact. The usual guesses "all 0" and "all best" are not: nDCG can lie outside them,
+because a new relevant document at rank 10 also raises the ideal DCG.
 
-Why few cases suffice. Fix which grades occur. Then the ideal DCG is fixed, and a sum of coefficient · grade is greatest
-with the grades in the order of the coefficients (rearrangement inequality). So only the non-increasing grade
-sequences need trying: C(u + g, g) for u unjudged documents and g = `max_grade`, 286 for ten and 3.
+Few cases suffice. If the occurring grades are fixed, the ideal DCG is fixed, and a sum of coefficient · grade is greatest if the
+grades are in the order of the coefficients (rearrangement inequality). So only the non-increasing sequences of grades have to be
+tried: C(u + g, g) for u unjudged documents and g = ``max_grade``, which is 286 for u = 10 and g = 3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Bounds(NamedTuple):
-    """The least and the greatest value a measure can take."""
+    """The least and the greatest value that a measure can have."""
 
     low: float
     high: float
@@ -33,10 +33,10 @@ class Bounds(NamedTuple):
 def ndcg_bounds(
     before: Sequence[str], after: Sequence[str], judged: Mapping[str, int], k: int, max_grade: int
 ) -> tuple[Bounds, Bounds, Bounds]:
-    """Return the bounds of nDCG@k before, after, and of the difference after - before.
+    """Return the bounds of nDCG@k before, of nDCG@k after, and of the difference after - before.
 
-    The difference has bounds of its own, narrower than those of its two sides: a document that holds one rank in both
-    cancels out, whatever its grade.
+    The bounds of the difference are narrower than the difference of the bounds: a document with the same rank on both sides
+    cancels out, whatever its grade is.
     """
     top_before, top_after = before[:k], after[:k]
     unjudged = sorted((set(top_before) | set(top_after)) - judged.keys())
@@ -75,7 +75,7 @@ def _ideals(cases: Floats, grades: Floats, k: int) -> Floats:
 
 
 def _ratio_bounds(known: float, coefficients: Floats, cases: Floats, ideals: Floats) -> Bounds:
-    """Bound (known + coefficients · grades) / ideal over all gradings; a case without any relevant document gives 0."""
+    """Bound (known + coefficients · grades) / ideal over all gradings; without a relevant document the value is 0."""
     rising = np.sort(coefficients)
     safe = np.where(ideals > 0, ideals, 1.0)
     low = np.where(ideals > 0, (known + cases @ rising) / safe, 0.0)
@@ -84,13 +84,13 @@ def _ratio_bounds(known: float, coefficients: Floats, cases: Floats, ideals: Flo
 
 
 def precision_bounds(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> Bounds:
-    """Return the bounds of P@k: no unjudged document relevant, and all of them."""
+    """Return the bounds of P@k: no unjudged document is relevant, or all are."""
     known = sum(judged.get(document, 0) >= RELEVANT for document in ranking[:k])
     return Bounds(known / k, (known + sum(document not in judged for document in ranking[:k])) / k)
 
 
 def reciprocal_rank_bounds(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> Bounds:
-    """Return the bounds of RR@k: the first relevant document, and the first that may be."""
+    """Return the bounds of RR@k: from the first relevant document, and from the first document that may be relevant."""
     ranks = enumerate(ranking[:k], start=1)
     sure = maybe = 0.0
     for rank, document in ranks:
@@ -105,8 +105,8 @@ def reciprocal_rank_bounds(ranking: Sequence[str], judged: Mapping[str, int], k:
 def average_precision_bounds(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> Bounds:
     """Return the bounds of AP@k.
 
-    For a given number m of relevant documents among the unjudged, AP is greatest with the m highest-ranked ones and least
-    with the m lowest-ranked; so m = 0 .. u is tried both ways.
+    For a number m of relevant documents among the unjudged, AP is greatest if these are the m highest-ranked, and least if they
+    are the m lowest-ranked. So both cases are computed for m = 0 .. u.
     """
     top = ranking[:k]
     known = [judged.get(document, 0) >= RELEVANT for document in top]

@@ -1,9 +1,9 @@
-"""How far to trust the verdict: its false alarms and its power on an audit's own stored differences.
+"""Measure how far to trust the verdict: its false alarms and its power, on an audit's stored differences.
 
-False alarms: flip each query's differences (all measures of a query together) at random, so that nothing is truly
-worse, and count how often the adjusted test calls a drop of any measure; 5% is right, less wastes power.
-Power: centre the differences, flip, subtract the stated minimum detectable effect, and count the calls; 80% is promised.
-Both run the very function that the verdict runs, `statistics.randomisation`.
+False alarms: flip the signs of each query's differences at random (all measures of a query together), so that nothing is truly
+worse. Count how often the adjusted test reports a drop of any measure. 5% is right; a lower share wastes power.
+Power: centre the differences, flip them, subtract the minimum detectable effect, and count the reported drops; 80% is promised.
+Both use the same function as the verdict, ``statistics.randomisation``.
 """
 
 from collections.abc import Iterator
@@ -30,19 +30,19 @@ _AT_A_TIME = 100
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Shares of simulated audits."""
+    """The results as shares of the simulated audits."""
 
     trials: int
     false_alarms: float
     power: tuple[float, ...]
-    """For each measure, at its minimum detectable effect."""
+    """The power for each measure, at its minimum detectable effect."""
 
 
 def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) -> Calibration:
-    """Simulate `trials` audits of the differences of M measures on N queries.
+    """Simulate ``trials`` audits of the differences of M measures on N queries.
 
     Raises:
-        DataError: the queries are too few for any drop to be seen, so there is none to simulate.
+        DataError: there are too few queries to detect any drop, so there is no drop to simulate.
     """
     totals = add_up(blocks)
     scales = np.where(totals.centred_scales > 0, totals.centred_scales, 1.0)[:, None]
@@ -50,7 +50,7 @@ def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) ->
     effects = minimum_detectable(totals, flipped)
     if not np.isfinite(effects).all():
         queries = sum(len(block.weights) for block in blocks())
-        raise DataError(f"{queries} judged queries were found, too few for a drop of any size to be seen; audit more queries")
+        raise DataError(f"{queries} judged queries were found, too few to detect a drop of any size; audit more queries")
     alarms = 0
     calls: npt.NDArray[np.int64] = np.zeros(len(effects), dtype=np.int64)
     for start in range(0, trials, _AT_A_TIME):
@@ -62,7 +62,7 @@ def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) ->
                 yield _signs([seed, start, place], size, len(block.weights)) * (block.differences * block.weights)
 
         def dropped(start: int = start, size: int = size) -> Iterator[Floats]:
-            """Yield (size, M, n): the drops of audits in which each measure truly fell by its effect."""
+            """Yield (size, M, n): differences of audits in which each measure truly fell by its effect."""
             for place, block in enumerate(blocks()):
                 signs = _signs([seed, start, place], size, len(block.weights))
                 yield effects[:, None] * block.weights - signs * centred(block, totals)
@@ -73,7 +73,7 @@ def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) ->
 
 
 def _signs(seed: list[int], trials: int, queries: int) -> Floats:
-    """Return -1 or 1 for each trial and query, (trials, 1, queries), the same for the same seed."""
+    """Return -1 or 1 for each trial and query, (trials, 1, queries); a seed always gives the same signs."""
     random = np.random.default_rng(seed)
     signs: Floats = random.choice(np.array([-1.0, 1.0]), (trials, 1, queries))
     return signs

@@ -1,8 +1,8 @@
-"""Why the rankings changed: evidence query by query, then the causes by how much of the change each explains.
+"""Find out why the rankings changed: collect evidence for each query, then order the causes by the share of change they explain.
 
-A changed query counts for a cause only on evidence of its own: one of its documents is gone, one has other content,
-the engine makes other tokens of its text. What differs everywhere (the query template, a setting) counts for every
-changed query, and where nothing else explains one, term statistics do: counts and deleted documents move the IDF.
+A changed query counts for a cause only if there is evidence in that query: one of its documents is missing or has other content,
+or the engine produces other tokens. A difference that affects everything (the query template, a setting) counts for every changed
+query. If nothing else explains a query, term statistics do: the number of documents and deleted documents change the IDF.
 """
 
 from collections import defaultdict
@@ -20,27 +20,27 @@ from connector.audit.spec import Json, Spec
 from connector.audit.tokens import Analyzers, Token
 
 _INSPECTED = 300
-"""Changed queries that are looked into, the most changed first."""
+"""The number of changed queries to inspect, the most changed first."""
 _EXPLAINED = 5
 _EXAMPLES = 5
 
-# The first of equal share is named first: a lost document is plainer evidence than a setting that differs.
+# Among causes with equal shares, the order here counts: a lost document is stronger evidence than a different setting.
 TITLES = {
     "refused": "the new side refuses the query",
     "documents lost": "documents are missing on the new side",
     "field lost": "documents lost a field",
-    "documents changed": "documents have other content on the new side (stale, or changed since)",
+    "documents changed": "documents have different content on the new side (they are stale, or were changed later)",
     "documents new": "documents are new on the new side",
     "synonyms": "synonyms differ",
-    "analysis": "the analyzers make other tokens",
+    "analysis": "the analyzers produce different tokens",
     "mapping": "the mapping of a searched field differs",
     "query": "the two sides are asked differently",
     "pipeline": "the search pipeline differs",
-    "settings": "settings differ that ranking depends on",
+    "settings": "settings that affect ranking differ",
     "engine": "the engines or their versions differ",
-    "shards": "the number of shards differs, and each shard has term statistics of its own (dfs_query_then_fetch evens that out)",
-    "statistics": "term statistics differ: document counts, or deleted documents that still count in IDF (force-merge to expunge)",
-    "unexplained": "nothing that was compared explains it",
+    "shards": "the number of shards differs, and each shard has its own term statistics (dfs_query_then_fetch compensates for this)",
+    "statistics": "term statistics differ: document counts, or deleted documents that still count in IDF (a force merge removes them)",
+    "unexplained": "none of the comparisons explains it",
 }
 _EVERYWHERE = ("query", "pipeline", "settings", "engine", "shards", "mapping")
 
@@ -57,7 +57,7 @@ class Cause:
 
 
 def find_causes(folder: Folder, rows: Iterable[Row], content: Json, states: Mapping[str, Json], sides: Sides) -> Json:
-    """Return differences, causes (the most explaining first), and tokens and explanations of the most changed queries."""
+    """Return the differences, the causes (largest share first), and tokens and score explanations of the most changed queries."""
     spec = folder.spec
     differences = find_differences(spec, states["before"], states["after"])
     differing = (row for row in rows if row.changed or row.failed)
@@ -77,7 +77,7 @@ def find_causes(folder: Folder, rows: Iterable[Row], content: Json, states: Mapp
 
 
 def _rank(changed: Sequence[Row], reasons: Mapping[str, Mapping[str, str]]) -> list[Cause]:
-    """Return the causes by falling share of the changed traffic (golden queries alone: of their number)."""
+    """Return the causes by decreasing share of the changed traffic; if only golden queries changed, by their number."""
     golden_only = all(row.query.weight == 0 for row in changed)
     weights = {row.query.query_id: 1.0 if golden_only else row.query.weight for row in changed}
     total = sum(weights.values())
@@ -100,7 +100,7 @@ def _rank(changed: Sequence[Row], reasons: Mapping[str, Mapping[str, str]]) -> l
 
 
 def _from_documents(folder: Folder, reasons: dict[str, dict[str, str]], changed: Sequence[Row]) -> None:
-    """Look at each changed query's documents on both sides."""
+    """Compare the documents of each changed query on both sides."""
     by_id = {row.query.query_id: row for row in changed}
     for answer, documents in folder.documents():
         row = by_id.get(answer["query_id"])
@@ -115,7 +115,7 @@ def _from_documents(folder: Folder, reasons: dict[str, dict[str, str]], changed:
                 continue
             old, new = sides["before"], sides["after"]
             if new is None and old is not None:
-                found.setdefault("documents lost", f"{doc_id} is gone")
+                found.setdefault("documents lost", f"{doc_id} is missing")
             elif old is None and new is not None:
                 found.setdefault("documents new", f"{doc_id} is new")
             elif old is not None and new is not None and old["fields"] != new["fields"]:
@@ -125,14 +125,14 @@ def _from_documents(folder: Folder, reasons: dict[str, dict[str, str]], changed:
 def _blame_content(found: dict[str, str], doc_id: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     lost = sorted(old.keys() - new.keys())
     if lost:
-        found.setdefault("field lost", f"{doc_id} has no {', '.join(lost)} any more")
+        found.setdefault("field lost", f"{doc_id} no longer has {', '.join(lost)}")
     if any(old.get(name) != value for name, value in new.items()):
         names = sorted(name for name, value in new.items() if old.get(name) != value)
         found.setdefault("documents changed", f"{doc_id} differs in {', '.join(names)}")
 
 
 def _moved(row: Row) -> list[str]:
-    """Return the documents that entered, left or changed rank."""
+    """Return the documents that entered or left the ranking, or changed rank."""
     ranks = {document: rank for rank, document in enumerate(row.before)}
     moved = [document for rank, document in enumerate(row.after) if ranks.get(document) != rank]
     return moved + [document for document in row.before if document not in set(row.after)]
@@ -147,7 +147,7 @@ def _from_tokens(
     sides: Sides,
     differences: Iterable[Difference],
 ) -> Json:
-    """Compare the tokens of queries, and of a document that moved, and return those that differ."""
+    """Compare the tokens of each query and of a document that moved; return the tokens that differ."""
     fields = compared_fields(spec) or _text_fields(states["before"])
     a, b = (Analyzers(states[which], reached.cluster) for which, reached in sides.items())
     texts = _texts(folder, {row.query.query_id: (_moved(row) or [""])[0] for row in changed})
@@ -176,7 +176,7 @@ def _from_tokens(
 
 
 def _only_synonyms(old: Sequence[Token], new: Sequence[Token]) -> bool:
-    """Tell whether the tokens differ, but for positions, only in those that synonyms brought or took."""
+    """Tell whether the tokens, apart from positions, differ only by synonyms."""
     a, b = ({token for token, _, kind in tokens if kind != "SYNONYM"} for tokens in (old, new))
     synonyms = {token for tokens in (old, new) for token, _, kind in tokens if kind == "SYNONYM"}
     return (a ^ b) <= synonyms and bool(synonyms)
@@ -188,7 +188,7 @@ def _only(tokens: Sequence[Token], others: Sequence[Token]) -> list[str]:
 
 
 def _change(lost: Sequence[str], gained: Sequence[str]) -> str:
-    """Say in a line which tokens went and which came."""
+    """Return a line that shows which tokens were lost and which were gained."""
     if not lost and not gained:
         return "the same tokens in other places"
     words = [" ".join(tokens[:6]) + " ..." * (len(tokens) > 6) for tokens in (lost, gained)]
@@ -200,7 +200,7 @@ def _texts_of(tokens: Sequence[Token]) -> list[str]:
 
 
 def _text_fields(state: Json) -> list[str]:
-    """Return the text fields of an index, for a query whose fields cannot be told."""
+    """Return the text fields of an index, for a query whose fields are unknown."""
     properties = next(iter(state["indices"].values()))["mappings"].get("properties", {})
     return sorted(name for name, mapping in properties.items() if mapping.get("type") == "text")
 
@@ -222,7 +222,7 @@ def _from_configuration(
     states: Mapping[str, Json],
     content: Json,
 ) -> None:
-    """Add what differs everywhere, and blame statistics, or nothing, for what is left."""
+    """Add the differences that affect every query; the remaining queries count for statistics, or as unexplained."""
     everywhere = {
         _kind(difference): f"{difference.path}: {value_in_words(difference.before)} became {value_in_words(difference.after)}"[
             :200
@@ -247,12 +247,12 @@ def _from_configuration(
 
 
 def _kind(difference: Difference) -> str:
-    """Return the cause that a difference stands for."""
+    """Return the cause that a difference belongs to."""
     return "analysis" if difference.where == "mapping" and difference.path.endswith("analyzer") else difference.where
 
 
 def _explain(rows: Sequence[Row], folder: Folder, sides: Sides) -> Json:
-    """Explain, on both sides, the first document that each of the most changed queries lost or moved."""
+    """Explain the scores on both sides of the first document that each of the most changed queries lost or moved."""
     wanted = {row.query.query_id: (row, _moved(row)) for row in rows}
     found: Json = {}
     for answer, documents in folder.documents():

@@ -1,4 +1,4 @@
-"""`slimrank audit`: every step as a command, and `gate`, which is all of them. Exit code 0 pass, 1 warn, 2 fail or error."""
+"""``slimrank audit``: a command for every step, and ``gate`` for all steps. Exit code 0 pass, 1 warn, 2 fail or error."""
 
 import json
 import time
@@ -37,14 +37,14 @@ from slimrank.tables import print_table
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Audit a reindex: every step as a command, and `gate`, which is all of them. Exit code 0 pass, 1 warn, 2 fail or error.",
+    help="Audit a reindex: a command for every step, and `gate` for all steps. Exit code 0 pass, 1 warn, 2 fail or error.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 out, err = Console(soft_wrap=True), Console(stderr=True)
 
-SpecFile = Annotated[Path, typer.Argument(help="The audit's specification, YAML; see `slimrank audit example`.")]
+SpecFile = Annotated[Path, typer.Argument(help="YAML file with the audit's specification; see `slimrank audit example`.")]
 AuditFolder = Annotated[Path, typer.Argument(help="The audit's folder.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the audit; what is in it already is not done again.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the audit. Steps that are already done in it are not repeated.")]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _LONG_HOURS = 1.0
 _PATIENCE_SECONDS = 60.0
@@ -52,7 +52,7 @@ _PATIENCE_SECONDS = 60.0
 
 @contextmanager
 def _progress() -> Iterator[Steps]:
-    """Yield what makes a progress bar with an ETA for each step."""
+    """Yield a function that makes a progress bar with an ETA for each step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
 
@@ -65,7 +65,7 @@ def _progress() -> Iterator[Steps]:
 
 @app.command()
 def example() -> None:
-    """Print a specification with every setting, to start from.
+    """Print an example specification with every setting.
 
     Example: slimrank audit example > audit.yaml
     """
@@ -76,10 +76,10 @@ def example() -> None:
 def plan(
     spec_file: SpecFile,
     folder: Out = Path("audit"),
-    sample: Annotated[int | None, typer.Option(min=1, help="Queries to draw, in place of sample.size.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Number of queries to draw, instead of sample.size.")] = None,
     json_output: JsonOutput = False,
 ) -> None:
-    """Draw the queries, and say what asking them will cost.
+    """Draw the queries, and print how long it will take to ask them.
 
     Example: slimrank audit plan audit.yaml --out audit
     """
@@ -94,20 +94,20 @@ def plan(
         typer.echo(json.dumps({**asdict(cost), **about, "seed": spec.sample.seed, "folder": str(folder)}))
         return
     _print_cost(cost, spec_file, folder)
-    dropped = f", {made.plan['dropped_as_personal']} held back as personal data" if made.plan["dropped_as_personal"] else ""
+    dropped = f", {made.plan['dropped_as_personal']} dropped as personal data" if made.plan["dropped_as_personal"] else ""
     out.print(f"{cost.queries} queries of {made.plan['population']} distinct ones{dropped}, seed {spec.sample.seed}")
     out.print(f"written to {folder}; next: slimrank audit run {folder}")
 
 
 def _print_cost(cost: Cost, spec_file: Path, folder: Path) -> None:
-    """Print what the run takes, pairs and hours first where a reranker is on, and offer a sample where that is long."""
+    """Print the cost of the run; with a reranker, first the pairs and the time. If that is long, suggest a smaller sample."""
     searches = f"{cost.searches} searches"
     out.print(f"{cost.pairs} pairs to rerank, " * bool(cost.pairs) + f"about {_hours(cost.hours)}, {searches}")
     patience = _LONG_HOURS / 6 if cost.pairs else _LONG_HOURS
     if cost.hours > patience and cost.queries > 1:
         fewer = max(1, int(cost.queries * patience / cost.hours))
         out.print(
-            f"{_hours(patience)} would do for {fewer} queries, with a sampling error {(cost.queries / fewer) ** 0.5:.1f} times as large: "
+            f"{_hours(patience)} would suffice for {fewer} queries, with a sampling error {(cost.queries / fewer) ** 0.5:.1f} times as large: "
             f"slimrank audit plan {spec_file} --out {folder} --sample {fewer}"
         )
 
@@ -121,9 +121,14 @@ def _hours(hours: float) -> str:
 @app.command()
 def run(
     folder: AuditFolder,
-    workers: Annotated[int, typer.Option(min=0, help="Celery workers on the queue `audit` that do it; 0: this process.")] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Number of Celery workers on the queue `audit` that ask the queries; 0 asks them in this process."
+        ),
+    ] = 0,
 ) -> None:
-    """Ask both sides; killed anywhere, it goes on where it was.
+    """Ask both sides. A run that was stopped continues where it stopped.
 
     Example: slimrank audit run audit
     """
@@ -137,7 +142,7 @@ def run(
 
 
 def _run_in_queue(made: Folder, access: Access, workers: int, bar: Any) -> None:
-    """Send the missing chunks and watch their files appear; what is still missing in the end this process does itself."""
+    """Send the missing chunks and wait for their files; this process asks the chunks that are still missing at the end."""
     from connector.tasks import enqueue
     from slimrank import settings
     from slimrank.serving.queue import make_app
@@ -152,13 +157,13 @@ def _run_in_queue(made: Folder, access: Access, workers: int, bar: Any) -> None:
         bar(len(made.chunks) - left, len(made.chunks))
     if left:
         err.print(
-            f"{left} of {sent} chunks did not come within {_PATIENCE_SECONDS:.0f} s of the last; is a worker on the queue audit?"
+            f"{left} of {sent} chunks are missing, and none has arrived for {_PATIENCE_SECONDS:.0f} s; is a worker running on the queue audit?"
         )
 
 
 @app.command()
 def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV file to write.")]) -> None:
-    """Write a sheet of what changed, for a person to grade; name it in `judges` as {kind: person, file: ...}.
+    """Write a sheet with the changed documents for a person to grade; then name it in `judges` as {kind: person, file: ...}.
 
     Example: slimrank audit sheet audit sheet.csv
     """
@@ -166,14 +171,14 @@ def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV fi
     made.require_answers()
     if file.exists():
         raise ConfigError(
-            f"asked to write the sheet to {file}, which is there, and may hold grades; name another file, or remove it"
+            f"asked to write the sheet to {file}, which exists and may hold grades; name another file, or remove it"
         )
     out.print(f"{write_sheet(made, file)} documents to grade from 0 to {made.spec.max_grade}, in {file}")
 
 
 @app.command()
 def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
-    """Judge what changed, find the causes, and write report.html, report.json and junit.xml.
+    """Judge the changes, find their causes, and write report.html, report.json and junit.xml.
 
     Example: slimrank audit report audit
     """
@@ -188,12 +193,14 @@ def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
 def gate(
     spec_file: SpecFile,
     folder: Out = Path("audit"),
-    then: Annotated[Literal["nothing", "swap"], typer.Option(help="What to do on a pass.")] = "nothing",
-    alias: Annotated[str | None, typer.Option(help="The alias that moves from the old index to the new one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the swap instead of doing it.")] = False,
+    then: Annotated[Literal["nothing", "swap"], typer.Option(help="What to do after a pass.")] = "nothing",
+    alias: Annotated[str | None, typer.Option(help="Alias to move from the old index to the new index.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the request that would move the alias instead of sending it.")
+    ] = False,
     json_output: JsonOutput = False,
 ) -> None:
-    """Do the whole audit; exit 0 on a pass, 1 on a warning, 2 on a failure. Moves an alias only if told to, and only on a pass.
+    """Run the whole audit. Exit code 0 pass, 1 warn, 2 fail. With `--then swap`, a pass moves the alias.
 
     Example: slimrank audit gate audit.yaml --out audit --then swap --alias products
     """
@@ -214,7 +221,8 @@ def gate(
             else:
                 perform(swap, sides)
                 words.print(
-                    f"alias {alias} moved. The old index is kept; the way back:\n{swap.command(spec.after.url)}", markup=False
+                    f"alias {alias} moved. The old index is kept; to move the alias back:\n{swap.command(spec.after.url)}",
+                    markup=False,
                 )
     elif then == "swap":
         words.print(f"alias {alias} was not moved")
@@ -225,12 +233,14 @@ def gate(
 def reindex(
     spec_file: SpecFile,
     folder: Out = Path("audit"),
-    create: Annotated[Path | None, typer.Option(help="JSON file with settings and mappings of the new index.")] = None,
-    slices: Annotated[str, typer.Option(help="Parallel slices: a number, or auto.")] = "auto",
-    documents_per_second: Annotated[float, typer.Option(help="Throttle; -1 for none.")] = -1,
+    create: Annotated[
+        Path | None, typer.Option(help="Create the new index, with the settings and mappings in this JSON file.")
+    ] = None,
+    slices: Annotated[str, typer.Option(help="Number of parallel slices, or auto.")] = "auto",
+    documents_per_second: Annotated[float, typer.Option(help="Limit of documents a second; -1 for no limit.")] = -1,
     json_output: JsonOutput = False,
 ) -> None:
-    """Copy the index of `before` into that of `after`, then do the whole audit.
+    """Copy the index of `before` into the index of `after`, then run the whole audit.
 
     Example: slimrank audit reindex audit.yaml --create products.json --out audit
     """
@@ -253,11 +263,11 @@ def reindex(
 @app.command()
 def sweep(
     folder: AuditFolder,
-    side: Annotated[Literal["before", "after"], typer.Option(help="The side that is reranked.")] = "after",
-    depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, by commas.")] = ",".join(map(str, DEPTHS)),
+    side: Annotated[Literal["before", "after"], typer.Option(help="The reranked side.")] = "after",
+    depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, separated by commas.")] = ",".join(map(str, DEPTHS)),
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure nDCG and time for growing rerank depths, and mark the knee; the report shows it.
+    """Measure nDCG and time for growing rerank depths, and mark the knee. The report shows the result.
 
     Example: slimrank audit sweep audit --depths 0,10,30,100
     """
@@ -265,7 +275,7 @@ def sweep(
     try:
         wanted = sorted({int(depth) for depth in depths.split(",")})
     except ValueError as error:
-        raise typer.BadParameter(f"--depths takes whole numbers by commas; found {depths!r}") from error
+        raise typer.BadParameter(f"--depths takes whole numbers separated by commas; found {depths!r}") from error
     with made.at_work(), access.reach(made.spec) as sides, _progress() as progress:
         found = measure_depths(made, dict(sides.items())[side], wanted, progress("rerank"))
         write_report(made)
@@ -286,7 +296,7 @@ def calibrate_verdict(
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
     json_output: JsonOutput = False,
 ) -> None:
-    """Measure the verdict's false alarms and power on this audit's own differences.
+    """Measure the verdict's false alarms and its power on this audit's differences.
 
     Example: slimrank audit calibrate audit
     """
@@ -294,7 +304,7 @@ def calibrate_verdict(
     start = time.monotonic()
     with tallied(compare_queries(made, judgments(made))) as tally:
         if not any(block.differences.any() for block in tally.blocks()):
-            raise DataError(f"{folder} has no judged differences to simulate from; nothing changed, or nothing is judged")
+            raise DataError(f"{folder} has no judged differences to simulate from: nothing changed, or nothing is judged")
         queries = sum(len(block.weights) for block in tally.blocks())
         found = calibrate(tally.blocks, trials=trials, seed=seed)
     if json_output:
@@ -321,7 +331,7 @@ _STYLES = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
 
 def _print(found: Json, folder: Path, json_output: bool) -> None:
-    """Print the verdict, what led to it, and the measures; as JSON, what report.json holds."""
+    """Print the verdict, its reasons and the measures, or the content of report.json."""
     if json_output:
         typer.echo(json.dumps(found))
         return

@@ -1,7 +1,8 @@
-"""Grades from clicks: COEC, clicks over expected clicks (Zhang, Jones, 2007), so that a high rank earns nothing by itself.
+"""Grades from clicks by COEC, clicks over expected clicks (Zhang, Jones, 2007), so that a high rank alone earns no grade.
 
-What a rank earns on average is taken over all events. COEC 1 means clicked as often as any document at those ranks;
-the grade is COEC rounded, at most `max_grade`. Documents shown fewer than ten times to a query have none.
+The expected clicks of a rank are its average over all events. COEC 1 means that a document was clicked as often as the average
+document at its ranks. The grade is COEC rounded, at most ``max_grade``. A document that was shown fewer than ten times for a
+query gets no grade.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,7 +31,7 @@ class Event(NamedTuple):
 
 
 def grade_clicks(judge: Judge, cluster: Cluster, queries: Iterable[Query], max_grade: int) -> Iterator[Grade]:
-    """Grade the audit's queries from a file of events or a UBI index."""
+    """Grade the audit's queries from a file of click events or a UBI index."""
     events = _from_file(judge) if judge.file else _from_index(cluster, judge.index or "ubi_events")
     with scratch() as database:
         database.execute("CREATE TABLE asked (query PRIMARY KEY, query_id) WITHOUT ROWID")
@@ -60,7 +61,7 @@ GROUP BY query, doc_id HAVING SUM(shown) >= ? AND SUM(shown * rate) > 0 ORDER BY
 
 
 def coec(events: Iterable[Event]) -> Iterator[tuple[str, str, float]]:
-    """Yield query, document id and clicks over expected clicks, in order."""
+    """Yield the query, the document id and the clicks over expected clicks, in order."""
     with scratch() as database:
         database.execute(_SHOWN)
         database.executemany(_COUNT, ((*event[:3], not event.clicked, event.clicked) for event in events))
@@ -90,5 +91,5 @@ def _event(record: Json) -> Event | None:
     try:
         place = int(rank)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"a click event has the rank {str(rank)[:40]!r}, which is no number: {str(record)[:80]}") from error
+        raise DataError(f"a click event has the rank {str(rank)[:40]!r}, which is not a number: {str(record)[:80]}") from error
     return Event(" ".join(str(query).split()), str(doc_id), min(max(place, 0), _LOWEST_RANK), action == "click")

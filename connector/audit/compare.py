@@ -1,4 +1,4 @@
-"""Compare the two sides query by query, from the answers on disk and the judgments; `tally` aggregates."""
+"""Compare the two sides query by query, from the answers on disk and the judgments; ``tally`` aggregates the results."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _FUNCTIONS = {"nDCG": measures.ndcg, "RR": measures.reciprocal_rank, "AP": measu
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One query, compared. Rankings are cut at k."""
+    """The comparison of one query. Rankings are cut at k."""
 
     query: Query
     before: Sequence[str]
@@ -32,9 +32,9 @@ class Row:
     open_tie: bool
     duplicates: int
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Judged measure -> before, after; empty where nothing of the query is judged."""
+    """Judged measure -> before, after; empty if no document of the query is judged."""
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
-    """`nDCG before`, `nDCG after`, `nDCG difference`, and so on."""
+    """``nDCG before``, ``nDCG after``, ``nDCG difference``, and so on."""
     coverage: tuple[float, float] = (nan, nan)
 
     @property
@@ -49,7 +49,7 @@ class Row:
 
     @property
     def newly_found(self) -> bool:
-        """Whether the query had no hits, and has some now."""
+        """Whether the query had no hits before and has hits now."""
         return self.total_before == 0 and self.total_after > 0
 
     @property
@@ -59,7 +59,7 @@ class Row:
 
     @property
     def broken(self) -> bool:
-        """Whether a golden query got worse: refused, empty, a lower nDCG, or, unjudged, another first hit."""
+        """Whether a golden query got worse: it is refused, empty, has a lower nDCG, or has no judgments and another first hit."""
         if not self.query.golden:
             return False
         if self.failed or self.newly_empty:
@@ -70,7 +70,7 @@ class Row:
 
 
 def compare_queries(folder: Folder, judged: Callable[[str], Mapping[str, int]] = lambda query_id: {}) -> Iterator[Row]:
-    """Yield every query compared, by query id; `judged` gives its grades by business id."""
+    """Yield the comparison of every query, ordered by query id; ``judged`` returns a query's grades by business id."""
     spec = folder.spec
     for query, answer in zip(folder.queries(), folder.answers(), strict=True):
         yield compare_query(query, answer["before"], answer["after"], judged(query.query_id), spec)

@@ -1,7 +1,7 @@
-"""Compare the documents of both sides, all of them: which are lost, new or changed in a field that counts.
+"""Compare all documents of both sides: which are lost, new, or changed in a field that counts.
 
-Reads both sides by scroll and keeps 16 bytes a document (a hash of the id, one of the content), so ten million
-documents a side fit into 320 MB. The examples are found in a second reading, which a match of all hashes makes needless.
+It reads both sides by scroll and keeps 16 bytes for each document (a hash of the id, a hash of the content), so ten million
+documents on each side need 320 MB. Examples are found by reading again, which is skipped if all hashes match.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from connector.audit.spec import Json, Spec
 _PAGE = 1000
 _EXAMPLES = 20
 _INSPECTED = 200
-"""Changed documents whose fields are compared one by one."""
+"""The number of changed documents whose fields are compared one by one."""
 Hashes = npt.NDArray[np.uint64]
 
 
 def compare_content(spec: Spec, sides: Sides) -> Json:
-    """Return counts and examples of what differs; `{"same": True, ...}` where nothing does.
+    """Return counts and examples of the differences; ``{"same": True, ...}`` if there are none.
 
-    Fields that neither side's query looks at are left out (`fields.compared_fields`).
+    Fields that neither side's query searches are left out (``fields.compared_fields``).
     """
     fields = compared_fields(spec)
     first, second = (_hashes(reached, spec, fields) for _, reached in sides.items())
@@ -55,7 +55,7 @@ def compare_content(spec: Spec, sides: Sides) -> Json:
 
 
 def iterate_sources(reached: Reached, source: Any) -> Iterator[Json]:
-    """Yield every hit of an index, `_source` filtered, in no order that counts."""
+    """Yield every hit of an index, with a filtered ``_source``, in no particular order."""
     cluster = reached.cluster
     page = cluster.read(f"/{reached.side.index}/_search?scroll=5m", {"size": _PAGE, "sort": ["_doc"], "_source": source})
     try:
@@ -78,7 +78,7 @@ def _hash(text: str) -> int:
 
 
 def _hashes(reached: Reached, spec: Spec, fields: list[str] | None) -> tuple[Hashes, Hashes]:
-    """Return the hashes of ids and of contents, sorted by the former."""
+    """Return the hashes of ids and of contents, sorted by the hashes of ids."""
     pairs = np.fromiter(
         ((_hash(doc_id), _hash(content_hash(content))) for doc_id, content in _sources(reached, spec, fields)),
         dtype=[("id", np.uint64), ("content", np.uint64)],
@@ -94,12 +94,12 @@ def _changed(first: tuple[Hashes, Hashes], second: tuple[Hashes, Hashes]) -> Has
 
 
 def _combined(hashes: tuple[Hashes, Hashes]) -> str:
-    """Return one fingerprint of a whole side, whatever the order of its documents."""
+    """Return a fingerprint of a whole side, which does not depend on the order of its documents."""
     return hashlib.sha256(hashes[0].tobytes() + hashes[1].tobytes()).hexdigest()[:16]
 
 
 def _examples(reached: Reached, spec: Spec, wanted: Hashes) -> list[str]:
-    """Return some of the business ids behind hashes."""
+    """Return some of the business ids that have the wanted hashes."""
     if not len(wanted):
         return []
     some = set(wanted[:_EXAMPLES].tolist())
@@ -108,7 +108,7 @@ def _examples(reached: Reached, spec: Spec, wanted: Hashes) -> list[str]:
 
 
 def _field_changes(spec: Spec, sides: Sides, fields: list[str] | None, changed: Hashes) -> Json:
-    """Count, over some changed documents, which fields were lost, added or changed."""
+    """Count which fields were lost, added or changed, in a sample of the changed documents."""
     some = set(changed[:_INSPECTED].tolist())
     if not some:
         return {}

@@ -1,6 +1,6 @@
-"""What differs between the two sides as configured: query, engine, settings, mappings, analysis, shards.
+"""Find differences in the configuration of the two sides: query, engine, settings, mappings, analysis, shards.
 
-Each difference says whether it can change a ranking at all; the harmless ones are listed, never blamed.
+Each difference says whether it can change a ranking. Harmless differences are listed, but never named as a cause.
 """
 
 import json
@@ -17,7 +17,7 @@ Where = Literal["query", "engine", "settings", "analysis", "mapping", "shards", 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place where the sides differ; None stands for absent."""
+    """One place where the sides differ; a value is None if it is absent."""
 
     where: Where
     path: str
@@ -27,7 +27,7 @@ class Difference:
 
 
 def find_differences(spec: Spec, before: Json, after: Json) -> list[Difference]:
-    """Return all differences between two states (`state.read_state`) and the two ways of asking."""
+    """Return all differences between two states (``state.read_state``) and between the sides' queries."""
     a, b = only_index(before), only_index(after)
     found = list(_query_differences(spec.before, spec.after))
     for name in ("distribution", "version"):
@@ -47,19 +47,19 @@ def find_differences(spec: Spec, before: Json, after: Json) -> list[Difference]:
     if a["shards"] != b["shards"]:
         found.append(Difference("shards", "primary shards", a["shards"], b["shards"]))
     if a["deleted"] != b["deleted"]:
-        found.append(Difference("deleted documents", "deleted, not yet merged away", a["deleted"], b["deleted"]))
+        found.append(Difference("deleted documents", "deleted, but not yet merged away", a["deleted"], b["deleted"]))
     return found
 
 
 def value_in_words(value: Any) -> str:
-    """Return a setting's value as engines write it: text as it is, all else as JSON; what is absent is said to be."""
+    """Return a setting's value as engines write it: text unchanged, other values as JSON, and None as "not set"."""
     if isinstance(value, dict):
         value = {key: part for key, part in value.items() if part is not None}
     return "not set" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def only_index(state: Json) -> Json:
-    """Return the one index of a side; of several behind an alias, the first with the counts of all."""
+    """Return the index of a side; if an alias has several, return the first with the counts of all."""
     indices = list(state["indices"].values())
     if len(indices) == 1:
         return dict(indices[0])
@@ -83,7 +83,7 @@ def _query_differences(before: Side, after: Side) -> Iterator[Difference]:
 
 
 def _by_field(mappings: Json, prefix: str = "") -> Json:
-    """Return field path -> its own parameters, multi-fields and inner fields apart."""
+    """Return field path -> parameters of the field; multi-fields and inner fields have their own paths."""
     found: Json = {} if prefix else {name: value for name, value in mappings.items() if name not in ("properties", "_meta")}
     for name, mapping in mappings.get("properties", {}).items():
         path = f"{prefix}{name}"
@@ -94,7 +94,7 @@ def _by_field(mappings: Json, prefix: str = "") -> Json:
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield path, before, after of every leaf that differs between two JSON values; lists are leaves."""
+    """Yield the path, before and after of every leaf that differs between two JSON values; lists are leaves."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             yield from changes(before.get(key), after.get(key), f"{path} {key}".strip())

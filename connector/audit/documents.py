@@ -1,4 +1,4 @@
-"""Fetch documents by business id, and say what of them counts: the text that is shown, and a hash of what is searched."""
+"""Fetch documents by business id, with the text that judges see and a hash of each searched field."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ class Shelf:
         self._text, self._compared = Template.of(shown_fields(spec) or ()), compared_fields(spec)
 
     def fetch(self, doc_ids: Sequence[str]) -> dict[str, Json]:
-        """Return the documents that are there, each with `text`, `fields` (a hash for each that counts) and `_id`."""
+        """Return the documents that exist, each with ``text``, ``fields`` (a hash of each field that counts) and ``_id``."""
         found: dict[str, Json] = {}
         for start in range(0, len(doc_ids), _AT_A_TIME):
             some = list(doc_ids[start : start + _AT_A_TIME])
@@ -47,5 +47,5 @@ def content_hash(value: object) -> str:
 
 
 def pair_up(doc_ids: Sequence[str], sides: Mapping[str, Mapping[str, Json]]) -> list[Json]:
-    """Return one record a document: what each side holds, None where it holds none."""
+    """Return one record for each document: the document on each side, None if a side does not have it."""
     return [{"doc_id": doc_id, **{which: documents.get(doc_id) for which, documents in sides.items()}} for doc_id in doc_ids]

@@ -1,4 +1,4 @@
-"""Where a document's score comes from on each side: the terms' weights, read off the engine's `explain`."""
+"""Explain a document's score on each side by the weights of the terms, from the engine's ``explain``."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _PARTS = ("boost", "idf", "tf")
 
 
 def explain_document(reached: Reached, query: str, engine_id: str) -> Json | None:
-    """Return `score` and `terms` (`field:term` -> weight, boost, idf, tf) of a document; None where it cannot be explained."""
+    """Return a document's ``score`` and ``terms`` (``field:term`` -> weight, boost, idf, tf); None if there is no explanation."""
     side, cluster = reached.side, reached.cluster
     body = fill(template_of(side), query)
     if "query" not in body:

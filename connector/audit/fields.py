@@ -1,6 +1,6 @@
-"""Which fields a side's query looks at: the only ones whose content and analysis can change its ranking.
+"""Find the fields that a side's query searches: only their content and analysis can change its ranking.
 
-Read off the query as written. A wildcard, or a query that names no field, may look at anything: None.
+The fields are read from the query. With a wildcard, or if the query names no field, they are unknown: None.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ _BY_FIELD = {
 
 
 def searched_fields(side: Side) -> list[str] | None:
-    """Return the fields of a side's query, sorted, without boosts; None where they cannot be told."""
+    """Return the fields of a side's query, sorted, without boosts; None if they are unknown."""
     named = set(side.fields or ()) | set(_named(side.body or {})) | set(side.rerank.fields if side.rerank else ())
     fields = sorted({name.partition("^")[0] for name in named})
     return None if not fields or any("*" in name for name in fields) else fields
@@ -37,18 +37,19 @@ def _named(node: Any) -> Iterator[str]:
 
 
 def compared_fields(spec: Spec) -> list[str] | None:
-    """Return the fields of either side whose content counts, the multi-fields' parents included; None for all."""
+    """Return the fields whose content counts on either side, including the parents of multi-fields; None means all fields."""
     sides = [searched_fields(spec.before), searched_fields(spec.after)]
     found = {name for fields in sides if fields is not None for name in fields}
     return None if None in sides else sorted(found)
 
 
 def shown_fields(spec: Spec) -> list[str] | None:
-    """Return the fields that judges and readers see."""
+    """Return the fields that judges and readers of the report see."""
     named = [name.partition("^")[0] for name in spec.before.fields or ()]
     return spec.text_fields or (named if named and not any("*" in name for name in named) else compared_fields(spec))
 
 
 def under(path: str, fields: Sequence[str] | None) -> bool:
-    """Tell whether a field of _source is one of `fields`, holds one (`title` of `title.exact`), or lies within one."""
+    """Tell whether a field of ``_source`` is one of ``fields``, contains one (``title`` contains ``title.exact``), or lies in
+    one."""
     return fields is None or any(path == name or name.startswith(f"{path}.") or path.startswith(f"{name}.") for name in fields)

@@ -1,4 +1,4 @@
-"""The whole audit in one call, step after step, each leaving its files: what `slimrank audit gate` runs."""
+"""Run the whole audit in one call, as ``slimrank audit gate`` does; every step writes its files."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from connector.audit.spec import Json, Spec
 from slimrank.files import replace_text
 
 Steps = Callable[[str], Progress]
-"""Called with the name of a step, returns what to call as it goes on."""
+"""A function that takes the name of a step and returns the function that reports the step's progress."""
 
 
 def _silent(step: str) -> Progress:
@@ -22,7 +22,7 @@ def _silent(step: str) -> Progress:
 
 
 def audit(spec: Spec, folder: Folder, access: Access, progress: Steps = _silent) -> Json:
-    """Plan, run, judge and report; return the report. What is already there is not done again."""
+    """Plan, run, judge and report; return the report. Steps that are already done are not repeated."""
     with folder.at_work(begins=True), access.reach(spec) as sides:
         make_plan(spec, folder, sides)
         run_audit(folder, sides, progress("ask both sides"))
@@ -30,7 +30,7 @@ def audit(spec: Spec, folder: Folder, access: Access, progress: Steps = _silent)
 
 
 def conclude(folder: Folder, sides: Sides, access: Access, progress: Steps) -> Json:
-    """Judge and report on a run that is complete."""
+    """Judge and report a complete run."""
     folder.require_answers()
     examine(folder, sides)
     judge_all(folder, access, sides.before.cluster, progress)

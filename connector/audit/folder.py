@@ -1,13 +1,13 @@
-"""An audit's folder: every step's result on disk, so that any step can be repeated and none needs another's memory.
+"""An audit's folder: it holds the result of every step, so that any step can be repeated in a new process.
 
 plan.json                the specification, seed and counts; its hash names the audit
 queries.jsonl            the queries to ask, by query id
 answers/0000.jsonl ...   both sides' hits for a chunk of queries, written whole or not at all
-timings/0000.jsonl ...   what may differ between two runs of one audit, and nothing else does
-before.json, after.json  what each side was when the run began
-documents/0000.jsonl ... the documents of the changed queries of a chunk, as each side holds them
-judgments/               a file of grades for each judge, by query id, and the cache of what models said
-content.json, causes.json  documents compared, and why rankings changed
+timings/0000.jsonl ...   the only values that may differ between two runs of one audit
+before.json, after.json  the state of each side when the run began
+documents/0000.jsonl ... the documents of the changed queries of a chunk, from both sides
+judgments/               a file of grades for each judge, by query id, and the cache of the models' grades
+content.json, causes.json  the comparison of all documents, and why rankings changed
 report.json, junit.xml, report.html
 """
 
@@ -28,7 +28,7 @@ from slimrank.files import open_text, parse_json, replace_text
 from slimrank.folders import LOCK_FILE, check_replaceable, one_at_a_time, only
 
 CHUNK = 20
-"""Queries asked between two writes."""
+"""The number of queries between two writes."""
 
 
 class Folder:
@@ -38,10 +38,10 @@ class Folder:
         self.path = path
 
     def check_begins(self) -> None:
-        """Refuse a folder that holds something other than an audit; before anything long begins.
+        """Refuse a folder that holds something other than an audit, before any long step begins.
 
         Raises:
-            ConfigError: it does.
+            ConfigError: the folder holds something else.
         """
         check_replaceable(
             self.path, lambda folder: self.has("plan.json") or (self.has(LOCK_FILE) and _interrupted(folder)), "an audit"
@@ -49,36 +49,37 @@ class Folder:
 
     @contextmanager
     def at_work(self, *, begins: bool = False) -> Iterator[None]:
-        """Let one command work in the folder; others' workers add chunks, which are whole or not there.
+        """Let only one command work in the folder. Queue workers may add chunks, because each chunk is written whole or not at
+        all.
 
         Args:
-            begins: The folder need not hold a plan yet.
+            begins: Whether the folder may still be without a plan.
 
         Raises:
-            ConfigError: another command is at work, or the folder holds something else.
+            ConfigError: another command works in the folder, or the folder holds something else.
             DataError: there is no plan.
         """
         if begins:
             self.check_begins()
         else:
-            _ = self.plan  # a folder that is no audit is left as it is
+            _ = self.plan  # raises, so that a folder without an audit is not changed
         with one_at_a_time(self.path):
             yield
 
     @cached_property
     def plan(self) -> dict[str, Any]:
-        """The plan.
+        """The audit's plan.
 
         Raises:
             DataError: there is none.
         """
         if not (self.path / "plan.json").is_file():
-            raise DataError(f"{self.path} holds no audit; make one with `slimrank audit plan SPEC --out {self.path}`")
+            raise DataError(f"{self.path} holds no audit; create one with `slimrank audit plan SPEC --out {self.path}`")
         return self.read("plan.json")
 
     @cached_property
     def spec(self) -> Spec:
-        """The specification of the plan."""
+        """The specification in the plan."""
         return parse_spec(self.plan["spec"], str(self.path / "plan.json"))
 
     @property
@@ -91,18 +92,18 @@ class Folder:
         return (Query(**record) for record in read_lines(self.path / "queries.jsonl"))
 
     def write_plan(self, plan: dict[str, Any]) -> None:
-        """Write the plan, and forget the one that was read."""
+        """Write the plan, and drop the plan that was read before."""
         self.write("plan.json", plan)
         self.__dict__.pop("plan", None)
         self.__dict__.pop("spec", None)
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
     @property
     def has_begun(self) -> bool:
-        """Whether a side was looked at or asked."""
+        """Whether the state of a side was read, or a query was asked."""
         return self.has("before.json") or any((self.path / "answers").glob("*.jsonl"))
 
     def chunk(self, number: int) -> list[Query]:
@@ -119,15 +120,15 @@ class Folder:
         write_lines(self.path / "queries.jsonl", (asdict(query) for query in queries))
 
     def answers_file(self, number: int) -> Path:
-        """Return where a chunk's answers are."""
+        """Return the file of a chunk's answers."""
         return self.path / "answers" / f"{number:04}.jsonl"
 
     def timings_file(self, number: int) -> Path:
-        """Return where a chunk's timings are."""
+        """Return the file of a chunk's timings."""
         return self.path / "timings" / f"{number:04}.jsonl"
 
     def documents_file(self, number: int) -> Path:
-        """Return where the documents of a chunk's changed queries are."""
+        """Return the file with the documents of a chunk's changed queries."""
         return self.path / "documents" / f"{number:04}.jsonl"
 
     def documents(self) -> Iterator[tuple[dict[str, Any], dict[str, dict[str, Any]]]]:
@@ -150,11 +151,11 @@ class Folder:
         missing = self.missing_chunks()
         if missing:
             raise DataError(
-                f"{len(missing)} of {len(self.chunks)} chunks have no answers yet; go on with `slimrank audit run {self.path}`"
+                f"{len(missing)} of {len(self.chunks)} chunks have no answers yet; continue with `slimrank audit run {self.path}`"
             )
 
     def answers(self) -> Iterator[dict[str, Any]]:
-        """Yield one record a query, by query id, holding no more than a chunk in memory."""
+        """Yield one record for each query, by query id; only one chunk is in memory at a time."""
         for number in self.chunks:
             yield from read_lines(self.answers_file(number))
 
@@ -170,17 +171,17 @@ class Folder:
         return content
 
     def write(self, name: str, content: Any) -> None:
-        """Write a JSON file, keys sorted."""
+        """Write a JSON file with sorted keys."""
         with replace_text(self.path / name) as file:
             file.write(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
     def has(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Tell whether a file exists."""
         return (self.path / name).is_file()
 
 
 _interrupted = only("queries.jsonl", LOCK_FILE)
-"""Tells a folder whose plan was being written."""
+"""Shows that a folder's plan was being written."""
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -199,7 +200,7 @@ def parsed(text: str, place: str) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
-        DataError: it is none.
+        DataError: the text is not a JSON object.
     """
     try:
         content = parse_json(text)

@@ -1,7 +1,7 @@
-"""Models that grade: slimrank itself, over HTTP or in this process, and any OpenAI-compatible chat endpoint.
+"""Models that grade: slimrank's model, over HTTP or in this process, and any OpenAI-compatible chat endpoint.
 
-The rubric is one text with whole grades. Models over-rate and follow lexical cues (arXiv 2602.17170): check theirs
-against a person's on a sample, which the report then sets beside each other.
+The rubric is one text with whole-number grades. Models give too high grades and follow lexical cues (arXiv 2602.17170). So let a
+person grade a sample too; the report compares both.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ class Grader(Protocol):
 
     @property
     def identity(self) -> Json:
-        """What its grades hang on: model, hashes where they are known, rubric."""
+        """What the grades depend on: the model, its hashes if they are known, the rubric."""
         ...
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
-        """Grade documents of one query; None where the model gave no usable answer."""
+        """Grade documents of one query; a grade is None if the model gave no usable answer."""
         ...
 
 
@@ -47,7 +47,7 @@ _TRIES = 2
 
 @contextmanager
 def open_grader(judge: Judge, access: Access, max_grade: int) -> Iterator[Grader]:
-    """Yield the grader of a judge of kind reranker or chat; its connections close with the block."""
+    """Yield the grader of a judge of kind reranker or chat; its connections close at the end of the block."""
     key = access.judge_api_key
     with httpx.Client(timeout=_SECONDS, headers=PLAIN_OR_GZIP, event_hooks=bounded()) as http:
         if judge.kind == "chat":
@@ -62,12 +62,12 @@ def open_grader(judge: Judge, access: Access, max_grade: int) -> Iterator[Grader
 
 
 def grade_of(probability: float, max_grade: int) -> int:
-    """Cut a probability of relevance into max_grade + 1 grades of equal width."""
+    """Map a probability of relevance to one of max_grade + 1 grades of equal width."""
     return min(int(probability * (max_grade + 1)), max_grade)
 
 
 class LocalGrader:
-    """Grades by the probabilities of the default model, in this process."""
+    """Grades by the probabilities of the default model, which runs in this process."""
 
     def __init__(self, max_grade: int) -> None:
         from slimrank.serving.reranker import Reranker
@@ -95,20 +95,20 @@ class GatewayGrader:
 
     @cached_property
     def identity(self) -> Json:
-        """The model that answers, its hashes, and its score of a fixed pair."""
+        """The gateway's model, its hashes, and its score of a fixed pair."""
         return self._gateway.identify()
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
         """Grade documents.
 
         Raises:
-            SlimrankError: the gateway does not answer, or answers no.
+            SlimrankError: the gateway does not answer, or refuses.
         """
         return [grade_of(probability, self._max_grade) for probability in self._gateway.probabilities(query, documents)]
 
 
 class ChatGrader:
-    """Grades by asking a chat model for a number, one document a question, greedily."""
+    """Grades by asking a chat model for a number, one question for each document, with greedy decoding."""
 
     def __init__(self, http: httpx.Client, url: str, model: str, max_grade: int, *, api_key: str | None = None) -> None:
         self._http, self._url = http, f"{url.rstrip('/')}/chat/completions"
@@ -120,7 +120,7 @@ class ChatGrader:
         """Grade documents.
 
         Raises:
-            EngineError: the endpoint does not answer, or answers no.
+            EngineError: the endpoint does not answer, or refuses.
         """
         return [self._grade(query, document) for document in documents]
 
@@ -150,13 +150,13 @@ class ChatGrader:
             return str(answer.json()["choices"][0]["message"].get("content") or "")
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise EngineRefused(
-                f"the judge at {self._url} answered something that is no chat completion: {answer.text[:200]!r}; "
+                f"the judge at {self._url} answered something that is not a chat completion: {answer.text[:200]!r}; "
                 "name an OpenAI-compatible endpoint, such as http://localhost:8000/v1"
             ) from error
 
 
 def parse_grade(text: str, max_grade: int) -> int | None:
-    """Return the grade that an answer consists of; None for an answer that is no grade, or holds two."""
+    """Return the grade in an answer; None if the answer holds no grade, or more than one."""
     numbers = set(re.findall(r"(?<![\d.])\d+(?![\d.]*\d)", text))
     grade = int(numbers.pop()) if len(numbers) == 1 else -1
     return grade if 0 <= grade <= max_grade else None

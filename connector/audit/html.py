@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no fonts, no libraries; everything from outside is escaped."""
+"""Write the report as one HTML page that needs no network, fonts or libraries; all text from outside is escaped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +48,10 @@ def to_html(report: Json, folder: Folder) -> str:
 
 
 def headline(report: Json) -> str:
-    """Return how far the first judged measure changed, with its interval, and the verdict's reason."""
+    """Return by how much the first judged measure changed, with its interval, and the reason for the verdict."""
     counts = report["queries"]
     if not counts["changed"] and report["verdict"] == "pass":
-        return f"Nothing changed: all {counts['asked']} queries have the same top {report['k']}, in the same order."
+        return f"Nothing changed: all {counts['asked']} queries have the same top {report['k']} in the same order."
     change = _change(report["paired"][0], report["k"]) + " " if report["paired"] else ""
     return change + _reason(report)
 
@@ -63,7 +63,7 @@ def _change(pair: Json, k: int) -> str:
 
 
 def _reason(report: Json) -> str:
-    """Return the verdict's reason, but for one that only says again how far the first measure changed."""
+    """Return the reason for the verdict, except if it only repeats how the first measure changed."""
     counts = report["queries"]
     said = report["paired"][0]["measure"] if report["paired"] else ""
     worst = [str(finding["message"]) for finding in report["findings"] if finding["outcome"] == report["verdict"]]
@@ -71,7 +71,7 @@ def _reason(report: Json) -> str:
         message for message in worst if not (said and message.startswith((f"{said} fell", f"{said} rose", f"{said} stayed")))
     ]
     if report["verdict"] == "pass":
-        return f"{counts['changed']} of {counts['asked']} queries changed, and no rule calls that worse."
+        return f"{counts['changed']} of {counts['asked']} queries changed, and no rule rates that as worse."
     if len(others) < len(worst) or not worst:
         return f"{counts['changed']} of {counts['asked']} queries changed."
     message = others[0]
@@ -118,7 +118,7 @@ def _percent(value: float | None) -> str:
 
 
 def _move(hit: Json) -> str:
-    """Return how a hit got to its rank: an arrow and the ranks it rose or fell."""
+    """Return how a hit moved: an arrow and the number of ranks that it rose or fell."""
     if hit["other_rank"] is None:
         return "new"
     by = hit["other_rank"] - hit["rank"]

@@ -1,7 +1,7 @@
-"""Have every judge of the specification grade what changed, blind to the sides, each document once.
+"""Let every judge of the specification grade the changed documents, each once, without knowing the sides.
 
-A judge sees a query and a text, in shuffled order, never a rank, an index or a side. What a model said is kept in a cache
-keyed by model, rubric, query and text, so a second audit, or one that was stopped, asks only for what is new.
+A judge sees a query and its texts in shuffled order, but no rank, index or side. A model's grades are kept in a cache with the
+key model, rubric, query and text. So a second audit, or an audit that was stopped, asks only for new grades.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ CACHE = "judgments.cache.sqlite"
 
 
 def judge_all(folder: Folder, access: Access, cluster: Cluster, progress: Callable[[str], Progress]) -> None:
-    """Let each judge grade; a model that has is not asked again, a file is read anew, a sheet not there yet passed over."""
+    """Let each judge grade. A model is not asked again, a file is read again, and a sheet that does not exist yet is skipped."""
     for judge in folder.spec.judges:
         path = grades_file(folder, judge)
         if judge.kind == "person" and not (judge.file and judge.file.is_file()):
@@ -38,7 +38,7 @@ def judge_all(folder: Folder, access: Access, cluster: Cluster, progress: Callab
 
 
 def _some(judge: Judge, grades: Iterator[Grade]) -> Iterator[Grade]:
-    """Pass grades on; a file or index of judgments that grades nothing of the audit is an error, not a silence.
+    """Yield the grades. It is an error if a file or index of judgments grades none of the audit's queries.
 
     Raises:
         DataError: there is no grade.
@@ -48,9 +48,9 @@ def _some(judge: Judge, grades: Iterator[Grade]) -> Iterator[Grade]:
         raise DataError(
             f"the judge {judge.name} ({judge.file or judge.index}) grades none of the audit's queries: "
             + (
-                "their `_id` or `query_id` must be those of the judgments"
+                "their `_id` or `query_id` must be the ids in the judgments"
                 if judge.kind == "qrels"
-                else "their texts must be those of the log"
+                else "their texts must be the texts in the log"
             )
         )
     if first is not None:
@@ -73,7 +73,7 @@ def _grade(folder: Folder, judge: Judge, access: Access, cluster: Cluster, progr
 
 
 def _grade_with(folder: Folder, grader: Grader, progress: Progress) -> Iterator[Grade]:
-    """Ask a model, a query at a time, for what the cache does not hold."""
+    """Ask a model, one query at a time, for the grades that are not in the cache."""
     chance = random.Random(folder.spec.sample.seed)
     total = sum(len(documents) for _, documents in changed_documents(folder))
     done = 0
@@ -96,19 +96,19 @@ def _grade_with(folder: Folder, grader: Grader, progress: Progress) -> Iterator[
 
 
 def cache_key(judge: Json, max_grade: int, query: str, text: str) -> str:
-    """Return the key of one grade: other weights, another prompt or rubric grade anew."""
+    """Return the cache key of a grade. Other weights, or another prompt or rubric, give another key."""
     content = json.dumps([judge, max_grade, query, text], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Cache:
-    """Grades kept on disk as they come; a process that is killed loses none."""
+    """A cache of grades on disk. Each grade is written at once, so a killed process loses none."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def get(self, key: str) -> int | None:
-        """Return the grade, None where it is not known."""
+        """Return the grade; None if it is not in the cache."""
         found = self._database.execute("SELECT grade FROM grades WHERE key = ?", (key,)).fetchone()
         return int(found[0]) if found else None
 
@@ -119,7 +119,7 @@ class Cache:
 
 @contextmanager
 def open_cache(path: Path) -> Iterator[Cache]:
-    """Yield the cache in a file, made if it is not there.
+    """Yield the cache in a file; the file is created if it does not exist.
 
     Raises:
         DataError: the file is something else.
@@ -127,7 +127,7 @@ def open_cache(path: Path) -> Iterator[Cache]:
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, isolation_level=None)
     try:
-        database.execute("PRAGMA synchronous = OFF")  # survives a kill, which is all that is asked
+        database.execute("PRAGMA synchronous = OFF")  # the data survive a killed process, which is enough here
         database.execute("CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade INTEGER) WITHOUT ROWID")
         yield Cache(database)
     except sqlite3.OperationalError as error:
@@ -135,6 +135,6 @@ def open_cache(path: Path) -> Iterator[Cache]:
             f"cannot use the cache of grades {path}: {error}; name another file with `cache`, or free some space"
         ) from error
     except sqlite3.DatabaseError as error:
-        raise DataError(f"{path} is no cache of grades ({error}); name another file with `cache`, or remove it") from error
+        raise DataError(f"{path} is not a cache of grades ({error}); name another file with `cache`, or remove it") from error
     finally:
         database.close()

@@ -1,7 +1,7 @@
-"""Grades on disk, one file a judge, and the one set of judgments that the measures use.
+"""Grades on disk, one file for each judge, and the combined judgments that the measures use.
 
-Keyed by query id and business id, never by index name: judgments live on when an index is rebuilt under another name.
-Where several judges graded a document, the one listed first in the specification counts; their agreement is reported.
+Grades are keyed by query id and business id, never by index name, so they stay valid if an index is rebuilt under another name.
+If several judges graded a document, the judge that the specification lists first counts. The report shows their agreement.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,36 +17,36 @@ from slimrank.files import plain_name
 
 
 def grades_file(folder: Folder, judge: Judge) -> Path:
-    """Return where a judge's grades are, those of another model or scale elsewhere."""
+    """Return the file of a judge's grades; another model or scale has another file."""
     key = digest([judge.model_dump(mode="json"), folder.spec.max_grade, folder.spec.judge_moved])
     return folder.path / "judgments" / f"{judge.kind}-{key[:8]}.jsonl"
 
 
 def write_grades(path: Path, grades: Iterable[Grade]) -> None:
-    """Write grades, which come by query id and document id."""
+    """Write grades, which must be ordered by query id and document id."""
     write_lines(path, ({"query_id": query_id, "doc_id": doc_id, "grade": grade} for query_id, doc_id, grade in grades))
 
 
 def identity_file(folder: Folder, judge: Judge) -> str:
-    """Return the name of the file that says which model graded, by which instructions."""
+    """Return the name of the file that records which model graded, and by which instructions."""
     return f"judgments/{grades_file(folder, judge).stem}.judge.json"
 
 
 def read_identity(folder: Folder, judge: Judge) -> Json:
-    """Return what is known of the model that graded; nothing of other judges."""
+    """Return what is known of the model that graded; empty if the judge is not a model."""
     name = identity_file(folder, judge)
     return folder.read(name) if folder.has(name) else {}
 
 
 def read_grades(path: Path) -> Iterator[tuple[str, dict[str, int]]]:
-    """Yield each query id with its grades by document id, in order; nothing where the judge has not graded yet."""
+    """Yield each query id with its grades by document id, in order; yield nothing if the judge has not graded yet."""
     records = read_lines(path) if path.is_file() else iter(())
     for query_id, some in groupby(records, key=lambda record: str(record["query_id"])):
         yield query_id, {record["doc_id"]: record["grade"] for record in some}
 
 
 def in_step(path: Path) -> Callable[[str], Mapping[str, int]]:
-    """Return what gives a query's grades, asked for one query after another, by id: the file is read once, alongside."""
+    """Return a function that returns a query's grades. Call it in the order of query ids, so that the file is read only once."""
     groups = read_grades(path)
     query_id, grades = next(groups, (None, {}))
 
@@ -60,7 +60,7 @@ def in_step(path: Path) -> Callable[[str], Mapping[str, int]]:
 
 
 def judgments(folder: Folder) -> Callable[[str], Mapping[str, int]]:
-    """Return what gives one grade a document, that of the first judge, asked for one query after another, by id."""
+    """Return a function that returns a query's grades, each by the first judge that graded. Call it in the order of query ids."""
     readers = [in_step(grades_file(folder, judge)) for judge in folder.spec.judges]
 
     def of(query_id: str) -> Mapping[str, int]:
@@ -73,17 +73,18 @@ def judgments(folder: Folder) -> Callable[[str], Mapping[str, int]]:
 
 
 def from_qrels(path: Path, query_ids: Iterable[str], max_grade: int) -> Iterator[Grade]:
-    """Yield the audit's queries' judgments from BEIR's .tsv or TREC's qrels; grades below 0 count as 0, above the most as that."""
+    """Yield the judgments of the audit's queries from BEIR or TREC qrels; grades are limited to 0 .. max_grade."""
     is_beir = plain_name(path).endswith(".tsv")
     qrels = beir.iterate_qrels(path) if is_beir else trec.iterate_qrels(path)
     return in_order(((query_id, doc_id, min(max(grade, 0), max_grade)) for query_id, doc_id, grade in qrels), query_ids)
 
 
 def to_judge(row: Row, moved: bool) -> list[str]:
-    """Return the documents of a query whose grade can change a difference: all else cancels out.
+    """Return the documents of a query whose grade can change a difference between the sides.
 
-    A document at one rank on both sides adds the same to both. One that entered or left the top k counts on one side
-    only, one that moved within it counts differently in nDCG, RR and AP, and the same in P: leave it out with `moved` false.
+    A document with the same rank on both sides adds the same to both and cancels out. A document that entered or left the top k
+    counts on one side only. A document that moved within the top k changes nDCG, RR and AP, but not P; if ``moved`` is false, it
+    is left out.
     """
     ranks = {document: rank for rank, document in enumerate(row.before)}
     left = [document for document in row.before if document not in set(row.after)]
@@ -93,7 +94,7 @@ def to_judge(row: Row, moved: bool) -> list[str]:
 
 
 def changed_documents(folder: Folder) -> Iterator[tuple[Row, list[tuple[str, str]]]]:
-    """Yield each changed query with (doc_id, text) of what is to be judged, by query id."""
+    """Yield each changed query with (doc_id, text) of the documents to judge, by query id."""
     spec: Spec = folder.spec
     for query, (answer, documents) in zip(folder.queries(), folder.documents(), strict=True):
         row = compare_query(query, answer["before"], answer["after"], {}, spec)
@@ -102,6 +103,6 @@ def changed_documents(folder: Folder) -> Iterator[tuple[Row, list[tuple[str, str
 
 
 def _text(document: Json) -> str:
-    """Return a document's text: the old side's where both hold it, so that a grade does not tell the sides apart."""
+    """Return a document's text: the old side's text if both sides have one, so that the text does not reveal the side."""
     side = document["before"] or document["after"] or {"text": ""}
     return str(side["text"])

@@ -1,4 +1,4 @@
-"""The verdict as JUnit XML: one case a rule and one a golden query, so that a build server shows what failed."""
+"""Write the verdict as JUnit XML, with one case for each rule and each golden query, so that a build server shows failures."""
 
 import re
 from xml.etree import ElementTree as xml
@@ -6,11 +6,11 @@ from xml.etree import ElementTree as xml
 from connector.audit.spec import Json
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Of https://www.w3.org/TR/xml/#charsets, without the C1 controls that it discourages."""
+"""Characters of https://www.w3.org/TR/xml/#charsets, without the C1 controls that it discourages."""
 
 
 def to_junit(report: Json) -> str:
-    """Return the XML. A warning is a passed case with its words in the output; a rule without data is skipped."""
+    """Return the XML. A warning is a passed case with the message in its output; a rule without data is a skipped case."""
     cases = [_rule(finding) for finding in report["findings"]] + [_golden(golden) for golden in report["golden"]]
     suite = xml.Element("testsuite", name=_printable(f"audit {report['name']}"), tests=str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
@@ -38,10 +38,10 @@ def _rule(finding: Json) -> xml.Element:
 def _golden(golden: Json) -> xml.Element:
     case = xml.Element("testcase", classname="golden queries", name=_printable(golden["query"]))
     if golden["broken"]:
-        xml.SubElement(case, "failure", message="this query must not break, and did").text = _printable(golden["query_id"])
+        xml.SubElement(case, "failure", message="this golden query is broken").text = _printable(golden["query_id"])
     return case
 
 
 def _printable(text: str) -> str:
-    """Leave out what XML 1.0 cannot hold in any spelling: control characters and halves of surrogate pairs."""
+    """Remove characters that XML 1.0 cannot represent: control characters and halves of surrogate pairs."""
     return _FORBIDDEN.sub("", text)

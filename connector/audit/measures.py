@@ -1,23 +1,23 @@
-"""Compare two rankings of one query, with and without judgments. Full precision, nothing rounded.
+"""Compare two rankings of one query, with and without judgments. Values are not rounded.
 
-Two families. Without judgments: overlap, Jaccard, rank-biased overlap, Kendall's tau and rank-biased distance of the
-shared hits. With judgments: nDCG, DCG, RR, AP and P, equal to ir-measures' (trec_eval's) on the same input, computed here
-because an audit streams queries; `bounds` says what unjudged documents could change.
+Without judgments: overlap, Jaccard, rank-biased overlap, and Kendall's tau and rank-biased distance of the shared hits. With
+judgments: nDCG, DCG, RR, AP and P, equal to those of ir-measures (trec_eval) on the same input. They are computed here because an
+audit streams queries. ``bounds`` computes what unjudged documents could change.
 
-A ranking is a sequence of distinct document ids, best first. Two empty rankings are the same ranking: 1.0, not 0.
+A ranking is a sequence of distinct document ids, best first. Two empty rankings are equal, so their similarity is 1.0, not 0.
 """
 
 from collections.abc import Mapping, Sequence
 from math import fsum, log2, nan
 
 RELEVANT = 1
-"""The least grade that RR, AP and P count as relevant, as in `slimrank.measures`."""
+"""The least grade that RR, AP and P count as relevant, as in ``slimrank.measures``."""
 
 
 def overlap(before: Sequence[str], after: Sequence[str], k: int) -> float:
-    """Return overlap@k = |A & B| / k of the two top k.
+    """Return overlap@k = |A & B| / k of the two top-k lists.
 
-    Where both rankings are shorter than k the longer one's length stands for k, so that equal short rankings give 1.
+    If both rankings are shorter than k, the longer one's length replaces k, so that equal short rankings give 1.
     """
     a, b = set(before[:k]), set(after[:k])
     longest = max(len(a), len(b))
@@ -25,7 +25,7 @@ def overlap(before: Sequence[str], after: Sequence[str], k: int) -> float:
 
 
 def jaccard(before: Sequence[str], after: Sequence[str], k: int) -> float:
-    """Return |A & B| / |A or B| of the two top k."""
+    """Return |A & B| / |A or B| of the two top-k lists."""
     a, b = set(before[:k]), set(after[:k])
     return len(a & b) / len(a | b) if a or b else 1.0
 
@@ -33,17 +33,17 @@ def jaccard(before: Sequence[str], after: Sequence[str], k: int) -> float:
 def rbo(before: Sequence[str], after: Sequence[str], p: float) -> float:
     """Return the extrapolated rank-biased overlap, RBO_ext (Webber, Moffat, Zobel, ACM TOIS 28(4), 2010, equation 32).
 
-    With X_d the overlap of the first d, s and l the two lengths, s <= l:
+    X_d is the overlap of the first d ranks; s and l are the two lengths, s <= l:
 
         (1-p)/p · ( Σ_{d=1..l} X_d/d · p^d  +  Σ_{d=s+1..l} X_s·(d-s)/(s·d) · p^d )  +  ( (X_l-X_s)/l + X_s/s ) · p^l
 
-    which for equal lengths k is A_k·p^k + (1-p)/p · Σ_{d=1..k} A_d·p^d with the agreement A_d = X_d/d.
+    For equal lengths k this is A_k·p^k + (1-p)/p · Σ_{d=1..k} A_d·p^d with the agreement A_d = X_d/d.
 
     Args:
-        before: a ranking of any length.
-        after: a ranking of any length.
-        p: persistence in (0, 1): the chance that a reader goes on to the next rank; at 0.9 the first ten ranks
-            carry 86% of the weight.
+        before: A ranking of any length.
+        after: A ranking of any length.
+        p: Persistence in (0, 1): the probability that a reader goes on to the next rank. With 0.9 the first ten ranks have 86% of
+            the weight.
     """
     short, long = sorted((before, after), key=len)
     s, length = len(short), len(long)
@@ -57,7 +57,7 @@ def rbo(before: Sequence[str], after: Sequence[str], p: float) -> float:
 
 
 def _overlaps(short: Sequence[str], long: Sequence[str]) -> list[int]:
-    """Return X_d for d = 1 .. len(long); past its end the shorter ranking stays as it is."""
+    """Return X_d for d = 1 .. len(long); beyond its end, the shorter ranking adds no documents."""
     seen_short: set[str] = set()
     seen_long: set[str] = set()
     found: list[int] = []
@@ -81,7 +81,7 @@ def shared_orders(before: Sequence[str], after: Sequence[str]) -> tuple[list[str
 
 
 def kendall_tau(before: Sequence[str], after: Sequence[str]) -> float:
-    """Return Kendall's tau of the shared hits: (concordant - discordant) / (n·(n-1)/2); nan where fewer than two are shared."""
+    """Return Kendall's tau of the shared hits: (concordant - discordant) / (n·(n-1)/2); nan if fewer than two are shared."""
     a, b = shared_orders(before, after)
     n = len(a)
     if n < 2:
@@ -94,7 +94,7 @@ def kendall_tau(before: Sequence[str], after: Sequence[str]) -> float:
 
 
 def rank_biased_distance(before: Sequence[str], after: Sequence[str], p: float) -> float:
-    """Return 1 - RBO of the shared hits' two orders: how far they moved among themselves; nan where none is shared."""
+    """Return 1 - RBO of the two orders of the shared hits; nan if no hit is shared."""
     a, b = shared_orders(before, after)
     return 1 - rbo(a, b, p) if a else nan
 
@@ -105,7 +105,7 @@ def discount(rank: int) -> float:
 
 
 def dcg(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> float:
-    """Return DCG@k = Σ grade / log2(rank + 1): linear gain, as trec_eval; unjudged documents gain nothing."""
+    """Return DCG@k = Σ grade / log2(rank + 1), with linear gain as in trec_eval; unjudged documents gain 0."""
     return fsum(judged.get(document, 0) * discount(rank) for rank, document in enumerate(ranking[:k], start=1))
 
 
@@ -116,7 +116,7 @@ def ideal_dcg(judged: Mapping[str, int], k: int) -> float:
 
 
 def ndcg(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> float:
-    """Return nDCG@k, the DCG over the ideal one (Järvelin, Kekäläinen, 2002); 0 where nothing judged is relevant."""
+    """Return nDCG@k, the DCG divided by the ideal DCG (Järvelin, Kekäläinen, 2002); 0 if no judged document is relevant."""
     ideal = ideal_dcg(judged, k)
     return dcg(ranking, judged, k) / ideal if ideal else 0.0
 
@@ -127,18 +127,19 @@ def reciprocal_rank(ranking: Sequence[str], judged: Mapping[str, int], k: int) -
 
 
 def precision(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> float:
-    """Return P@k: relevant documents in the top k, over k."""
+    """Return P@k: the number of relevant documents in the top k, divided by k."""
     return sum(judged.get(document, 0) >= RELEVANT for document in ranking[:k]) / k
 
 
 def average_precision(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> float:
-    """Return AP@k: precision at each relevant document of the top k, summed, over all judged relevant documents."""
+    """Return AP@k: the sum of the precisions at the relevant documents of the top k, divided by the number of relevant
+    documents."""
     relevant = sum(grade >= RELEVANT for grade in judged.values())
     hits = [rank for rank, document in enumerate(ranking[:k], start=1) if judged.get(document, 0) >= RELEVANT]
     return fsum(count / rank for count, rank in enumerate(hits, start=1)) / relevant if relevant else 0.0
 
 
 def coverage(ranking: Sequence[str], judged: Mapping[str, int], k: int) -> float:
-    """Return Judged@k: the share of the top k's documents that have a judgment; 1 where there are none."""
+    """Return Judged@k: the share of the top k's documents that have a judgment; 1 if there are no documents."""
     top = ranking[:k]
     return sum(document in judged for document in top) / len(top) if top else 1.0

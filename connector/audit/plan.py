@@ -1,4 +1,4 @@
-"""Make an audit's plan: which queries, on what, and what it will cost. Asks the engines, changes nothing."""
+"""Make an audit's plan: draw the queries and estimate the cost. Reads from the engines, changes nothing."""
 
 import hashlib
 import time
@@ -20,7 +20,7 @@ _PROBES = 3
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What the run will take."""
+    """The estimated cost of the run."""
 
     queries: int
     searches: int
@@ -31,12 +31,12 @@ class Cost:
 def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None = None) -> None:
     """Draw the queries and write the plan.
 
-    The same specification and the same source of queries give the same plan, byte for byte. A plan that is there keeps
-    its queries, even if the log has grown since, and takes over other judges and rules; until the first query is asked
-    it gives way to a plan of other settings.
+    The same specification and the same source of queries give the same plan, byte for byte. An existing plan keeps its queries,
+    even if the log has grown since, and adopts new judges and rules. If other settings change, a new plan replaces it, but only
+    until the first query is asked.
 
     Args:
-        scrub: a function of one's own against personal data, in place of the specification's patterns.
+        scrub: A function that removes personal data, instead of the specification's patterns.
 
     Raises:
         DataError: the folder holds an audit with other settings, or no query is found.
@@ -66,7 +66,7 @@ def make_plan(spec: Spec, folder: Folder, sides: Sides, *, scrub: Scrub | None =
 
 
 class _Seen:
-    """Counts and hashes the queries that pass."""
+    """Counts and hashes the queries that pass through."""
 
     def __init__(self) -> None:
         self.count, self.hash = 0, hashlib.sha256()
@@ -79,19 +79,19 @@ class _Seen:
 
 
 def _keep_plan(spec: Spec, folder: Folder) -> bool:
-    """Take over other judges and rules, and tell whether the plan that is there holds."""
+    """Tell whether the existing plan stays valid; if it does, adopt new judges and rules."""
     plan = folder.plan
     if parse_spec(plan["spec"], str(folder.path)).identity() == spec.identity():
         folder.write_plan({**plan, "spec": spec.model_dump(mode="json")})
         return True
     if folder.has_begun:
         raise DataError(f"{folder.path} holds an audit with other settings; name another folder, or remove it")
-    folder.remove("plan.json")  # first: a plan must never stand beside the queries of another
+    folder.remove("plan.json")  # first, so that a plan never stands beside the queries of another plan
     return False
 
 
 def estimate(spec: Spec, folder: Folder, sides: Sides) -> Cost:
-    """Ask a few queries of both sides and extend their time to all; it is throttled as the run is."""
+    """Ask both sides a few queries, with the throttle of the run, and extrapolate the time to all queries."""
     queries, probes = int(folder.plan["queries"]), folder.chunk(0)[:_PROBES]
     pairs = sum(side.rerank.rank_window_size for side in (spec.before, spec.after) if side.rerank) * queries
     seconds = 0.0

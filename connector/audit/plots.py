@@ -1,8 +1,8 @@
-"""The report's plots as inline SVG: small functions of numbers, colours from the page's style sheet, no library.
+"""Draw the report's plots as inline SVG, without a library. Colours come from the page's style sheet.
 
-Across, places are shares of the width and not of a drawing that is scaled: so words keep their size however narrow the
-page is. What does not fit there is class ``crowded`` and left out by the style sheet. Words below a plot are a paragraph,
-which wraps. Each plot has a title for screen readers; its numbers also stand in the page as text.
+Horizontal places are percentages of the width, and the drawing is not scaled, so text keeps its size on a narrow page. Text that
+does not fit a narrow page has the class ``crowded``, and the style sheet hides it. The text below a plot is a paragraph, which
+wraps. Each plot has a title for screen readers, and the page also shows its numbers as text.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _HEIGHT, _TOP, _BOTTOM = 180, 12, 20
 
 
 def _plot(title: str, content: str, words: str, *, kind: str = "") -> str:
-    """Put a drawing and the words below it together."""
+    """Return a drawing with the text below it."""
     return (
         f'<svg width="100%" height="{_HEIGHT}" role="img" aria-label="{escape(title)}" class="plot {kind}">'
         f'<title>{escape(title)}</title>{content}</svg><p class="axis-words">{escape(words)}</p>'
@@ -36,7 +36,8 @@ def _rect(share: float, y: float, width: float, height: float, kind: str, title:
 
 
 def histogram(counts: Sequence[int], *, title: str, axis: str) -> str:
-    """Draw how many queries have a value in each of equal parts of 0 to 1; the height is a square root, so single ones show."""
+    """Draw how many queries have a value in each bin of 0 to 1. The height is a square root, so that single queries are
+    visible."""
     most, step, floor = max(counts) or 1, 1 / len(counts), _HEIGHT - _BOTTOM
     drawn = [_line(0, floor, 1, floor, "axis")]
     for place, count in enumerate(counts):
@@ -48,11 +49,11 @@ def histogram(counts: Sequence[int], *, title: str, axis: str) -> str:
             drawn.append(_text(x + step / 2, floor - height - 4, f"{count:,}", kind="tick crowded"))
     anchors = ("start", "middle", "middle", "middle", "end")
     drawn += [_text(tick / 4, floor + 15, f"{tick / 4:g}", anchor=anchor) for tick, anchor in enumerate(anchors)]
-    return _plot(title, "".join(drawn), f"Across: {axis}. Up: queries, their square root.")
+    return _plot(title, "".join(drawn), f"Horizontal: {axis}. Vertical: square root of the number of queries.")
 
 
 def waterfall(changes: Sequence[tuple[float, int]], *, title: str, axis: str) -> str:
-    """Draw [change, queries] by change, the worst first, each query as wide as any other; unchanged ones are left out."""
+    """Draw [change, queries] ordered by change, worst first. All queries have the same width; unchanged queries are left out."""
     changed = [(value, count) for value, count in changes if value]
     if not changed:
         return ""
@@ -80,7 +81,8 @@ def waterfall(changes: Sequence[tuple[float, int]], *, title: str, axis: str) ->
 
 
 def interval(difference: float, low: float, high: float, reach: float) -> str:
-    """Draw a difference with its interval on a scale from -reach to reach; as wide as it is, since it holds no words."""
+    """Draw a difference with its interval on a scale from -reach to reach. The drawing has a fixed size, because it has no
+    text."""
     width, height = 120, 22
     middle, scale = width / 2, (width / 2 - 4) / (reach or 1)
     kind = "loss" if high < 0 else "gain" if low > 0 else "bar"
@@ -95,7 +97,7 @@ def interval(difference: float, low: float, high: float, reach: float) -> str:
 
 
 def sweep(points: Sequence[tuple[int, float, float]], knee: int | None, *, title: str) -> str:
-    """Draw nDCG (line) over rerank depth, milliseconds written under each depth, the knee marked."""
+    """Draw nDCG as a line over rerank depth, with the milliseconds below each depth, and mark the knee."""
     floor = _HEIGHT - _BOTTOM - 16
     low, high = min(value for _, value, _ in points), max(value for _, value, _ in points)
     room = (high - low) or 1.0
@@ -111,5 +113,7 @@ def sweep(points: Sequence[tuple[int, float, float]], knee: int | None, *, title
         drawn.append(_text(x, y - 10, f"{value:.3f}"))
         drawn.append(_text(x, floor + 18, str(depth)))
         drawn.append(_text(x, floor + 32, f"{milliseconds:.0f}"))
-    told = f" The knee, {knee} hits, is marked: beyond it, time buys little." if knee is not None else ""
-    return _plot(title, "".join(drawn), f"Across: hits reranked, and below them the milliseconds for those. Up: nDCG.{told}")
+    told = f" The knee, {knee} hits, is marked: beyond it, more time gains little." if knee is not None else ""
+    return _plot(
+        title, "".join(drawn), f"Horizontal: number of reranked hits, and below it their time in ms. Vertical: nDCG.{told}"
+    )

@@ -1,6 +1,6 @@
-"""Drive `_reindex` from one side's index to the other's: sliced, throttled, followed, and counted to the last document.
+"""Run ``_reindex`` from one side's index to the other's, in slices and throttled, wait for its end, and check the counts.
 
-Makes no index by itself unless given its body; copies, then refreshes. The audit that follows compares contents.
+It creates the target index only if its body is given. It copies, then refreshes. The audit compares the contents afterwards.
 """
 
 import time
@@ -17,7 +17,7 @@ _SHOWN_FAILURES = 3
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What the task reported at its end."""
+    """The result that the task reported."""
 
     total: int
     created: int
@@ -29,28 +29,32 @@ class Copied:
 def reindex(
     sides: Sides, *, body: Json | None, slices: str, requests_per_second: float, progress: Progress = lambda done, total: None
 ) -> Copied:
-    """Copy `before` into `after`.
+    """Copy ``before`` into ``after``.
 
     Args:
-        body: settings and mappings of a new index; left out, `after` must exist.
-        slices: a number, or auto.
-        requests_per_second: documents a second; -1 for no throttle.
+        body: Settings and mappings of the new index. Without it, the index of ``after`` must exist.
+        slices: A number, or "auto".
+        requests_per_second: Limit of documents a second; -1 for no limit.
 
     Raises:
-        ConfigError: the sides are on two clusters, or `after` is not there and no body was given.
+        ConfigError: the sides are on two clusters, or the index of ``after`` does not exist and no body was given.
         EngineRefused: a document failed or met a version conflict, or fewer arrived than were read.
     """
     source, target = sides.before.side, sides.after.side
     if source.url.rstrip("/") != target.url.rstrip("/"):
-        raise ConfigError(f"{source.url} and {target.url} are two clusters; copy by their own means, then `slimrank audit gate`")
+        raise ConfigError(
+            f"{source.url} and {target.url} are two clusters; copy with their own tools, then run `slimrank audit gate`"
+        )
     cluster = sides.after.cluster
     exists = cluster.find(f"/{target.index}") is not None
     if body is not None and exists:
-        raise ConfigError(f"asked to create {target.index}, which exists; leave --create out to fill it, or name another index")
+        raise ConfigError(f"asked to create {target.index}, which already exists; leave --create out, or name another index")
     if body is not None:
         cluster.write("PUT", f"/{target.index}", body)
     elif not exists:
-        raise ConfigError(f"{target.index} does not exist; create it with its mappings first, or give them with --create FILE")
+        raise ConfigError(
+            f"{target.index} does not exist; create it with its mappings first, or give its body with --create FILE"
+        )
     start = time.monotonic()
     path = f"/_reindex?wait_for_completion=false&slices={slices}&requests_per_second={requests_per_second:g}"
     asked = {"conflicts": "proceed", "source": {"index": source.index}, "dest": {"index": target.index}}

@@ -1,6 +1,6 @@
-"""Put an audit's findings together: one JSON that holds everything, from which JUnit XML and HTML are written.
+"""Build the report: one JSON document that holds everything. JUnit XML and HTML are written from it.
 
-The same answers, judgments and seed give the same `report.json`, byte for byte: latencies and dates are in `timings.json`.
+The same answers, judgments and seed give the same ``report.json``, byte for byte; latencies and dates are in ``timings.json``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from slimrank import __version__
 
 
 def examine(folder: Folder, sides: Sides) -> None:
-    """Compare documents and find causes, while both sides are still there; keeps `content.json` and `causes.json`."""
+    """Compare documents and find causes while both sides still exist; write ``content.json`` and ``causes.json``."""
     spec = folder.spec
     if not folder.has("content.json"):
         content: Json = compare_content(spec, sides) if spec.content == "full" else {}
@@ -34,7 +34,7 @@ def examine(folder: Folder, sides: Sides) -> None:
 
 
 def build(folder: Folder) -> Json:
-    """Return the report, from the folder alone; `examine` and the judges came before."""
+    """Return the report, built from the folder alone; ``examine`` and the judges must have run before."""
     with tallied(compare_queries(folder, judgments(folder))) as tally:
         return _describe(folder, tally)
 
@@ -113,7 +113,7 @@ def _latency(folder: Folder) -> dict[str, float]:
 
 
 def _judged_share(tally: Tally) -> float:
-    """Return the share of the changed traffic whose queries have judgments; 1 where nothing changed."""
+    """Return the share of the changed traffic that has judgments; 1 if nothing changed."""
     return tally.changed_judged_weight / tally.changed_weight if tally.changed_weight else 1.0
 
 
@@ -130,7 +130,7 @@ def _strata(tally: Tally) -> list[Json]:
 
 
 def _stratum(name: str, tally: Tally) -> Json:
-    """Describe one stratum; golden queries count alike."""
+    """Describe one stratum; golden queries all have the same weight."""
     means, size = tally.strata[name], tally.sizes[name]
     figures = ("changed", "rbo", "overlap", "ndcg_before", "ndcg_after")
     share = None if name == "golden" else means.of("share") * size
@@ -138,7 +138,7 @@ def _stratum(name: str, tally: Tally) -> Json:
 
 
 def _shown(tally: Tally, folder: Folder) -> list[Json]:
-    """Return the worst, the best and the most changed queries with both lists."""
+    """Return the worst, the best and the most changed queries with the lists of both sides."""
     wanted = {row.query.query_id: row for row in (*tally.worst.rows, *tally.best.rows)}
     grades = judgments(folder)
     found = [
@@ -188,7 +188,7 @@ def _text(document: Json | None, which: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Return JSON content with nan and infinity as None, which JSON can hold."""
+    """Return JSON content in which nan and infinity are None, because JSON has no such numbers."""
     if isinstance(value, dict):
         return {key: clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

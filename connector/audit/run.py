@@ -1,7 +1,8 @@
-"""Ask both sides every query, a chunk at a time, and keep each chunk as it is done.
+"""Ask both sides every query, one chunk at a time, and write each finished chunk.
 
-Idempotent: a chunk that has its file is left alone, so a run that was killed anywhere goes on, and the files end up byte for
-byte as if it had not been. Throttled per side. Threads here; `connector.tasks` runs the same `run_chunk` from a queue.
+A run is idempotent: a chunk that has its file is skipped. So a run that was killed can continue, and its files are equal, byte
+for byte, to those of a run that was not. Requests are throttled for each side. This module uses threads; ``connector.tasks`` runs
+the same ``run_chunk`` from a queue.
 """
 
 import logging
@@ -23,13 +24,13 @@ log = logging.getLogger(__name__)
 
 SIDES = ("before", "after")
 Progress = Callable[[int, int], None]
-"""Called with the queries done and the queries in all."""
+"""A function that is called with the number of finished queries and the number of all queries."""
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.5
 
 
 class Throttle:
-    """Lets `per_second` calls through, evenly spaced, from any number of threads."""
+    """Lets ``per_second`` calls through, at even intervals, from any number of threads."""
 
     def __init__(self, per_second: float) -> None:
         self._gap_seconds = 1 / per_second
@@ -37,7 +38,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Block until it is this call's turn."""
+        """Wait until the next call is allowed."""
         with self._lock:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._gap_seconds
@@ -45,7 +46,7 @@ class Throttle:
 
 
 class Asker:
-    """Both sides of an audit, ready to be asked from several threads."""
+    """Asks both sides of an audit; several threads may use it."""
 
     def __init__(self, spec: Spec, sides: Sides) -> None:
         self._searchers = {which: Searcher(reached, spec) for which, reached in sides.items()}
@@ -54,7 +55,7 @@ class Asker:
         self._k = spec.k
 
     def ask(self, which: str, query: str) -> tuple[Json, Json]:
-        """Ask one side, patiently: an overloaded or restarting engine or gateway is asked again after growing pauses."""
+        """Ask one side. If the engine or gateway is overloaded or restarts, ask again after growing pauses."""
         for attempt in range(_ATTEMPTS):
             self._throttles[which].wait()
             try:
@@ -67,32 +68,32 @@ class Asker:
         raise AssertionError("unreachable")
 
     def documents(self, answers: Sequence[Json]) -> list[Json]:
-        """Return the documents of the queries whose top k differs, as each side holds them, by doc_id."""
+        """Return the documents of the queries whose top k differs, from both sides, by ``doc_id``."""
         tops = [[answer[which]["ids"][: self._k] for which in SIDES] for answer in answers]
         wanted = sorted({document for before, after in tops if before != after for document in (*before, *after)})
         return pair_up(wanted, {which: shelf.fetch(wanted) for which, shelf in self._shelves.items()})
 
 
 def run_chunk(folder: Folder, number: int, asker: Asker) -> int:
-    """Ask both sides the queries of a chunk and write them, unless that was done; return how many queries it holds."""
+    """Ask both sides the queries of a chunk and write the answers, unless this was done; return the chunk's number of queries."""
     if folder.answers_file(number).is_file():
         return folder.chunk_size(number)
     answers: list[Json] = []
     timings: list[Json] = []
     queries = folder.chunk(number)
     for place, query in enumerate(queries):
-        order = SIDES if place % 2 else SIDES[::-1]  # neither side always finds the caches that the other has warmed
+        order = SIDES if place % 2 else SIDES[::-1]  # alternate, so that no side always profits from caches that the other warmed
         asked = {which: asker.ask(which, query.query) for which in order}
         answers.append({"query_id": query.query_id, **{which: answer for which, (answer, _) in asked.items()}})
         timings.append({"query_id": query.query_id, **{which: timing for which, (_, timing) in asked.items()}})
     write_lines(folder.documents_file(number), asker.documents(answers))
     write_lines(folder.timings_file(number), timings)
-    write_lines(folder.answers_file(number), answers)  # last: its being there says that the chunk is done
+    write_lines(folder.answers_file(number), answers)  # last, because this file shows that the chunk is done
     return len(queries)
 
 
 def keep_states(folder: Folder, sides: Sides) -> Mapping[str, Json]:
-    """Write down what both sides are, once, before the first question.
+    """Write the state of both sides once, before the first query is asked.
 
     Raises:
         EngineError: a side changed since the run began; its answers would mix two indices.
@@ -105,13 +106,13 @@ def keep_states(folder: Folder, sides: Sides) -> Mapping[str, Json]:
         elif folder.read(name)["fingerprint"] != state["fingerprint"]:
             raise EngineError(
                 f"{state['asked']} ({which}) changed since this audit began; "
-                "a report of answers from before and after that would mislead. Start anew in another folder"
+                "a report that mixes answers from before and after the change would mislead. Start again in another folder"
             )
     return states
 
 
 def run_audit(folder: Folder, sides: Sides, progress: Progress = lambda done, total: None) -> None:
-    """Run every chunk that is missing, and make sure that neither side changed meanwhile."""
+    """Run every missing chunk, and make sure that neither side changed meanwhile."""
     keep_states(folder, sides)
     missing = folder.missing_chunks()
     total = folder.plan["queries"]

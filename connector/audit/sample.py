@@ -1,13 +1,13 @@
-"""Draw the queries to ask so that means over them are means over the traffic.
+"""Draw a sample of queries whose weighted means estimate the means over the traffic.
 
-Distinct queries, by falling frequency, are cut into head, torso and tail, each a third of the traffic. From each comes
-the same number, drawn with chance proportional to frequency (systematic sampling, Madow 1949), a query more frequent
-than the sampling step being taken for certain. Each drawn query then stands for frequency / chance searches
-(Horvitz, Thompson, 1952): its weight. So nothing that a few users ask is left out, and nothing is blown up.
+The distinct queries, ordered by decreasing frequency, are divided into head, torso and tail, each with a third of the traffic.
+The same number is drawn from each, with probability proportional to frequency (systematic sampling, Madow 1949). A query that is
+more frequent than the sampling step is always drawn. The weight of a drawn query is frequency / probability, the number of
+searches that it stands for (Horvitz, Thompson, 1952). So rare queries are represented, and they are not overrated.
 
-Golden queries, which must not break, are asked in any case; one that was not drawn has weight 0.
+Golden queries, which must not break, are always asked; a golden query that was not drawn has weight 0.
 
-A log may hold more distinct queries than memory does: they are counted, ordered and drawn in a temporary database.
+A log may have more distinct queries than fit into memory. So they are counted, ordered and drawn in a temporary database.
 """
 
 import hashlib
@@ -41,42 +41,42 @@ class Query:
     query: str
     frequency: float
     weight: float
-    """Searches that it stands for; 0 for a golden query that was not drawn."""
+    """The number of searches that this query stands for; 0 for a golden query that was not drawn."""
     stratum: str
     golden: bool = False
 
 
 class Population:
-    """Distinct queries before sampling, in a database."""
+    """The distinct queries before sampling, in a database."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def asked(self) -> Iterator[Asked]:
-        """Yield the distinct queries with their whole frequencies, the most frequent first."""
+        """Yield the distinct queries with their total frequencies, the most frequent first."""
         found = self._database.execute("SELECT query, frequency, query_id FROM asked ORDER BY frequency DESC, query")
         return (Asked(*row) for row in found)
 
     @property
     def size(self) -> int:
-        """Distinct queries."""
+        """The number of distinct queries."""
         return int(self._one("SELECT COUNT(*) FROM asked"))
 
     @property
     def traffic(self) -> float:
-        """Searches that they stand for."""
+        """The number of searches that the queries stand for."""
         return float(self._one("SELECT TOTAL(frequency) FROM asked"))
 
     @property
     def dropped(self) -> int:
-        """Distinct queries held back as personal data."""
+        """The number of distinct queries that were dropped because of personal data."""
         return int(self._one("SELECT COUNT(*) FROM dropped"))
 
     def draw(self, golden: Iterable[Asked], *, size: int, seed: int, strata: bool) -> Iterator[Query]:
-        """Draw `size` queries, add the golden ones, and yield them by query id.
+        """Draw ``size`` queries, add the golden ones, and yield them by query id.
 
         Raises:
-            DataError: two queries have one id.
+            DataError: two queries have the same id.
         """
         self._database.execute("DELETE FROM drawn")
         layers = self._cut(seed, strata)
@@ -89,7 +89,7 @@ class Population:
             self._database.executemany("INSERT INTO drawn VALUES (?, ?, ?, ?, ?, 0)", rows)
         self._add_golden(golden)
         if self._one("SELECT COUNT(*) > COUNT(DISTINCT query_id) FROM drawn"):
-            raise DataError("two different queries have one query_id; leave the ids out, or make them unique")
+            raise DataError("two different queries have the same query_id; leave the ids out, or make them unique")
         found = self._database.execute("SELECT query_id, query, frequency, weight, stratum, golden FROM drawn ORDER BY query_id")
         return (
             Query(query_id, query, frequency, weight, stratum, bool(is_golden))
@@ -97,7 +97,7 @@ class Population:
         )
 
     def _cut(self, seed: int, strata: bool) -> list[str]:
-        """Cut by cumulative traffic; the query that crosses a border belongs to the part where it begins."""
+        """Divide by cumulative traffic; a query that crosses a border belongs to the stratum in which it begins."""
         even = self._one("SELECT MIN(frequency) = MAX(frequency) FROM asked")
         total, before, chance = self.traffic, 0.0, random.Random(f"{seed} order")
         self._database.execute("DELETE FROM layered")
@@ -114,7 +114,7 @@ class Population:
         return [name for name in ("all", *STRATA) if name in there]
 
     def _systematic(self, stratum: str, size: int, chance: random.Random) -> Iterator[tuple[Asked, float]]:
-        """Draw `size` of a stratum with chance proportional to frequency; yield each with its weight frequency / chance."""
+        """Draw ``size`` queries of a stratum with probability proportional to frequency; yield each with its weight."""
         select = "SELECT query, frequency, query_id FROM layered WHERE stratum = ?"
         count, total = self._database.execute(
             "SELECT COUNT(*), TOTAL(frequency) FROM layered WHERE stratum = ?", (stratum,)
@@ -133,7 +133,7 @@ class Population:
             return
         step = total / (size - certain)
         next_stop, reached = chance.random() * step, 0.0
-        # what is not taken for certain, in random order
+        # the queries that are not always drawn, in random order
         rest = f"{select} AND (frequency < ? OR (frequency = ? AND query > ?)) ORDER BY chance"
         for row in self._database.execute(rest, (stratum, border[1], border[1], border[0])):
             asked = Asked(*row)
@@ -157,7 +157,7 @@ class Population:
 
 @contextmanager
 def count(source: Iterable[Asked], scrub: Scrub) -> Iterator[Population]:
-    """Add up the frequencies of equal queries, spaces normalised, and drop or mask what `scrub` says; yield the population.
+    """Normalise spaces, apply ``scrub``, and add up the frequencies of equal queries; yield the population.
 
     Raises:
         DataError: no query is left.
@@ -184,10 +184,10 @@ def count(source: Iterable[Asked], scrub: Scrub) -> Iterator[Population]:
 
 
 def tidy(query: str) -> str:
-    """Return a query with single spaces, and without halves of surrogate pairs, which no encoding takes."""
+    """Return a query with single spaces, and without halves of surrogate pairs, which no encoding accepts."""
     return " ".join(query.split()).encode("utf-8", "replace").decode("utf-8")
 
 
 def identify(asked: Asked) -> str:
-    """Return the query's own id, or one made of its text."""
+    """Return the query's id, or an id made from its text."""
     return asked.query_id or "q" + hashlib.sha256(asked.query.encode()).hexdigest()[:12]

@@ -1,8 +1,8 @@
-"""Keep personal data out of an audit: queries are copied into files, reports and prompts of judges.
+"""Keep personal data out of an audit, because queries are copied into files, reports and judges' prompts.
 
-Search boxes receive e-mail addresses, phone and card numbers. The patterns err on the side of finding too much; what they
-find is dropped by default, since a masked query is no longer the query that was asked. They know nothing of names of persons: add
-patterns, or hand `plan` a function of your own.
+Users type e-mail addresses, phone numbers and card numbers into search boxes. The patterns rather find too much than too little.
+A query that matches is dropped by default, because a masked query is no longer the query that was asked. The patterns do not find
+names of persons: for those, add patterns, or pass a function to ``plan``.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from slimrank.errors import ConfigError
 
 Scrub = Callable[[str], str | None]
-"""Returns the query as it may be kept, or None to drop it."""
+"""A function that returns the query as it may be kept, or None to drop it."""
 
 _PATTERNS = (
     r"[\w.+-]+@[\w-]+\.[\w.-]+",  # e-mail
@@ -25,7 +25,7 @@ _PATTERNS = (
 
 
 def scrubber(action: str, patterns: Sequence[str] = ()) -> Scrub:
-    """Return what `drop`, `mask` or `keep` does to a query.
+    """Return the function that applies ``drop``, ``mask`` or ``keep`` to a query.
 
     Raises:
         ConfigError: a pattern is not a regular expression.
@@ -35,7 +35,7 @@ def scrubber(action: str, patterns: Sequence[str] = ()) -> Scrub:
     try:
         personal = re.compile("|".join(f"(?:{pattern})" for pattern in (*_PATTERNS, *patterns)))
     except re.error as error:
-        raise ConfigError(f"sample.patterns holds something that is not a regular expression: {error}") from error
+        raise ConfigError(f"sample.patterns has an entry that is not a regular expression: {error}") from error
     if action == "mask":
         return lambda query: personal.sub("*", query)
     return lambda query: None if personal.search(query) else query

@@ -1,10 +1,10 @@
-"""Ask one side one query, and put its hits into an order that a reindex cannot change by accident.
+"""Ask one side one query, and put its hits into an order that does not depend on internal document numbers.
 
-Engines break ties of `_score` by internal document numbers, which every reindex deals anew. Here ties are ordered by
-business id, and where a tie reaches past the hits asked for, more are asked until it ends. Shard copies are pinned by
-`preference`. The query goes into the parsed body, never into JSON text, so no query can break it.
+Engines break ties of ``_score`` by internal document numbers, which every reindex changes. Here ties are ordered by business id.
+If a tie goes beyond the requested hits, more hits are requested until the tie ends. ``preference`` pins the shard copies. The
+query is inserted into the parsed body, never into JSON text, so no query can break the body.
 
-Knows one side only; comparing is not its affair.
+This module knows only one side; it compares nothing.
 """
 
 import copy
@@ -24,7 +24,7 @@ from slimrank.hits import value_at
 
 _MOST_HITS = 5_000  # below the engines' default max_result_window of 10,000
 _SIGNIFICANT = 6
-"""Digits of a score that count. `_score` is a 32-bit sum of clauses, whose last digit depends on the order of adding."""
+"""The significant digits of a score. ``_score`` is a 32-bit sum over clauses; its last digit depends on the order of addition."""
 
 
 class Searcher:
@@ -36,15 +36,15 @@ class Searcher:
         self._template = template_of(side)
         self._path = _path(side)
         self._size = _size(side, spec.depth)
-        # A pipeline or a retriever may rerank as many hits as are asked for, and needs their text
+        # A pipeline or a retriever may rerank all requested hits, and then it needs their text
         self._reranks_inside = bool(reached.pipeline) or bool({"search_pipeline", "retriever", "rescore"} & self._template.keys())
 
     def ask(self, query: str) -> tuple[Json, Json]:
-        """Return the answer (what is compared) and the timing (what may differ from run to run).
+        """Return the answer, which is compared, and the timing, which may differ from run to run.
 
         Raises:
             EngineUnavailable: the engine does not answer.
-            DataError: a hit has no business id.
+            DataError: a hit has no business id, or a shard failed.
         """
         start = time.perf_counter()
         try:
@@ -52,7 +52,7 @@ class Searcher:
         except Refusal as refusal:
             if refusal.status in (401, 403, 404, 429) or refusal.status >= 500:
                 raise
-            # A query that this side cannot parse is a finding, not the end of the audit
+            # A query that this side cannot parse is a finding; the audit continues
             answer, took = {"ids": [], "scores": [], "total": 0, "error": refusal.reason[:300]}, 0
         return answer, {"seconds": round(time.perf_counter() - start, 6), "took_ms": took}
 
@@ -83,7 +83,7 @@ class Searcher:
         return body
 
     def _tie_is_open(self, hits: Sequence[Json], size: int) -> bool:
-        """Tell whether the score of the last rank that counts goes on past the hits that were returned."""
+        """Tell whether the tie at the last rank that counts goes beyond the returned hits."""
         k = self._side.rerank.rank_window_size if self._side.rerank else self._spec.k
         if len(hits) < size or len(hits) < k or not is_by_score(hits):
             return False
@@ -94,13 +94,13 @@ class Searcher:
         return self._ordered(self._cluster.read(self._path, self._body(query, size) | {"size": size})["hits"]["hits"])
 
     def _ordered(self, hits: Sequence[Json]) -> list[tuple[str, Json]]:
-        """Put ties in the order of business ids; hits that something sorted by another value stay as they are."""
+        """Order ties by business id; if the hits are sorted by something other than the score, keep their order."""
         pairs = [(business_id(hit, self._spec.id_field), hit) for hit in hits]
         return sorted(pairs, key=lambda pair: (-rounded(pair[1]["_score"]), pair[0])) if is_by_score(hits) else pairs
 
     def _rank(self, query: str, hits: Sequence[Json]) -> list[tuple[str, float]]:
         pairs = self._ordered(hits)
-        if not is_by_score(hits):  # a sort, here or in a pipeline: what the engine says is the order
+        if not is_by_score(hits):  # sorted by the search or by a pipeline: the engine's order counts
             return [(document, float(hit.get("_score") or 0.0)) for document, hit in pairs]
         if self._side.rerank and self._scorer and pairs:
             window = pairs[: self._side.rerank.rank_window_size]
@@ -113,13 +113,13 @@ class Searcher:
 
 
 def template_of(side: Side) -> Json:
-    """Return the search body of a side, {{query}} still in it."""
+    """Return the search body of a side, which still contains {{query}}."""
     if side.body is not None:
         template = copy.deepcopy(side.body)
     else:
         template = {"query": {"multi_match": {"query": "{{query}}", "fields": side.fields}}}
     if "{{query}}" not in str(template):
-        raise ConfigError(f"the body for {side.index} holds no {{{{query}}}}, so every query would get the same hits")
+        raise ConfigError(f"the body for {side.index} does not contain {{{{query}}}}, so every query would get the same hits")
     return template
 
 
@@ -131,12 +131,12 @@ def _path(side: Side) -> str:
 
 
 def _size(side: Side, depth: int) -> int:
-    """Return the hits to ask for: with a reranker one more than its window, which shows a tie at its border."""
+    """Return how many hits to request: with a reranker, one more than its window, to notice a tie at the window's border."""
     return side.rerank.rank_window_size + 1 if side.rerank else depth
 
 
 def fill(template: Any, query: str) -> Any:
-    """Return the template with every {{query}} in a string replaced."""
+    """Return the template in which {{query}} is replaced in every string."""
     if isinstance(template, dict):
         return {key: fill(value, query) for key, value in template.items()}
     if isinstance(template, list):
@@ -145,17 +145,17 @@ def fill(template: Any, query: str) -> Any:
 
 
 def rounded(score: float) -> float:
-    """Return a score at the digits that count."""
+    """Return a score rounded to its significant digits."""
     return float(f"{score:.{_SIGNIFICANT}g}")
 
 
 def same_score(a: float | None, b: float | None) -> bool:
-    """Tell whether two scores are one and the same tie."""
+    """Tell whether two scores are a tie."""
     return a is not None and b is not None and rounded(a) == rounded(b)
 
 
 def is_by_score(hits: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether hits stand by falling score, as they do unless something sorts them by another value."""
+    """Tell whether hits are ordered by decreasing score, which is not so if they are sorted by another value."""
     scores = [hit.get("_score") for hit in hits]
     return all(a is not None and b is not None and a >= b for a, b in pairwise(scores)) and None not in scores
 
@@ -170,7 +170,7 @@ def business_id(hit: Mapping[str, Any], id_field: str) -> str:
     """Return the id by which both sides and all judgments know a document.
 
     Raises:
-        DataError: the hit lacks it.
+        DataError: the hit does not have it.
     """
     value = hit["_id"] if id_field == "_id" else value_at(hit.get("_source") or {}, id_field)
     if value is None:

@@ -1,7 +1,7 @@
-"""A person's judgments: a spreadsheet out, the same with grades back in.
+"""A person's judgments: write a spreadsheet, and read it with the grades filled in.
 
-The sheet holds no side, rank, index or document id, only an item's code, the query and the text. It is ordered by the
-code, a hash, so what belongs together stands nowhere together.
+The sheet holds only a code, the query and the text, but no side, rank, index or document id. The code is a hash, and the rows are
+ordered by it, so that related rows are not next to each other.
 """
 
 import csv
@@ -18,11 +18,11 @@ from slimrank.files import open_text, replace_text
 
 COLUMNS = ("item", "query", "document", "grade")
 _FORMULA = re.compile(r"(?:^|[\t\r\n\v\f,;|\x85\u2028\u2029])[\s'\"]*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""What a spreadsheet may run: a sign that begins a cell, or what it takes for one behind a separator or a line break."""
+"""The start of a formula: such a sign at the start of a cell, or after a separator or a line break."""
 
 
 def write_sheet(folder: Folder, path: Path) -> int:
-    """Write what is to be graded; return how many rows."""
+    """Write the documents to grade; return the number of rows."""
     rows = (
         (item_code(row.query.query_id, doc_id), _inert(row.query.query), _inert(text))
         for row, documents in changed_documents(folder)
@@ -39,21 +39,21 @@ def write_sheet(folder: Folder, path: Path) -> int:
 
 
 def _inert(cell: str) -> str:
-    """Keep a spreadsheet from running a text as a formula; control characters, which it has no use for, go."""
+    """Return a text that a spreadsheet does not run as a formula; control characters are removed."""
     shown = "".join(character for character in cell if character.isprintable() or character.isspace())
     return _FORMULA.sub(lambda found: f"{found[0]}'", shown)
 
 
 def item_code(query_id: str, doc_id: str) -> str:
-    """Return the code of a query and document, which tells nothing of either."""
+    """Return the code of a query and a document, which reveals neither."""
     return digest([query_id, doc_id])
 
 
 def read_sheet(folder: Folder, path: Path) -> Iterator[Grade]:
-    """Yield the grades of a filled sheet; rows without one are passed over.
+    """Yield the grades of a filled sheet; rows without a grade are skipped.
 
     Raises:
-        DataError: a grade is not a whole number of the scale, or an item is not of this audit.
+        DataError: a grade is not a whole number of the scale, or an item does not belong to this audit.
     """
     return in_order(_filled(folder, path))
 
@@ -78,20 +78,22 @@ def _filled(folder: Folder, path: Path) -> Iterator[Grade]:
             item = record.get("item")
             found = database.execute("SELECT query_id, doc_id FROM items WHERE item = ?", (item,)).fetchone()
             if found is None:
-                raise DataError(f"{path}:{number}: item {item!r} is not of this audit; was the sheet made for another?")
+                raise DataError(
+                    f"{path}:{number}: item {item!r} does not belong to this audit; was the sheet made for another audit?"
+                )
             yield *found, int(given)
 
 
 def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Yield the rows of a sheet with their lines.
+    """Yield the rows of a sheet with their line numbers.
 
     Raises:
-        DataError: it is not CSV, or lacks a column that is needed.
+        DataError: the file is not CSV, or lacks a required column.
     """
     reader = csv.DictReader(file)
     try:
         if not {"item", "grade"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} has the columns {reader.fieldnames}; a sheet has {', '.join(COLUMNS)}")
+            raise DataError(f"{path} has the columns {reader.fieldnames}; a sheet needs {', '.join(COLUMNS)}")
         for record in reader:
             yield reader.line_num, record
     except csv.Error as error:

@@ -1,6 +1,7 @@
-"""Real queries and how often they were asked: from a file, UBI, a log, or the documents themselves.
+"""Read real queries and their frequencies from a file, UBI, a log, or the documents themselves.
 
-Every source yields `Asked`; the same text may come many times. Nothing is sampled or scrubbed here.
+Every source yields ``Asked``, and may yield the same text many times. This module does not sample and does not remove personal
+data.
 """
 
 import re
@@ -21,7 +22,7 @@ _SHARDS = re.compile(r'total_shards(?:\[|"\s*:\s*"?)(\d+)')
 
 
 class Asked(NamedTuple):
-    """A query as it was asked."""
+    """A query as a user asked it."""
 
     query: str
     frequency: float = 1.0
@@ -29,7 +30,7 @@ class Asked(NamedTuple):
 
 
 def read_queries(queries: Queries, cluster: Cluster, index_name: str, seed: int) -> Iterator[Asked]:
-    """Yield the queries of whichever source is named; `cluster` and `index_name` are those of `before`."""
+    """Yield the queries of the source that ``queries`` names; ``cluster`` and ``index_name`` are those of ``before``."""
     if queries.file:
         return read_file(queries.file)
     if queries.log:
@@ -40,7 +41,8 @@ def read_queries(queries: Queries, cluster: Cluster, index_name: str, seed: int)
 
 
 def read_file(path: Path) -> Iterator[Asked]:
-    """Yield the queries of a file: JSON lines (`query` or BEIR's `_id`, `text`), tab-separated with a frequency, or plain lines."""
+    """Yield the queries of a file: JSON lines (``query``, or BEIR's ``_id`` and ``text``), query-tab-frequency lines, or plain
+    lines."""
     kind = plain_name(path).rpartition(".")[2]
     is_empty = True
     with open_text(path) as file:
@@ -79,15 +81,15 @@ def _from_columns(line: str, has_frequency: bool) -> Asked:
 
 
 def _frequency(given: Any) -> float:
-    """Return how often a query was asked: a number above 0, which weighs it beside the others."""
+    """Return how often a query was asked, as a number above 0."""
     frequency = float(given)
     if not 0 < frequency < inf:
-        raise ValueError(f"{given} is no frequency")
+        raise ValueError(f"{given} is not a frequency")
     return frequency
 
 
 def read_log(log: Log) -> Iterator[Asked]:
-    """Yield the queries of a log's lines, passing over lines that hold none."""
+    """Yield the queries in a log; lines without a query are skipped."""
     with open_text(log.file) as file:
         for line in file:
             asked = _from_access(line, log.parameter) if log.format == "access" else _from_slow(line)
@@ -96,14 +98,15 @@ def read_log(log: Log) -> Iterator[Asked]:
 
 
 def _from_access(line: str, parameter: str) -> Asked | None:
-    """Find `"GET /search?q=red+shoes HTTP/1.1"` in a line."""
+    """Find ``"GET /search?q=red+shoes HTTP/1.1"`` in a line."""
     request = re.search(r'"[A-Z]+ (\S+)', line)
     values = parse_qs(urlsplit(request[1]).query).get(parameter) if request else None
     return Asked(values[0]) if values else None
 
 
 def _from_slow(line: str) -> Asked | None:
-    """Find the query in a slow-log line, text or JSON. A search writes one line for every shard: each counts that share."""
+    """Find the query in a slow-log line, text or JSON. A search writes one line for each shard, so a line counts as 1 /
+    shards."""
     body = _slow_source(line)
     text = next(_query_texts(body), None) if body else None
     shards = _SHARDS.search(line)
@@ -140,7 +143,7 @@ def _query_texts(node: Any) -> Iterator[str]:
 
 
 def read_ubi(cluster: Cluster, ubi: Ubi) -> Iterator[Asked]:
-    """Yield each distinct `user_query` of a UBI index with its count, paging through a composite aggregation."""
+    """Yield each distinct ``user_query`` of a UBI index with its count, paging through a composite aggregation."""
     filters: list[dict[str, Any]] = []
     if ubi.application:
         filters.append({"term": {"application": ubi.application}})
@@ -160,12 +163,12 @@ def read_ubi(cluster: Cluster, ubi: Ubi) -> Iterator[Asked]:
 
 
 def _aggregatable(cluster: Cluster, index_name: str) -> str:
-    """Return `user_query`, or its keyword subfield where a dynamic mapping made it text."""
+    """Return ``user_query``, or its keyword subfield if a dynamic mapping made it a text field."""
     fields = cluster.read(f"/{index_name}/_field_caps?fields=user_query,user_query.keyword").get("fields", {})
     for name in ("user_query", "user_query.keyword"):
         if any(kind.get("aggregatable") for kind in fields.get(name, {}).values()):
             return name
-    raise DataError(f"index {index_name} has no user_query field that can be counted; is it a UBI queries index?")
+    raise DataError(f"index {index_name} has no field user_query that can be aggregated; is it a UBI queries index?")
 
 
 def derive(cluster: Cluster, index_name: str, derived: Derived, seed: int) -> Iterator[Asked]:

@@ -1,12 +1,12 @@
-"""What an audit is told: one YAML file, read once, every field checked.
+"""The specification of an audit: one YAML file. It is read once, and every field is checked.
 
-The smallest useful one:
+The smallest useful specification:
 
     before: {url: http://localhost:9200, index: products_v1, fields: [title^2, text]}
     after: {index: products_v2}
     queries: {file: queries.jsonl}
 
-`after` takes every field that it does not name from `before`. Secrets are not in here (see `access`).
+Fields that ``after`` does not set are copied from ``before``. The specification holds no secrets (see ``access``).
 """
 
 from difflib import get_close_matches
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 def _without_credentials(url: str) -> str:
-    """Refuse user and password in a URL: the specification ends up in reports."""
+    """Refuse a user and a password in a URL, because reports show the specification."""
     if "@" in urlsplit(url).netloc:
         raise ValueError("a URL must not hold user or password; set SLIMRANK_AUDIT_BEFORE_USER and _PASSWORD instead")
     return url
@@ -40,20 +40,22 @@ class _Part(BaseModel):
 class Rerank(_Part):
     """Rerank a side's hits through the gateway, outside the engine."""
 
-    url: Url = Field(description="The gateway, such as http://localhost:8080")
+    url: Url = Field(description="URL of the gateway, such as http://localhost:8080")
     fields: list[str] = Field(min_length=1, description="Fields of _source that make up a document's text")
-    rank_window_size: int = Field(default=50, ge=1, description="First-stage hits that are reranked")
-    model: str | None = Field(default=None, description="The model's name, for the gateway and for the report")
+    rank_window_size: int = Field(default=50, ge=1, description="How many first-stage hits to rerank")
+    model: str | None = Field(default=None, description="Name of the model to ask the gateway for; the report shows it")
 
 
 class Side(_Part):
-    """One of the two things compared: an engine, an index and a way to ask it."""
+    """One of the two sides: an engine, an index and a query template."""
 
     url: Url
     index: str = Field(description="Index or alias")
     fields: list[str] | None = Field(default=None, description="Fields of a multi_match query, with boosts such as title^2")
-    body: Json | None = Field(default=None, description="A whole search body; {{query}} inside a string stands for the query")
-    pipeline: str | None = Field(default=None, description="Search pipeline; _none for none, left out for the index's default")
+    body: Json | None = Field(default=None, description="A whole search body; {{query}} inside a string is replaced by the query")
+    pipeline: str | None = Field(
+        default=None, description="Search pipeline; _none for no pipeline. Default: the index's default pipeline"
+    )
     search_type: Literal["query_then_fetch", "dfs_query_then_fetch"] = "query_then_fetch"
     rerank: Rerank | None = None
 
@@ -65,7 +67,7 @@ class Side(_Part):
 
 
 class Ubi(_Part):
-    """Queries from User Behavior Insights on the engine of `before`, with how often they were asked."""
+    """Queries and their frequencies from User Behavior Insights, on the engine of ``before``."""
 
     index: str = "ubi_queries"
     application: str | None = None
@@ -81,7 +83,7 @@ class Log(_Part):
 
 
 class Derived(_Part):
-    """Queries made of documents: the first words of a field of randomly drawn documents of `before`."""
+    """Queries made from documents: the first words of a field, in randomly drawn documents of ``before``."""
 
     field: str
     count: int = Field(default=1000, ge=1)
@@ -89,13 +91,13 @@ class Derived(_Part):
 
 
 class Queries(_Part):
-    """Where queries come from: one of four."""
+    """The source of queries: exactly one of four."""
 
     file: Path | None = Field(default=None, description="*.jsonl, *.tsv (query, frequency) or *.txt, each plain or .gz")
     ubi: Ubi | None = None
     log: Log | None = None
     derived: Derived | None = None
-    golden: Path | None = Field(default=None, description="Queries that must not break, in the same formats")
+    golden: Path | None = Field(default=None, description="File with queries that must not break, in the same formats")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -105,31 +107,31 @@ class Queries(_Part):
 
 
 class Sample(_Part):
-    """How many of them are asked, and which."""
+    """How many queries are drawn, and how."""
 
     size: int = Field(default=500, ge=1)
     seed: int = 0
-    strata: bool = Field(default=True, description="Draw head, torso and tail, each a third of the traffic, in equal numbers")
+    strata: bool = Field(default=True, description="Draw equal numbers from head, torso and tail, each a third of the traffic")
     personal: Literal["drop", "mask", "keep"] = Field(
         default="drop", description="What happens to queries that hold personal data"
     )
-    patterns: list[str] = Field(default=[], description="Further regular expressions of personal data")
+    patterns: list[str] = Field(default=[], description="More regular expressions that match personal data")
 
 
 class Judge(_Part):
-    """Who grades documents."""
+    """A judge that grades documents."""
 
     kind: Literal["qrels", "clicks", "reranker", "chat", "person"]
     file: Path | None = Field(
-        None, description="qrels (.tsv of BEIR, else TREC's), click events (.jsonl), or a filled sheet (.csv)"
+        None, description="File with BEIR qrels (.tsv), TREC qrels, click events (.jsonl) or a filled sheet (.csv)"
     )
-    index: str | None = Field(default=None, description="clicks: the index of UBI events, such as ubi_events")
+    index: str | None = Field(default=None, description="For kind clicks: index of UBI events, such as ubi_events")
     url: Url | None = Field(
         default=None,
-        description="reranker: a gateway, or local for this process; chat: an OpenAI-compatible endpoint ending in /v1",
+        description="For kind reranker: URL of a gateway, or local for this process. For kind chat: an OpenAI-compatible URL ending in /v1",
     )
     model: str | None = None
-    human: bool = Field(default=False, description="qrels: made by people")
+    human: bool = Field(default=False, description="For kind qrels: whether people made them")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -142,21 +144,21 @@ class Judge(_Part):
 
     @property
     def name(self) -> str:
-        """The judge in a word or two, for the report and the cache."""
+        """The judge's name in the report and the cache."""
         return f"{self.kind}:{self.model}" if self.model else self.kind
 
 
 JUDGED = ("nDCG", "RR", "AP", "P")
-"""Measures that judgments are needed for; a rule says how far their mean may `drop` or `rise`."""
+"""Measures that need judgments; a rule limits how far their mean may ``drop`` or ``rise``."""
 SCALARS = (
     "overlap", "Jaccard", "RBO", "Kendall tau", "rank-biased distance", "changed", "newly empty", "newly found", "hits ratio",
     "failed queries", "golden broken", "documents lost", "documents new", "documents changed", "detectable nDCG", "latency ratio",
 )  # fmt: skip
-"""Measures of one number; a rule says what it may not be `below` or `above`."""
+"""Measures with a single value; a rule gives the limit for ``below`` or ``above``."""
 
 
 def _known_measure(name: str) -> str:
-    """Refuse a measure that there is not: its rule would never fire."""
+    """Refuse an unknown measure, because its rule would never fire."""
     known = {measure.lower(): measure for measure in (*JUDGED, *SCALARS)}
     if name in known.values():
         return name
@@ -169,16 +171,16 @@ Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Rule(_Part):
-    """When the verdict warns or fails. Exactly one limit, of the kind that the measure has."""
+    """A rule says when the verdict warns or fails. It has exactly one limit, of a kind that fits the measure."""
 
     measure: Annotated[str, AfterValidator(_known_measure)]
-    drop: Limit | None = Field(default=None, ge=0, description="The mean fell by more than this")
-    rise: Limit | None = Field(default=None, ge=0, description="The mean rose by more than this")
+    drop: Limit | None = Field(default=None, ge=0, description="The rule fires if the mean fell by more than this")
+    rise: Limit | None = Field(default=None, ge=0, description="The rule fires if the mean rose by more than this")
     below: Limit | None = None
     above: Limit | None = None
-    significant: bool = Field(default=False, description="... and chance does not explain it (family-wise 5%)")
-    unless_judged: bool = Field(default=False, description="... and judgments do not speak for half of the changes")
-    unless_better: bool = Field(default=False, description="... and nDCG is not significantly better")
+    significant: bool = Field(default=False, description="Fire only if the change is significant (family-wise 5%)")
+    unless_judged: bool = Field(default=False, description="Fire only if less than half of the changes have judgments")
+    unless_better: bool = Field(default=False, description="Fire only if nDCG is not significantly better")
     then: Literal["warn", "fail"] = "fail"
 
     @model_validator(mode="after")
@@ -218,39 +220,43 @@ _AFTERWARDS = ("judges", "rules", "cache", "judge_moved", "name", "requests_per_
 
 
 class Spec(_Part):
-    """A whole audit."""
+    """The specification of a whole audit."""
 
     name: str = "reindex"
     before: Side
     after: Side
     queries: Queries
     sample: Sample = Sample()
-    id_field: str = Field(default="_id", description="The business id, one name in both indices: _id or a field of _source")
-    text_fields: list[str] = Field(default=[], description="Fields shown to judges and in the report; left out: those searched")
-    k: int = Field(default=10, ge=1, le=20, description="Ranks that count")
-    depth: int = Field(default=50, ge=1, le=1000, description="Hits asked for and kept")
+    id_field: str = Field(default="_id", description="Business id, with the same name in both indices: _id or a field of _source")
+    text_fields: list[str] = Field(
+        default=[], description="Fields shown to judges and in the report. Default: the searched fields"
+    )
+    k: int = Field(default=10, ge=1, le=20, description="Number of ranks that count")
+    depth: int = Field(default=50, ge=1, le=1000, description="Number of hits to request and keep")
     persistence: float = Field(default=0.9, gt=0, lt=1, description="p of rank-biased overlap")
     max_grade: int = Field(default=3, ge=1, le=4)
     judges: list[Judge] = []
     judge_moved: bool = Field(
-        True, description="Judge documents that moved within the top k too, not only those that entered or left"
+        True, description="Also judge documents that moved within the top k, not only those that entered or left it"
     )
     cache: Path | None = Field(
-        default=None, description="File that keeps models' grades from audit to audit; left out, in the folder"
+        default=None, description="File that keeps models' grades for later audits. Default: a file in the audit's folder"
     )
-    content: Literal["full", "counts"] = Field(default="full", description="Fingerprint every document, or only count them")
-    requests_per_second: float = Field(default=20, gt=0, description="Searches to each side")
+    content: Literal["full", "counts"] = Field(
+        default="full", description="full compares every document; counts only counts them"
+    )
+    requests_per_second: float = Field(default=20, gt=0, description="Limit of searches a second, for each side")
     threads: int = Field(default=2, ge=1, le=64)
     rules: list[Rule] = list(DEFAULT_RULES)
 
     def identity(self) -> Json:
-        """Return what answers depend on: an audit may be judged anew, by other judges and rules, but not asked anew."""
+        """Return the settings that answers depend on. Judges and rules are not among them and may change later."""
         return self.model_dump(mode="json", exclude={*_AFTERWARDS})
 
     @model_validator(mode="before")
     @classmethod
     def _after_inherits(cls, data: Any) -> Any:
-        """Fill `after` from `before`; naming `fields` drops an inherited `body`, and the other way round."""
+        """Fill ``after`` from ``before``; if ``after`` sets ``fields``, it does not inherit ``body``, and vice versa."""
         if isinstance(data, dict) and isinstance(data.get("before"), dict) and isinstance(data.get("after"), dict):
             inherited = dict(data["before"])
             if data["after"].keys() & {"fields", "body"}:
@@ -260,11 +266,11 @@ class Spec(_Part):
 
 
 def load_spec(path: Path) -> Spec:
-    """Read a specification; relative file names in it start at its folder.
+    """Read a specification; relative file names in it are relative to its folder.
 
     Raises:
-        ConfigError: not YAML, or a field that does not fit.
-        DataError: the file cannot be read, or a file of judgments is not there.
+        ConfigError: the file is not YAML, or a field is invalid.
+        DataError: the file cannot be read, or a file of judgments does not exist.
     """
     text = read_text(path)
     try:
@@ -276,10 +282,10 @@ def load_spec(path: Path) -> Spec:
             f"{path} holds {'nothing' if data is None else f'a {type(data).__name__}'} in place of keys and values; see `slimrank audit example`"
         )
     spec = parse_spec(_absolute(data, path.parent.resolve()), str(path))
-    for judge in spec.judges:  # now, and not after hours of asking; a person's sheet may come later
+    for judge in spec.judges:  # check now, not after hours of asking; a person's sheet may be added later
         if judge.kind in ("qrels", "clicks") and judge.file and not judge.file.is_file():
             raise DataError(
-                f"{path}: the judge {judge.name} is to read {judge.file}, and there is no such file; correct `judges`"
+                f"{path}: the judge {judge.name} needs the file {judge.file}, and there is no such file; correct `judges`"
             )
     return spec
 
@@ -288,7 +294,7 @@ def parse_spec(data: Any, origin: str) -> Spec:
     """Check a specification.
 
     Raises:
-        ConfigError: a field that does not fit.
+        ConfigError: a field is invalid.
     """
     try:
         return Spec.model_validate(data)
@@ -299,7 +305,7 @@ def parse_spec(data: Any, origin: str) -> Spec:
 
 
 def _absolute(data: Any, folder: Path) -> Any:
-    """Resolve the values of `file` and `golden` anywhere in the tree."""
+    """Resolve the values of ``file`` and ``golden`` at any depth."""
     if isinstance(data, dict):
         return {
             key: str(folder / value)

@@ -1,7 +1,7 @@
-"""What would grow with the number of queries goes here, to temporary files, so that an audit's memory does not.
+"""Keep data that grow with the number of queries in temporary files, so that an audit's memory does not grow.
 
-Rows of numbers are read back in blocks of equal size; records are sorted and joined by SQLite. Both vanish when closed.
-Knows nothing of audits.
+Rows of numbers are read back in blocks of equal size; SQLite sorts and joins records. The files are deleted when they are closed.
+This module knows nothing of audits.
 """
 
 import sqlite3
@@ -17,20 +17,20 @@ from slimrank.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 1024
-"""Rows held at a time."""
+"""The number of rows in memory at a time."""
 Grade = tuple[str, str, int]
 """query_id, doc_id, grade."""
 
 
 class Numbers:
-    """Rows of `width` numbers, added one at a time and read in blocks as often as wanted."""
+    """Rows of ``width`` numbers. They are added one at a time, and can be read in blocks many times."""
 
     def __init__(self, file: IO[bytes], width: int) -> None:
         self._file, self._width = file, width
         self._waiting: list[Sequence[float]] = []
 
     def add(self, row: Sequence[float]) -> None:
-        """Keep one row."""
+        """Add one row."""
         self._waiting.append(row)
         if len(self._waiting) == BLOCK:
             self._flush()
@@ -41,7 +41,7 @@ class Numbers:
         self._waiting.clear()
 
     def blocks(self) -> Iterator[Floats]:
-        """Yield (n, width) arrays in the order added, n <= BLOCK."""
+        """Yield (n, width) arrays in the order of adding, n <= BLOCK."""
         self._flush()
         size = BLOCK * self._width * 8
         place = 0
@@ -55,10 +55,10 @@ class Numbers:
 
 @contextmanager
 def scratch() -> Iterator[sqlite3.Connection]:
-    """Yield an empty database on a temporary file; SQLite keeps some 2 MB of it in memory, however large it grows.
+    """Yield an empty database in a temporary file; SQLite keeps about 2 MB in memory, however large the file becomes.
 
     Raises:
-        DataError: the disk of temporary files is full, or fails.
+        DataError: the disk for temporary files is full, or fails.
     """
     database = sqlite3.connect("")
     try:
@@ -72,7 +72,7 @@ def scratch() -> Iterator[sqlite3.Connection]:
 
 
 def in_order(grades: Iterable[Grade], query_ids: Iterable[str] | None = None) -> Iterator[Grade]:
-    """Yield grades by query id and document id, of one pair the last; with `query_ids` those queries' only."""
+    """Yield grades ordered by query id and document id; the last grade of a pair counts. ``query_ids`` limits the queries."""
     with scratch() as database:
         database.execute("CREATE TABLE grades (query_id, doc_id, grade, PRIMARY KEY (query_id, doc_id)) WITHOUT ROWID")
         database.execute("CREATE TABLE wanted (query_id PRIMARY KEY) WITHOUT ROWID")
@@ -83,7 +83,7 @@ def in_order(grades: Iterable[Grade], query_ids: Iterable[str] | None = None) ->
 
 
 def quantiles(values: Iterable[float], shares: Sequence[float]) -> list[float]:
-    """Return the quantiles at `shares` in [0, 1] of at least one value, linear between neighbours."""
+    """Return the quantiles at ``shares`` in [0, 1], with linear interpolation; there must be at least one value."""
     with scratch() as database:
         database.execute("CREATE TABLE numbers (value REAL)")
         database.executemany("INSERT INTO numbers VALUES (?)", ((value,) for value in values))

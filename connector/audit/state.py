@@ -1,7 +1,7 @@
-"""What a side is at a moment: cluster, indices, settings, mappings, counts, and what shows that it changed since.
+"""Read the state of a side: cluster, indices, settings, mappings, counts, and a fingerprint that shows later changes.
 
-`read_state` only reads. The fingerprint is made of index uuids, sequence numbers and alias targets, so any
-write to an index, and any move of its alias, changes it; refreshes and merges do not.
+``read_state`` only reads. The fingerprint is made from index uuids, sequence numbers and alias targets. So any write to an index
+and any move of its alias change it; refreshes and merges do not.
 """
 
 from connector.audit.access import Reached
@@ -10,7 +10,7 @@ from connector.audit.spec import Json
 
 
 def read_state(reached: Reached) -> Json:
-    """Describe a side as it is now.
+    """Return the present state of a side.
 
     Raises:
         EngineError: the cluster does not answer, or has no such index.
@@ -52,7 +52,7 @@ def _index(index: Json, stats: Json) -> Json:
 
 
 def fingerprint(state: Json) -> str:
-    """Return what changes when the side's content, alias, pipeline or reranking model does."""
+    """Return a hash that changes if the side's content, alias, pipeline or reranking model changes."""
     indices = {
         name: {field: index[field] for field in ("uuid", "max_seq_no", "documents")} for name, index in state["indices"].items()
     }
@@ -62,7 +62,7 @@ def fingerprint(state: Json) -> str:
 
 
 def _lasting(settings: Json) -> Json:
-    """Leave out settings that no ranking depends on, so that raising the replicas after an audit does not void it."""
+    """Remove settings that no ranking depends on, so that an audit stays valid if the number of replicas is raised later."""
     return {name: value for name, value in settings.items() if not is_harmless(name)}
 
 

@@ -1,15 +1,16 @@
-"""Is the difference real, how large is it, and what could have gone unseen? Paired over queries.
+"""Test whether the differences are significant, how large they are, and what could be missed. Paired over queries.
 
-- p-values by randomisation: under the null hypothesis each query's difference could as well have the other sign (Fisher;
-  Smucker, Allan, Carterette, CIKM 2007). One-sided: a gate asks whether it is worse, and a report also whether better.
-- Several measures are tested, so p-values are adjusted by the step-down maximum of the same flips (Westfall, Young,
-  1993): like Holm it keeps the family-wise error at the level, and as the measures move together it spends all of it,
-  where Holm's bound would waste most. Holm's adjustment is reported beside it.
-- Intervals by the paired bootstrap over queries, percentiles.
-- The minimum detectable effect: the true drop that the verdict would have called with 80% power, on these queries.
+- The p-values come from a randomisation test: under the null hypothesis each query's difference could have either sign (Fisher;
+Smucker, Allan, Carterette, CIKM 2007). The test is one-sided: a gate asks whether the new side is worse; a report also asks
+whether it is better.
+- Several measures are tested, so p-values are adjusted by the step-down maximum of the same flips (Westfall, Young, 1993). Like
+Holm's adjustment it limits the family-wise error. The measures are correlated, so it finds more than Holm's adjustment, which is
+reported beside it.
+- The intervals come from the paired bootstrap over queries, by percentiles.
+- The minimum detectable effect is the true drop that the verdict would detect on these queries with 80% power.
 
-Weights (`sample`) carry each query's share of the traffic: every mean here is a weighted one. Queries come in blocks, read
-as often as needed, so memory does not grow with their number.
+The weight of a query (``sample``) is its share of the traffic; all means are weighted. Queries are read in blocks, several times,
+so memory does not grow with their number.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,16 +24,16 @@ import numpy.typing as npt
 from connector.audit.spill import BLOCK, Floats
 
 LEVEL = 0.05
-"""Family-wise chance of calling a drop where nothing changed."""
+"""The family-wise probability of reporting a drop although nothing changed."""
 POWER = 0.8
 ROUNDS = 9_999
-_BATCH_CELLS = 500_000  # numbers held at a time, 4 MB
-_SAME = 1e-12  # sums of the same numbers in another order differ in the last bits
+_BATCH_CELLS = 500_000  # numbers in memory at a time, 4 MB
+_SAME = 1e-12  # sums of the same numbers in different orders differ in the last bits
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One measure on both sides, over queries."""
+    """One measure on both sides, averaged over queries."""
 
     measure: str
     before: float
@@ -40,12 +41,12 @@ class Paired:
     difference: float
     low: float
     high: float
-    """95% interval of the difference."""
+    """``low`` and ``high`` are the 95% interval of the difference."""
     effect_size: float
-    """Weighted mean difference over its standard deviation (Cohen's d_z); 0 where nothing differs."""
+    """Weighted mean difference divided by its standard deviation (Cohen's d_z); 0 if nothing differs."""
     p_worse: float
     p_better: float
-    """Adjusted for the number of measures, one-sided."""
+    """``p_worse`` and ``p_better`` are one-sided, and adjusted for the number of measures."""
     holm_worse: float
     minimum_detectable: float
     wins: int
@@ -54,7 +55,7 @@ class Paired:
 
 
 class Block(NamedTuple):
-    """Some of the queries: (M, n) values of M measures before and after, and (n,) weights."""
+    """A block of n queries: (M, n) values of M measures before and after, and (n,) weights."""
 
     before: Floats
     after: Floats
@@ -62,17 +63,17 @@ class Block(NamedTuple):
 
     @property
     def differences(self) -> Floats:
-        """(M, n), 0 where a query's values are unknown on both sides."""
+        """The differences, (M, n); 0 if a query's values are unknown on both sides."""
         found: Floats = np.nan_to_num(self.after - self.before)
         return found
 
 
 Blocks = Callable[[], Iterable[Block]]
-"""All queries, in blocks, the same each time: no more than a block is in memory, however many queries there are."""
+"""A function that yields all queries in blocks, the same blocks at every call; only one block is in memory at a time."""
 
 
 def in_blocks(before: Floats, after: Floats, weights: Floats) -> Blocks:
-    """Return the blocks of (M, N) values that are in memory."""
+    """Return (M, N) values in memory as blocks."""
     starts = range(0, len(weights), BLOCK)
     cuts = [slice(start, start + BLOCK) for start in starts]
     return lambda: (Block(before[:, cut], after[:, cut], weights[cut]) for cut in cuts)
@@ -81,7 +82,7 @@ def in_blocks(before: Floats, after: Floats, weights: Floats) -> Blocks:
 def compare(measures: Sequence[str], blocks: Blocks, *, seed: int) -> list[Paired]:
     """Compare M measures on N queries.
 
-    A query whose values are nan on both sides counts as unchanged, and not for the means of the two sides.
+    A query whose values are nan on both sides counts as unchanged, and is left out of the means of both sides.
     """
     totals = add_up(blocks)
     flipped = flip(lambda: _units(blocks, totals), rounds=ROUNDS, seed=seed)
@@ -115,34 +116,34 @@ def compare(measures: Sequence[str], blocks: Blocks, *, seed: int) -> list[Paire
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over all queries; arrays of M measures."""
+    """Sums over all queries; the arrays have one entry for each of M measures."""
 
     queries: int
     weight: float
     counted: int
-    """Queries of weight above 0."""
+    """The number of queries with a weight above 0."""
     effective: float
     sides: Floats
-    """(2, M): the means before and after, of the queries whose values are known."""
+    """The means before and after, over queries with known values, (2, M)."""
     sums: Floats
-    """Of the weighted differences."""
+    """The sums of the weighted differences."""
     scales: Floats
-    """Their root of squares, and of the centred ones."""
+    """The roots of the sums of squares, of the weighted and of the centred differences."""
     centred_scales: Floats
     spreads: Floats
-    """Weighted standard deviations of the differences."""
+    """The weighted standard deviations of the differences."""
     wins: Floats
     losses: Floats
 
     @property
     def means(self) -> Floats:
-        """Weighted mean differences."""
+        """The weighted mean differences."""
         found: Floats = self.sums / self.weight
         return found
 
 
 def add_up(blocks: Blocks) -> Totals:
-    """Add up what every other number here is made of, in two passes: the second is around the means of the first."""
+    """Add up the sums in two passes; the second pass uses the means of the first."""
     queries = counted = 0
     weight = squared_weights = 0.0
     nothing: Floats = np.zeros(1)
@@ -175,7 +176,8 @@ def _not_zero(scales: Floats) -> Floats:
 
 
 def _units(blocks: Blocks, totals: Totals) -> Iterator[Floats]:
-    """Yield (2M, n): weighted differences, then the centred ones, each measure's squares adding up to 1 over all blocks."""
+    """Yield (2M, n): the weighted, then the centred differences, scaled so that the squares of each row sum to 1 over all
+    blocks."""
     for block in blocks():
         plain = block.differences * block.weights / _not_zero(totals.scales)[:, None]
         yield np.vstack([plain, centred(block, totals) / _not_zero(totals.centred_scales)[:, None]])
@@ -188,7 +190,7 @@ def centred(block: Block, totals: Totals) -> Floats:
 
 
 def flip(units: Callable[[], Iterable[Floats]], *, rounds: int, seed: int) -> Floats:
-    """Return the sums, (rounds, ..., M), of (..., M, n) blocks whose queries' signs are flipped at random, round by round."""
+    """Return the sums, (rounds, ..., M), of (..., M, n) blocks; in each round the signs of the queries are flipped at random."""
     random = np.random.default_rng(seed)
     sums: Floats | None = None
     for block in units():
@@ -205,7 +207,7 @@ def flip(units: Callable[[], Iterable[Floats]], *, rounds: int, seed: int) -> Fl
 
 
 def randomisation(weighted: Callable[[], Iterable[Floats]], *, rounds: int, seed: int) -> tuple[Floats, Floats]:
-    """Return one-sided p-values, raw and adjusted, that the sums over all (..., M, n) weighted differences are above zero."""
+    """Return raw and adjusted one-sided p-values for sums of all (..., M, n) weighted differences above zero."""
     sums: Floats | float = 0.0
     squares: Floats | float = 0.0
     for block in weighted():
@@ -216,10 +218,10 @@ def randomisation(weighted: Callable[[], Iterable[Floats]], *, rounds: int, seed
 
 
 def p_values(observed: Floats, flipped: Floats) -> tuple[Floats, Floats]:
-    """Return raw and adjusted p-values of (..., M) statistics against (rounds, ..., M) of flips.
+    """Return raw and adjusted p-values of (..., M) observed statistics against (rounds, ..., M) statistics under flips.
 
-    The statistic is the sum over its root of squares, which no flip changes. A p-value counts the observed case
-    among the flips, (1 + exceeding) / (1 + rounds), so it is never 0 and the test is exact.
+    The statistic is the sum divided by the root of the sum of squares, which a flip does not change. The observed case counts as
+    one of the flips, (1 + exceeding) / (1 + rounds), so the p-value is never 0 and the test is exact.
     """
     rounds = len(flipped)
     order = np.argsort(-observed, axis=-1, kind="stable")
@@ -243,9 +245,10 @@ def holm(p_values: Floats) -> Floats:
 
 
 def bootstrap(blocks: Blocks, totals: Totals, *, seed: int, rounds: int = ROUNDS) -> tuple[Floats, Floats]:
-    """Return the 95% interval of each weighted mean, (M,) and (M,), resampling queries.
+    """Return the limits of the 95% interval of each weighted mean, (M,) and (M,), by resampling queries.
 
-    How many of a round's picks fall into a block is drawn first (binomial, block by block, so multinomial over all), then which.
+    First the number of a round's picks in each block is drawn (binomial for each block, so multinomial over all blocks), then the
+    queries within the block.
     """
     random = np.random.default_rng(seed)
     left, rest = np.full(rounds, totals.queries), totals.queries
@@ -264,7 +267,7 @@ def bootstrap(blocks: Blocks, totals: Totals, *, seed: int, rounds: int = ROUNDS
 
 
 def _pick(random: np.random.Generator, picked: npt.NDArray[np.int64], size: int) -> Floats:
-    """Return how often each of `size` queries is picked in rounds of `picked` picks, (rounds, size)."""
+    """Return how often each of ``size`` queries is picked if each round has ``picked`` picks, (rounds, size)."""
     rounds = np.repeat(np.arange(len(picked)) * size, picked)
     places = random.integers(0, size, len(rounds))
     counts: Floats = np.bincount(rounds + places, minlength=len(picked) * size).reshape(-1, size).astype(float)
@@ -274,10 +277,10 @@ def _pick(random: np.random.Generator, picked: npt.NDArray[np.int64], size: int)
 def minimum_detectable(totals: Totals, flipped: Floats) -> Floats:
     """Return, for each of M measures, the true drop that the adjusted test finds with 80% power at 5%; (M,), >= 0.
 
-    The test calls a drop when its statistic passes c, the 95th percentile of the largest statistic under flips. A true drop
-    of x standard errors moves the statistic to x / sqrt(1 + x²/n), as it also swells the root of squares, so 80% need
-    x = c·sqrt(1 + x²/n) + z, with z = 0.84 and n the effective number of queries, (Σw)² / Σw². Infinite where
-    n <= c², or where even flips that all fall one way are too likely: so few queries can never show it.
+    The test reports a drop if its statistic exceeds c, the 95th percentile of the largest statistic under flips. A true drop of
+    x standard errors moves the statistic to x / sqrt(1 + x²/n), because the drop also increases the root of the sum of squares.
+    So 80% power needs x = c·sqrt(1 + x²/n) + z, with z = 0.84 and the effective number of queries n = (Σw)² / Σw². The result is
+    infinite if n <= c², or if flips that all have the same sign are already too likely: then there are too few queries.
 
     Args:
         flipped: (rounds, M) statistics of the centred differences under flips.

@@ -1,6 +1,6 @@
-"""Move an alias from the old index to the new one, atomically, and only on a pass of an audit that still holds.
+"""Move an alias from the old index to the new index in one atomic request, only if the audit passed and is still valid.
 
-Nothing is deleted: the old index stays for the way back, which is printed.
+Nothing is deleted: the old index is kept, and the command that moves the alias back is printed.
 """
 
 import json
@@ -16,23 +16,24 @@ from slimrank.errors import EngineRefused
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One request to `_aliases`, and the one that undoes it."""
+    """A request to ``_aliases``, and the request that undoes it."""
 
     alias: str
     actions: list[Json]
     rollback: list[Json]
 
     def command(self, url: str) -> str:
-        """Return the way back as a shell command."""
+        """Return a shell command that moves the alias back."""
         body = json.dumps({"actions": self.rollback})
         return f"curl -X POST '{url}/_aliases' -H 'content-type: application/json' -d '{body}'"
 
 
 def prepare(folder: Folder, sides: Sides, alias: str) -> Swap:
-    """Check that the audit passed and still holds, and return the swap.
+    """Check that the audit passed and is still valid, and return the swap.
 
     Raises:
-        EngineRefused: the verdict is no pass, a side changed since, the sides are on two clusters, or the alias is elsewhere.
+        EngineRefused: the verdict is not a pass, a side changed since, the sides are on two clusters, or the alias has another
+            target.
     """
     verdict = folder.read("report.json")["verdict"]
     if verdict != "pass":
@@ -44,17 +45,17 @@ def prepare(folder: Folder, sides: Sides, alias: str) -> Swap:
         if state["fingerprint"] != folder.read(f"{which}.json")["fingerprint"]:
             raise EngineRefused(
                 f"{state['asked']} ({which}) changed since the audit (fingerprint {state['fingerprint']}), "
-                "so its verdict no longer holds; audit again in another folder"
+                "so its verdict is no longer valid; audit again in another folder"
             )
     if sides.before.side.url.rstrip("/") != sides.after.side.url.rstrip("/"):
-        raise EngineRefused("the two sides are on two clusters, where no alias can move from one to the other")
+        raise EngineRefused("the two sides are on two clusters, and an alias cannot move from one cluster to another")
     return _swap(sides, alias, index_name(states["after"]))
 
 
 def _swap(sides: Sides, alias: str, new: str) -> Swap:
     found = sides.before.cluster.find(f"/_alias/{alias}")
     if found is None:
-        raise EngineRefused(f"there is no alias {alias}; create it on the index in use, so that a swap has something to move")
+        raise EngineRefused(f"there is no alias {alias}; create it on the index in use first")
     old = sorted(found)
     if old == [new]:
         raise EngineRefused(f"alias {alias} already points to {new}")
@@ -74,5 +75,5 @@ def _swap(sides: Sides, alias: str, new: str) -> Swap:
 
 
 def perform(swap: Swap, sides: Sides) -> None:
-    """Send the swap: one request, which the cluster applies whole or not at all."""
+    """Send the swap as one request, which the cluster applies completely or not at all."""
     sides.after.cluster.write("POST", "/_aliases", {"actions": swap.actions})

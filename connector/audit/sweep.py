@@ -1,8 +1,8 @@
-"""How deep to rerank: nDCG against time for growing `rank_window_size`, and the knee, beyond which time buys little.
+"""Measure nDCG and time for growing ``rank_window_size``, and find the knee, beyond which more time gains little.
 
-The hits of the widest window are scored once and every smaller window is read off those scores, so depths differ in
-nothing else. Time is measured, depth by depth, on a few queries. The knee is where nDCG, both axes scaled to 0..1, stands
-furthest above the straight line from the first depth to the last (Satopää and others, Kneedle, 2011).
+The hits of the widest window are scored once, and every smaller window uses those scores, so depths differ in nothing else. Time
+is measured for each depth on a few queries. With both axes scaled to 0..1, the knee is the depth at which nDCG is furthest above
+the straight line from the first depth to the last (Satopää and others, Kneedle, 2011).
 """
 
 import secrets
@@ -35,25 +35,25 @@ class Point:
     depth: int
     ndcg: float
     milliseconds: float
-    """Median time of scoring that many hits of a query."""
+    """The median time of scoring that many hits of a query."""
 
 
 def sweep(
     folder: Folder, reached: Reached, depths: Sequence[int] = DEPTHS, progress: Progress = lambda done, total: None
 ) -> Json:
-    """Measure each depth on the judged queries, and keep `sweep.json`.
+    """Measure each depth on the judged queries, and write ``sweep.json``.
 
     Raises:
-        ConfigError: the side reranks nothing.
+        ConfigError: the side is not reranked.
         DataError: no query is judged.
     """
     spec, rerank, scorer = folder.spec, reached.side.rerank, reached.scorer
     if rerank is None or scorer is None:
-        raise ConfigError(f"{reached.side.index} is not reranked; name the gateway with `rerank` on that side")
+        raise ConfigError(f"{reached.side.index} is not reranked; set `rerank` with the gateway's URL on that side")
     count = sum(1 for _ in _judged(folder))
     if not count:
         raise DataError(
-            f"no query of {folder.path} is judged, so no depth can be better; name `judges`, and run the report first"
+            f"no query of {folder.path} is judged, so depths cannot be compared; set `judges`, and run the report first"
         )
     searcher, text = Searcher(reached, spec), Template.of(rerank.fields)
     totals = dict.fromkeys(depths, 0.0)
@@ -82,20 +82,20 @@ def sweep(
 
 
 def _judged(folder: Folder) -> Iterator[tuple[Query, Mapping[str, int]]]:
-    """Yield the queries of the traffic that are judged, with their grades."""
+    """Yield the judged queries of the traffic with their grades."""
     judged = judgments(folder)
     pairs = ((query, judged(query.query_id)) for query in folder.queries())
     return ((query, grades) for query, grades in pairs if grades and query.weight > 0)
 
 
 def window(ids: Sequence[str], scores: Sequence[float], depth: int) -> list[str]:
-    """Return the ranking in which only the first `depth` hits are reordered; equal scores keep the first stage's order."""
+    """Return the ranking in which only the first ``depth`` hits are reordered; equal scores keep the first-stage order."""
     top = sorted(range(min(depth, len(ids))), key=lambda place: -scores[place])
     return [ids[place] for place in top] + list(ids[depth:])
 
 
 def knee(points: Sequence[Point]) -> int | None:
-    """Return the depth beyond which time buys little; None where deeper is never better."""
+    """Return the depth beyond which more time gains little; None if no greater depth is better."""
     first, last = points[0], points[-1]
     best = max(point.ndcg for point in points)
     if best <= first.ndcg or last.milliseconds <= first.milliseconds:
@@ -107,7 +107,7 @@ def knee(points: Sequence[Point]) -> int | None:
 
 
 def _time(scorer: Scorer, query: str, texts: Sequence[str]) -> float:
-    """Return the seconds that scoring takes; no hits take none. A word of its own in the query keeps scores from being known already."""
+    """Return the seconds that scoring takes; 0 without hits. A unique word in the query makes sure that no score is cached."""
     query = f"{query} {secrets.token_hex(4)}"
     start = time.perf_counter()
     if texts:

@@ -1,10 +1,11 @@
-"""Add up all compared queries in one pass: counts, means over the traffic, strata, and the few queries that are shown.
+"""Aggregate all compared queries in one pass: counts, means over the traffic, strata, and the few queries to show.
 
-Holds sums, two lists of at most 25 rows and two histograms, whatever the number of queries; what the statistics need of every
-query goes to a temporary file.
+Memory holds sums, two lists of at most 25 rows and two histograms, whatever the number of queries. The values of every query,
+which the statistics need, are written to a temporary file.
 
-Which queries the judged measures are over: those with judgments, and, where every changed query has judgments, the unchanged
-ones too, whose difference is 0 whatever the grades. Their own level stays unknown and is left out of the means of each side.
+The judged measures cover the queries with judgments. If every changed query has judgments, they also cover the unchanged queries,
+whose difference is 0 whatever their grades are. The values of unchanged queries are unknown and left out of the means of each
+side.
 """
 
 from collections import Counter, defaultdict
@@ -22,15 +23,15 @@ from connector.audit.spill import Numbers
 from connector.audit.statistics import Block
 
 SHOWN = 25
-"""Worst and best queries that the report shows with both lists."""
+"""The number of worst and of best queries that the report shows with both lists."""
 BINS = 20
 _STEPS = 1000
-"""Steps of 1 in which changes of nDCG are counted for the plot."""
+"""The number of steps between 0 and 1 for counting changes of nDCG in the plot."""
 UNJUDGED = ("overlap", "jaccard", "rbo", "tau", "distance")
 
 
 class Means:
-    """Weighted means of values that come one at a time; nan values are left out."""
+    """Weighted means of values that are added one at a time; nan values are left out."""
 
     def __init__(self) -> None:
         self._sums: defaultdict[str, float] = defaultdict(float)
@@ -43,32 +44,32 @@ class Means:
             self._weights[name] += weight
 
     def of(self, name: str) -> float:
-        """Return the mean, nan where nothing of any weight was added."""
+        """Return the mean; nan if no value with a weight was added."""
         weight = self._weights.get(name, 0.0)
         return self._sums[name] / weight if weight else nan
 
 
 class Best:
-    """The rows with the smallest keys of all that come."""
+    """Keeps the rows with the smallest keys."""
 
     def __init__(self, key: Callable[[Row], Any]) -> None:
         self._key = key
         self._rows: list[Row] = []
 
     def add(self, row: Row) -> None:
-        """Look at one row."""
+        """Keep the row if its key is small enough."""
         self._rows.append(row)
         if len(self._rows) >= 4 * SHOWN:
             self._rows = self.rows
 
     @property
     def rows(self) -> list[Row]:
-        """At most SHOWN rows, in order."""
+        """The kept rows, at most SHOWN, in order."""
         return sorted(self._rows, key=self._key)[:SHOWN]
 
 
 class Tally:
-    """What is known of all rows added so far."""
+    """The aggregate of all rows that were added."""
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
@@ -135,7 +136,8 @@ class Tally:
                 self.means.add(f"coverage {which}", weight, row.coverage[side])
 
     def _describe_strata(self, row: Row) -> None:
-        """Add to the query's stratum, and to the golden ones, which count alike."""
+        """Add the row to its stratum, and a golden query also to the golden stratum, in which all queries have the same
+        weight."""
         groups = [(row.query.stratum, row.query.weight)] if row.query.weight > 0 else []
         for group, weight in [*groups, *([("golden", 1.0)] if row.query.golden else [])]:
             means = self.strata[group]
@@ -155,12 +157,12 @@ class Tally:
                 self.best.add(row)
         if row.values:
             difference = after - before
-            # away from 0, so that no change, however small, is drawn as none
+            # round away from 0, so that even a small change is drawn as a change
             self.ndcg_changes[int(copysign(ceil(abs(difference) * _STEPS - 1e-9), difference))] += 1
 
     @property
     def changes(self) -> dict[str, Any]:
-        """The values behind the plots: queries by RBO in equal parts of 0 to 1, and [change of nDCG, queries] by change."""
+        """The values for the plots: numbers of queries in equal bins of RBO, and [change of nDCG, number of queries]."""
         ndcg = [[step / _STEPS, count] for step, count in sorted(self.ndcg_changes.items())]
         return {"rbo": self.rbo_bins, "ndcg": ndcg}
 
@@ -170,7 +172,7 @@ class Tally:
         return bool(self.counts["judged_of_weight"])
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the judged measures of the queries that they are over."""
+        """Yield the judged measures of the queries that they cover."""
         for rows in self._numbers.blocks():
             known = ~np.isnan(rows[:, 0])
             kept = rows[known] if self.counts["unjudged_changed"] else rows
@@ -179,14 +181,14 @@ class Tally:
 
 
 def severity(row: Row) -> tuple[float, float, str]:
-    """Return the sort key of the worst queries: broken first, then by nDCG lost, then by how much changed."""
+    """Return the sort key for the worst queries: broken queries first, then by lost nDCG, then by the amount of change."""
     lost = row.values["nDCG"][0] - row.values["nDCG"][1] if row.values else 0.0
     return (-float(row.failed or row.newly_empty or row.broken), -lost, f"{row.rbo:.6f} {row.query.query_id}")
 
 
 @contextmanager
 def tallied(rows: Iterable[Row]) -> Iterator[Tally]:
-    """Add up all rows; what is kept on disk goes with the block."""
+    """Aggregate all rows; the temporary file is deleted at the end of the block."""
     with TemporaryFile() as file:
         tally = Tally(Numbers(file, 2 * len(JUDGED) + 1))
         for row in rows:

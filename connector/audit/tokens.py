@@ -1,6 +1,6 @@
-"""What each side makes of a text: the tokens of its analyzers, asked of the engine by `_analyze`.
+"""Get the tokens that each side's analyzers produce from a text, with the engine's ``_analyze``.
 
-Synonym files lie on the nodes, outside any setting; only the tokens show that one was lost.
+Synonym files are stored on the nodes and not in settings, so only the tokens show that a synonym was lost.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from connector.audit.spec import Json
 from connector.cluster import Cluster, Refusal
 
 Token = tuple[str, int, str]
-"""Text, position, type; synonyms have a type of their own."""
+"""Text, position and type; synonyms have their own type."""
 
 
 class Analyzers:
-    """The analyzers of one side's index, each text analyzed once."""
+    """The analyzers of one side's index; each text is analyzed only once."""
 
     def __init__(self, state: Json, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -24,7 +24,7 @@ class Analyzers:
         self._known: dict[tuple[str, str], tuple[Token, ...] | None] = {}
 
     def of_query(self, field: str, text: str) -> tuple[Token, ...] | None:
-        """Return the tokens of a query on a field, None where it is not there or not analyzed."""
+        """Return the tokens of a query on a field; None if the field does not exist or is not analyzed."""
         mapping = self.mapping(field)
         if not mapping or mapping.get("type") not in ("text", "match_only_text", "search_as_you_type"):
             return None
@@ -34,12 +34,12 @@ class Analyzers:
         return self._tokens({"analyzer": named} if named else {"field": field}, text)
 
     def of_document(self, field: str, text: str) -> tuple[Token, ...] | None:
-        """Return the tokens that indexing a text makes."""
+        """Return the tokens of a text at indexing time."""
         mapping = self.mapping(field)
         return self._tokens({"field": field}, text) if mapping and mapping.get("type") == "text" else None
 
     def mapping(self, field: str) -> dict[str, Any] | None:
-        """Return the parameters of a field or multi-field, None where there is none."""
+        """Return the parameters of a field or multi-field; None if it does not exist."""
         node: Any = self._mappings
         for part in field.split("."):
             node = (node.get("properties") or {}).get(part) or (node.get("fields") or {}).get(part)

@@ -1,4 +1,4 @@
-"""Pass, warn or fail: the rules of the specification against what was measured, each with its reason in words."""
+"""Decide between pass, warn and fail: apply the rules of the specification to the measures, and explain each result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _ALMOST_ZERO = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One rule and what came of it."""
+    """One rule and its outcome."""
 
     rule: str
     outcome: Outcome | Literal["not measured"]
@@ -27,11 +27,12 @@ def judge_rules(
 ) -> list[Finding]:
     """Apply every rule.
 
-    A rule whose measure could not be taken is no pass; of the default rules, which nobody asked for, it says nothing.
+    If a measure is not available, its rule does not pass. A default rule, which the user did not ask for, then counts as not
+    measured.
 
     Args:
-        scalars: values that have one number, by the measure's name; nan where not measured.
-        judged_share: the share of the changed traffic that judgments speak for.
+        scalars: The values of single-value measures, by name; nan if it was not measured.
+        judged_share: The share of the changed traffic that has judgments.
     """
     by_name = {pair.measure: pair for pair in paired}
     findings = [_apply(rule, by_name, scalars, judged_share) for rule in rules]
@@ -62,7 +63,7 @@ def _apply(rule: Rule, paired: Mapping[str, Paired], scalars: Mapping[str, float
     if isnan(value):
         return Finding(name, "not measured", f"{rule.measure} was not measured")
     if rule.unless_judged and judged_share >= 0.5:
-        words = f"{in_words(rule.measure, value)}; judgments decide, they speak for {judged_share:.0%} of the changes"
+        words = f"{in_words(rule.measure, value)}; judgments decide, because they cover {judged_share:.0%} of the changes"
         return Finding(name, "pass", words)
     ndcg = paired.get("nDCG")
     if rule.unless_better and ndcg is not None and ndcg.p_better <= LEVEL:
@@ -83,12 +84,12 @@ def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
     verb = f"fell by {-moved:.4f}" if moved < 0 else f"rose by {moved:.4f}" if moved > 0 else "stayed as it was"
     words = f"{pair.measure} {verb} (95% interval {pair.low:+z.4f} to {pair.high:+z.4f}, p {p_value:.4f})"
     if beyond and not fired:
-        words += "; chance explains that"
+        words += "; this is not significant"
     return (rule.then if fired else "pass"), words
 
 
 def words_of(rule: Rule) -> str:
-    """Return a rule in words, such as `fail if nDCG drops by more than 0.02, significantly`."""
+    """Return a rule as text, such as ``fail if nDCG drops by more than 0.02, significantly``."""
     limits = {"drop": "drops by more than", "rise": "rises by more than", "below": "is below", "above": "is above"}
     limit, words = next((getattr(rule, name), words) for name, words in limits.items() if getattr(rule, name) is not None)
     if limit == 0 and rule.drop is not None:
@@ -106,7 +107,7 @@ SHARES = ("changed", "newly empty", "newly found")
 
 
 def show(measure: str, value: float) -> str:
-    """Return a measure's value as people read it: a count, a share in percent, or four digits."""
+    """Return a measure's value for readers: a count, a percentage, or a number with four digits."""
     return f"{value:,.0f}" if measure in COUNTS else f"{value:.2%}" if measure in SHARES else f"{value:.4g}"
 
 
@@ -122,8 +123,8 @@ def in_words(measure: str, value: float) -> str:
         case "documents lost" | "documents new" | "documents changed":
             return f"{value:,.0f} documents are {measure.removeprefix('documents ')}"
         case "RBO":
-            return f"the two rankings are {value:.4g} alike, where 1 is the same (RBO)"
+            return f"the similarity of the two rankings is {value:.4g} (RBO; 1 means equal)"
         case "detectable nDCG":
-            return f"a drop of nDCG below {value:.4f} would probably go unseen; ask more queries to see smaller ones"
+            return f"a drop of nDCG below {value:.4f} would probably not be detected; ask more queries to detect smaller drops"
         case _:
             return f"{measure} is {value:.4g}"

@@ -1,5 +1,6 @@
-"""Thin adapters: slimrank where a retrieval framework expects its own kind of reranker.
+"""Thin adapters that make slimrank a reranker of a retrieval framework.
 
-Each takes a gateway's URL or a loaded `slimrank.Reranker`, and puts scores back by `index`, never by place in a list.
-Frameworks that speak Cohere's, Jina's or TEI's wire format already need no adapter, only the gateway as base URL.
+Each adapter takes a gateway's URL or a loaded ``slimrank.Reranker``. Scores are matched to documents by ``index``, never by their
+place in the answer. A framework that already uses the wire format of Cohere, Jina or TEI needs no adapter: set the gateway as its
+base URL.
 """

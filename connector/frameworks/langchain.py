@@ -19,18 +19,18 @@ from pydantic import ConfigDict
 from connector.frameworks.ranking import OnFailure, place
 
 SCORE = "relevance_score"
-"""LangChain's name for it, in a document's metadata."""
+"""LangChain's name for the score in a document's metadata."""
 
 
 class SlimrankCompressor(BaseDocumentCompressor):
-    """Returns copies of the best documents, best first, with their score in the metadata.
+    """Returns copies of the best documents, best first, with the score in the metadata of each.
 
     Attributes:
-        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
-        top_n: how many to return; None returns all.
-        instruction: how to judge, such as "prefer recent manuals".
-        on_failure: "keep_order" returns the documents as they came where the scorer fails.
-        first_stage_order: the retriever's order is one of relevance, which the model may use as a prior.
+        scorer: A gateway's URL, a loaded ``slimrank.Reranker``, or a ``Scorer``.
+        top_n: How many documents to return; None returns all.
+        instruction: How to judge, such as "prefer recent manuals".
+        on_failure: With "keep_order", a failure of the scorer returns the documents in their given order.
+        first_stage_order: Whether the retriever sorts by relevance; then the model may use its order as a prior.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""LlamaIndex: a node postprocessor, seen by its tracers as LlamaIndex's own rerankers are.
+"""LlamaIndex: a node postprocessor. LlamaIndex's tracers see it like LlamaIndex's own rerankers.
 
 from connector.frameworks.llamaindex import SlimrankPostprocessor
 
@@ -22,21 +22,21 @@ from slimrank.errors import InvalidRequest
 dispatcher = get_dispatcher(__name__)
 
 MODEL_NAME = "slimrank"
-"""What events call the model: its own name is known only to the scorer."""
+"""The model name in events; only the scorer knows the real name."""
 RETRIEVAL_SCORE = "retrieval_score"
 """LlamaIndex's own rerankers keep the retriever's score under this name."""
 
 
 class SlimrankPostprocessor(BaseNodePostprocessor):
-    """Returns copies of the best nodes, best first; the text judged is the node's, with the metadata meant for embedding.
+    """Returns copies of the best nodes, best first. It judges the node's text together with the metadata meant for embedding.
 
     Attributes:
-        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
-        top_n: how many to return; None returns all.
-        instruction: how to judge, such as "prefer recent manuals".
-        keep_retrieval_score: keep the retriever's score in the node's metadata.
-        on_failure: "keep_order" returns the nodes as they came where the scorer fails.
-        first_stage_order: the retriever's order is one of relevance, which the model may use as a prior.
+        scorer: A gateway's URL, a loaded ``slimrank.Reranker``, or a ``Scorer``.
+        top_n: How many nodes to return; None returns all.
+        instruction: How to judge, such as "prefer recent manuals".
+        keep_retrieval_score: Whether to keep the retriever's score in the node's metadata.
+        on_failure: With "keep_order", a failure of the scorer returns the nodes in their given order.
+        first_stage_order: Whether the retriever sorts by relevance; then the model may use its order as a prior.
     """
 
     scorer: Any
@@ -53,7 +53,7 @@ class SlimrankPostprocessor(BaseNodePostprocessor):
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         if query_bundle is None:
-            raise InvalidRequest("nodes were to be reranked without a query; pass query_bundle or query_str")
+            raise InvalidRequest("asked to rerank nodes without a query; pass query_bundle or query_str")
         top_n = len(nodes) if self.top_n is None else self.top_n
         dispatcher.event(ReRankStartEvent(query=query_bundle, nodes=nodes, top_n=top_n, model_name=MODEL_NAME))
         told: dict[str, Any] = {
@@ -77,7 +77,7 @@ class SlimrankPostprocessor(BaseNodePostprocessor):
         return [self._copied(nodes[each.index], each.score) for each in placed]
 
     def _copied(self, given: NodeWithScore, score: float | None) -> NodeWithScore:
-        """Return a copy with a score of ours, or with the retriever's where we have none."""
+        """Return a copy with the new score, or with the retriever's score if there is no new one."""
         node = given.node.model_copy(update={"metadata": deepcopy(given.node.metadata)})
         if score is None:
             return NodeWithScore(node=node, score=given.score)

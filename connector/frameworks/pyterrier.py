@@ -1,11 +1,11 @@
-"""PyTerrier: a transformer, so that nDCG can be checked where information retrieval is researched.
+"""PyTerrier: a transformer, so that PyTerrier experiments can measure slimrank.
 
     from connector.frameworks.pyterrier import SlimrankTransformer
 
     pipeline = bm25 % 100 >> pt.text.get_text(dataset, "text") >> SlimrankTransformer("http://localhost:8080")
     pt.Experiment([bm25, pipeline], topics, qrels, ["ndcg_cut_10"], baseline=0)
 
-Needs no Java itself. Ranks count from 0, as everywhere in PyTerrier.
+The transformer itself needs no Java. Ranks count from 0, as everywhere in PyTerrier.
 """
 
 import pandas as pd
@@ -19,11 +19,11 @@ class SlimrankTransformer(pt.Transformer):
     """Gives every (query, document) row a new score and rank.
 
     Args:
-        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
-        text_field: the column that holds the document.
-        instruction: how to judge, such as "prefer recent manuals".
-        on_failure: "keep_order" scores a query's rows by their order where the scorer fails.
-        first_stage_order: `rank`, where the rows have it, is a retriever's, which the model may use as a prior.
+        scorer: A gateway's URL, a loaded ``slimrank.Reranker``, or a ``Scorer``.
+        text_field: The column that holds the document.
+        instruction: How to judge, such as "prefer recent manuals".
+        on_failure: With "keep_order", a failure of the scorer gives the rows of the query scores that keep their order.
+        first_stage_order: Whether the column ``rank``, if present, is a retriever's; then the model may use it as a prior.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class SlimrankTransformer(pt.Transformer):
         self.instruction, self.on_failure, self.first_stage_order = instruction, on_failure, first_stage_order
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows with new `score` and `rank`, each query's best first.
+        """Return the rows with new ``score`` and ``rank``, best first within each query.
 
         Args:
-            inp: columns qid, query, docno and the text; a query's rows in first-stage order, or with their `rank`.
+            inp: The columns qid, query, docno and the text. The rows of a query are in first-stage order, or have a ``rank``.
 
         Raises:
             InvalidRequest: a column is missing.
@@ -57,7 +57,7 @@ class SlimrankTransformer(pt.Transformer):
         )
 
     def _rank(self, part: pd.DataFrame) -> pd.DataFrame:
-        is_ranked = "rank" in part.columns  # rows without are pairs to be scored, in no order
+        is_ranked = "rank" in part.columns  # rows without a rank are pairs to score, in no order
         if is_ranked:
             part = part.sort_values("rank", kind="stable")
         texts = [str(text) for text in part[self.text_field]]

@@ -1,7 +1,8 @@
-"""What all adapters share: texts in, places and scores out, best first, whatever the scorer is.
+"""The function that all adapters share: it takes texts and a scorer, and returns indices and scores, best first.
 
-The score is the model's own: unbounded, higher is better, without ties at the top; a threshold on it is a threshold on
-log-odds. No documents are no call. A failing scorer raises, unless the input's order is asked for.
+The score is the model's raw score: unbounded, higher is better, without ties at the top. A threshold on it is a threshold on
+log-odds. Without documents the scorer is not called. If the scorer fails, its error is raised, unless the caller asked to keep
+the input's order.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ __all__ = ["AnyScorer", "OnFailure", "Placed", "place"]
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A document by its 0-based index in the input; `score` is None where the input's order was kept."""
+    """A document, by its 0-based index in the input; ``score`` is None if the input's order was kept."""
 
     index: int
     score: float | None
@@ -35,20 +36,20 @@ def place(
     on_failure: OnFailure = "raise",
     first_stage_order: bool = True,
 ) -> list[Placed]:
-    """Return the `top_n` best documents, best first; equal scores keep the input's order.
+    """Return the ``top_n`` best documents, best first; equal scores keep the input's order.
 
     Args:
-        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
-        top_n: None returns all.
-        on_failure: "keep_order" returns the first `top_n` of the input, without scores.
-        first_stage_order: the texts stand in a retriever's order, which a model may use as a prior.
+        scorer: A gateway's URL, a loaded ``slimrank.Reranker``, or a ``Scorer``.
+        top_n: How many documents to return; None returns all.
+        on_failure: With "keep_order", a failure of the scorer returns the first ``top_n`` texts, without scores.
+        first_stage_order: Whether the texts are in a retriever's order, which a model may use as a prior.
 
     Raises:
-        ConfigError: `top_n` is below 1.
+        ConfigError: ``top_n`` is below 1.
         SlimrankError: the scorer failed, with on_failure="raise".
     """
     if top_n is not None and top_n < 1:
-        raise ConfigError(f"top_n is {top_n}; it counts the documents to return, at least 1, or None for all")
+        raise ConfigError(f"top_n is {top_n}; give the number of documents to return, at least 1, or None for all")
     if not texts:
         return []
     try:

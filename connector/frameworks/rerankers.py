@@ -1,4 +1,4 @@
-"""AnswerDotAI's `rerankers`: the same `rank()` over slimrank, with their documents and results.
+"""AnswerDotAI's ``rerankers``: a ranker with the same ``rank()``, and with that package's documents and results.
 
 from connector.frameworks.rerankers import SlimrankRanker
 
@@ -24,15 +24,15 @@ Metadata: TypeAlias = Sequence[Mapping[str, Any]]
 Documents: TypeAlias = str | Sequence[str] | Document | Sequence[Document]
 
 
-class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no types
-    """Ranks documents; `rank` counts from 1, also for a lone document.
+class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # the package rerankers has no types
+    """Ranks documents; the rank counts from 1, also for a single document.
 
     Args:
-        scorer: a gateway's URL, a loaded `slimrank.Reranker`, or a Scorer.
-        instruction: how to judge, such as "prefer recent manuals".
-        on_failure: "keep_order" ranks the documents as they came, without scores, where the scorer fails.
-        first_stage_order: documents are always given in a retriever's order, which the model may use as a prior; any
-            list may be given here, so that has to be said.
+        scorer: A gateway's URL, a loaded ``slimrank.Reranker``, or a ``Scorer``.
+        instruction: How to judge, such as "prefer recent manuals".
+        on_failure: With "keep_order", a failure of the scorer ranks the documents in their given order, without scores.
+        first_stage_order: Whether every list of documents is in a retriever's order, which the model may use as a prior. The
+            default is False, because ``rank`` accepts any list.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no 
         """Return copies of all documents, best first.
 
         Args:
-            doc_ids: one a document; left out, the documents' own, else their places.
-            metadata: one a document; left out, the documents' own.
+            doc_ids: One id for each document. Default: the documents' own ids, or else their indices.
+            metadata: One entry for each document. Default: the documents' own metadata.
 
         Raises:
-            InvalidRequest: there are more or fewer ids or metadata than documents, or a document has no text.
+            InvalidRequest: the number of ids or metadata differs from the number of documents, or a document has no text.
             SlimrankError: the scorer failed, with on_failure="raise".
         """
         documents = _documents([docs] if isinstance(docs, str | Document) else docs, doc_ids, metadata)
@@ -76,11 +76,11 @@ class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no 
     async def rank_async(
         self, query: str, docs: Documents, doc_ids: Ids | None = None, metadata: Metadata | None = None
     ) -> RankedResults:
-        """Return what `rank` returns, without blocking the caller's event loop."""
+        """Return what ``rank`` returns, without blocking the caller's event loop."""
         return await asyncio.to_thread(self.rank, query, docs, doc_ids, metadata)
 
     def as_langchain_compressor(self, k: int = 10) -> Any:
-        """Return a LangChain compressor that keeps the `k` best; needs slimrank[langchain]."""
+        """Return a LangChain compressor that keeps the ``k`` best documents; needs slimrank[langchain]."""
         from connector.frameworks.langchain import SlimrankCompressor
 
         return SlimrankCompressor(
@@ -90,10 +90,10 @@ class SlimrankRanker(BaseRanker):  # type: ignore[misc]  # their package has no 
 
 
 def _documents(given: Sequence[str | Document], doc_ids: Ids | None, metadata: Metadata | None) -> list[Document]:
-    """Return new documents; `rerankers.utils.prep_docs` would write ids into the caller's own."""
+    """Return new documents; ``rerankers.utils.prep_docs`` would write ids into the caller's documents."""
     for name, values in (("doc_ids", doc_ids), ("metadata", metadata)):
         if values is not None and len(values) != len(given):
-            raise InvalidRequest(f"{name} has {len(values)} entries for {len(given)} documents; pass one a document")
+            raise InvalidRequest(f"{name} has {len(values)} entries for {len(given)} documents; pass one for each document")
     documents = [deepcopy(each) if isinstance(each, Document) else Document(each) for each in given]
     for number, document in enumerate(documents):
         if document.text is None:

@@ -1,6 +1,6 @@
-"""The playground: a search page that shows the first stage beside the reranked list, and what that cost.
+"""The playground: a search page that shows the first stage beside the reranked list, with the time that reranking took.
 
-Part of the product, not of the demo: it searches whatever ``Source`` it is given, a search engine or a
-corpus in memory, and scores through the same ``Backend`` as the gateway. It keeps nothing: no query,
-no judgment, no credential. The command that puts source and model together is ``deploy.demo.playground``.
+It is part of the product, not of the demo. It searches any ``Source``, a search engine or a corpus in memory, and scores through
+the same ``Backend`` as the gateway. It stores no query, no judgment and no credential. The command ``deploy.demo.playground``
+connects a source and a model.
 """

@@ -1,7 +1,7 @@
-"""The audits of a folder: which there are, how far they are, and what they found. Only reads.
+"""List the audits in a folder, with their progress and their results. Only reads.
 
-An audit is made and run by ``slimrank audit``; every step leaves its result on disk, which is all
-that is looked at here, so a run on another machine that shares the folder shows its progress too.
+``slimrank audit`` makes and runs an audit; every step writes its result to disk. This module reads only these files, so it also
+shows the progress of a run on another machine that shares the folder.
 """
 
 from dataclasses import dataclass
@@ -26,26 +26,26 @@ class AuditSummary:
     queries: int
     step: Step
     share_done: float
-    """Of the asking, from 0 to 1."""
+    """The share of queries that were asked, from 0 to 1."""
     verdict: str | None
     changed: int | None
-    """Queries whose hits changed."""
+    """The number of queries whose hits changed."""
 
 
 def list_audits(root: Path) -> list[AuditSummary]:
-    """Return the audits below ``root``, the one that was touched last first; what is none is left out."""
+    """Return the audits below ``root``, the last changed first; other folders are skipped."""
     folders = sorted((file.parent for file in root.glob(f"*/{PLAN_FILE}")), key=_touched, reverse=True)
     found = []
     for folder in folders:
         try:
             found.append(_summarise(Folder(folder)))
         except (DataError, OSError, ValueError, KeyError, TypeError):
-            continue  # half written, or of another version: the next look may find it whole
+            continue  # incomplete, or of another version: a later call may find it complete
     return found
 
 
 def page_of(root: Path, name: str) -> Path | None:
-    """Return an audit's report page, or None; a name is a folder's own name and never a path."""
+    """Return an audit's report page, or None; ``name`` is the name of a folder and never a path."""
     page = root / name / PAGE_FILE
     return page if page.parent.parent == root and page.is_file() and name not in (".", "..") else None
 

@@ -1,7 +1,7 @@
-"""Documents that a visitor brings: lines, JSON lines or CSV become documents with ids, so that they can be judged.
+"""Read a visitor's documents from lines, JSON lines or CSV; every document gets an id, so that it can be judged.
 
-The format is told by the file's name, and without one by the first line. A line that is not as it should be
-ends the reading with its number: nothing is dropped, and malformed JSON is never taken as text.
+The file's name determines the format; without a name, the first line does. An invalid line is an error that names the line: no
+line is dropped, and malformed JSON is never read as plain text.
 """
 
 import csv
@@ -17,7 +17,7 @@ from slimrank.files import parse_json
 
 MAX_DOCUMENTS = 10_000
 MAX_BYTES = 2 * 2**20
-"""Of a text that is pasted or dropped: a second of indexing, and what a browser's session storage holds."""
+"""The limits of a pasted or dropped text: indexing takes about a second, and a browser's session storage can hold it."""
 ID_NAMES = ("_id", "id", "doc_id", "docid")
 TITLE_NAMES = ("title", "name", "headline")
 TEXT_NAMES = ("text", "body", "content", "description", "abstract", "passage", "contents")
@@ -25,14 +25,14 @@ JSON_ENDINGS, CSV_ENDINGS = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
 
 
 def read_documents(text: str, name: str = "", *, most: int | None = MAX_DOCUMENTS) -> list[Document]:
-    """Return the documents of a text; one without an id is called after its line.
+    """Return the documents of a text; the id of a document without an id is made from its line number.
 
     Args:
-        name: The file's name; "" of a text that was pasted.
-        most: How many documents are taken; None = all.
+        name: The file's name; "" for a pasted text.
+        most: The largest allowed number of documents; None = no limit.
 
     Raises:
-        DataError: a line is none, two have one id, or there are none or too many.
+        DataError: a line is not a document, two documents have the same id, or there are no documents or too many.
     """
     what = name or "the text"
     text = text.removeprefix("\ufeff")
@@ -40,16 +40,16 @@ def read_documents(text: str, name: str = "", *, most: int | None = MAX_DOCUMENT
     for number, document in _documents(text, name, what):
         if document.doc_id in documents:
             raise DataError(
-                f"{what}, line {number}: the id {document.doc_id[:80]!r} was there before; give each document its own"
+                f"{what}, line {number}: the id {document.doc_id[:80]!r} is used twice; give each document its own id"
             )
         documents[document.doc_id] = document
         if most is not None and len(documents) > most:
             raise DataError(
-                f"{what} holds more than {most:,} documents, which is what the page takes;"
+                f"{what} holds more than {most:,} documents, the limit of the page;"
                 " shorten it, or start the playground with --data FILE"
             )
     if not documents:
-        raise DataError(f"{what} is empty; give a document a line, JSON lines, or CSV with a line of names")
+        raise DataError(f"{what} is empty; give one document on each line, JSON lines, or CSV with a header line")
     check_ids(documents, columns="qrels", separator="\t")
     return list(documents.values())
 
@@ -74,7 +74,7 @@ def _of_json(lines: list[str], what: str) -> Iterator[tuple[int, Document]]:
         try:
             record = parse_json(line)
         except ValueError as error:
-            raise DataError(f"{what}, line {number}: not JSON ({error}); JSON lines hold one object a line") from error
+            raise DataError(f"{what}, line {number}: not JSON ({error}); JSON lines hold one object on each line") from error
         if isinstance(record, str):
             record = {"text": record}
         if not isinstance(record, dict):
@@ -92,7 +92,7 @@ def _of_csv(text: str, what: str) -> Iterator[tuple[int, Document]]:
     try:
         for row in rows:
             if None in row or None in row.values():
-                raise DataError(f"{what}, line {before + rows.line_num}: it has not as many columns as the line of names")
+                raise DataError(f"{what}, line {before + rows.line_num}: the number of columns differs from the header line")
             yield before + rows.line_num, _document(row, before + rows.line_num, what)
     except csv.Error as error:
         raise DataError(f"{what}, line {before + rows.reader.line_num}: not CSV ({error})") from error
@@ -103,7 +103,7 @@ def _delimiter(header: str) -> str:
 
 
 def _has_known_names(header: str) -> bool:
-    """Tell a line of names from a text that has commas: one of its columns is a text, and all are single words."""
+    """Tell whether a line with commas is a CSV header: one column has a known name for the text, and all are single words."""
     mark = _delimiter(header)
     names = [name.strip().strip('"').lower() for name in header.split(mark)]
     return (
@@ -118,14 +118,14 @@ def _document(record: Mapping[str, Any], number: int, what: str) -> Document:
     doc_id, title, text = (_value(values, names, number, what) for names in (ID_NAMES, TITLE_NAMES, TEXT_NAMES))
     if title is None and text is None:
         raise DataError(
-            f"{what}, line {number}: found {', '.join(list(values)[:8]) or 'nothing'}, and none of it is the text;"
-            f" call it {TEXT_NAMES[0]} (or {', '.join(TEXT_NAMES[1:4])})"
+            f"{what}, line {number}: found {', '.join(list(values)[:8]) or 'nothing'}, but no field for the text;"
+            f" call that field {TEXT_NAMES[0]} (or {', '.join(TEXT_NAMES[1:4])})"
         )
     return Document(doc_id or f"line-{number}", title or "", text or "")
 
 
 def _value(values: Mapping[str, Any], names: tuple[str, ...], number: int, what: str) -> str | None:
-    """Return the first of these that is there, as text."""
+    """Return the first of these fields that exists, as text."""
     name = next((name for name in names if values.get(name) is not None), None)
     if name is None:
         return None

@@ -1,7 +1,7 @@
-"""The passage of a document that shares most words with the query, and where those words stand.
+"""Find the passage of a document that shares most words with the query, and the places of these words.
 
-What the page highlights. The model itself reads the whole document and points nowhere, so this
-explains the words, not the score; the page says so.
+The page highlights them. The model reads the whole document and does not point to words. So the marks show shared words and do
+not explain the score; the page says so.
 """
 
 import re
@@ -11,7 +11,7 @@ import Stemmer
 
 PASSAGE_CHARACTERS = 240
 _WORD = re.compile(r"\w+")
-# English words that say nothing of a passage; a match on them alone would mark half of a text.
+# Frequent English words. A match on them says nothing about a passage, and would mark half of a text.
 _STOP_WORDS = frozenset(
     """a an and are as at be by can do does for from has have how i if in into is it its me my no not of on or
     some that the their then there these this to was what when where which will with you your""".split()  # noqa: SIM905
@@ -24,15 +24,15 @@ class Passage:
 
     text: str
     marks: tuple[tuple[int, int], ...]
-    """Where the query's words stand in ``text``: [start, end), rising, apart."""
+    """The places of the query's words in ``text`` as [start, end), in order, not overlapping."""
     is_start: bool
     is_end: bool
 
 
 def find_passage(query: str, text: str, *, length: int = PASSAGE_CHARACTERS) -> Passage:
-    """Return the passage of about ``length`` characters that holds most different words of the query.
+    """Return the passage of about ``length`` characters with the most different words of the query.
 
-    The earliest of equals is taken; without any shared word, the beginning.
+    Of equally good passages the earliest is returned; without a shared word, the beginning of the text.
     """
     stemmer = Stemmer.Stemmer("english")
     wanted = {stemmer.stemWord(word) for word in _words(query)} - _STOP_WORDS
@@ -52,7 +52,7 @@ def _words(query: str) -> set[str]:
 
 
 def _best_start(found: list[tuple[int, int, str]], length: int) -> int:
-    """Return where the richest passage begins, with some words before its first match."""
+    """Return where the best passage begins, some words before its first match."""
     best, best_start = 0, 0
     for place, (begin, _, _) in enumerate(found):
         stems = {stem for _, stop, stem in found[place:] if stop <= begin + length - length // 6}
@@ -62,14 +62,14 @@ def _best_start(found: list[tuple[int, int, str]], length: int) -> int:
 
 
 def _word_start(text: str, start: int) -> int:
-    """Move forward to the start of a word, so that no word is cut in two."""
+    """Move forward to the start of a word, so that no word is cut."""
     while 0 < start < len(text) and not text[start - 1].isspace():
         start += 1
     return start
 
 
 def _word_end(text: str, end: int) -> int:
-    """Move back to the end of a word, unless that word is longer than a passage."""
+    """Move back to the end of a word, unless the word is longer than a passage."""
     if end >= len(text):
         return len(text)
     cut = text.rfind(" ", max(0, end - 40), end)

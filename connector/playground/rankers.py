@@ -1,8 +1,7 @@
-"""What scores the page's hits: one asynchronous method, and the two things behind it.
+"""Score the page's hits: an asynchronous protocol, and its two implementations.
 
-``GatewayRanker`` asks a running gateway, as search engines do; ``EmbeddedRanker`` runs a model in this
-process. Neither retries: where the model fails, the first stage stays on the page. At the deadline both give the
-scores that are there by then.
+``GatewayRanker`` asks a running gateway, as search engines do. ``EmbeddedRanker`` runs a model in this process. Neither retries:
+if the model fails, the page keeps the first stage. At the deadline both return the scores that are ready.
 """
 
 import asyncio
@@ -24,13 +23,13 @@ from slimrank.serving.model import Model
 from slimrank.types import RerankRequest, Scored
 
 GRACE_SECONDS = 0.5
-"""At the deadline the answer is what is scored by then: it arrives a little later, and the last slice may end late."""
+"""The answer at the deadline holds the scores so far. It arrives a little later, and the last slice may end late."""
 PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Scores of one query's documents, in the order given, and what they cost."""
+    """Scores of one query's documents, in the given order, and the time that scoring took."""
 
     scored: Scored
     probabilities: Sequence[float]
@@ -39,30 +38,30 @@ class Ranking:
     infer_seconds: float
     total_seconds: float
     fusion_weight: float = 0.0
-    """How much the first-stage rank was fitted to weigh beside the model's score (``slimrank.fusion``)."""
+    """The fitted weight of the first-stage rank beside the model's score (``slimrank.fusion``)."""
 
 
 class Ranker(Protocol):
     """Scores the documents of one query."""
 
     async def start(self) -> None:
-        """Make ready; called once, in the server's event loop."""
+        """Prepare for scoring; called once, in the server's event loop."""
         ...
 
     async def stop(self) -> None:
-        """Let go of threads and connections."""
+        """Release threads and connections."""
         ...
 
     async def fusion_weight(self) -> float | None:
-        """Return the weight that the model was fitted with, so that the page shows it before a search; None = not known yet."""
+        """Return the model's fitted weight, so that the page can show it before a search; None = not known yet."""
         ...
 
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
-        """Score the documents, or the first of them where ``timeout_seconds`` are not enough for all.
+        """Score the documents; if ``timeout_seconds`` are not enough for all, score only the first of them.
 
         Raises:
             DeadlineExceeded: no document was scored within ``timeout_seconds``.
-            ScoringError: the model failed, or none answers.
+            ScoringError: the model failed or does not answer.
             InvalidRequest: the model refused the request.
         """
         ...
@@ -84,7 +83,7 @@ class EmbeddedRanker:
         await self._backend.stop()
 
     async def fusion_weight(self) -> float | None:
-        """Return the model's own; see ``Ranker``."""
+        """Return the model's weight; see ``Ranker``."""
         return self._model.fusion_weight
 
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
@@ -108,9 +107,9 @@ class GatewayRanker:
     """A gateway at a URL.
 
     Args:
-        api_key: One of the gateway's keys.
-        grace_seconds: How long after the deadline its answer may be under way.
-        transport: For tests.
+        api_key: A key of the gateway.
+        grace_seconds: How long after the deadline the answer may arrive.
+        transport: A transport for tests.
     """
 
     def __init__(
@@ -130,17 +129,17 @@ class GatewayRanker:
         self._fusion_weight: float | None = None
 
     async def start(self) -> None:
-        """Do nothing: a gateway that is down now may be up for the first search."""
+        """Do nothing: a gateway that is down now may answer the first search."""
 
     async def stop(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
     async def fusion_weight(self) -> float | None:
-        """Return what the gateway said last; asked before it said anything, it scores one pair."""
+        """Return the weight in the gateway's last answer; before the first answer, let the gateway score one pair."""
         if self._fusion_weight is None:
             query, document = PROBE
-            with suppress(SlimrankError):  # the first search will say what is wrong
+            with suppress(SlimrankError):  # the first search will report what is wrong
                 await self.rank(query, [document], timeout_seconds=PROBE_SECONDS)
         return self._fusion_weight
 

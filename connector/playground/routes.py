@@ -1,10 +1,9 @@
-"""The playground's routes: the page, its assets, what it searches, and a search as a stream of events.
+"""The playground's routes: the page, its assets, facts about the source, and a search as a stream of events.
 
-A search answers one JSON line when the first stage is there and one when the model is done, so the
-page shows hits while they are being scored. Either line may be ``failed``: where the model fails
-or is late, the first stage stays on the page, marked as such.
+A search answers one JSON line when the first stage is ready and one when the model is done, so the page shows hits while the
+model scores them. Either line may be ``failed``. If the model fails or is late, the page keeps the first stage, with a mark.
 
-Mount it anywhere: every address in the page is relative.
+The app can be mounted at any path, because every URL in the page is relative:
 
     app.mount("/playground", make_playground(service))
 """
@@ -40,14 +39,14 @@ log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY_BYTES = 4 * 2**20
-"""Of a body: as JSON, documents are larger than the text that they were read from."""
-WRONG_NAME = "this playground listens on a loopback address and answers to localhost only; start it with --host to give it a name"
+"""The limit of a request body: documents as JSON are larger than the text that they were read from."""
+WRONG_NAME = "this playground listens on a loopback address and only answers requests to localhost; use --host for another name"
 DEFAULT_SECONDS = 60.0
 MAX_EXAMPLES = 500
-"""Of a collection's queries on the page: there may be a million."""
+"""The number of a collection's queries that the page gets; a collection may have a million."""
 
 HEADERS = {
-    # Nothing but our own files runs, and no script can make markup out of text (Trusted Types).
+    # Only our own files run, and no script can turn text into markup (Trusted Types).
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
     "x-content-type-options": "nosniff",
@@ -58,7 +57,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
-# A sandbox without allow-same-origin: whatever an audit put into its report cannot call us or read what we store.
+# A sandbox without allow-same-origin: the content of an audit's report cannot call this server or read stored data.
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -67,7 +66,7 @@ REPORT_POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class JudgedQuery:
-    """A query and the documents that were judged for it; none where a collection has queries only."""
+    """A query and its judged documents; there are none if the collection has no judgments."""
 
     query_id: str
     text: str
@@ -76,12 +75,12 @@ class JudgedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Playground:
-    """What a page needs behind it.
+    """The parts behind the page.
 
     Attributes:
-        is_trained: Whether the model was trained to judge relevance; None where nobody here knows.
-        judged: Queries of ``source``, with their judgments if there are any; offered as examples.
-        audits: A folder of audit folders, shown at ``/audits``.
+        is_trained: Whether the model was trained to judge relevance; None if this is unknown.
+        judged: Queries of ``source``, with judgments if there are any; the page offers them as examples.
+        audits: A folder of audit folders, which ``/audits`` shows.
     """
 
     source: Source
@@ -93,12 +92,12 @@ class Playground:
     audits: Path | None = None
 
     def known(self, call: wire.SearchCall) -> JudgedQuery | None:
-        """Return the query of a call as our source has it; of the visitor's own it says nothing."""
+        """Return the source's query that equals the call's query; None if the visitor searches their own documents or index."""
         return None if call.is_own else next((query for query in self.judged if query.text == call.query), None)
 
 
 def make_playground(playground: Playground) -> Starlette:
-    """Return the page as an ASGI app; starting and stopping its ranker is the caller's affair."""
+    """Return the page as an ASGI app; the caller has to start and stop the ranker."""
     routes = _Routes(playground)
     return Starlette(
         routes=[
@@ -119,7 +118,7 @@ def make_playground(playground: Playground) -> Starlette:
 
 
 class _Guard:
-    """Adds the security headers to every answer, and refuses requests addressed to another name."""
+    """Adds the security headers to every answer, and refuses requests to another host name."""
 
     def __init__(self, app: ASGIApp, policy: Policy) -> None:
         self._app = app
@@ -146,19 +145,19 @@ class _Routes:
         self._indexing = asyncio.Lock()
 
     async def page(self, _: Request) -> Response:
-        """Answer the page."""
+        """Return the page."""
         return FileResponse(STATIC / "index.html")
 
     async def asset(self, request: Request) -> Response:
-        """Answer a script or the style sheet."""
+        """Return a script or the style sheet."""
         return await self._assets.get_response(request.path_params["name"], request.scope)
 
     async def healthz(self, _: Request) -> Response:
-        """Say that this process answers."""
+        """Report that this process answers."""
         return JSONResponse({"status": "ok"})
 
     async def audits_page(self, _: Request) -> Response:
-        """Answer the page that lists the audits."""
+        """Return the page that lists the audits."""
         return FileResponse(STATIC / "audits.html")
 
     async def audits(self, _: Request) -> Response:
@@ -167,7 +166,7 @@ class _Routes:
         return JSONResponse([asdict(audit) for audit in await asyncio.to_thread(list_audits, root)] if root else [])
 
     async def audit_report(self, request: Request) -> Response:
-        """Answer an audit's report: a page of its own scripts, so it is boxed off from everything of ours."""
+        """Return an audit's report; it has its own scripts, so it is isolated from our pages."""
         root = self._playground.audits
         page = page_of(root, request.path_params["name"]) if root else None
         if page is None:
@@ -175,7 +174,7 @@ class _Routes:
         return FileResponse(page, headers={"content-security-policy": REPORT_POLICY})
 
     async def about(self, request: Request) -> Response:
-        """Say what is searched and what this visitor may do."""
+        """Return what is searched and what this visitor may do."""
         may_name_index = self._allows_own_index(request)
         return JSONResponse(
             {
@@ -193,7 +192,7 @@ class _Routes:
         )
 
     async def documents(self, request: Request) -> Response:
-        """Answer the documents of a text that a visitor brings; they are not kept."""
+        """Return the documents in a visitor's text; the server does not keep them."""
         brought = wire.parse(wire.OwnText, await _body(request))
         if len(brought.text.encode()) > MAX_BYTES:
             raise InvalidRequest(
@@ -202,14 +201,14 @@ class _Routes:
         return JSONResponse(wire.documents_answer(await asyncio.to_thread(read_documents, brought.text, brought.name)))
 
     async def index(self, request: Request) -> Response:
-        """Try an index that a visitor names."""
+        """Check that the index that a visitor names can be searched."""
         named = wire.parse(wire.OwnIndex, await _body(request))
         self._refuse_own_index(request)
         await EngineSource(named.address()).check()
         return JSONResponse({"status": "ok"})
 
     async def search(self, request: Request) -> Response:
-        """Search and rerank, as a stream of events; errors found before that have a status of their own."""
+        """Search and rerank, and answer a stream of events; errors before the stream begins have an HTTP status."""
         call = wire.parse(wire.SearchCall, await _body(request))
         return StreamingResponse(self._events(call, await self._source(call, request)), media_type="application/x-ndjson")
 
@@ -223,7 +222,7 @@ class _Routes:
 
     async def _source(self, call: wire.SearchCall, request: Request) -> Source:
         if call.own_documents is not None:
-            async with self._indexing:  # one at a time: the machine is the model's
+            async with self._indexing:  # one at a time, so that the model keeps its share of the machine
                 return await asyncio.to_thread(CorpusSource, call.documents(), label="own documents", fills_up=True)
         if call.own_index is None:
             return self._playground.source
@@ -249,7 +248,7 @@ class _Routes:
         timeout_seconds = call.deadline_ms / 1000 if call.deadline_ms else self._playground.timeout_seconds
         try:
             return wire.reranked_event(await self._playground.ranker.rank(call.query, documents, timeout_seconds=timeout_seconds))
-        except Exception as error:  # whatever it is, the first stage's hits are on the page already
+        except Exception as error:  # any error: the page already shows the hits of the first stage
             failure = failure_of(error)
             if not isinstance(error, SlimrankError):
                 log.exception("rerank failed")
@@ -257,10 +256,10 @@ class _Routes:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a body that is JSON by its header too: browsers let no other site send that type unasked.
+    """Read a JSON body. Its content type must be JSON too, because browsers let no other site send that type without asking.
 
     Raises:
-        InvalidRequest: it is not, is too large, or another site's page sent it.
+        InvalidRequest: the body is not JSON, is too large, or was sent by another site's page.
     """
     if not is_same_origin(request.headers):
         raise InvalidRequest("another site's page may not search here", status=403)

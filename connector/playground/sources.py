@@ -1,7 +1,7 @@
-"""Where the page's hits come from: one asynchronous method, and the two things behind it.
+"""Search for the page's hits: an asynchronous protocol, and its two implementations.
 
-``CorpusSource`` searches documents in memory by BM25; ``EngineSource`` asks OpenSearch or
-Elasticsearch over HTTP. Both know nothing of models. Judgments are the caller's affair.
+``CorpusSource`` searches documents in memory with BM25; ``EngineSource`` asks OpenSearch or Elasticsearch over HTTP. Neither
+knows of models or judgments.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ class FirstStageHit:
 
     @property
     def content(self) -> str:
-        """What a model reads."""
+        """The text that the model reads."""
         return document_text(self.title, self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
-    """A first stage's answer, best first."""
+    """The answer of a first stage, best hit first."""
 
     hits: Sequence[FirstStageHit]
     seconds: float
@@ -54,23 +54,23 @@ class Source(Protocol):
 
     @property
     def label(self) -> str:
-        """What is searched, in words for the page."""
+        """A description of what is searched, for the page."""
         ...
 
     async def search(self, query: str, size: int) -> FirstStage:
         """Return up to ``size`` hits.
 
         Raises:
-            EngineError: it does not answer, or answers no.
+            EngineError: the engine does not answer, or refuses.
         """
         ...
 
 
 class CorpusSource:
-    """Documents in memory, searched by BM25.
+    """Documents in memory, searched with BM25.
 
     Args:
-        fills_up: Whether documents that share no word with the query stand behind those that do, in the order given.
+        fills_up: Whether documents that share no word with the query follow after the hits, in the given order.
     """
 
     def __init__(self, documents: Mapping[str, Document], *, label: str, fills_up: bool = False) -> None:
@@ -80,7 +80,7 @@ class CorpusSource:
         self._index = BM25({doc_id: document.content for doc_id, document in documents.items()})
 
     async def search(self, query: str, size: int) -> FirstStage:
-        """Return up to ``size`` hits; in a thread, since it is arithmetic."""
+        """Return up to ``size`` hits; runs in a thread, because it needs the processor."""
         begin = perf_counter()
         scores = await asyncio.to_thread(self._index.search, query, size)
         seconds = perf_counter() - begin
@@ -96,7 +96,7 @@ class CorpusSource:
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """An index of a search engine, and how to be let in. Never logged: ``repr`` leaves the secrets out."""
+    """An index of a search engine and its credentials. ``repr`` leaves the secrets out, so that no log shows them."""
 
     url: str
     index_name: str
@@ -107,18 +107,18 @@ class EngineAddress:
     verify_tls: bool = True
 
     def __repr__(self) -> str:
-        """Name the place only."""
+        """Return the URL and the index without secrets."""
         return f"EngineAddress({self.url}/{self.index_name})"
 
 
 class EngineSource:
-    """One index of OpenSearch or Elasticsearch, asked by a plain ``match`` on its fields.
+    """One index of OpenSearch or Elasticsearch, searched with a plain ``match`` on its fields.
 
-    The first field is shown as the title where there are several. Redirects are not followed, so
-    credentials go to the named host only.
+    If there are several fields, the first one is shown as the title. Redirects are not followed, so credentials are sent only to
+    the named host.
 
     Args:
-        transport: For tests.
+        transport: A transport for tests.
     """
 
     def __init__(self, address: EngineAddress, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -134,10 +134,10 @@ class EngineSource:
         return FirstStage([self._hit(hit) for hit in _hits(self._address, answer)], seconds)
 
     async def check(self) -> None:
-        """Look whether the index can be searched, and whether the first of its documents have text in the fields.
+        """Check that the index can be searched, and that its first documents have text in the fields.
 
         Raises:
-            EngineError: it cannot, or they have none.
+            EngineError: the index cannot be searched, or the documents have no text.
         """
         address = self._address
         found = _hits(address, await self._ask({"size": CHECKED_HITS, "query": {"match_all": {}}}))
@@ -188,14 +188,14 @@ def _hits(address: EngineAddress, answer: httpx.Response) -> list[dict[str, Any]
     try:
         hits = answer.json()["hits"]["hits"]
     except (ValueError, KeyError, TypeError) as error:
-        raise EngineUnavailable(f"{address.url} answered, but not as a search engine does; check the URL") from error
+        raise EngineUnavailable(f"{address.url} answered, but the answer is not a search engine's; check the URL") from error
     return [hit for hit in hits if isinstance(hit, dict) and "_id" in hit]
 
 
 def _refusal(address: EngineAddress, answer: httpx.Response) -> EngineRefused:
     words = {
         401: "does not accept the credentials; check user and password, or the API key",
-        403: "knows the user but does not let it search this index; give it read access",
+        403: "does not allow the user to search this index; give the user read access",
         404: f"has no index called {address.index_name}; check its name",
     }
     said = words.get(answer.status_code, f"refused the search: {_reason(answer)}")
@@ -203,7 +203,7 @@ def _refusal(address: EngineAddress, answer: httpx.Response) -> EngineRefused:
 
 
 def _reason(answer: httpx.Response) -> str:
-    """Return the engine's own reason, and nothing else of an answer whose author is unknown."""
+    """Return the engine's reason. Other parts of the answer are not shown, because its author is unknown."""
     try:
         error = answer.json()["error"]
         return str((error.get("root_cause") or [error])[0]["reason"])[:300]

@@ -1,4 +1,4 @@
-"""What the page sends and is sent, as JSON. Other systems' words stay out: these are ours."""
+"""The JSON messages between the page and its server. They use our own words, not those of other systems."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
@@ -16,7 +16,7 @@ from slimrank.scoring import NOTHING_SCORE
 
 MAX_DEPTH = 200
 MAX_SHOWN_CHARACTERS = 6000
-"""A document's text on the page; the model is sent all of it."""
+"""The limit of a document's text on the page; the model reads the whole text."""
 
 
 class _Wire(BaseModel):
@@ -27,7 +27,7 @@ Call = TypeVar("Call", bound=_Wire)
 
 
 class OwnIndex(_Wire):
-    """An index that the user names. Lives as long as one request."""
+    """An index that the user names. It exists only during one request."""
 
     url: str = Field(max_length=2000)
     index_name: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\?#\s\"<>|]+$")
@@ -45,18 +45,18 @@ class OwnIndex(_Wire):
         except httpx.InvalidURL as error:
             raise ValueError("it is not a URL") from error
         if parts.scheme not in ("http", "https") or not parts.host or parts.userinfo:
-            raise ValueError("it must be http:// or https://, a host, and no credentials (they have fields of their own)")
+            raise ValueError("it must be http:// or https://, a host, and no credentials (there are separate fields for them)")
         return value.strip().rstrip("/")
 
     @field_validator("index_name")
     @classmethod
     def _is_no_path(cls, value: str) -> str:
         if value in (".", "..") or value.startswith("_"):
-            raise ValueError("an index name cannot be that")
+            raise ValueError("it is not a valid index name")
         return value
 
     def address(self) -> EngineAddress:
-        """Return where and how to search."""
+        """Return the address of the index."""
         return EngineAddress(
             self.url,
             self.index_name,
@@ -69,7 +69,7 @@ class OwnIndex(_Wire):
 
 
 class OwnDocument(_Wire):
-    """A document that the visitor brought."""
+    """A document of the visitor."""
 
     doc_id: str = Field(min_length=1)
     title: str = ""
@@ -77,7 +77,7 @@ class OwnDocument(_Wire):
 
 
 class OwnText(_Wire):
-    """What a visitor pasted, or a file that was dropped."""
+    """A text that a visitor pasted, or a file that was dropped."""
 
     name: str = Field("", max_length=255)
     text: str
@@ -94,7 +94,7 @@ class SearchCall(_Wire):
 
     @property
     def is_own(self) -> bool:
-        """Whether the visitor's own is searched."""
+        """Whether the visitor's own documents or index are searched."""
         return self.own_index is not None or self.own_documents is not None
 
     def documents(self) -> dict[str, Document]:
@@ -119,7 +119,7 @@ def parse(kind: type[Call], body: bytes) -> Call:
     """Read a call.
 
     Raises:
-        InvalidRequest: it is not one. The message names the field and never its value, which may be a secret.
+        InvalidRequest: the body is not a valid call. The message names the field but never its value, which may be a secret.
     """
     try:
         return kind.model_validate_json(body)
@@ -131,10 +131,10 @@ def parse(kind: type[Call], body: bytes) -> Call:
 
 
 def first_stage_event(call: SearchCall, found: FirstStage, query_id: str | None, judged: Mapping[str, int]) -> dict[str, Any]:
-    """Return the event that shows the first stage; relevances come with it, the ideal ones for nDCG too.
+    """Return the event with the first stage's hits, their relevances, and the ideal relevances for nDCG.
 
     Args:
-        query_id: The query's id in the collection that is searched, where it has one.
+        query_id: The query's id in the searched collection, if it has one.
     """
     return {
         "event": "first_stage",
@@ -168,19 +168,19 @@ def _passage(query: str, text: str) -> dict[str, Any]:
 
 
 def documents_answer(documents: Sequence[Document]) -> dict[str, Any]:
-    """Return documents as ``SearchCall`` takes them."""
+    """Return documents in the form that ``SearchCall`` accepts."""
     return {"documents": [{"doc_id": one.doc_id, "title": one.title, "text": one.text} for one in documents]}
 
 
 def reranked_event(ranking: Ranking) -> dict[str, Any]:
-    """Return the event that reorders the hits: one entry a hit of the first stage, in its order."""
+    """Return the event that reorders the hits; it has one entry for each hit, in first-stage order."""
     return {
         "event": "reranked",
         "model": ranking.model,
         "scores": ranking.scored.scores.tolist(),
-        # Behind these the deadline left no time: their numbers only keep the first stage's order.
+        # Documents after these were not scored in time: their numbers only keep the first-stage order.
         "scored": len(ranking.scored.scores) if ranking.scored.depth is None else ranking.scored.depth,
-        # Nothing to read: their numbers only put them last.
+        # Documents without text: their numbers only put them last.
         "is_blank": (ranking.scored.scores < NOTHING_SCORE / 2).tolist(),
         "probabilities": list(ranking.probabilities),
         "truncated": ranking.scored.truncated.tolist(),
@@ -193,5 +193,5 @@ def reranked_event(ranking: Ranking) -> dict[str, Any]:
 
 
 def failed_event(stage: str, kind: str, message: str) -> dict[str, Any]:
-    """Return the event that says why a stage gave nothing."""
+    """Return the event that says why a stage failed."""
     return {"event": "failed", "stage": stage, "kind": kind, "message": message}

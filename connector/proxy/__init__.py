@@ -1,11 +1,11 @@
-"""A proxy in front of a search engine's `_search` and `_msearch`, for callers that cannot be changed.
+"""A proxy in front of a search engine's ``_search`` and ``_msearch``, for callers whose code cannot change.
 
-It reranks the searches that a rule names and passes everything else through, byte for byte. Every answer says which of the
-two happened, and why, in its `x-slimrank` header.
+It reranks the searches that a rule covers, and passes all other requests on, byte for byte. The header ``x-slimrank`` of every
+answer says which of the two happened, and why.
 
     app: any request
-     ├── traffic: everything that is no search, streamed both ways
-     └── searches: target, headers and body of a search -> which rule, which obstacle, what to ask the engine (pure)
-          -> window: engine -> hits -> scores within the deadline -> splice: the same bytes in another order
-          -> shadow: for rules on trial, what would have moved, written down instead of answered
+     ├── passing: every request that is not a search, streamed in both directions
+     └── searches: path, headers and body of a search -> the rule, the obstacle, the search to send (pure)
+          -> window: engine -> hits -> scores within the deadline -> splice: the same bytes in a new order
+          -> shadow: for rules on trial, record what reranking would have moved; the answer is not changed
 """

@@ -1,6 +1,7 @@
-"""The proxy as an ASGI app: sorts requests into searches and everything else, and marks every answer.
+"""The proxy as an ASGI app: separates searches from all other requests, and marks every answer.
 
-What is no search is streamed through in both directions. Its own paths are `/_slimrank/health` and `/_slimrank/metrics`.
+A request that is not a search is streamed in both directions. The proxy's own paths are ``/_slimrank/health`` and
+``/_slimrank/metrics``.
 """
 
 import asyncio
@@ -25,14 +26,14 @@ SHADOW_SECONDS = 5.0
 
 
 class Proxy:
-    """The ASGI app over its parts."""
+    """The ASGI app."""
 
     def __init__(self, parts: Parts) -> None:
         self.is_draining = False
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or follow the server's start and stop."""
+        """Answer one request, or handle the server's start and stop."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
@@ -62,13 +63,13 @@ class Proxy:
         except (EngineUnavailable, EngineRefused) as error:
             log.warning("no answer from the engine reason=%s", error)
             if exchange.has_started:
-                return  # the server closes a connection whose answer is not whole
+                return  # the server closes a connection whose answer is incomplete
             await exchange.refuse(502, str(error), "the engine does not answer")
         self._parts.metrics.count(exchange.outcome, exchange.reason, time.monotonic() - begin)
 
     async def _forward(self, exchange: Exchange) -> None:
         if not exchange.path.startswith(b"/") or exchange.method == "CONNECT":
-            return await exchange.refuse(400, "this proxy answers paths of its one engine only", "not a path")
+            return await exchange.refuse(400, "this proxy only answers paths of its engine; send a path, not a URL", "not a path")
         target = target_of(exchange.path) if exchange.method in ("GET", "POST") else None
         if target is None:
             await _unless_gone(exchange, pass_on(self._parts.upstream, exchange, "not a search"))
@@ -97,7 +98,7 @@ class Proxy:
 
 
 async def _unless_gone(exchange: Exchange, work: Awaitable[None]) -> None:
-    """Do the work; drop it, and with it the engine's, when the caller hangs up.
+    """Do the work; if the caller hangs up, cancel the work and the engine's request.
 
     Raises:
         ClientGone: the caller hung up first.

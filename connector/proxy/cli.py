@@ -1,6 +1,7 @@
-"""`slimrank proxy`: rerank in front of a search engine that nobody has to change.
+"""``slimrank proxy``: rerank in front of a search engine, without changing engine or callers.
 
-Runs until SIGTERM; then it says so on `/_slimrank/health` for a while, and finishes what it has begun.
+The proxy runs until SIGTERM. Then ``/_slimrank/health`` reports for a while that the proxy stops, and running requests are
+finished.
 """
 
 import logging
@@ -30,44 +31,55 @@ FINISH_SECONDS = 60
 
 
 def proxy(
-    upstream: Annotated[str, typer.Option(help="The engine, such as http://localhost:9200; nothing else is ever called")],
-    rules: Annotated[Path | None, typer.Option(help="YAML file of rules; left out, only ext.slimrank asks for reranking")] = None,
+    upstream: Annotated[
+        str, typer.Option(help="URL of the engine, such as http://localhost:9200; the proxy calls no other server")
+    ],
+    rules: Annotated[
+        Path | None, typer.Option(help="YAML file with rules. Without it, only searches with ext.slimrank are reranked")
+    ] = None,
     scorer: Annotated[str, typer.Option(help="A gateway's URL, or `embedded`")] = "http://127.0.0.1:8080",
-    api_key: Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key that the gateway asks for")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="SLIMRANK_API_KEY", help="Key for the gateway")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Model of an embedded scorer: its folder or a shipped name; left out, the default model")
+        Path | None,
+        typer.Option(help="Model of the embedded scorer: a folder or the name of a shipped model. Default: the default model"),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 9201,
     ca_file: Annotated[
-        Path | None, typer.Option(help="PEM certificates to trust for the engine, in place of the system's")
+        Path | None, typer.Option(help="PEM file with the CA certificates to trust for the engine, instead of the system's")
     ] = None,
-    verify: Annotated[bool, typer.Option(help="Check the engine's certificate")] = True,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate to serve HTTPS with")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its PEM key")] = None,
-    shadow_file: Annotated[Path | None, typer.Option(help="JSON lines of what shadow rules would have moved")] = None,
-    shadow_queries: Annotated[bool, typer.Option(help="Write query texts into that file")] = False,
-    max_request_bytes: Annotated[int, typer.Option(min=1024, help="Longer searches pass unread")] = 2**20,
-    max_window_bytes: Annotated[int, typer.Option(min=1024, help="Windows longer than this are not reranked")] = 16 * 2**20,
+    verify: Annotated[bool, typer.Option(help="Verify the engine's certificate")] = True,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate for serving HTTPS")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of --tls-cert")] = None,
+    shadow_file: Annotated[Path | None, typer.Option(help="File for the results of shadow rules, as JSON lines")] = None,
+    shadow_queries: Annotated[bool, typer.Option(help="Also write query texts into --shadow-file")] = False,
+    max_request_bytes: Annotated[int, typer.Option(min=1024, help="Longer requests are passed on without reading them")] = 2**20,
+    max_window_bytes: Annotated[int, typer.Option(min=1024, help="Longer windows are not reranked")] = 16 * 2**20,
     max_running: Annotated[
-        int, typer.Option(min=1, help="Searches reranked at a time; more are passed on, marked degraded")
+        int,
+        typer.Option(
+            min=1, help="Searches that are reranked at the same time; further searches are passed on and marked degraded"
+        ),
     ] = 32,
     max_windows_bytes: Annotated[
-        int, typer.Option(min=1024, help="All windows in hand, bytes; the proxy takes about eight times as much memory")
+        int,
+        typer.Option(min=1024, help="Bytes of all windows in memory together; the proxy needs about eight times as much memory"),
     ] = 48 * 2**20,
     silent_seconds: Annotated[
-        float, typer.Option(min=1, help="Give an engine up that sends nothing for so long")
+        float, typer.Option(min=1, help="Seconds without any data from the engine after which the proxy gives up")
     ] = SILENT_SECONDS,
-    drain_seconds: Annotated[float, typer.Option(min=0, help="After SIGTERM, go on accepting for so long")] = 0.0,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds after SIGTERM in which new requests are still accepted")
+    ] = 0.0,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
-    """Rerank in front of a search engine's _search and _msearch; pass everything else through.
+    """Rerank in front of a search engine's _search and _msearch; pass all other requests on.
 
     Example: slimrank proxy --upstream http://localhost:9200 --port 9201 --rules rules.yaml --scorer http://localhost:8080
     """
     configure_logging(log_level)
     if (tls_cert is None) != (tls_key is None):
-        raise ConfigError("--tls-cert and --tls-key belong together; give both, or neither for plain HTTP")
+        raise ConfigError("only one of --tls-cert and --tls-key was given; give both, or neither for plain HTTP")
     metrics = Metrics()
     parts = Parts(
         upstream=Upstream(upstream, ca_file=ca_file, verify=verify, silent_seconds=silent_seconds),
@@ -84,14 +96,14 @@ def proxy(
 
 
 class _Server(uvicorn.Server):
-    """A server that goes on for `drain_seconds` after the first SIGTERM, so that callers can be led elsewhere."""
+    """A server that continues for ``drain_seconds`` after the first SIGTERM, so that a load balancer can redirect callers."""
 
     def __init__(self, config: uvicorn.Config, app: Proxy, drain_seconds: float) -> None:
         super().__init__(config)
         self._app, self._drain_seconds = app, drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second signal, or SIGINT, stops at once."""
+        """Begin to drain; a second signal or SIGINT stops at once."""
         if sig == signal.SIGTERM and self._drain_seconds and not self._app.is_draining:
             log.info("draining seconds=%g", self._drain_seconds)
             signal.signal(signal.SIGALRM, lambda *_: super(_Server, self).handle_exit(sig, None))

@@ -1,7 +1,7 @@
-"""One request and its answer, as bytes: what ASGI gives and takes, with nothing decoded on the way.
+"""One request and its answer as the bytes of ASGI; nothing is decoded.
 
-Header names and values are handed on as they came, in their order. Only hop-by-hop headers, which speak of one
-connection and not of the message (RFC 9110, section 7.6.1), are left out.
+Header names and values are passed on unchanged and in order. Only hop-by-hop headers are left out, because they describe one
+connection and not the message (RFC 9110, section 7.6.1).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 MARK = b"x-slimrank"
 BODY_SECONDS = 10.0
 PIECE_SECONDS = 30.0
-"""A body that is passed on may take long, but not between two pieces."""
+"""The longest time between two pieces of a body that is passed on; the whole body may take longer."""
 SCORED = b"x-slimrank-scored"
 _HOP_BY_HOP = frozenset(
     {
@@ -33,7 +33,7 @@ _HOP_BY_HOP = frozenset(
 )
 
 
-# What a message is read by belongs to it, whatever `Connection` names.
+# These headers describe the message, even if `Connection` names them.
 _KEPT = frozenset({b"content-length", b"content-type", b"content-encoding", b"authorization", b"host"})
 
 
@@ -42,16 +42,16 @@ class ClientGone(Exception):
 
 
 class SlowBody(Exception):
-    """The body of the request does not arrive."""
+    """The body of the request did not arrive in time."""
 
 
 def header(headers: Headers, name: bytes) -> bytes:
-    """Return the value of a header, or b""; `name` in lower case."""
+    """Return the value of a header, or b""; ``name`` must be in lower case."""
     return next((value for key, value in headers if key.lower() == name), b"")
 
 
 def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[bytes] = ()) -> Headers:
-    """Return the headers that belong to the message and not to the connection."""
+    """Return the headers of the message, without those of the connection."""
     own = list(headers)
     named = {name.strip().lower() for key, value in own if key.lower() == b"connection" for name in value.split(b",")}
     gone = _HOP_BY_HOP | (named - _KEPT) | set(without)
@@ -59,13 +59,13 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[byte
 
 
 def mark(outcome: str, reason: str) -> tuple[bytes, bytes]:
-    """Return the header that says what was done with a search."""
+    """Return the header that says what happened to a search."""
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in reason)[:200]
     return MARK, f"{outcome}; reason={plain}".encode()
 
 
 class Exchange:
-    """A request, read at most once, and its answer."""
+    """A request, which is read at most once, and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -73,7 +73,7 @@ class Exchange:
         self.query_string: bytes = scope["query_string"]
         self.headers: Headers = list(scope["headers"])
         self.body: bytes | None = None
-        """The whole body, once it was read whole."""
+        """The whole body, after it was read."""
         self.has_body = any(key in (b"content-length", b"transfer-encoding") for key, _ in self.headers)
         self.has_started = False
         self.outcome, self.reason = "", ""
@@ -83,14 +83,14 @@ class Exchange:
 
     @property
     def target(self) -> bytes:
-        """Path and query as they came."""
+        """Path and query, unchanged."""
         return self.path + (b"?" + self.query_string if self.query_string else b"")
 
     async def read(self, limit: int) -> bytes | None:
-        """Return the whole body, or None where it is longer than `limit`; then `stream` still yields all of it.
+        """Return the whole body, or None if it is longer than ``limit``; then ``stream`` still yields all of it.
 
         Raises:
-            SlowBody: it does not arrive in time.
+            SlowBody: the body does not arrive in time.
         """
         size, late = 0, asyncio.get_running_loop().time() + BODY_SECONDS
         while not self._read.is_set():
@@ -102,7 +102,7 @@ class Exchange:
         return self.body
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the body, what was read of it first."""
+        """Yield the body, beginning with the part that was already read."""
         while self._held:
             yield self._held.pop(0)
         while not self._read.is_set():
@@ -121,7 +121,7 @@ class Exchange:
         return bytes(message.get("body", b""))
 
     async def gone(self) -> None:
-        """Return when the caller hangs up; its body is read by others, and first."""
+        """Return when the caller hangs up; before that, wait until other code has read the body."""
         if self.has_body:
             await self._read.wait()
         while (await self._receive())["type"] != "http.disconnect":
@@ -142,11 +142,11 @@ class Exchange:
         await self.write(body, more=False)
 
     async def refuse(self, status: int, reason: str, mark_reason: str) -> None:
-        """Answer an error of the proxy's own, in the shape of an engine's."""
+        """Answer an error of the proxy, in the format of an engine's error."""
         cause = {"type": "slimrank_proxy_exception", "reason": reason}
         body = json.dumps({"error": {"root_cause": [cause], **cause}, "status": status}).encode()
         self.outcome, self.reason = "failed", mark_reason
         headers = [(b"content-type", b"application/json"), mark("passed", mark_reason)]
         if status == 408:
-            headers.append((b"connection", b"close"))  # what may still come is not read
+            headers.append((b"connection", b"close"))  # the rest of the body is not read
         await self.answer(status, headers, body)

@@ -1,4 +1,4 @@
-"""What the proxy counts, for Prometheus; the names are in `slimrank.telemetry`."""
+"""The proxy's Prometheus metrics; their names are in ``slimrank.telemetry``."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -10,7 +10,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """The metrics of one proxy, in a registry of their own."""
+    """The metrics of one proxy, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,26 +27,26 @@ class Metrics:
         )
         self._shadow = Counter(telemetry.PROXY_SHADOW, "Searches tried in shadow", ["rule", "outcome"], registry=registry)
         self._moved = Counter(
-            telemetry.PROXY_SHADOW_MOVED, "Places of the first ten that would hold another hit", ["rule"], registry=registry
+            telemetry.PROXY_SHADOW_MOVED, "Ranks among the first ten that would have another hit", ["rule"], registry=registry
         )
         self._entered = Counter(
             telemetry.PROXY_SHADOW_ENTERED, "Hits that would enter the first ten", ["rule"], registry=registry
         )
         self._first = Counter(
-            telemetry.PROXY_SHADOW_FIRST, "Searches whose first hit would be another", ["rule"], registry=registry
+            telemetry.PROXY_SHADOW_FIRST, "Searches that would have another first hit", ["rule"], registry=registry
         )
 
     def count(self, outcome: str, reason: str, seconds: float) -> None:
-        """Count an answer. What follows a colon in the reason is detail, and no label."""
+        """Count an answer. The part of the reason after a colon is detail and not part of the label."""
         self._requests.labels(outcome, reason.split(":")[0]).inc()
         self._seconds.labels(outcome).observe(seconds)
 
     def count_partial(self, reason: str) -> None:
-        """Count a search of which some hits were not scored; its reason begins with the rule's name."""
+        """Count a search in which some hits were not scored; the reason begins with the rule's name."""
         self._partial.labels(reason.split(":")[0].removeprefix("rule ")).inc()
 
     def count_shadow(self, rule: str, outcome: str) -> None:
-        """Count a search tried in shadow: compared, failed or dropped."""
+        """Count a search of a shadow rule: compared, failed or dropped."""
         self._shadow.labels(rule, outcome).inc()
 
     def count_moves(self, rule: str, *, moved: int, entered: int, is_first_changed: bool) -> None:
@@ -56,5 +56,5 @@ class Metrics:
         self._first.labels(rule).inc(is_first_changed)
 
     def text(self) -> bytes:
-        """Return the metrics as Prometheus reads them."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self.registry)

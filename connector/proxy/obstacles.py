@@ -1,7 +1,7 @@
-"""What stands in the way of reranking a search. Every reason is a fixed phrase, fit for headers and metric labels.
+"""Find obstacles that prevent the reranking of a search. Every reason is a fixed phrase for headers and metric labels.
 
-Aggregations, suggestions, highlighting, rescoring and collapsing are no obstacles: they do not depend on the order of the
-hits. Of a collapsed search the heads of the groups are reranked.
+Aggregations, suggestions, highlighting, rescoring and collapsing are not obstacles, because they do not depend on the order of
+the hits. In a collapsed search, the first hits of the groups are reranked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class Obstacle(Exception):
 
 
 def check_params(params: Mapping[str, str]) -> None:
-    """Refuse what the URL asks."""
+    """Raise an obstacle in the parameters of the URL."""
     for name, reason in (
         ("scroll", "scroll"),
         ("sort", "sort"),
@@ -37,7 +37,7 @@ def check_params(params: Mapping[str, str]) -> None:
 
 
 def _shows(filter_path: str, place: Sequence[str]) -> bool:
-    """Tell whether a filter_path leaves all of `place`; any exclusion counts as hiding."""
+    """Tell whether a filter_path keeps all of ``place``; any exclusion counts as hiding it."""
     patterns = filter_path.split(",")
     return not any(pattern.startswith("-") for pattern in patterns) and any(
         _covers(pattern.split("."), place) for pattern in patterns
@@ -46,14 +46,14 @@ def _shows(filter_path: str, place: Sequence[str]) -> bool:
 
 def _covers(names: Sequence[str], place: Sequence[str]) -> bool:
     if not names:
-        return True  # the pattern ends above the place, and so includes it
+        return True  # the pattern ends above the place, so it includes the place
     if names[0] == "**":
         return len(names) == 1 or any(_covers(names[1:], place[start:]) for start in range(len(place)))
     return bool(place) and names[0] in ("*", place[0]) and _covers(names[1:], place[1:])
 
 
 def check_body(search: Json) -> None:
-    """Refuse what the body asks, the URL put over it."""
+    """Raise an obstacle in the body, after the URL's parameters were merged into it."""
     extensions = search.get("ext")
     if (isinstance(extensions, dict) and "rerank" in extensions) or holds_key(
         search.get("retriever"), "text_similarity_reranker"
@@ -73,7 +73,7 @@ def check_body(search: Json) -> None:
 
 
 def check_fields(search: Json, plan: RerankPlan, params: Mapping[str, str]) -> None:
-    """Refuse where the fields that would be added could not be told from the caller's own."""
+    """Raise an obstacle if the added fields could not be distinguished from the caller's fields."""
     if plan.drop_source:
         raise Obstacle("_source is filtered and the rule names no fields")
     if plan.added_highlights and "filter_path" in params and not _shows(params["filter_path"], ("hits", "hits", "highlight")):
@@ -97,7 +97,7 @@ def _names(search: Json) -> list[Any]:
 
 
 def short(reason: str) -> str:
-    """Return a plan's reason without what it quotes: it goes into headers and metrics."""
+    """Return a plan's reason without quoted texts, for headers and metrics."""
     if " texts, " in reason:
         return "the search has several query texts"
     if reason.startswith("the query string"):

@@ -1,4 +1,4 @@
-"""The proxy's scorer for the pages of a search: each window is scored once, and its pages are cut from that one order."""
+"""Score each window of a search once, so that the proxy cuts all pages of the search from one order."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from slimrank.types import Scored
 
 
 class Pages:
-    """Scores windows through `scorer`, and remembers them for the pages that follow."""
+    """Scores windows through ``scorer``, and keeps the scores for later pages."""
 
     def __init__(self, scorer: AsyncScorer, windows: Windows | None = None) -> None:
         self._scorer = scorer
@@ -28,15 +28,15 @@ class Pages:
         is_first_page: bool,
         part: Part = AS_SET,
     ) -> Scored:
-        """Return a score for each document, the same for every page of a search.
+        """Return a score for each document. All pages of a search get the same scores.
 
         Raises:
-            FirstPageNotScored: the page before had none.
-            DeadlineExceeded: they did not come in time.
-            SlimrankError: no score can be had.
+            FirstPageNotScored: an earlier page could not be scored.
+            DeadlineExceeded: the scores did not arrive in time.
+            SlimrankError: the scorer failed.
         """
         key = window_key(query, documents, instruction, part)
-        # pages asked for at once wait for the first of them; the lock lives as long as anybody holds it
+        # of pages that are requested at the same time, one scores and the others wait; the lock exists only while it is held
         turn = self._turns.setdefault(key, asyncio.Lock())
         try:
             async with asyncio.timeout(timeout_seconds), turn:

@@ -1,4 +1,4 @@
-"""Pass a request through: the caller's bytes to the engine, the engine's bytes to the caller, neither held back."""
+"""Pass a request on: stream the caller's bytes to the engine, and the engine's bytes to the caller."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from connector.proxy.upstream import BROKEN, Upstream, explain
 
 
 def passed_headers(exchange: Exchange, body: bytes | None) -> Headers:
-    """Return the headers to send; `body` is given where it is not the caller's own."""
+    """Return the headers to send; ``body`` is given if it replaces the caller's body."""
     if body is not None:
         headers = end_to_end(exchange.headers, without=(b"host", b"expect", b"content-length", b"content-encoding"))
         return [*headers, (b"content-length", str(len(body)).encode())]
@@ -21,14 +21,14 @@ def passed_headers(exchange: Exchange, body: bytes | None) -> Headers:
 async def pass_on(
     upstream: Upstream, exchange: Exchange, reason: str, *, own: bytes | None = None, outcome: str = "passed"
 ) -> None:
-    """Send the request as it came and stream the answer back.
+    """Send the request unchanged and stream the answer back.
 
     Args:
-        reason: why nothing was reranked.
-        own: the body to send in place of the caller's, where `ext.slimrank` was taken out of it.
+        reason: Why nothing was reranked.
+        own: The body to send instead of the caller's, if ``ext.slimrank`` was removed from it.
 
     Raises:
-        EngineUnavailable: no answer, or it broke off.
+        EngineUnavailable: there was no answer, or it broke off.
         EngineRefused: the engine wants a client certificate.
     """
     body: bytes | AsyncIterator[bytes]
@@ -52,5 +52,5 @@ async def pass_on(
 
 
 def answered_headers(response: httpx.Response, said: tuple[bytes, bytes]) -> Headers:
-    """Return the headers to answer with; only the proxy says `x-slimrank`."""
+    """Return the headers of the answer; only the proxy may set ``x-slimrank``."""
     return [*end_to_end(response.headers.raw, without=(MARK,)), said]

@@ -1,4 +1,4 @@
-"""How many searches are reranked at a time, and how many bytes their windows may have together."""
+"""Limit how many searches are reranked at the same time, and how many bytes their windows have together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from connector.proxy.window import Unusable
 
 @dataclass(slots=True)
 class Room:
-    """Places and bytes; a search for which there are none is passed on."""
+    """The free places and bytes. If none is free, a search is passed on."""
 
     max_running: int
     max_bytes: int
@@ -17,7 +17,7 @@ class Room:
     bytes: int = 0
 
     def check(self) -> None:
-        """Refuse where no place is free.
+        """Raise if no place is free.
 
         Raises:
             Unusable: every place is taken.
@@ -27,7 +27,7 @@ class Room:
 
     @contextmanager
     def place(self) -> Iterator["Place"]:
-        """Take a place until the block ends.
+        """Occupy a place until the block ends.
 
         Raises:
             Unusable: every place is taken.
@@ -44,16 +44,16 @@ class Room:
 
 @dataclass(slots=True)
 class Place:
-    """One search's place."""
+    """The place of one search."""
 
     room: Room
     bytes: int = 0
 
     def grow(self, size: int) -> None:
-        """Take room for more of a window.
+        """Reserve bytes for more of the window.
 
         Raises:
-            Unusable: there is none.
+            Unusable: not enough bytes are free.
         """
         if self.room.bytes + size > self.room.max_bytes:
             raise Unusable("too many bytes of windows at once", mark="degraded")

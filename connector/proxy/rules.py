@@ -1,4 +1,4 @@
-"""The rules of the proxy: which searches are reranked, by what text, and how many. Read from YAML, never changed after.
+"""The rules of the proxy: which searches are reranked, by which text, and what share of them. They are read once, from YAML.
 
     rules:
       - name: products
@@ -13,7 +13,7 @@
         template: "{title}: {body}"
         shadow: true
 
-The first rule that covers all indices of a search counts. A search may also bring its own in `ext.slimrank`.
+The first rule that covers all indices of a search applies. A search may also bring its own options in ``ext.slimrank``.
 """
 
 import hashlib
@@ -36,30 +36,32 @@ class _Strict(BaseModel):
 
 
 class Reranking(_Strict):
-    """How a search is reranked: the part that `ext.slimrank` may hold too."""
+    """How a search is reranked; these options are allowed in rules and in ``ext.slimrank``."""
 
-    fields: tuple[str, ...] = Field(default=(), description="What a document is made of; left out, the fields searched in")
-    template: str | None = Field(default=None, description='Words around the fields instead, such as "{title}: {body}"')
+    fields: tuple[str, ...] = Field(
+        default=(), description="Fields that make up a document. Default: the fields that the search searches"
+    )
+    template: str | None = Field(
+        default=None, description='Text with fields in braces, instead of `fields`, such as "{title}: {body}"'
+    )
     rank_window_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=DEFAULT_WINDOW, description="How many first-stage hits are reranked"
+        default=DEFAULT_WINDOW, description="How many first-stage hits to rerank"
     )
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
         default=2000, description="Longest wait for the scores, milliseconds"
     )
-    highlight: bool = Field(
-        default=False, description="Judge the engine's best fragments of the fields, for long ones, instead of all of them"
-    )
+    highlight: bool = Field(default=False, description="Judge only the engine's best fragments of each field, for long fields")
     instruction: str | None = Field(default=None, description="How to judge, such as `prefer recent manuals`")
     document_window: Literal["head", "best"] | None = Field(
-        default=None, description="Which part is read of a document that is cut; left out, what the gateway is set to"
+        default=None, description="Which part of a document that is too long is read. Default: the gateway's setting"
     )
     document_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Most tokens of a document that are read; left out, what the gateway is set to"
+        default=None, description="The most tokens to read of a document. Default: the gateway's setting"
     )
 
     @property
     def part(self) -> Part:
-        """Which part of a document is read."""
+        """The part of a document to read."""
         return Part(self.document_window, self.document_tokens)
 
     @model_validator(mode="after")
@@ -72,10 +74,10 @@ class Reranking(_Strict):
 
 
 class Extension(Reranking):
-    """What a search may say in `ext.slimrank`. It is taken out before the search goes on."""
+    """The options in a search's ``ext.slimrank``. The proxy removes them before it sends the search to the engine."""
 
-    query: str | None = Field(default=None, description="The text to judge by; left out, found in the body")
-    enabled: bool = Field(default=True, description="false leaves this search as it is, whatever the rules say")
+    query: str | None = Field(default=None, description="The text to judge by. Default: the text that the body searches for")
+    enabled: bool = Field(default=True, description="With false, this search is not reranked, even if a rule covers it")
 
 
 class Rule(Reranking):
@@ -83,32 +85,32 @@ class Rule(Reranking):
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")] = Field(description="Names the rule in headers and metrics")
     indices: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="Index patterns, as the search names its indices"
+        description="Index patterns; they are compared with the index names in the search"
     )
-    query_text: str | None = Field(default=None, description="Path of the query text in the body; left out, it is detected")
-    shadow: bool = Field(default=False, description="Answer the first stage, and record what would have moved")
+    query_text: str | None = Field(default=None, description="Path of the query text in the body. Default: the text is detected")
+    shadow: bool = Field(default=False, description="Answer in first-stage order, and record what reranking would have moved")
     percent: Annotated[float, Field(gt=0, le=100)] = Field(
-        default=100, description="Share of the query texts, chosen by a stable hash"
+        default=100, description="Percentage of the query texts to rerank, chosen by a stable hash"
     )
 
     def covers(self, indices: str) -> bool:
-        """Tell whether every index that a search names, as `a,b-*`, falls under this rule; no name is all indices."""
+        """Tell whether this rule covers every index that a search names, as in ``a,b-*``; no name means all indices."""
         names = [name for name in (indices or "_all").split(",") if not name.startswith("-")]
         return all(any(fnmatchcase(name, pattern) for pattern in self.indices) for name in names)
 
     def draws(self, query: str) -> bool:
-        """Tell whether a query text is among the `percent`; the same text always is, or never."""
+        """Tell whether a query text belongs to the ``percent``; the result for a text never changes."""
         digest = hashlib.sha256(f"{self.name}\0{query.strip().lower()}".encode(errors="replace")).digest()
         return int.from_bytes(digest[:8]) / 2**64 < self.percent / 100
 
 
 class Rules(_Strict):
-    """All rules, in the order in which they are tried."""
+    """All rules, in the order in which they are checked."""
 
     rules: tuple[Rule, ...] = ()
-    allow_ext: bool = Field(default=True, description="Whether a search may ask for reranking in `ext.slimrank`")
+    allow_ext: bool = Field(default=True, description="Whether a search may request reranking in `ext.slimrank`")
     max_deadline_ms: Annotated[int, Field(ge=1, le=600_000)] = Field(
-        default=10_000, description="Longest deadline that `ext.slimrank` may ask for where no rule covers the indices"
+        default=10_000, description="Longest deadline that `ext.slimrank` may request if no rule covers the indices"
     )
 
     def find(self, indices: str) -> Rule | None:
@@ -120,7 +122,7 @@ def load_rules(path: Path) -> Rules:
     """Read a file of rules.
 
     Raises:
-        ConfigError: it cannot be read, or a rule makes no sense.
+        ConfigError: the file cannot be read, or a rule is invalid.
     """
     try:
         content = yaml.safe_load(read_text(path))
@@ -130,7 +132,7 @@ def load_rules(path: Path) -> Rules:
         raise ConfigError(f"the rules {path} are not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         raise ConfigError(
-            f"the rules {path} say nothing, so no search would be reranked by a rule; write `rules:`, or leave the file out"
+            f"the rules {path} are empty, so no rule would rerank a search; write `rules:`, or start without the file"
         )
     try:
         return Rules.model_validate(content)
@@ -139,10 +141,10 @@ def load_rules(path: Path) -> Rules:
 
 
 def read_extension(content: Any) -> Extension:
-    """Read `ext.slimrank`.
+    """Read ``ext.slimrank``.
 
     Raises:
-        InvalidRequest: a field is unknown or does not fit.
+        InvalidRequest: a field is unknown or invalid.
     """
     try:
         return Extension.model_validate({} if content is True else content)

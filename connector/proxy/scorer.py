@@ -1,6 +1,7 @@
-"""Where the proxy's scores come from, without blocking its other callers: a gateway, or a model in this process.
+"""Score without blocking the proxy's other callers, through a gateway or with a model in this process.
 
-Both can be cancelled: a gateway sees the connection close and drops the job, the embedded model takes it from its queue.
+Both can be cancelled: a gateway notices the closed connection and drops the job; the embedded model removes the job from its
+queue.
 """
 
 from collections.abc import Sequence
@@ -18,14 +19,14 @@ from slimrank.types import RerankRequest, Scored
 
 
 class AsyncScorer(Protocol):
-    """Scores the documents of one query, in first-stage order; cancelling the call takes the work back."""
+    """Scores the documents of one query, which are in first-stage order; cancelling the call cancels the work."""
 
     async def start(self) -> None:
-        """Make ready to score."""
+        """Prepare for scoring."""
         ...
 
     async def stop(self) -> None:
-        """Let go of threads and connections."""
+        """Release threads and connections."""
         ...
 
     async def score(
@@ -40,16 +41,16 @@ class AsyncScorer(Protocol):
         """Return a score for each document, in the order given.
 
         Raises:
-            SlimrankError: no score can be had.
+            SlimrankError: the scorer failed.
         """
         ...
 
 
 class RemoteScorer:
-    """Scores through POST /v1/rerank of the gateway at `url`."""
+    """Scores through POST /v1/rerank of the gateway at ``url``."""
 
     def __init__(self, url: str, *, api_key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.url = GatewayScorer(url).url  # checks it
+        self.url = GatewayScorer(url).url  # checks the URL
         headers = PLAIN_OR_GZIP | ({"authorization": f"Bearer {api_key}"} if api_key else {})
         limits = httpx.Limits(keepalive_expiry=30)
         self._http = httpx.AsyncClient(
@@ -57,7 +58,7 @@ class RemoteScorer:
         )
 
     async def start(self) -> None:
-        """Do nothing: connections are made when they are needed."""
+        """Do nothing: connections are opened when they are needed."""
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -72,10 +73,10 @@ class RemoteScorer:
         timeout_seconds: float,
         part: Part = AS_SET,
     ) -> Scored:
-        """Return a score for each document; see `AsyncScorer`."""
+        """Return a score for each document; see ``AsyncScorer``."""
         body = rerank_body(query, documents, instruction, first_stage_offset=0) | part.fields()
         try:
-            # the gateway too should give up where nobody waits any more
+            # so that the gateway also gives up when nobody waits any more
             deadline = {"x-slimrank-deadline-ms": str(max(1, round(timeout_seconds * 1000)))}
             answer = await self._http.post(f"{self.url}/v1/rerank", json=body, headers=deadline, timeout=timeout_seconds)
         except httpx.RequestError as error:
@@ -89,7 +90,7 @@ class EmbeddedScorer:
     """Scores with a model folder in this process.
 
     Raises:
-        ManifestError: the folder may not be served.
+        ManifestError: the folder is not valid for serving.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -104,7 +105,7 @@ class EmbeddedScorer:
         await self._backend.start()
 
     async def stop(self) -> None:
-        """Finish the job in hand and end the thread."""
+        """Finish the running job and end the thread."""
         await self._backend.stop()
 
     async def score(
@@ -116,7 +117,7 @@ class EmbeddedScorer:
         timeout_seconds: float,
         part: Part = AS_SET,
     ) -> Scored:
-        """Return a score for each document; see `AsyncScorer`."""
+        """Return a score for each document; see ``AsyncScorer``."""
         from slimrank.serving.backend import Job
 
         job = Job(
@@ -130,5 +131,5 @@ class EmbeddedScorer:
 
 
 def make_scorer(where: str, *, model: Path | None = None, api_key: str | None = None) -> AsyncScorer:
-    """Return the scorer named on the command line: a gateway's URL, or `embedded`."""
+    """Return the scorer that the command line names: a gateway's URL, or ``embedded``."""
     return EmbeddedScorer(model) if where == "embedded" else RemoteScorer(where, api_key=api_key)

@@ -1,6 +1,6 @@
-"""Decide what happens to one search: passed with a reason, or reranked by a rule with a plan. Pure; sends nothing.
+"""Decide what happens to one search: it is passed on with a reason, or reranked by a rule with a plan. Pure: sends nothing.
 
-What a search asks in its URL (`q`, `size`, `from`, `sort`, `_source`, ...) wins over its body, as in the engines.
+Parameters in the URL (``q``, ``size``, ``from``, ``sort``, ``_source``, ...) override the body, as in the engines.
 """
 
 import json
@@ -23,7 +23,7 @@ _NOTHING, _NO_PLAN = Reranking(), RerankPlan({})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request's path says: the indices as named, and whether it holds one search or many."""
+    """The content of a request's path: the index names, and whether the request holds one search or many."""
 
     indices: str
     many: bool
@@ -34,11 +34,11 @@ class Decision:
     """What happens to one search.
 
     Attributes:
-        reason: why it is passed; empty where it is reranked.
-        rule: the rule's name, or "ext".
-        how: depth, deadline and instruction.
-        shows_first_stage: whether reranked hits get their first-stage score and rank; not where filter_path picks fields.
-        body: the body without `ext.slimrank`, or None where it had none.
+        reason: Why the search is passed on; empty if it is reranked.
+        rule: The rule's name, or "ext".
+        how: The depth, the deadline and the instruction.
+        shows_first_stage: Whether reranked hits get their first-stage score and rank. They do not if filter_path selects fields.
+        body: The body without ``ext.slimrank``; None if the body had none.
     """
 
     reason: str = ""
@@ -51,7 +51,7 @@ class Decision:
 
 
 def target_of(path: bytes) -> Target | None:
-    """Return what a path searches; None for every path that is not `_search` or `_msearch`."""
+    """Return the target of a path; None if the path is not ``_search`` or ``_msearch``."""
     parts = path.decode("latin-1").strip("/").split("/")
     if parts[-1] not in ("_search", "_msearch") or len(parts) > 2:
         return None
@@ -62,7 +62,7 @@ def target_of(path: bytes) -> Target | None:
 
 
 def target_for(indices: str) -> bytes:
-    """Return the path that searches `indices`."""
+    """Return the path that searches ``indices``."""
     return (f"/{quote(indices, safe=',*')}" if indices else "").encode() + b"/_search"
 
 
@@ -97,7 +97,7 @@ def _decide(
     if rule is None and extension is None:
         raise Obstacle("no rule covers these indices")
     how, query, path = _choose(rule, extension)
-    if extension is not None:  # a search may be more hurried than its rule, never more patient
+    if extension is not None:  # a search may shorten the deadline of its rule, but not extend it
         most = rule.deadline_ms if rule else rules.max_deadline_ms
         how = how.model_copy(update={"deadline_ms": min(how.deadline_ms, most)})
     check_params(params)
@@ -117,7 +117,7 @@ def _decide(
 
 
 def _choose(rule: Rule | None, extension: Extension | None) -> tuple[Reranking, str | None, str | None]:
-    """Return how to rerank, the query text if given, and the path where it stands; the search's own word wins."""
+    """Return how to rerank, the query text if it is given, and the path of the query text; the extension overrides the rule."""
     if extension is None:
         return rule or Reranking(), None, rule.query_text if rule else None
     named = {name: getattr(extension, name) for name in extension.model_fields_set & Reranking.model_fields.keys()}
@@ -145,7 +145,7 @@ def _parse(body: bytes) -> Json:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> Json:
-    # Engines refuse a key that comes twice; writing the body anew would hide that.
+    # Engines refuse a duplicate key; writing the body again would hide it.
     content = dict(pairs)
     if len(content) < len(pairs):
         raise ValueError("a key comes twice")
@@ -167,7 +167,7 @@ def _extension(search: Json, rules: Rules) -> Extension | None:
 
 
 def _fold(search: Json, params: Mapping[str, str]) -> Json:
-    """Return the body with what the URL says put over it."""
+    """Return the body with the URL's parameters merged into it."""
     folded = dict(search)
     for name in ("size", "from"):
         if name in params:
@@ -191,7 +191,7 @@ def _text_at(search: Json, path: str) -> str:
         if isinstance(value, list) and names[0].isdigit() and int(names[0]) < len(value):
             value, names = value[int(names[0])], names[1:]
             continue
-        # a field's name may hold dots itself
+        # the name of a field may itself contain dots
         count = next((n for n in range(len(names), 0, -1) if isinstance(value, dict) and ".".join(names[:n]) in value), 0)
         if not count:
             raise Obstacle("no query text at the rule's path")
@@ -205,13 +205,13 @@ def _text_at(search: Json, path: str) -> str:
 
 
 def widened_params(params: Params, plan: RerankPlan) -> str:
-    """Return the URL's parameters for the whole window."""
+    """Return the URL's parameters that request the whole window."""
     kept = [(name, value) for name, value in params if name not in ("from", "size")]
     return urlencode([*kept, *((name, str(plan.body[name])) for name in ("from", "size"))])
 
 
 def widened_body(body: bytes, decision: Decision) -> bytes:
-    """Return the body to send with `widened_params`: the caller's own bytes, unless fields have to be added."""
+    """Return the body to send with ``widened_params``: the caller's bytes, unless fields have to be added."""
     own = body if decision.body is None else decision.body
     added = _added(decision.plan)
     if not added:
@@ -221,7 +221,7 @@ def widened_body(body: bytes, decision: Decision) -> bytes:
 
 
 def widened_line(body: bytes, decision: Decision) -> bytes:
-    """Return the line of an `_msearch`, without its `ext.slimrank`, for the whole window."""
+    """Return the line of an ``_msearch`` that requests the whole window, without ``ext.slimrank``."""
     search = json.loads(body)
     asked = {name: decision.plan.body[name] for name in ("from", "size")}
     return json.dumps({**search, **asked, **_added(decision.plan)}).encode()

@@ -1,6 +1,6 @@
-"""Answer `_search` and `_msearch`: decide, ask the engine for the window, score, and give back the page asked for.
+"""Answer ``_search`` and ``_msearch``: decide, fetch the window from the engine, score, and answer the requested page.
 
-Where anything stands in the way, the caller's own request goes to the engine instead, with the reason in the answer.
+If there is an obstacle or a failure, the caller's request is sent to the engine instead, and the answer holds the reason.
 """
 
 import asyncio
@@ -38,20 +38,21 @@ from connector.proxy.window import Fetched, Outcome, Unusable, decompress, encod
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 30.0
-"""The longest time from the head of an engine's answer to its end, where the answer is a window."""
+"""The longest time from the head to the end of an engine's answer, if the answer is a window."""
 Editor = Callable[[str], Awaitable[list[Outcome]]]
-"""Takes an engine's answer, gives back what became of each search in it."""
+"""Takes an engine's answer, and returns the outcome of each search in it."""
 
 
 @dataclass(slots=True)
 class Parts:
-    """What a proxy is made of.
+    """The parts and the limits of a proxy.
 
     Attributes:
-        max_request_bytes: longer searches are streamed through.
-        max_window_bytes: an answer longer than this is not reranked; nothing more of one search is ever held.
-        max_windows_bytes: of all windows in hand; a search whose window has no room is passed on.
-        max_running: so many searches are reranked at a time, from the head of the engine's answer on; more are passed on.
+        max_request_bytes: Longer searches are streamed to the engine without reading them.
+        max_window_bytes: A longer answer is not reranked; no more of one search is ever held in memory.
+        max_windows_bytes: The limit for all windows in memory together. A search that would exceed it is passed on.
+        max_running: How many searches are reranked at the same time, counted from the head of the engine's answer; further
+            searches are passed on.
     """
 
     upstream: Upstream
@@ -67,13 +68,13 @@ class Parts:
     room: Room = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let the pages of a search share what the scorer says, and all searches the room."""
+        """Make the parts that are shared: the scores by all pages of a search, the room by all searches."""
         self.pages = Pages(self.scorer)
         self.room = Room(self.max_running, self.max_windows_bytes)
 
 
 def reason_of_headers(headers: Headers) -> str:
-    """Return why a search with these headers cannot be read or written, or ""."""
+    """Return why a search with these headers cannot be read or rewritten; "" if it can."""
     content_type, accept = header(headers, b"content-type").lower(), header(headers, b"accept").lower()
     if content_type and b"json" not in content_type:
         return "the body is not JSON"
@@ -85,7 +86,7 @@ def reason_of_headers(headers: Headers) -> str:
 
 
 async def answer(parts: Parts, exchange: Exchange, target: Target, raw: bytes) -> None:
-    """Answer a search whose body was read.
+    """Answer a search; its body has been read.
 
     Raises:
         EngineUnavailable: the engine does not answer.
@@ -113,11 +114,11 @@ async def answer(parts: Parts, exchange: Exchange, target: Target, raw: bytes) -
 
 
 async def _rerank(parts: Parts, exchange: Exchange, path: bytes, body: bytes, own: bytes | None, edit: Editor) -> None:
-    """Send the widened search, edit its answer and give it back; on any trouble pass the caller's own search on."""
+    """Send the widened search, edit its answer and return it; if that fails, pass the caller's search on."""
     try:
-        parts.room.check()  # before the engine works in vain
+        parts.room.check()  # before the engine works for nothing
         response = await parts.upstream.send(exchange.method, path, widened_headers(exchange.headers, body), body)
-        async with _placed(parts, response) as place:  # an engine that is slow to answer takes no place
+        async with _placed(parts, response) as place:  # waiting for a slow engine occupies no place
             fetched = await _read(parts, response, place)
             outcomes = [] if fetched.is_final else await edit(fetched.text)
     except Unusable as error:
@@ -150,7 +151,7 @@ async def _give_back(parts: Parts, exchange: Exchange, fetched: Fetched, outcome
 
 
 def _scored(outcomes: list[Outcome]) -> Headers:
-    """Return the header that says how many of the window's hits were scored, one entry a search."""
+    """Return the header that says how many of the window's hits were scored, with one entry for each search."""
     entries = [f"{each.scored}/{each.window}" if each.window else "-" for each in outcomes]
     return [(SCORED, ", ".join(entries).encode())] if any(each.window for each in outcomes) else []
 
@@ -222,7 +223,7 @@ def _joined(lines: list[bytes], searches: list[bytes]) -> bytes:
 
 
 def _indices_of(line: bytes, target: Target) -> str:
-    """Return the indices that a header line names; an unreadable one names none that a rule covers."""
+    """Return the indices that a header line names; no rule covers an unreadable line."""
     try:
         content = json.loads(line) if line.strip() else {}
         named = content.get("index", content.get("indices", target.indices))
@@ -232,7 +233,7 @@ def _indices_of(line: bytes, target: Target) -> str:
 
 
 async def _judge_many(pages: Pages, decisions: list[Decision], active: list[bool], text: str) -> list[Outcome]:
-    """Return what is to be changed in each answer.
+    """Return the outcome of each search.
 
     Raises:
         Unusable: an answer is missing, or one of the widened searches was refused.
@@ -262,7 +263,7 @@ async def _passed(decision: Decision) -> Outcome:
 
 
 def summary(outcomes: list[Outcome]) -> Outcome:
-    """Return one mark for all searches of a request: the worst that happened to any, reranked before passed."""
+    """Return one mark for all searches of a request: the worst outcome of all; reranked takes precedence over passed."""
     if len(outcomes) == 1:
         return outcomes[0]
     marks = [outcome.mark for outcome in outcomes]

@@ -1,8 +1,8 @@
-"""Rules on trial: the caller's answer is the engine's own; what reranking would have moved is counted and written down.
+"""Rules on trial: the caller gets the engine's answer; the proxy counts and records what reranking would have moved.
 
-The search is sent once more, with its window, after the caller was answered, so a trial can slow no answer. Few run at a
-time; more are dropped and counted, so it cannot flood the engine either. Records are JSON lines; query texts stay out of
-them unless asked for, as a hash stands in.
+After the caller was answered, the search is sent again with its window, so a trial slows no answer. Only a few trials run at the
+same time; further ones are dropped and counted, so trials cannot overload the engine. Records are JSON lines. They hold a hash of
+the query text; the text itself is recorded only on request.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ MAX_RUNNING = 4
 
 
 class Shadow:
-    """Compares in the background.
+    """Compares the two orders in the background.
 
     Args:
-        file: where records are appended; None only counts.
-        keep_queries: whether records hold the query text.
+        file: The file to append records to; None only counts.
+        keep_queries: Whether records hold the query text.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -46,7 +46,7 @@ class Shadow:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, decision: Decision, indices: str, scorer: AsyncScorer, search: Callable[[], Awaitable[Fetched]]) -> None:
-        """Compare in the background; drop it where enough is running."""
+        """Compare in the background; drop the search if too many comparisons are running."""
         if len(self._running) >= MAX_RUNNING:
             self._metrics.count_shadow(decision.rule, "dropped")
             return
@@ -84,7 +84,7 @@ class Shadow:
             self._file.write(json.dumps(record) + "\n")
 
     async def close(self, *, timeout_seconds: float) -> None:
-        """Wait a while for what is running, then close the file."""
+        """Wait up to ``timeout_seconds`` for running comparisons, then close the file."""
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_seconds)
         for task in self._running:

@@ -1,8 +1,8 @@
-"""Reorder the hits of an engine's answer without writing it anew: every byte of a hit but its score stays as it came.
+"""Reorder the hits in an engine's answer without writing the JSON again: except its score, every byte of a hit is kept.
 
-A parser that reads and writes JSON again would turn 1.10 into 1.1 and lose digits of large numbers in `_source`. So the
-answer is only measured here: where each hit begins and ends, where its score stands; the pieces are then put together in
-their new order. Knows nothing of rules or scores' origin.
+Parsing JSON and writing it again would turn 1.10 into 1.1 and lose digits of large numbers in ``_source``. So this module only
+finds where each hit begins and ends and where its score is, and then joins the pieces in the new order. It knows nothing of rules
+and of where scores come from.
 """
 
 import json
@@ -40,7 +40,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class HitSpan:
-    """One hit: its place in the text, and what it says."""
+    """One hit: its place in the text, and its parsed content."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class HitSpan:
 
 @dataclass(frozen=True, slots=True)
 class FoundHits:
-    """The hits of one search answer. `list_start` and `list_end` are the insides of their brackets."""
+    """The hits of one search answer. ``list_start`` and ``list_end`` are the positions inside the brackets of the list."""
 
     hits: tuple[HitSpan, ...]
     list_start: int
@@ -58,7 +58,7 @@ class FoundHits:
 
 
 def find_hits(text: str, start: int = 0) -> FoundHits | None:
-    """Return the hits of the answer that begins at `start`; None where it has no `hits.hits` that could be reranked.
+    """Return the hits of the answer that begins at ``start``; None if it has no ``hits.hits`` that could be reranked.
 
     Raises:
         ValueError: the text is not JSON.
@@ -81,7 +81,7 @@ def find_hits(text: str, start: int = 0) -> FoundHits | None:
 
 
 def seek(text: str, start: int, key: str) -> int | None:
-    """Return where the value of `key` begins in the object that begins at `start`; what stands behind it is not read."""
+    """Return where the value of ``key`` begins in the object that begins at ``start``; the text after it is not read."""
     place = _after(text, start, "{")
     while text[place : place + 1] != "}":
         found, place = _value(text, place)
@@ -93,7 +93,7 @@ def seek(text: str, start: int, key: str) -> int | None:
 
 
 def members(text: str, start: int) -> Iterator[Member]:
-    """Yield the members of the object that begins at `start`."""
+    """Yield the members of the object that begins at ``start``."""
     place = _after(text, start, "{")
     while text[place : place + 1] != "}":
         key_start = place
@@ -105,7 +105,7 @@ def members(text: str, start: int) -> Iterator[Member]:
 
 
 def elements(text: str, start: int) -> Iterator[tuple[Any, int, int]]:
-    """Yield value, begin and end of each element of the array that begins at `start`."""
+    """Yield value, begin and end of each element of the array that begins at ``start``."""
     place = _after(text, start, "[")
     while text[place : place + 1] != "]":
         value, end = _value(text, place)
@@ -126,7 +126,7 @@ def _after(text: str, place: int, mark: str) -> int:
 
 
 def _next(text: str, place: int) -> int:
-    """Go over a comma, if there is one, to the next entry or to the closing bracket."""
+    """Skip a comma, if there is one, and return the place of the next entry or of the closing bracket."""
     place = _skip(text, place)
     return _skip(text, place + 1) if text[place : place + 1] == "," else place
 
@@ -139,7 +139,7 @@ def _value(text: str, place: int) -> tuple[Any, int]:
 
 
 def apply(text: str, edits: Sequence[Edit], start: int = 0, end: int | None = None) -> str:
-    """Return `text[start:end]` with the edits made, which do not overlap and lie within."""
+    """Return ``text[start:end]`` with the edits applied. The edits must not overlap and must lie within that range."""
     pieces, place = [], start
     for edit in sorted(edits, key=lambda edit: edit.start):
         pieces += [text[place : edit.start], edit.text]
@@ -156,13 +156,14 @@ def reordered(
     *,
     shows_first_stage: bool = False,
 ) -> list[Edit]:
-    """Return the edits that leave the hits at `places`, in that order.
+    """Return the edits that keep only the hits at ``places``, in that order.
 
     Args:
-        places: 0-based, of the hits to answer, best first.
-        scores: of the first hits; they become `_score` and their best one `max_score`. None leaves the engine's.
-        added: what to take out again of a hit's `fields` and `highlight`.
-        shows_first_stage: write the engine's own score and rank beside the new score.
+        places: The 0-based places of the hits to answer, best first.
+        scores: The scores of the first hits. Each becomes a ``_score``, and the best becomes ``max_score``. None keeps the
+            engine's.
+        added: The names to remove from a hit's ``fields`` and ``highlight``.
+        shows_first_stage: Whether to write the engine's score and rank beside the new score.
     """
     ranks = [place + 1 if shows_first_stage and scores is not None else None for place in places]
     pieces = [
@@ -198,7 +199,7 @@ def _hit(text: str, hit: HitSpan, score: float | None, added: Mapping[str, Seque
 
 
 def _first_stage(text: str, own: Sequence[Member], place: int, rank: int | None) -> str:
-    """Return two more members behind the score, set as the hit's members are."""
+    """Return two more members after the score, with the same spacing as the hit's members."""
     if rank is None:
         return ""
     score = own[place]
@@ -208,7 +209,7 @@ def _first_stage(text: str, own: Sequence[Member], place: int, rank: int | None)
 
 
 def _kept(text: str, part: Member, added: Sequence[str]) -> str:
-    """Return an object without its added members; empty where none is left."""
+    """Return an object without its added members; "" if no member is left."""
     inner = list(members(text, part.start))
     kept = [entry for entry in inner if not _is_added(entry.key, added)]
     if len(kept) == len(inner):
@@ -217,12 +218,12 @@ def _kept(text: str, part: Member, added: Sequence[str]) -> str:
 
 
 def _is_added(key: str, added: Sequence[str]) -> bool:
-    # engines put a nested field below the object that holds it
+    # engines return a nested field inside the object that holds it
     return any(name == key or name.startswith(key + ".") for name in added)
 
 
 def _without(own: Sequence[Member], left: Sequence[Member]) -> list[Edit]:
-    """Return the edits that leave these members of an object, without the commas of the others."""
+    """Return the edits that keep only the members ``left`` of an object, with the right commas."""
     if not left:
         return [Edit(own[0].key_start, own[-1].end, "")]
     edits = [Edit(own[0].key_start, left[0].key_start, "")] if left[0] is not own[0] else []
@@ -235,7 +236,7 @@ def _without(own: Sequence[Member], left: Sequence[Member]) -> list[Edit]:
 
 
 def without_extension(text: str) -> str:
-    """Return a search body without `ext.slimrank`, otherwise as it was; an `ext` left empty goes too."""
+    """Return a search body without ``ext.slimrank`` and otherwise unchanged; an ``ext`` that is then empty is removed too."""
     own = list(members(text, 0))
     place = next((place for place, member in enumerate(own) if member.key == "ext"), None)
     if place is None or text[own[place].start] != "{":

@@ -1,7 +1,7 @@
-"""The one search engine behind the proxy: sends requests there and nowhere else.
+"""Send requests to the search engine behind the proxy, and to no other server.
 
-Below httpx's client on purpose: a client follows redirects, keeps cookies and adds headers, and all three would be wrong
-between a caller and its engine. The address is fixed at the start; of a request only path and query are taken.
+It uses httpx's transport and not its client, because a client follows redirects, keeps cookies and adds headers. All three would
+be wrong between a caller and its engine. The URL is fixed at the start; only the path and the query come from a request.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 600.0
 KEEP_ALIVE_SECONDS = 5.0
 ALERT_SECONDS = 1.0
-# httpx translates the errors of its sockets, but lets those of TLS through while it reads
+# httpx translates socket errors, but not TLS errors during a read
 BROKEN = (httpx.TransportError, OSError)
 _NEEDS_CERTIFICATE = ("certificate required", "bad certificate", "handshake failure", "sslv3 alert")
 
@@ -33,13 +33,13 @@ class _Body(httpx.AsyncByteStream):
 
 
 class Upstream:
-    """Connections to the engine at `url`.
+    """Connections to the engine at ``url``.
 
     Args:
-        url: with a path, requests go below it.
-        ca_file: certificates to trust instead of the system's.
-        verify: whether to check the engine's certificate.
-        silent_seconds: the longest time in which the engine sends nothing, or takes nothing.
+        url: The engine's URL. If it has a path, requests go below that path.
+        ca_file: The CA certificates to trust instead of the system's.
+        verify: Whether to verify the engine's certificate.
+        silent_seconds: The longest time in which the engine neither sends nor receives data.
 
     Raises:
         ConfigError: the URL or the file cannot be used.
@@ -51,11 +51,11 @@ class Upstream:
         try:
             parts = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise ConfigError(f"--upstream {url!r} is no URL: {error}; give one such as http://localhost:9200") from error
+            raise ConfigError(f"--upstream {url!r} is not a URL: {error}; give a URL such as http://localhost:9200") from error
         if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
             raise ConfigError(f"--upstream {url!r} names no engine; give a URL such as http://localhost:9200")
         if parts.userinfo:
-            raise ConfigError("--upstream holds a password; leave it out: every caller's own credentials are passed on")
+            raise ConfigError("--upstream holds a password; leave it out: the proxy passes the credentials of each caller on")
         self._origin = parts.copy_with(path="/")
         self.url = str(parts).rstrip("/")
         self.base = parts.raw_path.rstrip(b"/")
@@ -69,14 +69,14 @@ class Upstream:
         )
 
     async def send(self, method: str, target: bytes, headers: Headers, body: AsyncIterator[bytes] | bytes) -> httpx.Response:
-        """Return the answer, its body not yet read; the caller closes it.
+        """Return the answer without its body, which the caller reads and closes.
 
         Args:
-            target: path and query, below the engine's own path.
-            headers: all of them but `host`.
+            target: The path and the query, below the engine's own path.
+            headers: All headers except ``host``.
 
         Raises:
-            EngineUnavailable: no answer.
+            EngineUnavailable: there was no answer.
             EngineRefused: the engine wants a client certificate.
         """
         stream = httpx.ByteStream(body) if isinstance(body, bytes) else _Body(body)
@@ -88,7 +88,7 @@ class Upstream:
             try:
                 return await self._transport.handle_async_request(request)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                # The engine may have closed a kept connection just now; what only reads can be sent again.
+                # The engine may just have closed a kept connection; a request that only reads can be sent again.
                 if not isinstance(body, bytes) or method not in ("GET", "HEAD"):
                     raise
                 return await self._transport.handle_async_request(request)
@@ -97,10 +97,10 @@ class Upstream:
             raise explain(self.url, refusal or error) from error
 
     async def _refusal_of_tls(self) -> Exception | None:
-        """Return what a TLS engine says to a caller who says nothing.
+        """Return the error that a TLS engine sends to a connection without a request; None if it sends none.
 
-        TLS 1.3 asks for a client certificate after the handshake, when a request is on its way already: the connection is
-        reset, and the alert with the reason is lost.
+        In TLS 1.3 the engine asks for a client certificate after the handshake, when the request has already been sent. So the
+        connection is reset, and the alert with the reason is lost.
         """
         if self._tls is None:
             return None
@@ -122,12 +122,12 @@ class Upstream:
 
 
 def explain(url: str, error: Exception) -> EngineError:
-    """Return an error of the connection in words."""
+    """Return an ``EngineError`` that explains an error of the connection."""
     cause = _causes(error)
     if any(words in cause.lower().replace("_", " ") for words in _NEEDS_CERTIFICATE):
         return EngineRefused(
-            f"the engine {url} asks for a client certificate, and a proxy cannot pass a caller's certificate on: its private key "
-            "stays with the caller. Use a password, an API key or a token, which are passed on, or let these callers go to the "
+            f"the engine {url} asks for a client certificate, and a proxy cannot pass a caller's certificate on, because only the "
+            "caller has its private key. Use a password, an API key or a token, which are passed on, or let these callers call the "
             f"engine directly ({cause})"
         )
     if "CERTIFICATE_VERIFY_FAILED" in cause:
@@ -136,7 +136,7 @@ def explain(url: str, error: Exception) -> EngineError:
 
 
 def _causes(error: BaseException) -> str:
-    """Return the words of an error and of what lies below it: what TLS has to say is often two levels down."""
+    """Return the messages of an error and of its causes: the message of TLS is often two levels down."""
     words: list[str] = []
     below: BaseException | None = error
     while below is not None:

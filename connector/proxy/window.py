@@ -1,7 +1,7 @@
-"""Fetch the window of a search, score it, and put the answer together: the one place where both sides meet.
+"""Fetch the window of a search, score it, and build the answer: the only place where engine and scorer meet.
 
-Fails open: whatever goes wrong after the engine has answered, the caller gets the first stage's page of the same answer,
-and where the engine refused the widened search, the caller's own search is sent instead.
+It fails open. If something fails after the engine has answered, the caller gets the first-stage page of that answer. If the
+engine refused the widened search, the caller's own search is sent instead.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from slimrank.types import Scored
 
 
 class Unusable(Exception):
-    """The engine's answer is of no use, and the caller's own search has to be sent; the message is the reason."""
+    """The engine's answer cannot be used, so the caller's own search has to be sent; the message is the reason."""
 
     def __init__(self, reason: str, *, mark: str = "passed") -> None:
         super().__init__(reason)
@@ -30,10 +30,10 @@ class Unusable(Exception):
 
 
 class NoText(SlimrankError):
-    """There is nothing to judge."""
+    """No hit has a text to judge."""
 
 
-# Refusals that another window would not change: they are the caller's answer.
+# Refusals that do not depend on the window: the caller gets them as the answer.
 _FINAL_STATUSES = frozenset({401, 403, 404, 429})
 _NAMES = {
     DeadlineExceeded: "deadline",
@@ -48,7 +48,7 @@ _NOT_FORWARDED = (b"host", b"content-length", b"content-encoding", b"accept-enco
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An engine's whole answer. `is_final`: it goes to the caller as it is."""
+    """An engine's whole answer. If ``is_final``, it is sent to the caller unchanged."""
 
     status: int
     headers: Headers
@@ -59,10 +59,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one search: the edits that turn the engine's answer into the caller's, and the mark.
+    """The outcome of one search: the edits that turn the engine's answer into the caller's answer, and the mark.
 
     Attributes:
-        scored: how many of `window` hits have a score; both 0 where it was not reranked.
+        scored: How many of the ``window`` hits have a score; both are 0 if the search was not reranked.
     """
 
     mark: str
@@ -73,7 +73,7 @@ class Outcome:
 
 
 def widened_headers(headers: Headers, body: bytes) -> Headers:
-    """Return the headers for a search that the proxy writes itself: plain body, and an answer that it can read."""
+    """Return the headers for a search that the proxy writes: the body is plain, and the proxy can read the answer's encoding."""
     accepts = b"gzip" if b"gzip" in header(headers, b"accept-encoding").lower() else b"identity"
     own = [*end_to_end(headers, without=_NOT_FORWARDED), (b"accept-encoding", accepts)]
     if body:
@@ -84,13 +84,13 @@ def widened_headers(headers: Headers, body: bytes) -> Headers:
 
 
 async def fetch(response: httpx.Response, *, limit: int, grow: Callable[[int], None] = lambda _: None) -> Fetched:
-    """Read an answer whole; the caller closes it.
+    """Read the whole answer; the caller closes it.
 
     Args:
-        grow: is told the size of each piece, and may refuse it.
+        grow: Called with the size of each piece; it may raise to refuse the piece.
 
     Raises:
-        Unusable: it is longer than `limit` bytes, no JSON, or a refusal that the caller's own search may not meet.
+        Unusable: the answer is longer than ``limit`` bytes, is not JSON, or is a refusal that the caller's own search may avoid.
     """
     headers = list(response.headers.raw)
     pieces, size = [], 0
@@ -124,7 +124,7 @@ def _decode(raw: bytes, encoding: bytes, limit: int) -> str:
 
 
 def decompress(raw: bytes, encoding: bytes, limit: int) -> bytes | None:
-    """Return the plain bytes; None where they are longer than `limit`, or compressed in another way than gzip."""
+    """Return the plain bytes; None if they are longer than ``limit``, or compressed in another way than gzip."""
     if encoding.lower() in (b"", b"identity"):
         return raw
     if encoding.lower() not in (b"gzip", b"x-gzip"):
@@ -138,10 +138,10 @@ def decompress(raw: bytes, encoding: bytes, limit: int) -> bytes | None:
 
 
 async def judge(pages: Pages, decision: Decision, text: str, start: int = 0) -> Outcome:
-    """Score the hits of the answer that begins at `start` and return what is to be changed in it.
+    """Score the hits of the answer that begins at ``start``, and return the outcome with its edits.
 
     Raises:
-        Unusable: it has no hits that could be reordered.
+        Unusable: the answer has no hits that could be reordered.
     """
     found = _hits(text, start)
     plan = decision.plan
@@ -194,7 +194,7 @@ def _scores(scored: Scored) -> list[float]:
 
 
 def encoded(text: str, like: Headers) -> tuple[bytes, Headers]:
-    """Return the body of an answer, compressed where the engine's was, and the headers that belong to it."""
+    """Return the body of an answer, compressed if the engine's answer was, and its headers."""
     headers = end_to_end(like, without=(b"content-length",))
     body = text.encode()
     return (gzip.compress(body, 1) if header(headers, b"content-encoding") else body), headers
@@ -202,7 +202,7 @@ def encoded(text: str, like: Headers) -> tuple[bytes, Headers]:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What reranking would have moved among the first ten hits."""
+    """How reranking would have changed the first ten hits."""
 
     hits: int
     first_stage: Sequence[str]
@@ -212,15 +212,15 @@ class Moves:
     is_first_changed: bool
 
     def as_json(self) -> dict[str, object]:
-        """Return a plain dictionary."""
+        """Return the moves as JSON."""
         return asdict(self)
 
 
 async def compare(scorer: AsyncScorer, decision: Decision, text: str) -> Moves | None:
-    """Return what reranking would have moved; None without hits.
+    """Return how reranking would have changed the first ten hits; None if there are no hits.
 
     Raises:
-        SlimrankError: no scores.
+        SlimrankError: the scorer failed.
         Unusable: the answer has no hits that could be reordered.
     """
     found = _hits(text, 0)
@@ -240,5 +240,5 @@ async def compare(scorer: AsyncScorer, decision: Decision, text: str) -> Moves |
 
 
 def _order(scores: Sequence[float], count: int) -> list[int]:
-    """Return the places of `count` hits: the scored ones best first, ties and the rest as they were."""
+    """Return the places of ``count`` hits: scored hits best first, ties and all other hits in first-stage order."""
     return sorted(range(len(scores)), key=lambda place: -scores[place]) + list(range(len(scores), count))

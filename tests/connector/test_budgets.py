@@ -35,7 +35,7 @@ def test_settings_are_those_of_a_request_and_a_model_that_is_not_here_can_be_had
         tmp_path, row("tiny-llama", 2, 0.03, 10), row("shallow", 2, 0.05, 10 * ENDLESS), row("shallow", 1, 0.02, 1e-9)
     )
     found = look_at_budgets(current, report)
-    assert found.state == "ok" and "mean of 1 test sets" in found.words and "tiny-llama timed here" in found.words
+    assert found.state == "ok" and "mean of 1 test sets" in found.words and "tiny-llama was timed on this machine" in found.words
     assert [each["budget_ms"] for each in found.rows] == [100, 300, 1000, 3000]
     last = found.rows[-1]
     assert {name: last[name] for name in ("model", "depth", "max_tokens_per_doc", "document_window")} == {
@@ -54,7 +54,7 @@ def test_a_machine_on_which_nothing_fits_is_told_so(tiny_model: Path, tmp_path: 
     current = settings.load(model=tiny_model, home=tmp_path, threads=1)
     found = look_at_budgets(current, shipped(tmp_path, row("tiny-llama", ENDLESS // 10**4, 0.03, ENDLESS)))
     assert {each["model"] for each in found.rows} == {NOTHING}
-    assert re.search(r"the quickest that gains takes [\d,]{4,} ms", found.words)
+    assert re.search(r"the fastest setting that gains takes [\d,]{4,} ms", found.words)
     assert "None" not in "".join(aligned(found.rows))
 
 
@@ -75,7 +75,7 @@ def test_without_a_measured_model_it_says_how_to_get_one(tmp_path: Path, monkeyp
     monkeypatch.setenv("SLIMRANK_HOME", str(tmp_path))
     said = json.loads(slimrank("doctor", "--json").out)
     [budgets] = [each for each in said if each["name"] == "budgets"]
-    assert "rows" not in budgets and "no measured model is here" in budgets["words"]
+    assert "rows" not in budgets and "none of the measured models" in budgets["words"]
 
 
 def test_the_table_stands_below_its_finding_and_in_the_json(

@@ -92,7 +92,7 @@ def test_the_gateways_answer_holds_the_scores_in_the_order_of_the_hits() -> None
 
 
 def test_more_than_one_field_is_refused() -> None:
-    with pytest.raises(ConfigError, match="one field is judged, found 2"):
+    with pytest.raises(ConfigError, match="only one field can be judged, found 2"):
         install(Cluster(FakeOpenSearch().client()), replace(PLAN, fields=["title", "text"]))
 
 

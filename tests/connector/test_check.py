@@ -45,8 +45,8 @@ def test_a_sound_installation_has_no_fault_and_leaves_no_index() -> None:
         (_raise(TimeoutError()), "did not answer in time", "rerank fewer hits"),
         (lambda payload: (500, "out of memory"), "out of memory", "its log"),
         (lambda payload: (429, "busy"), "busy", "its log"),
-        (lambda payload: (200, "<html>"), "is no reranking", "right --gateway"),
-        (lambda payload: (200, '{"results": []}'), "fewer documents", "answers all"),
+        (lambda payload: (200, "<html>"), "is not a reranker's", "right --gateway"),
+        (lambda payload: (200, '{"results": []}'), "fewer documents", "scores all"),
         (
             lambda payload: (200, '{"results": [{"index": 0, "relevance_score": 1}]}'),
             "not JSON floats",
@@ -162,7 +162,7 @@ def test_a_gateway_that_gives_the_first_stage_back_is_found_out() -> None:
         (
             "path_not_found_exception",
             "path_not_found_exception: Expected to find an object with property ['results'] in path $",
-            "is no reranking",
+            "is not a reranker's",
         ),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_bare_machine_is_warned_of_and_told_what_to_do(alone: Path) -> None:
         "gateway",
     ]
     assert findings["model"].state == "warning" and findings["model"].cure.startswith("slimrank model pull")
-    assert findings["gateway"].state == "warning" and findings["gateway"].cure == "start it: slimrank serve"
+    assert findings["gateway"].state == "warning" and findings["gateway"].cure == "start the gateway: slimrank serve"
 
 
 def test_the_command_prints_json_and_ends_with_a_code(alone: Path) -> None:
@@ -61,7 +61,7 @@ def test_an_old_python_is_a_fault() -> None:
 def test_a_processor_without_products_of_8_bits_is_warned_of_and_one_that_does_not_tell_is_not() -> None:
     assert doctor.look_at_processor([]).state == "warning"
     assert doctor.look_at_processor(None).state == "ok"
-    assert doctor.look_at_processor(["AVX-512 VNNI"]).words.endswith("8 bits by AVX-512 VNNI")
+    assert doctor.look_at_processor(["AVX-512 VNNI"]).words.endswith("8-bit products with AVX-512 VNNI")
 
 
 def test_more_threads_than_cores_are_warned_of() -> None:
@@ -83,7 +83,7 @@ def test_a_gpu_build_without_a_gpu_is_warned_of() -> None:
 
 def test_a_model_is_hashed_and_an_altered_one_refused(model_copy: Path) -> None:
     found = doctor.look_at_model(settings.load(model=model_copy))
-    assert found.state in ("ok", "warning") and "every hash right" in found.words
+    assert found.state in ("ok", "warning") and "all hashes are correct" in found.words
     graph = model_copy / "model.onnx"
     content = bytearray(graph.read_bytes())
     content[-1] ^= 1

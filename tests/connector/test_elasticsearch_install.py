@@ -40,7 +40,7 @@ def test_a_second_install_changes_nothing_and_another_plan_replaces() -> None:
     fake = FakeElasticsearch()
     install(Cluster(fake.client()), PLAN)
     again = Cluster(fake.client())
-    assert install(again, PLAN) == ["inference endpoint slimrank: as wanted"]
+    assert install(again, PLAN) == ["inference endpoint slimrank: up to date"]
     assert again.calls == []
     install(again, replace(PLAN, deadline_ms=900))
     assert [f"{call.method} {call.path}" for call in again.calls] == [
@@ -61,7 +61,7 @@ def test_the_order_of_the_hits_counts_where_it_is_the_first_stages(shards: int, 
     (line,) = install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))
     assert ('"first_stage_order": true' in fake.endpoints["slimrank"]["service_settings"]["request"]) is sends
     assert ("without (hits of several shards" in line) is not sends
-    assert "as wanted" in install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))[0]
+    assert "up to date" in install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))[0]
 
 
 def test_an_endpoint_is_kept_where_its_successor_does_not_work() -> None:
@@ -121,9 +121,9 @@ def test_a_build_without_the_custom_service_gets_a_hugging_face_endpoint() -> No
     fake = FakeElasticsearch(has_custom=False, gateway=_as_tei)
     cluster = Cluster(fake.client())
     (line,) = install(cluster, replace(PLAN, api_key="k"))
-    assert line.endswith("as hugging_face, since there is no custom here")
+    assert line.endswith("as hugging_face, since this cluster has no custom service")
     assert as_contract(cluster.calls)[-1:] == contract("elasticsearch-hugging-face-install")
-    assert "as wanted" in install(Cluster(fake.client()), PLAN)[0]
+    assert "up to date" in install(Cluster(fake.client()), PLAN)[0]
     assert [finding.state for finding in check(Cluster(fake.client()))] == ["ok", "ok"]
     remove(Cluster(fake.client()))
     assert fake.endpoints == {}

@@ -38,7 +38,7 @@ def _findings(site: Site, field: str, *values: Any, query_path: str = "") -> lis
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(["red a", "red b"], "1 of 2 documents .* hold a list in text"), (None, "the word null"), ({"a": 1}, "keys")],
+    [(["red a", "red b"], "1 of 2 sampled documents .* have a list in text"), (None, "the word null"), ({"a": 1}, "keys")],
 )
 def test_a_value_that_is_no_text_is_found(site: Site, value: Any, words: str) -> None:
     if isinstance(value, dict) and site.gateway_url != "http://127.0.0.1:8080":
@@ -60,9 +60,9 @@ def test_a_field_that_no_source_holds_is_a_fault(site: Site, field: str, kind: s
 
 def test_a_field_that_no_document_has_is_a_fault(site: Site) -> None:
     ((state, said),) = _findings(site, "other", "plain", "other")
-    assert state == "fault" and "none of 2 documents" in said
+    assert state == "fault" and "none of 2 sampled documents" in said
 
 
 def test_with_a_query_path_one_document_without_the_field_spoils_its_page(site: Site) -> None:
     ((state, said),) = _findings(site, "text", "plain", ..., query_path="query.match.text.query")
-    assert state == "warning" and "1 of 2 documents" in said
+    assert state == "warning" and "1 of 2 sampled documents" in said

@@ -44,7 +44,7 @@ SERVES = {
 }
 # Commands that end, in the order in which they depend on each other, and words of their output.
 ENDS = {
-    "slimrank doctor": "every hash right",
+    "slimrank doctor": "all hashes are correct",
     "slimrank audit example": "queries:",
     "slimrank keys add shop --file keys.json --model slimrank-135m --requests-per-minute 600": "sr-",
     "slimrank keys list --file keys.json": "slimrank-135m",

@@ -87,7 +87,7 @@ def test_the_list_shows_verdicts_and_progress_and_follows_a_run(page: Page, audi
     expect(page.get_by_role("listitem").filter(has_text="bad")).to_contain_text("fail")
     for number in (1, 2):
         (root / "half way" / "answers" / f"{number:04}.jsonl").write_text("{}\n")
-    expect(half).to_contain_text("asked; not reported yet")
+    expect(half).to_contain_text("asked; no report yet")
 
 
 def test_a_report_runs_its_own_script_but_reaches_nothing_of_ours(browser: Browser, audits_url: str) -> None:

@@ -124,5 +124,5 @@ def test_what_is_no_text_or_too_large_is_told_and_what_was_pasted_stays(page: Pa
     page.evaluate(DROP, ["large.txt", "a\n" * 2_000_000])
     expect(page.locator("#own-documents-error")).to_contain_text("large.txt is larger than 2 MB")
     page.locator("#own-documents-file").set_input_files({"name": "x.txt", "mimeType": "text/plain", "buffer": b"\xff\xfe\x00"})
-    expect(page.locator("#own-documents-error")).to_contain_text("x.txt cannot be read as text")
+    expect(page.locator("#own-documents-error")).to_contain_text("x.txt cannot be read as UTF-8 text")
     expect(page.locator("#own-documents-text")).to_have_value(LINES)

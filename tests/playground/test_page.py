@@ -148,7 +148,7 @@ def test_a_cards_strength_is_its_place_between_the_lowest_and_the_highest_score(
     assert said[0].strip() == "100" and said[-1].strip() == "0"
     assert "%" not in page.locator("#reranked-list .score").first.inner_text()
     page.locator("#reranked-list .title").first.click()
-    expect(page.locator("#reranked-list .chance").first).to_contain_text("are relevant, by the data")
+    expect(page.locator("#reranked-list .chance").first).to_contain_text("In the data that the model was calibrated on")
 
 
 def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> None:
@@ -158,7 +158,7 @@ def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> Non
         page.get_by_role("searchbox").fill(QUERY)
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_contain_text("Not reranked")
-        expect(page.get_by_role("alert")).to_contain_text("order stands")
+        expect(page.get_by_role("alert")).to_contain_text("order is kept")
         expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
         assert ids(page, "first-stage") and not ids(page, "reranked")
         expect(page.locator("#no-scores")).to_be_visible()
@@ -238,9 +238,7 @@ def test_what_was_not_scored_in_time_says_so_and_shows_no_made_up_score(page: Pa
         expect(cards.nth(0).locator(".score")).to_contain_text("2.00")
         expect(cards.nth(2).locator(".score")).to_have_text("not scored in time")
         partial = page.locator("#partial")
-        expect(partial).to_contain_text(
-            f"2 of {cards.count()} documents were scored in 60 s, the longest that a search may take here"
-        )
+        expect(partial).to_contain_text(f"2 of {cards.count()} documents were scored in 60 s, the longest time for a search here")
         expect(partial).not_to_contain_text("more time")  # there is no deadline to move
         page.locator("#deadline").select_option("5000")
         expect(partial).to_contain_text(f"2 of {cards.count()} documents were scored by the deadline")

@@ -57,7 +57,7 @@ def test_an_engine_that_says_no_is_quoted_in_words(answer: httpx.Response, words
 
 
 def test_what_is_no_engine_is_told_so_without_quoting_it() -> None:
-    with pytest.raises(EngineUnavailable, match="not as a search engine does") as caught:
+    with pytest.raises(EngineUnavailable, match="not a search engine's") as caught:
         search(httpx.Response(200, text="metadata of a cloud machine"))
     assert "metadata" not in str(caught.value)
 

@@ -1,10 +1,10 @@
-// The list of audits: how far each is, what it found, and the way to its report. Looks again while one runs.
+// The list of audits with progress, result and a link to the report. It is updated while an audit runs.
 
 import { byId, make, show } from "./dom.js";
 import { setUpTheme, themeHash } from "./theme.js";
 
 const LOOK_AGAIN_MS = 2000;
-const STEPS = { planned: "planned", asking: "asking both sides", asked: "asked; not reported yet", reported: "reported" };
+const STEPS = { planned: "planned", asking: "asking both sides", asked: "asked; no report yet", reported: "reported" };
 
 let shown = "";
 
@@ -37,7 +37,7 @@ function render(audits) {
 function card(audit) {
   const isReported = audit.verdict !== null;
   const title = isReported ? make("a", { href: `audits/${encodeURIComponent(audit.name)}` }, audit.name) : audit.name;
-  // The report is boxed off and cannot read what we store, so the chosen theme goes with the address.
+  // The report is isolated and cannot read our storage, so the link carries the chosen theme.
   if (isReported) title.addEventListener("click", () => { title.hash = themeHash(); });
   return make("li", { class: "audit" },
     make("div", { class: "audit-head" },

@@ -42,7 +42,7 @@ export class Board {
     show(this.board);
   }
 
-  /** Say why the right side has no list; a copy of the left one would look as if scores were still to come. */
+  /** Say why there is no list on the right side; a copy of the left list would look as if scores were still to come. */
   showUnranked(why) {
     this.board.dataset.state = "unranked";
     this.lists.reranked.replaceChildren();
@@ -57,8 +57,8 @@ export class Board {
    * Reorder the right list.
    * @param {number[]} order places, best first
    * @param {{scores: number[], probabilities: number[], truncated: boolean[], is_blank: boolean[], scored: number}} answer in first-stage order
-   * @param {number[]} sorted what the order is by: the model's scores, with the first stage's order where it counts
-   * @param {boolean} isFused whether it counts
+   * @param {number[]} sorted the scores that determine the order: the model's, or those fused with the first stage's order
+   * @param {boolean} isFused whether the first stage's order counts
    */
   showReranked(order, answer, sorted, isFused) {
     const shareOf = shares(sorted.filter((_, place) => isScored(answer, place)));
@@ -159,7 +159,7 @@ export class Board {
     if (!isScored(answer, place)) {
       const [words, why] = place < answer.scored
         ? ["nothing to read", "A document without text stands last"]
-        : ["not scored in time", "The deadline came before its turn; it keeps its place of the first stage, behind those that were scored"];
+        : ["not scored in time", "The deadline came before this document was scored; it follows after the scored documents, in the first stage’s order"];
       score.replaceChildren(make("span", { class: "tag", title: why }, words));
       return;
     }
@@ -168,10 +168,10 @@ export class Board {
     score.replaceChildren(
       make("span", {}, "score ", make("b", {}, shownScore(sorted))),
       ...(isFused ? [make("span", { class: "model-score" }, "model ", shownScore(answer.scores[place]))] : []),
-      make("span", { class: "strength", title: "Where the score stands between the lowest and the highest of this search" },
+      make("span", { class: "strength", title: "Position of the score between the lowest and the highest score of this search" },
         make("span", { class: "strength-bar", "aria-hidden": "true" }, filled), spoken(`${Math.round(share * 100)} of 100 between this search’s lowest and highest score`)),
-      ...(answer.truncated[place] ? [make("span", { class: "tag", title: "The document is longer than the model reads; its end was cut off" }, "cut")] : []));
-    card.querySelector(".chance").textContent = `Of documents that the model scores so, about ${shownPercent(answer.probabilities[place] * 100)} are relevant, by the data that it was calibrated on.`;
+      ...(answer.truncated[place] ? [make("span", { class: "tag", title: "The document is longer than the model can read; its end was cut off" }, "cut")] : []));
+    card.querySelector(".chance").textContent = `In the data that the model was calibrated on, about ${shownPercent(answer.probabilities[place] * 100)} of the documents with this score are relevant.`;
   }
 
   #light(target) {
@@ -203,7 +203,7 @@ function isScored(answer, place) {
   return place < answer.scored && !answer.is_blank[place];
 }
 
-/** Return what tells where a score stands between the lowest (0) and the highest (1) of these. */
+/** Return a function that maps a score to its position between the lowest (0) and the highest (1) of these scores. */
 function shares(scores) {
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   return (score) => (high > low ? (score - low) / (high - low) : 1);
@@ -213,7 +213,7 @@ function direction(move) {
   return move > 0 ? "up" : move < 0 ? "down" : "stayed";
 }
 
-/** Return where a line meets a card, from the board's top; a card that is still gliding counts where it will be. */
+/** Return where a line meets a card, from the board's top; a moving card counts at its final position. */
 function anchor(card) {
   return card.offsetTop + Math.min(card.offsetHeight / 2, 48);
 }

@@ -5,20 +5,20 @@ import { byId } from "./dom.js";
 const isNarrow = matchMedia("(max-width: 760px)");
 
 let fitted = null; // the weight that the model was fitted with; null until it is known
-let chosen = null; // by the visitor
+let chosen = null; // the weight that the visitor chose
 
-/** What goes with a search. */
+/** The settings that are sent with a search. */
 export function controlsOf() {
   const deadline = byId("deadline").value;
   return { depth: Number(byId("depth").value), ...(deadline ? { deadline_ms: Number(deadline) } : {}) };
 }
 
-/** The weight in force: the visitor's, else the model's exactly, of which the slider shows the nearest step. */
+/** The current weight: the visitor's, or else the model's exact weight; the slider shows the nearest step. */
 export function weight() {
   return chosen ?? fitted ?? 0;
 }
 
-/** Learn the model's weight. The slider moves only while it is still shut: nobody has seen it elsewhere. */
+/** Set the model's weight. The slider moves only while it is disabled, so it never moves after a visitor used it. */
 export function offerWeight(value) {
   if (value === null || value === undefined) return;
   const slider = byId("fusion");
@@ -32,9 +32,9 @@ export function offerWeight(value) {
 }
 
 /**
- * @param {() => void} onSearch called when a search is to be made again
- * @param {() => void} onWeight called at each move of the weight
- * @param {() => void} onSettled called when the weight rests
+ * @param {() => void} onSearch called when the search has to be repeated
+ * @param {() => void} onWeight called at each change of the weight
+ * @param {() => void} onSettled called when the weight stops changing
  */
 export function setUpControls(onSearch, onWeight, onSettled) {
   byId("depth").addEventListener("input", () => { tell("depth", byId("depth").value); onSearch(); });

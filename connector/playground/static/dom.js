@@ -22,7 +22,7 @@ export function show(element, isShown = true) {
   element.hidden = !isShown;
 }
 
-/** Words only a screen reader says. */
+/** Text for screen readers only. */
 export function spoken(text) {
   return make("span", { class: "visually-hidden" }, text);
 }

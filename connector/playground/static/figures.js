@@ -1,4 +1,4 @@
-// The figures of the search that is shown: nDCG@10, latency, moves. Each search clears them, so that none is of another.
+// The figures of the current search: nDCG@10, latency, moves. Each search clears them, so that no figure is from an earlier search.
 
 import { byId, make, milliseconds, show } from "./dom.js";
 import { movesOf, ndcgAt10 } from "./ranking.js";
@@ -10,9 +10,9 @@ export function clearFigures() {
 }
 
 /**
- * Show nDCG@10 of both orders, by the collection's judgments or else by the visitor's.
+ * Show nDCG@10 of both orders, by the collection's judgments, or else by the visitor's judgments.
  * @param {{hits: object[], ideal: number[]}} firstStage
- * @param {number[]|null} order places, best first; null where nothing was reranked
+ * @param {number[]|null} order places, best first; null if nothing was reranked
  * @param {Object<string, number>} own the visitor's judgments
  * @returns {number[]|null} before and after
  */
@@ -40,7 +40,7 @@ export function showNdcg({ hits, ideal: judged }, order, own) {
   return [before, after];
 }
 
-/** Show the time in all and its parts; what no part explains is `other`. */
+/** Show the total time and its parts; the rest of the time is `other`. */
 export function showLatency(firstStage, answer, totalMs) {
   const parts = [["engine", firstStage.engine_ms]];
   if (answer) parts.push(["queue", answer.queue_ms], ["inference", answer.inference_ms]);
@@ -65,7 +65,7 @@ export function showMoves(order, hits) {
   byId("moves-caption").textContent = moved ? `furthest up: ${hits[best].doc_id}, ${best + 1} to ${order.indexOf(best) + 1}` : "the model agrees with the first stage";
 }
 
-/** Say that no document was moved, since none was scored. */
+/** Say that no document moved, because no document was scored. */
 export function showNoMoves() {
   byId("moves").textContent = "–";
   byId("moves-caption").textContent = "nothing was reranked";

@@ -37,7 +37,7 @@ export class Judgments {
     return { queries: queries.length, documents: queries.reduce((sum, query) => sum + Object.keys(query.relevances).length, 0) };
   }
 
-  /** trec_eval's columns are split at white space, so it is percent-encoded in ids. */
+  /** trec_eval splits columns at white space, so white space in ids is percent-encoded. */
   toTrec() {
     return this.#lines((queryId, docId, relevance) => `${solid(queryId)} 0 ${solid(docId)} ${relevance}\n`);
   }
@@ -56,7 +56,7 @@ export class Judgments {
   }
 }
 
-/** Return an id for a query that has none: its words, and a hash that keeps different queries apart. */
+/** Return an id for a query without an id: its first words, and a hash that makes the id unique. */
 export function queryIdOf(text) {
   const words = text.toLowerCase().match(/[a-z0-9]+/g)?.slice(0, 4).join("-") ?? "query";
   return `${words.slice(0, 40)}-${hashOf(text)}`;
@@ -69,7 +69,7 @@ export function hashOf(text) {
   return hash.toString(16).padStart(8, "0");
 }
 
-/** Hand a text to the visitor as a file. */
+/** Download a text as a file. */
 export function download(name, text) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));

@@ -8,11 +8,11 @@ import { ownSource, useSource } from "./source.js";
 const KEY = "slimrank-documents";
 const MEGABYTE = 2 ** 20;
 
-let fileName = ""; // of what the dialog holds; "" where it was typed or pasted
+let fileName = ""; // the name of the file in the dialog; "" if the text was typed or pasted
 
 /**
- * Listen at once: a file that is dropped before anything listens makes the browser leave the page for it.
- * @param {Promise<{most: number, most_bytes: number}>} limits what the server takes
+ * Listen at once: if a file is dropped before there is a listener, the browser leaves the page and opens the file.
+ * @param {Promise<{most: number, most_bytes: number}>} limits the limits of the server
  */
 export function setUpOwnDocuments(limits) {
   const [dialog, text] = [byId("own-documents"), byId("own-documents-text")];
@@ -35,16 +35,16 @@ export function setUpOwnDocuments(limits) {
   });
   limits.then(({ most, most_bytes: bytes }) => {
     byId("own-documents-limits").textContent = `Up to ${most.toLocaleString("en")} documents and ${bytes / MEGABYTE} MB.`;
-  }, () => {}); // the page says that the server does not answer
+  }, () => {}); // the page reports that the server does not answer
 }
 
-/** Search again what this tab searched before a reload. */
+/** Search the documents again that this tab searched before a reload. */
 export function useKeptDocuments() {
   const kept = stored();
   if (kept && !ownSource()) use(kept.documents, kept.name);
 }
 
-/** Put a file's text into the dialog; what stood there stays where the file is none. */
+/** Put a file's text into the dialog; the dialog's text is kept if the file is not valid text. */
 async function take(file, limits) {
   if (!file) return;
   byId("own-documents-file").value = "";
@@ -57,7 +57,7 @@ async function take(file, limits) {
     showError("");
     byId("use-own-documents").focus();
   } catch {
-    showError(`${file.name} cannot be read as text in UTF-8; of a BEIR folder, drop its corpus.jsonl.`);
+    showError(`${file.name} cannot be read as UTF-8 text. If it is a BEIR folder, drop its corpus.jsonl instead.`);
   }
 }
 
@@ -90,7 +90,7 @@ function use(documents, name) {
   });
 }
 
-/** The documents as corpus.jsonl, so that a folder of them and the judgments can be evaluated. */
+/** Return the documents as corpus.jsonl, so that they can be evaluated together with the judgments. */
 export function toCorpus() {
   const documents = ownSource()?.call.own_documents ?? [];
   return documents.map(({ doc_id: id, title, text }) => JSON.stringify({ _id: id, title, text }) + "\n").join("");
@@ -101,11 +101,11 @@ function called(name) {
   byId("own-documents-name").textContent = name;
 }
 
-/** Return why a text of so many bytes is not taken, or "". */
+/** Return why a text of this size is refused, or "". */
 async function tooLarge(name, bytes, limits) {
   try {
     const { most_bytes: most } = await limits;
-    return bytes > most ? `${name} is larger than ${most / MEGABYTE} MB. Start the playground with --data FILE for it.` : "";
+    return bytes > most ? `${name} is larger than ${most / MEGABYTE} MB. To search it, start the playground with --data FILE.` : "";
   } catch (error) {
     return `The playground’s server does not answer (${error.message}).`;
   }

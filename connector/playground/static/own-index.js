@@ -1,4 +1,4 @@
-// "Your index": a dialog whose answer lives in this page's memory and nowhere else. An address is tried before it is used.
+// "Your index": a dialog whose values are kept only in this page's memory. An index is tested before it is used.
 
 import { post } from "./api.js";
 import { byId, show } from "./dom.js";
@@ -13,7 +13,7 @@ export function setUpOwnIndex(permission) {
     byId("own-index-refused").textContent = reason;
     show(byId("own-index-refused"));
     for (const control of form.elements) if (control.id !== "close-own-index") control.disabled = true;
-  }, () => {}); // the page says that the server does not answer
+  }, () => {}); // the page reports that the server does not answer
   byId("open-own-index").addEventListener("click", () => dialog.showModal());
   byId("close-own-index").addEventListener("click", () => dialog.close());
   form.addEventListener("submit", async (event) => {
@@ -29,7 +29,7 @@ async function tryOut(form, dialog) {
   const index = read(form);
   const button = byId("use-own-index");
   button.disabled = true;
-  button.textContent = "Trying it …";
+  button.textContent = "Testing …";
   try {
     await post("api/index", index);
     if (!dialog.open) return; // closed meanwhile

@@ -1,4 +1,4 @@
-// The page: asks the server, keeps one search in hand, and shows it. See board.js for the lists, figures.js for the numbers.
+// The page: it sends one search at a time to the server and shows the result. See board.js for the lists, figures.js for the numbers.
 
 import { about, search } from "./api.js";
 import { Board } from "./board.js";
@@ -18,8 +18,8 @@ const SEARCH_DELAY_MS = 250;
 const judgments = new Judgments();
 const board = new Board(judge);
 let facts = { examples: [], source: "" };
-let running = null; // the AbortController of the search in hand
-let current = null; // {query, queryId, firstStage, answer, order, totalMs, ndcg} of what is shown
+let running = null; // the AbortController of the running search
+let current = null; // {query, queryId, firstStage, answer, order, totalMs, ndcg} of the shown search
 let delayed = 0;
 
 // -- searching ---------------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ function handle(event, query, totalMs) {
     say(summary());
   } else if (event.stage === "rerank") {
     current.totalMs = totalMs;
-    failed(`Not reranked: ${sentence(event.message)} The first stage’s order stands.`, query);
+    failed(`Not reranked: ${sentence(event.message)} The first stage’s order is kept.`, query);
   } else {
     failed(event.message, query);
   }
@@ -79,7 +79,7 @@ function searchAgainSoon() {
 
 // -- showing -----------------------------------------------------------------------------------------------------------
 
-/** Take away all that belongs to one search. */
+/** Remove everything that belongs to one search. */
 function clearResults() {
   current = null;
   document.body.classList.remove("has-results");
@@ -127,14 +127,14 @@ function showPartial() {
   show(byId("partial"), rest > 0);
   const [when, todo] = controlsOf().deadline_ms
     ? ["by the deadline", "Allow more time, or lower the depth."]
-    : [`in ${facts.longest_seconds} s, the longest that a search may take here`, "Lower the depth."];
-  byId("partial").textContent = `${scored} of ${scores.length} documents were scored ${when}. ${rest === 1 ? "One was not: it is marked and stands last." : `The other ${rest} are marked: they stand below, in the first stage’s order.`} ${todo}`;
+    : [`in ${facts.longest_seconds} s, the longest time for a search here`, "Lower the depth."];
+  byId("partial").textContent = `${scored} of ${scores.length} documents were scored ${when}. ${rest === 1 ? "One was not: it is marked and is last." : `The other ${rest} are marked and follow in the first stage’s order.`} ${todo}`;
 }
 
-/** Leave the first stage alone on the page, and nothing that looks as if scores were still to come. */
+/** Show only the first stage, and nothing that looks as if scores were still to come. */
 function failed(message, query) {
   if (current) {
-    board.showUnranked("No scores for this search: the first stage’s order stands.");
+    board.showUnranked("There are no scores for this search: the first stage’s order is kept.");
     showNoMoves();
     measure();
     showLatency(current.firstStage, null, current.totalMs);
@@ -171,7 +171,7 @@ function sentence(message) {
 function cancel() {
   stop();
   if (!current) show(byId("welcome"));
-  else board.showUnranked("Cancelled: the first stage’s order stands.");
+  else board.showUnranked("Cancelled: the first stage’s order is kept.");
   say("Cancelled.");
 }
 
@@ -272,7 +272,7 @@ async function setUp() {
     const query = queryInAddress();
     if (query && query !== byId("query").value.trim()) start(query);
   });
-  // Everything listens before the server has answered: a click or a dropped file is not lost meanwhile.
+  // All listeners are added before the server has answered, so that no click and no dropped file is lost.
   setUpSource(changeSource);
   setUpOwnIndex(known.then((found) => found.own_index));
   setUpOwnDocuments(known.then((found) => found.own_documents));
@@ -285,7 +285,7 @@ async function setUp() {
   offerWeight(facts.fusion_weight);
   show(byId("audits-link"), facts.has_audits);
   show(byId("notice"), facts.is_trained === false);
-  byId("notice").textContent = "This model is not trained to judge relevance yet: its order is expected to be worse than the first stage’s.";
+  byId("notice").textContent = "This model is not trained to judge relevance yet. Expect its order to be worse than the first stage’s order.";
   byId("examples-title").textContent = facts.has_judgments ? "Judged examples" : "Examples";
   show(byId("more-examples"), facts.examples.length > EXAMPLES);
   showExamples();

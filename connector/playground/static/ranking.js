@@ -5,12 +5,12 @@ export function orderByScore(scores) {
   return scores.map((_, place) => place).sort((a, b) => scores[b] - scores[a] || a - b);
 }
 
-/** The scores with the first stage's order as a prior, as slimrank.fusion has it: score - weight * ln(first-stage rank). */
+/** Return the scores with the first stage's order as a prior, as in slimrank.fusion: score - weight * ln(first-stage rank). */
 export function fuse(scores, weight) {
   return scores.map((score, place) => score - weight * Math.log(place + 1));
 }
 
-/** nDCG@10: linear gain, log2(rank + 1) discount, ideal over all judged documents, as trec_eval. */
+/** Return nDCG@10 with linear gain, log2(rank + 1) discount and the ideal over all judged documents, as in trec_eval. */
 export function ndcgAt10(relevances, ideal) {
   const best = dcg([...ideal].sort((a, b) => b - a));
   return best > 0 ? dcg(relevances) / best : null;

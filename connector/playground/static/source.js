@@ -1,11 +1,11 @@
-// What is searched: the playground's own source, or an index or documents of the visitor's. Lives in this page's memory.
+// The source that is searched: the playground's own, or the visitor's index or documents. It is kept only in this page's memory.
 
 import { byId, show } from "./dom.js";
 
 let own = null;
 let changed = () => {};
 
-/** What the visitor brought: {key, label, leave, call}, or null. `key` tells judgments apart, `call` goes with each search. */
+/** The visitor's source: {key, label, leave, call}, or null. `key` separates judgments by source; `call` is sent with each search. */
 export function ownSource() {
   return own;
 }
@@ -17,7 +17,7 @@ export function useSource(next) {
   changed();
 }
 
-/** @param {() => void} onChange called when a source was brought or left */
+/** @param {() => void} onChange called when a source was set or left */
 export function setUpSource(onChange) {
   changed = onChange;
   byId("leave").addEventListener("click", () => {

@@ -157,7 +157,7 @@ def test_steps_one_by_one_are_the_gate(before: Index, after: Index, shop: Shop, 
     assert "30 queries of 30 distinct ones" in output
     assert ", 60 searches" in output
     assert "--out" not in output
-    assert invoke("report", tmp_path / "steps")[1].count("go on with") == 1
+    assert invoke("report", tmp_path / "steps")[1].count("continue with") == 1
     assert invoke("run", tmp_path / "steps")[0] == 0
     assert invoke("sheet", tmp_path / "steps", tmp_path / "sheet.csv")[0] == 0
     assert invoke("report", tmp_path / "steps")[0] == 2

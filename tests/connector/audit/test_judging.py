@@ -101,7 +101,7 @@ def test_the_cache_outlives_a_process_that_stops_half_way(tmp_path: Path) -> Non
 def test_a_cache_that_is_another_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     path.write_text("something else, and long enough to be looked at")
-    with pytest.raises(DataError, match="no cache of grades"), open_cache(path):
+    with pytest.raises(DataError, match="is not a cache of grades"), open_cache(path):
         pass
 
 
@@ -224,7 +224,7 @@ def test_a_judge_that_answers_no_is_named() -> None:
 def test_a_judge_that_is_no_chat_endpoint_is_named(answered: str) -> None:
     with (
         httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, text=answered))) as http,
-        pytest.raises(EngineRefused, match=r"no chat completion: .*; name an OpenAI-compatible endpoint"),
+        pytest.raises(EngineRefused, match=r"is not a chat completion: .*; name an OpenAI-compatible endpoint"),
     ):
         ChatGrader(http, "http://x/v1", "m", 3)("red", ["a"])
 

@@ -73,7 +73,7 @@ def make_report(**others: Any) -> dict[str, Any]:
                 {"where": "settings", "path": "index.uuid", "before": "1", "after": "2", "harmless": True},
                 {"where": "mapping", "path": "text index", "before": True, "after": {"a": "b"}, "harmless": False},
             ],
-            "causes": [{"kind": "analysis", "title": "the analyzers make other tokens", "share": 0.8, "queries": 9, "examples": [EVIL]}],
+            "causes": [{"kind": "analysis", "title": "the analyzers produce different tokens", "share": 0.8, "queries": 9, "examples": [EVIL]}],
             "inspected": 12, "reasons": {"q1": ["analysis"]},
             "tokens": {"q1": {"title": {"before": ["run", "shoe"], "after": ["run", "shoes"]}}},
             "explanations": {
@@ -139,7 +139,7 @@ def test_no_text_from_outside_becomes_code(page: Page) -> None:
 def test_the_verdict_and_its_reason_come_first(page: Page) -> None:
     expect(page.locator(".verdict")).to_have_text("fail")
     expect(page.locator("h1")).to_have_text("nDCG@10 fell by 0.1000 (95% interval -0.1500 to -0.0500). 12 of 30 queries changed.")
-    expect(page.locator(".cause strong").first).to_have_text("The analyzers make other tokens")
+    expect(page.locator(".cause strong").first).to_have_text("The analyzers produce different tokens")
 
 
 def test_queries_are_found_ordered_and_filtered(page: Page) -> None:
@@ -243,7 +243,7 @@ def test_the_headline_has_the_measures_change_and_a_reason_of_another_kind() -> 
     lost = [{"rule": "r", "outcome": "fail", "message": "3 documents are lost"}]
     change = "nDCG@10 fell by 0.1000 (95% interval -0.1500 to -0.0500)."
     assert headline(make_report(findings=lost)) == f"{change} 3 documents are lost."
-    assert headline(make_report(verdict="pass")) == f"{change} 12 of 30 queries changed, and no rule calls that worse."
+    assert headline(make_report(verdict="pass")) == f"{change} 12 of 30 queries changed, and no rule rates that as worse."
     assert headline(make_report(findings=lost, paired=[])) == "3 documents are lost."
 
 
@@ -293,7 +293,7 @@ def test_a_pass_without_judgments_is_a_page_too(folder: Folder) -> None:
     )  # fmt: skip
     html = to_html(report, folder)
     assert "Nothing changed: all 30 queries have the same top 10" in html
-    assert "Nothing that could change a ranking." in html
+    assert "There is no difference that could change a ranking." in html
 
 
 def test_junit_has_a_case_a_rule_and_a_golden_query() -> None:

@@ -151,7 +151,7 @@ def test_a_plan_names_pairs_and_hours_first_and_offers_a_sample(capsys: pytest.C
     _print_cost(Cost(queries=1000, searches=2000, pairs=50_000, hours=2.0), Path("audit.yaml"), Path("out"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "50000 pairs to rerank, about 2.0 hours, 2000 searches"
-    assert lines[1].startswith("10 minutes would do for 83 queries, with a sampling error 3.5 times as large: ")
+    assert lines[1].startswith("10 minutes would suffice for 83 queries, with a sampling error 3.5 times as large: ")
     assert lines[1].endswith("slimrank audit plan audit.yaml --out out --sample 83")
     _print_cost(Cost(queries=1000, searches=2000, pairs=0, hours=0.5), Path("audit.yaml"), Path("out"))
     assert capsys.readouterr().out.splitlines() == ["about 30 minutes, 2000 searches"]

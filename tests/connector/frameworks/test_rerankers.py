@@ -94,7 +94,7 @@ def test_metadata_and_ids_are_given_beside_the_documents(as_documents: bool) -> 
 @pytest.mark.parametrize("name", ["doc_ids", "metadata"])
 @pytest.mark.parametrize("entries", [[], [{}], [{}] * 6])
 def test_a_list_that_does_not_fit_the_documents_is_refused_in_words(name: str, entries: list[dict]) -> None:
-    with pytest.raises(InvalidRequest, match=f"{name} has {len(entries)} entries for 5 documents; pass one a document"):
+    with pytest.raises(InvalidRequest, match=f"{name} has {len(entries)} entries for 5 documents; pass one for each document"):
         SlimrankRanker(FakeScorer()).rank(QUERY, TEXTS, **{name: entries})
 
 
