@@ -1,4 +1,4 @@
-"""The calls that a cluster is sent, kept as JSON files under contract/ and compared whole."""
+"""The calls that slimrank sends to a cluster, stored as JSON files in contract/ and compared completely."""
 
 import json
 from pathlib import Path
@@ -15,5 +15,5 @@ def contract(name: str) -> Any:
 
 
 def as_contract(calls: list[Call]) -> list[dict[str, Any]]:
-    """Return calls as the contract files hold them."""
+    """Return calls in the form of the contract files."""
     return [{"call": f"{call.method} {call.path}"} | ({"body": call.body} if call.body is not None else {}) for call in calls]

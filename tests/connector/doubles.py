@@ -1,4 +1,4 @@
-"""Small real doubles: a scorer that counts shared words, one that fails, and an engine that is a list."""
+"""Small doubles: a scorer that counts shared words, a scorer that fails, and an engine over a list."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from slimrank.types import Scored
 
 
 class OverlapScorer:
-    """Scores a document by the share of its words that the query has; remembers what it was asked."""
+    """Scores a document by the share of its words that are in the query, and records every call."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str], str | None]] = []
@@ -23,7 +23,7 @@ class OverlapScorer:
 
 
 class ReverseScorer:
-    """Turns the first stage's order around."""
+    """Reverses the first-stage order."""
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         count = len(documents)
@@ -31,14 +31,14 @@ class ReverseScorer:
 
 
 class DownScorer:
-    """Fails as a gateway without a worker does."""
+    """Fails like a gateway without a worker."""
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         raise ModelNotReady("no worker answers; start one with `slimrank worker`")
 
 
 class ListEngine:
-    """A search client over a list of sources, in that order; pages as engines do."""
+    """A search client over a list of sources. It returns them in the order of the list, in pages like an engine."""
 
     def __init__(self, sources: list[dict[str, Any]]) -> None:
         self.sources = sources
@@ -55,7 +55,7 @@ class ListEngine:
 
 
 class AsyncListEngine(ListEngine):
-    """The same, awaited."""
+    """An async ``ListEngine``."""
 
     async def search(self, *, index: Any, body: Any) -> dict[str, Any]:  # type: ignore[override]
         return super().search(index=index, body=body)

@@ -1,10 +1,10 @@
-"""What a real OpenSearch with ML Commons answered, and the calls that it was asked, to hold our stand-in to it.
+"""Calls to a real OpenSearch with ML Commons and its answers, to check that our stand-in answers the same.
 
-The recordings are made by this module, against a cluster of one's own that has no models yet:
+This module makes the recordings, with a separate cluster that has no models yet:
 
     python -m tests.connector.exchanges http://localhost:9200 > tests/connector/recorded/ml-commons-3.5.json
 
-Ids, times and the like differ from run to run and are taken out: `<model_id-1>` is the first model that was made.
+Ids, times and similar values differ from run to run and are replaced: ``<model_id-1>`` is the first model that was created.
 """
 
 import json
@@ -34,7 +34,7 @@ _ALL: Json = {"query": {"match_all": {}}}
 
 
 def _connector(gateway: str, name: str = "slimrank") -> Json:
-    """Return the body of a connector with ML Commons' own functions, so that a change of ours asks for no new recording."""
+    """Return the body of a connector with ML Commons' own functions, so that a change of our scripts needs no new recording."""
     action = {
         "action_type": "predict",
         "method": "POST",
@@ -71,7 +71,7 @@ NOWHERE, UNKNOWN = "http://127.0.0.1:1", "http://no-such-host.invalid"
 
 
 def _failing(number: int, gateway: str) -> list[tuple[str, str, Json | None]]:
-    """Return the calls for a gateway that cannot be reached: what a predict comes to, and all deleted again."""
+    """Return the calls for a gateway that cannot be reached: create, predict, and delete everything."""
     connector, model = f"{_ML}/connectors/<connector_id-{number}>", f"{_ML}/models/<model_id-{number + 1}>"
     return [
         ("POST", f"{_ML}/connectors/_create", _connector(gateway, f"fails{number}")),
@@ -134,7 +134,7 @@ STEPS: list[tuple[str, str, Json | None]] = [
 
 
 def exchanges(client: httpx.Client, gateway: str) -> Iterator[Json]:
-    """Make every call, and yield it with its answer, ids and times taken out."""
+    """Make every call, and yield it with its answer; ids and times are replaced."""
     names: dict[str, str] = {gateway: "<gateway>"}
     for method, path, body in STEPS:
         asked = json.dumps([path, body])
@@ -142,7 +142,7 @@ def exchanges(client: httpx.Client, gateway: str) -> Iterator[Json]:
             asked = asked.replace(name, real)
         real_path, real_body = json.loads(asked)
         answer = client.request(method, real_path, json=real_body)
-        while "master key" in answer.text:  # a new cluster makes one, which takes a while
+        while "master key" in answer.text:  # a new cluster creates a master key, which takes a while
             answer = client.request(method, real_path, json=real_body)
         found = answer.json()
         if path.endswith("deploy"):
@@ -155,14 +155,14 @@ def exchanges(client: httpx.Client, gateway: str) -> Iterator[Json]:
 
 
 def _settle(client: httpx.Client, model: str) -> None:
-    """Wait for what goes on after the answer."""
+    """Wait for the work that continues after the answer."""
     deadline = time.monotonic() + 30
     while client.get(model).json().get("model_state") == "DEPLOYING" and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
 def _learn(answer: Any, names: dict[str, str]) -> None:
-    """Give every id that is seen for the first time a name."""
+    """Give a name to every new id."""
     if isinstance(answer, list):
         for each in answer:
             _learn(each, names)
@@ -178,19 +178,19 @@ def _stable(value: Any) -> Any:
     if isinstance(value, list):
         found = [_stable(each) for each in value]
         are_hits = any(isinstance(each, dict) and "_source" in each for each in found)
-        return sorted(found, key=lambda hit: json.dumps(hit["_source"])) if are_hits else found  # they come in any order
+        return sorted(found, key=lambda hit: json.dumps(hit["_source"])) if are_hits else found  # hits have no fixed order
     if isinstance(value, dict):
         return {_named(key, each): _stable(each) for key, each in sorted(value.items()) if key not in _VOLATILE}
     return _ONGOING.get(value, value.removesuffix(": Name or service not known")) if isinstance(value, str) else value
 
 
 def _named(key: str, value: Any) -> str:
-    """Return a key as it is, or `<node>` for a node's id."""
+    """Return a key unchanged, or ``<node>`` for a node's id."""
     return "<node>" if isinstance(value, dict) and "stats" in value else key
 
 
 def record(url: str) -> Json:
-    """Make every call to the cluster at `url`; return the answers and the mappings of ML Commons' indices."""
+    """Make every call to the cluster at ``url``; return the answers and the mappings of ML Commons' indices."""
     with serving(answering(overlap_gateway)) as gateway, httpx.Client(base_url=url, timeout=60) as client:
         version = client.get("/").json()["version"]["number"]
         made = list(exchanges(client, gateway))

@@ -1,7 +1,7 @@
-"""An Elasticsearch in memory, with licences, `custom` inference endpoints and the reranking retriever.
+"""An Elasticsearch in memory, with licences, ``custom`` inference endpoints and the reranking retriever.
 
-It answers as Elastic's specification and sources say: it checks the licence, calls a new endpoint once, keeps secrets to
-itself, adds defaults to what it shows, and maps scores as the retriever does.
+It answers as described in Elastic's specification and sources: it checks the licence, calls a new endpoint once, hides secrets,
+adds defaults to the shown settings, and maps scores like the retriever.
 """
 
 import json
@@ -114,7 +114,7 @@ class FakeElasticsearch:
         return [{"index": result["index"], "relevance_score": result["relevance_score"]} for result in results]
 
     def _rerank_as_hugging_face(self, query: str, documents: list[str]) -> list[Json]:
-        """Send and read Text Embeddings Inference's shape."""
+        """Send and read the format of Text Embeddings Inference."""
         status, text = self.gateway({"texts": documents, "query": query})
         if status >= 400:
             raise Refused(status, f"Received an unsuccessful status code for request: {text}", "status_exception")

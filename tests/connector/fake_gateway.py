@@ -1,4 +1,4 @@
-"""A gateway in a function, and an engine's refusal: what the engines in memory share."""
+"""A gateway as a function, and an engine's refusal; the in-memory engines share them."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Gateway = Callable[[Json], tuple[int, str]]
 
 
 def overlap_gateway(payload: Json) -> tuple[int, str]:
-    """Answer as slimrank's gateway does, best first; the score counts the words shared with the query."""
+    """Answer like slimrank's gateway, best first; the score is the number of words shared with the query."""
     words = set(payload["query"].lower().split())
     scores = [float(len(words & set(document.lower().split()))) for document in payload["documents"]]
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
@@ -20,7 +20,7 @@ def overlap_gateway(payload: Json) -> tuple[int, str]:
 
 
 def answering(gateway: Gateway) -> Callable[[httpx.Request], httpx.Response]:
-    """Return the gateway as what answers HTTP requests."""
+    """Return a function that answers HTTP requests with the gateway."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         status, text = gateway(json.loads(request.content))

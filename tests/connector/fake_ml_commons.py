@@ -1,7 +1,8 @@
-"""ML Commons in memory: connectors, models, and a predict call by its rules.
+"""ML Commons in memory: connectors, models, and a predict call that follows ML Commons' rules.
 
-It renders the connector's request body, hands it to `gateway`, and reads the answer as the Cohere functions do. It is held to
-what a real one answered (`tests.connector.exchanges`): searches obey the real mappings, and nothing listens at port 1.
+It renders the connector's request body, passes it to ``gateway``, and reads the answer like the Cohere functions. Tests compare
+it with recorded answers of a real one (``tests.connector.exchanges``): searches follow the real mappings, and nothing listens at
+port 1.
 """
 
 import json
@@ -40,7 +41,7 @@ class FakeMlCommons:
         return {"hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
 
     def _indices(self) -> dict[str, tuple[dict[str, Json], Json]]:
-        """Return what ML Commons' indices hold, as searches see it, and their mappings."""
+        """Return the documents of ML Commons' indices, as searches see them, and their mappings."""
         mappings = recorded("ml-commons-3.5")["mappings"]
         connectors = {id: self._shown(connector) for id, connector in self.connectors.items()}
         return {
@@ -51,7 +52,7 @@ class FakeMlCommons:
         }
 
     def _shown(self, connector: Json) -> Json:
-        """Return a connector as it is shown: never with its credential."""
+        """Return a connector as the cluster shows it, without its credential."""
         actions = [{**action, "action_type": action["action_type"].upper()} for action in connector["actions"]]
         return {**{key: value for key, value in connector.items() if key != "credential"}, "actions": actions}
 
@@ -66,7 +67,7 @@ class FakeMlCommons:
         return self.models[id]
 
     def _next_id(self, kind: str) -> str:
-        """Return an id with capitals and a hyphen, as real ones have."""
+        """Return an id with capitals and a hyphen, like a real id."""
         self.made += 1
         return f"{kind.capitalize()}-{self.made:03}"
 
@@ -88,7 +89,7 @@ class FakeMlCommons:
         return {"_id": id, "result": "not_found" if self.connectors.pop(id, None) is None else "deleted"}
 
     def _register(self, body: Json) -> Json:
-        """Make a model in the group of its name, which is made where there is none."""
+        """Create a model in the group of its name; the group is created if it does not exist."""
         group = next((id for id, group in self.groups.items() if group["name"] == body["name"]), None)
         if group is None:
             group = self._next_id("group")
@@ -106,7 +107,7 @@ class FakeMlCommons:
             "model_version": str(max(versions, default=0) + 1),
             "model_state": "REGISTERED",
         }
-        # private addresses are looked at when the model is made
+        # private addresses are checked when the model is created
         self.private_ok[id] = self.setting("connector.private_ip_enabled") == "true"
         return {"task_id": self._task_of(id, "REGISTER_MODEL"), "status": "CREATED", "model_id": id}
 
@@ -208,7 +209,7 @@ class FakeMlCommons:
         return text
 
     def _read_scores(self, text: str, expected: int) -> list[float]:
-        """Read as the Cohere post-processing function does."""
+        """Read the scores like the Cohere post-processing function."""
         try:
             results = json.loads(text)["results"]
         except (ValueError, KeyError, TypeError) as error:
@@ -225,9 +226,9 @@ class FakeMlCommons:
 
 
 def written(script: str, query: str, documents: list[str]) -> str:
-    """Return what our script writes; what it did on a node is held by the tests of ML Commons' own classes."""
+    """Return the text that our script writes; the tests with ML Commons' own classes check the script itself."""
     found = re.search(r"append\(', (.*)\}'\);", script)
-    assert found, "this stand-in knows our scripts only"
+    assert found, "this stand-in only knows our scripts"
     options = json.loads("{" + found[1].replace("\\'", "'").replace("\\\\", "\\") + "}")
     assert script in [scripts.request_script(options, by_field=by_field) for by_field in (False, True)]
     return json.dumps({"query": query, "documents": documents, **options})

@@ -1,7 +1,7 @@
-"""An OpenSearch in memory, with ML Commons and search pipelines as far as the connector uses them.
+"""An OpenSearch in memory, with the parts of ML Commons and of search pipelines that the connector uses.
 
-It answers as OpenSearch 3.5.0 was seen to: the refusals, the traps and the words of its errors. Here is the cluster: its
-routes, settings and roles.
+It has the refusals, the traps and the error messages that were seen on OpenSearch 3.5.0. This module is the cluster: its routes,
+settings and roles.
 """
 
 import json
@@ -22,7 +22,7 @@ _ML = "plugins.ml_commons."
 class FakeOpenSearch(FakeSearches):
     password: str = ""
     settings: dict[str, Json] = field(default_factory=lambda: {"persistent": {}, "transient": {}})
-    roles: dict[str, Json] | None = None  # None: no security plugin
+    roles: dict[str, Json] | None = None  # None means that there is no security plugin
     log: list[tuple[str, str]] = field(default_factory=list)
 
     def client(self) -> httpx.Client:
@@ -80,7 +80,7 @@ class FakeOpenSearch(FakeSearches):
                 return handler(*found.groups(), json.loads(text) if text else {})
         raise Refused(400, f"no handler found for uri [{path}] and method [{method}]")
 
-    # -- what the cluster is ---------------------------------------------------------------------------------------
+    # -- the cluster -----------------------------------------------------------------------------------------------
 
     def _root(self, body: Json) -> Json:
         return {"version": {"number": self.version, "distribution": "opensearch"}}
@@ -156,7 +156,7 @@ class FakeOpenSearch(FakeSearches):
 
 
 def _nested(flat: Json) -> Json:
-    """Return settings by their parts, as OpenSearch repeats those that were set."""
+    """Return settings as nested objects, like OpenSearch's answer to a change of settings."""
     nested: Json = {}
     for name, value in flat.items():
         *parents, last = name.split(".")

@@ -1,4 +1,4 @@
-"""Queries by the rules of an index's real mapping: text is analysed, so a `term` with capitals finds nothing in it."""
+"""Queries that follow an index's real mapping: text is analysed, so a ``term`` with capitals finds nothing in it."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ from tests.connector.fake_gateway import Json, Refused
 
 
 def matches(query: Json, id: str, source: Json, properties: Json) -> bool:
-    """Tell whether a document answers a query, as an index with these mapped properties would."""
+    """Tell whether a document matches a query in an index with these mapped properties."""
     ((kind, clause),) = query.items()
     if kind == "match_all":
         return True
@@ -27,7 +27,7 @@ def matches(query: Json, id: str, source: Json, properties: Json) -> bool:
 
 
 def _tokens(source: Json, path: str, properties: Json) -> tuple[list[str], bool]:
-    """Return what the index holds of a field, and whether it was analysed."""
+    """Return the indexed tokens of a field, and whether the field was analysed."""
     name, _, sub = path.partition(".")
     mapping: Json = properties.get(name, {})
     mapping = mapping.get("fields", {}).get(sub, {}) if sub else mapping
@@ -39,5 +39,5 @@ def _tokens(source: Json, path: str, properties: Json) -> tuple[list[str], bool]
 
 
 def _analysed(text: str) -> list[str]:
-    """Split as the standard analyser does."""
+    """Split a text like the standard analyser."""
     return re.findall(r"\w+", text.lower())

@@ -1,4 +1,4 @@
-"""Indices, search pipelines and their reranking processors in memory, with the traps that 3.5.0 was seen to have."""
+"""Indices, search pipelines and their reranking processors in memory, with the traps that were seen on 3.5.0."""
 
 import json
 import math
@@ -41,7 +41,7 @@ class FakeSearches(FakeMlCommons):
 
     def _get_pipeline(self, name: str, body: Json) -> Json:
         if name not in self.pipelines:
-            raise Refused(404, "")  # without a word, as OpenSearch does
+            raise Refused(404, "")  # without a message, like OpenSearch
         return {name: self.pipelines[name]}
 
     def _put_pipeline(self, name: str, body: Json) -> Json:
@@ -72,12 +72,12 @@ class FakeSearches(FakeMlCommons):
         return {"hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
 
     def _asked(self, pipeline: Json, body: Json) -> tuple[int, int, int]:
-        """Return from, size and the size before oversampling as the request processors leave them; -1 where none is said."""
+        """Return from, size and the size before oversampling, after the request processors; -1 if a search has none."""
         start, size, original = body.get("from", -1), body.get("size", -1), None
         for processor in pipeline.get("request_processors", []):
             ((kind, options),) = processor.items()
             if kind == "oversample":
-                # as the first form of oversample: later ones take a size that is not said for 10
+                # like the first version of oversample; later versions use 10 if a search has no size
                 original, size = size, math.ceil(size * options["sample_factor"])
                 if size < 0:
                     raise Refused(400, f"[size] parameter cannot be negative, found [{size}]")
@@ -87,7 +87,7 @@ class FakeSearches(FakeMlCommons):
                 size = options["params"]["size"] if size < 0 else size
             elif kind == "script":
                 factor, most = options["params"]["factor"], options["params"]["most"]
-                assert processor == scripts.after_oversampling(factor), "this stand-in knows our scripts only"
+                assert processor == scripts.after_oversampling(factor), "this stand-in only knows our scripts"
                 size = max(int(size / factor), most) if size > most else size
         size = 10 if size < 0 else size
         if max(start, 0) + size > 10_000:
@@ -122,7 +122,7 @@ class FakeSearches(FakeMlCommons):
         return sorted(rescored, key=lambda hit: -hit["_score"])
 
     def _infer(self, hits: list[Json], processor: Json, body: Json) -> list[Json]:
-        """Call the model once with one field of all hits, and give each hit the answer's value at its own place."""
+        """Call the model once with one field of all hits, and give each hit the value at its place in the answer."""
         if not hits:
             return hits
         (inputs,), (outputs,) = processor["input_map"], processor["output_map"]
@@ -138,7 +138,7 @@ class FakeSearches(FakeMlCommons):
                 if name not in value:
                     raise Refused(400, f"the answer has no {path}")
                 value = value[name]
-            values = value if path.endswith("[*]") else [value] * len(hits)  # what is one value goes to every hit
+            values = value if path.endswith("[*]") else [value] * len(hits)  # a single value is given to every hit
             hits = [{**hit, "_source": {**hit["_source"], target: each}} for hit, each in zip(hits, values, strict=True)]
         return hits
 

@@ -1,4 +1,4 @@
-"""What real engines answered, kept as JSON files under recorded/."""
+"""Answers of real engines, stored as JSON files in recorded/."""
 
 import json
 from functools import cache

@@ -1,4 +1,4 @@
-"""Serve a fake over real HTTP, or HTTPS, for commands that open their own connections."""
+"""Serve a fake over real HTTP or HTTPS, for commands that open their own connections."""
 
 import contextlib
 import ssl
@@ -13,7 +13,7 @@ import httpx
 
 @contextlib.contextmanager
 def serving(answer: Callable[[httpx.Request], httpx.Response], *, tls: Path | None = None) -> Iterator[str]:
-    """Yield the URL of a server that answers as `answer` does; `tls` is a folder for a self-signed certificate."""
+    """Yield the URL of a server that answers with ``answer``; ``tls`` is a folder for a self-signed certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,4 +1,4 @@
-"""A place to install into: our stand-in for OpenSearch, or a real cluster with ML Commons, and a gateway that both call."""
+"""A cluster to install into, our stand-in or a real OpenSearch with ML Commons, and a gateway that it calls."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NAME = "slimrank-test"
 
 @dataclass
 class Site:
-    """An engine that `http` reaches, whose gateway does what `gateway` says."""
+    """An engine at ``http``; its gateway answers with ``gateway``."""
 
     http: httpx.Client
     gateway_url: str
@@ -45,12 +45,12 @@ class Site:
         return found
 
     def held(self, kind: str) -> list[str]:
-        """Return the ids of what ML Commons has of a kind."""
+        """Return the ids of ML Commons' objects of a kind."""
         found = self.send("POST", f"/_plugins/_ml/{kind}/_search", {"query": {"match_all": {}}, "size": 1000})
         return sorted(hit["_id"] for hit in found["hits"]["hits"])
 
     def state(self) -> Json:
-        """Return all that an installer could leave behind."""
+        """Return everything that an installer could leave behind."""
         settings = self.send("GET", "/_cluster/settings?flat_settings=true")
         scopes = {scope: settings.get(scope, {}) for scope in ("persistent", "transient")}
         pipelines = self.http.get("/_search/pipeline").json()
@@ -66,10 +66,10 @@ def stand_in() -> Site:
 
 @contextlib.contextmanager
 def real(engine: Engine) -> Iterator[Site]:
-    """Yield a real cluster; whatever a test leaves in it is taken away."""
+    """Yield a real cluster; everything that a test leaves in it is removed."""
     with httpx.Client(base_url=engine.url, timeout=60) as http:
         if "rerank" not in read_facts(Cluster(http)).processors:
-            pytest.skip(f"{engine.url} has no ML Commons; name a cluster that has in SLIMRANK_TEST_OPENSEARCH_URL")
+            pytest.skip(f"{engine.url} has no ML Commons; name a cluster with ML Commons in SLIMRANK_TEST_OPENSEARCH_URL")
         if engine.origin == "docker":
             pytest.skip("the cluster in Docker cannot reach a gateway at this machine's 127.0.0.1")
         site = Site(http, "")

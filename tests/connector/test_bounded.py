@@ -1,4 +1,4 @@
-"""Answers that unpack to gigabytes are given up at their limit, by every client of ours, over a real socket."""
+"""Every client of ours stops reading an answer that unpacks to gigabytes at the limit, over a real socket."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """Return a function that starts a server of one answer and returns its URL."""
+    """Yield a function that starts a server with one answer and returns its URL."""
     servers = []
 
     def start(body: bytes, encoding: str = "gzip") -> str:
@@ -60,7 +60,7 @@ def one_member(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, MEGABYTE - 1, MEGABYTE, MEGABYTE + 1, 3 * MEGABYTE])
-def test_an_answer_within_the_limit_is_read_whole(serve: Callable[..., str], size: int) -> None:
+def test_an_answer_within_the_limit_is_read_completely(serve: Callable[..., str], size: int) -> None:
     body = gzip.compress(json.dumps({"a": "x" * size}).encode())
     with httpx.Client(headers=PLAIN_OR_GZIP, event_hooks=bounded(4 * MEGABYTE)) as client:
         assert len(client.get(serve(body)).json()["a"]) == size
@@ -77,7 +77,9 @@ def test_an_answer_within_the_limit_is_read_whole(serve: Callable[..., str], siz
         (b"x", "br", "packed as 'br'"),
     ],
 )
-def test_another_is_given_up_in_words(serve: Callable[..., str], body: bytes, encoding: str, words: str) -> None:
+def test_an_answer_that_is_too_long_or_not_unpackable_raises_a_clear_error(
+    serve: Callable[..., str], body: bytes, encoding: str, words: str
+) -> None:
     url = serve(body, encoding)
     with httpx.Client(event_hooks=bounded(4 * MEGABYTE)) as client, pytest.raises(httpx.DecodingError, match=words):
         client.get(url)

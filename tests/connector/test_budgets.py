@@ -1,4 +1,4 @@
-"""The doctor's budgets: what was measured elsewhere, with times of this machine, in words and as fields of a request."""
+"""The doctor's table of time budgets: shipped gains with times of this machine, as text and as request fields."""
 
 import json
 import re
@@ -19,7 +19,7 @@ ENDLESS = 10**9
 
 
 def shipped(folder: Path, *rows: Row) -> Path:
-    """Write a report as the package carries one."""
+    """Write a report like the one in the package."""
     (folder / "frontier.json").write_text(frontier.text_of(Report(rows, {"shop.test": 50}, 7, "a machine", "today", 0.0)))
     return folder / "frontier.json"
 
@@ -29,7 +29,7 @@ def row(model: str, hits: int, gain: float, p50_ms: float, **more: str | int) ->
     return Row(setting, 0.5 + gain, gain=Gain(gain, gain - 0.01, gain + 0.01), p50_ms=p50_ms)
 
 
-def test_settings_are_those_of_a_request_and_a_model_that_is_not_here_can_be_had(tiny_model: Path, tmp_path: Path) -> None:
+def test_settings_are_request_fields_and_a_missing_model_has_a_command_to_get_it(tiny_model: Path, tmp_path: Path) -> None:
     current = settings.load(model=tiny_model, home=tmp_path, threads=1)
     report = shipped(
         tmp_path, row("tiny-llama", 2, 0.03, 10), row("shallow", 2, 0.05, 10 * ENDLESS), row("shallow", 1, 0.02, 1e-9)
@@ -50,7 +50,7 @@ def test_settings_are_those_of_a_request_and_a_model_that_is_not_here_can_be_had
     assert (other["model"], other["get"]) == ("shallow", "slimrank model pull shallow")
 
 
-def test_a_machine_on_which_nothing_fits_is_told_so(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_finding_says_if_nothing_fits_on_this_machine(tiny_model: Path, tmp_path: Path) -> None:
     current = settings.load(model=tiny_model, home=tmp_path, threads=1)
     found = look_at_budgets(current, shipped(tmp_path, row("tiny-llama", ENDLESS // 10**4, 0.03, ENDLESS)))
     assert {each["model"] for each in found.rows} == {NOTHING}
@@ -59,7 +59,7 @@ def test_a_machine_on_which_nothing_fits_is_told_so(tiny_model: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("load", "is_told"), [(0.4, False), (7.5, True)])
-def test_a_busy_machine_is_told_that_its_times_are_too_long(
+def test_the_finding_says_that_times_on_a_busy_machine_are_too_long(
     load: float, is_told: bool, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
@@ -68,7 +68,7 @@ def test_a_busy_machine_is_told_that_its_times_are_too_long(
     assert (f"other work (load {load})" in found.words) == is_told
 
 
-def test_without_a_measured_model_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_measured_model_the_finding_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = look_at_budgets(settings.load(home=tmp_path))
     assert (found.state, found.rows) == ("warning", ())
     assert found.cure.startswith("slimrank model pull")
@@ -78,7 +78,7 @@ def test_without_a_measured_model_it_says_how_to_get_one(tmp_path: Path, monkeyp
     assert "rows" not in budgets and "none of the measured models" in budgets["words"]
 
 
-def test_the_table_stands_below_its_finding_and_in_the_json(
+def test_the_table_is_printed_below_its_finding_and_in_the_json(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = shipped(tmp_path, row("tiny-llama", 2, 0.03, 10))
@@ -93,7 +93,7 @@ def test_the_table_stands_below_its_finding_and_in_the_json(
     assert len(found["rows"]) == 4
 
 
-def test_a_cascade_takes_both_models_and_one_that_is_not_here_is_scaled(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_cascade_counts_both_models_and_the_time_of_a_missing_model_is_scaled(tiny_model: Path, tmp_path: Path) -> None:
     ours, twice = row("tiny-llama", 2, 0.1, 10), row("shallow", 2, 0.1, 20)
     both = row("tiny-llama", 2, 0.1, 0, first="shallow", keep=2)
     unknown = row("tiny-llama", 2, 0.1, 0, first="another", keep=2)

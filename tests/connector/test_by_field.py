@@ -1,4 +1,4 @@
-"""The variant that needs no `ext` and keeps the first-stage score: ml_inference, then rerank by its field."""
+"""The variant that needs no ``ext`` and keeps the first-stage score: ml_inference, then rerank by_field."""
 
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ def _hits(fake: FakeOpenSearch, body: dict[str, Any]) -> list[dict[str, Any]]:
     return hits
 
 
-def test_the_calls_are_those_of_the_contract() -> None:
+def test_the_calls_equal_the_contract() -> None:
     cluster = Cluster(FakeOpenSearch().client())
     install(cluster, PLAN)
     assert as_contract(cluster.calls) == contract("opensearch-by-field-install")
@@ -45,29 +45,29 @@ def test_a_search_without_ext_is_reranked_and_keeps_its_first_stage_score() -> N
     best = _hits(_installed(), SEARCH)[0]
     assert (best["_id"], best["_score"], best["_source"]["previous_score"]) == ("2", 2.0, pytest.approx(2 / 7))
     assert "slimrank_score" not in best["_source"]
-    assert best["_source"]["slimrank_scored"] == 3  # all that were fetched
+    assert best["_source"]["slimrank_scored"] == 3  # all fetched hits
 
 
-def test_a_failure_leaves_the_first_stage() -> None:
+def test_a_failure_gives_the_first_stage() -> None:
     fake = _installed()
     fake.gateway = lambda payload: (503, "no worker")
     assert [hit["_id"] for hit in _hits(fake, SEARCH)] == ["1", "3"]
 
 
-def test_a_hit_without_the_field_leaves_the_first_stage() -> None:
+def test_a_hit_without_the_field_gives_the_first_stage() -> None:
     fake = _installed()
     fake.pipelines["slimrank"]["response_processors"][0]["ml_inference"]["input_map"][0]["documents"] = "missing"
     assert [hit["_id"] for hit in _hits(fake, SEARCH)] == ["1", "3"]
 
 
-def test_check_tries_it_and_finds_what_is_wrong() -> None:
+def test_check_uses_the_variant_and_finds_faults() -> None:
     fake = _installed()
     assert [finding.state for finding in check(Cluster(fake.client()))] == ["ok"] * 5
     fake.gateway = lambda payload: (503, "no worker")
     assert {finding.name for finding in check(Cluster(fake.client())) if finding.state == "fault"} == {"predict", "search"}
 
 
-def test_a_search_of_another_shape_is_a_trap_and_ext_is_not_asked_for() -> None:
+def test_a_search_without_the_query_path_is_a_trap_and_ext_is_not_needed() -> None:
     fake = _installed()
     assert body_traps(SEARCH, fake.pipelines["slimrank"]) == []
     _, finding = deep(Cluster(fake.client()), searches=[{"query": {"multi_match": {"query": "gold", "fields": ["text"]}}}])
@@ -83,7 +83,7 @@ def test_changing_the_variant_makes_a_new_connector() -> None:
     assert fake.connectors == fake.models == fake.pipelines == {}
 
 
-def test_the_gateways_answer_holds_the_scores_in_the_order_of_the_hits() -> None:
+def test_the_gateways_answer_has_the_scores_in_the_order_of_the_hits() -> None:
     documents = ["lead pipe", "gold ring", "pipe"]
     call = parse({"query": "pipe", "documents": documents, "raw_scores": True}, max_documents=10)
     scored = FakeScorer().score("pipe", documents)
@@ -97,6 +97,6 @@ def test_more_than_one_field_is_refused() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.12.0", "2.17.1"])
-def test_a_version_without_it_is_told(version: str) -> None:
+def test_a_version_without_the_variant_is_refused(version: str) -> None:
     with pytest.raises(PipelineNotInstalled, match=r"came with 2\.18"):
         install(Cluster(FakeOpenSearch(version).client()), PLAN)

@@ -1,4 +1,4 @@
-"""`check` says in words what is wrong with an installation, and what to do."""
+"""``check`` says what is wrong with an installation, and what to do."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ def _faults(fake: FakeOpenSearch) -> dict[str, Finding]:
     return {finding.name: finding for finding in check(Cluster(fake.client())) if finding.state != "ok"}
 
 
-def test_a_sound_installation_has_no_fault_and_leaves_no_index() -> None:
+def test_a_good_installation_has_no_fault_and_check_leaves_no_index() -> None:
     fake = _installed()
     assert _faults(fake) == {}
     assert fake.indices == {}
@@ -54,7 +54,7 @@ def test_a_sound_installation_has_no_fault_and_leaves_no_index() -> None:
         ),
     ],
 )
-def test_a_failing_gateway_is_explained_although_searches_go_on(gateway: Gateway, words: str, cure: str) -> None:
+def test_a_failing_gateway_is_explained_although_searches_succeed(gateway: Gateway, words: str, cure: str) -> None:
     fake = _installed()
     fake.gateway = gateway
     faults = _faults(fake)
@@ -106,14 +106,14 @@ def test_a_damaged_installation_is_explained(damage: Callable[[FakeOpenSearch], 
     assert words in _faults(fake)[name].words
 
 
-def test_a_cluster_without_ml_commons_is_told_the_other_ways() -> None:
+def test_without_ml_commons_check_names_the_alternatives() -> None:
     (finding,) = check(Cluster(FakeOpenSearch(has_ml=False).client()))
     assert finding.state == "fault"
     assert "rerank_search" in finding.words
     assert "slimrank proxy" in finding.words
 
 
-def test_an_index_of_the_users_is_searched_and_not_written_to() -> None:
+def test_a_users_index_is_searched_and_not_changed() -> None:
     fake = _installed()
     fake.indices["shop"] = {"documents": {"1": {"text": "gold ring"}}, "settings": {}, "mappings": {}}
     cluster = Cluster(fake.client())
@@ -127,13 +127,13 @@ def test_a_search_that_finds_nothing_is_a_warning() -> None:
     assert check(Cluster(fake.client()), index="shop", query="gold")[-1].state == "warning"
 
 
-def test_two_documents_that_share_their_best_score_are_still_reranked() -> None:
+def test_two_documents_with_the_same_best_score_count_as_reranked() -> None:
     fake = _installed()
     fake.gateway = lambda payload: overlap_gateway({**payload, "query": ""})
     assert _faults(fake) == {}
 
 
-def test_a_cluster_that_is_down_is_an_error_and_no_finding() -> None:
+def test_a_cluster_that_is_down_is_an_error_and_not_a_finding() -> None:
     fake = _installed()
     client = fake.client()
     client.close()
@@ -141,7 +141,7 @@ def test_a_cluster_that_is_down_is_an_error_and_no_finding() -> None:
         check(Cluster(client))
 
 
-def test_a_gateway_that_gives_the_first_stage_back_is_found_out() -> None:
+def test_a_gateway_that_returns_the_first_stage_is_detected() -> None:
     fake = _installed()
     results = '{"results": [{"index": 0, "relevance_score": -1000.0}, {"index": 1, "relevance_score": -1001.0}]}'
     fake.gateway = lambda payload: (200, results)
@@ -166,9 +166,9 @@ def test_a_gateway_that_gives_the_first_stage_back_is_found_out() -> None:
         ),
     ],
 )
-def test_an_error_means_the_same_whichever_node_called_the_gateway(kind: str, reason: str, words: str) -> None:
+def test_an_error_is_explained_the_same_from_every_node(kind: str, reason: str, words: str) -> None:
     assert words in explain(Refusal("refused", status=400, reason=reason, kind=kind))[0]
 
 
-def test_another_broken_connection_is_not_taken_for_a_host_without_an_address() -> None:
+def test_another_connection_error_is_not_explained_as_an_unknown_host() -> None:
     assert explain(Refusal("refused", status=500, reason="Connection reset by peer", kind="i_o_exception"))[0] == "refused"

@@ -1,4 +1,4 @@
-"""Client-side reranking on a list for an engine: windows, pages, marks, and what fails."""
+"""Client-side reranking with an engine over a list: windows, pages, marks and failures."""
 
 import asyncio
 import copy
@@ -37,14 +37,14 @@ def test_hits_are_reordered_and_keep_their_first_stage_score_and_rank() -> None:
     assert answer["slimrank"] == {"reranked": True, "query": "gold", "hits": 2, "truncated": 0}
 
 
-def test_the_callers_body_is_left_as_it_was() -> None:
+def test_the_callers_body_is_not_changed() -> None:
     body = {**BODY, "_source": False, "highlight": {"fields": {}}}
     before = copy.deepcopy(body)
     rerank_search(ListEngine(SOURCES), "i", body, scorer=OverlapScorer(), highlight=True)
     assert body == before
 
 
-def test_pages_are_cut_from_one_reranked_window_and_go_on_behind_it() -> None:
+def test_pages_are_cut_from_one_reranked_window_and_continue_after_it() -> None:
     engine = ListEngine(SOURCES)
     pages = [
         _ids(rerank_search(engine, "i", {**BODY, "from": start, "size": 8}, scorer=ReverseScorer(), rank_window_size=20))
@@ -54,7 +54,7 @@ def test_pages_are_cut_from_one_reranked_window_and_go_on_behind_it() -> None:
     assert [found for page in pages for found in page] == window + [str(number) for number in range(20, 30)]
 
 
-def test_a_page_beyond_the_window_is_passed_on_with_the_reason() -> None:
+def test_a_page_after_the_window_is_not_reranked_and_has_the_reason() -> None:
     engine = ListEngine(SOURCES)
     answer = rerank_search(engine, "i", {**BODY, "from": 20, "size": 5}, scorer=ReverseScorer(), rank_window_size=20)
     assert answer["slimrank"] == {"reranked": False, "reason": "the page starts at 20, beyond the 20 reranked hits"}
@@ -73,7 +73,7 @@ def test_a_page_beyond_the_window_is_passed_on_with_the_reason() -> None:
         ({"query": {"bool": {"should": [{"match": {"a": "x"}}, {"match": {"b": "y"}}]}}}, "has 2 texts, 'x' and 'y'"),
     ],
 )
-def test_a_search_that_cannot_be_reranked_passes_unchanged(extra: dict[str, Any], reason: str) -> None:
+def test_a_search_that_cannot_be_reranked_is_sent_unchanged(extra: dict[str, Any], reason: str) -> None:
     engine = ListEngine(SOURCES)
     body = {**BODY, **extra}
     answer = rerank_search(engine, "i", body, scorer=OverlapScorer())
@@ -82,18 +82,18 @@ def test_a_search_that_cannot_be_reranked_passes_unchanged(extra: dict[str, Any]
     assert reason in answer["slimrank"]["reason"]
 
 
-def test_a_reranker_that_is_down_leaves_the_first_stage_and_says_so() -> None:
+def test_if_the_reranker_is_down_the_answer_is_the_first_stage_with_the_reason() -> None:
     answer = rerank_search(ListEngine(SOURCES), "i", {**BODY, "size": 3}, scorer=DownScorer())
     assert _ids(answer) == ["0", "1", "2"]
     assert answer["slimrank"] == {"reranked": False, "reason": "no worker answers; start one with `slimrank worker`"}
 
 
-def test_a_reranker_that_is_down_can_be_told_to_raise() -> None:
+def test_if_the_reranker_is_down_its_error_can_be_raised() -> None:
     with pytest.raises(ModelNotReady):
         rerank_search(ListEngine(SOURCES), "i", BODY, scorer=DownScorer(), on_failure="raise")
 
 
-def test_no_hits_and_empty_hits_are_not_sent_to_the_scorer() -> None:
+def test_the_scorer_is_not_called_without_hits_or_without_text() -> None:
     scorer = OverlapScorer()
     nothing = rerank_search(ListEngine([]), "i", BODY, scorer=scorer)
     empty = rerank_search(ListEngine([{"body": "x"}]), "i", BODY, scorer=scorer)
@@ -102,7 +102,7 @@ def test_no_hits_and_empty_hits_are_not_sent_to_the_scorer() -> None:
     assert scorer.asked == []
 
 
-def test_ties_keep_the_first_stages_order() -> None:
+def test_ties_keep_the_first_stage_order() -> None:
     answer = rerank_search(
         ListEngine([{"title": "gold"}] * 5), "i", {"query": {"match": {"title": "gold"}}}, scorer=OverlapScorer()
     )
@@ -116,7 +116,7 @@ def test_an_async_client_gets_an_awaitable() -> None:
     assert _ids(asyncio.run(search())) == ["4", "3"]
 
 
-def test_a_loaded_reranker_is_taken_as_the_scorer() -> None:
+def test_a_loaded_reranker_can_be_the_scorer() -> None:
     answer = rerank_search(ListEngine(SOURCES), "i", {**BODY, "size": 1}, scorer=Reranker(ReverseScorer()), rank_window_size=5)
     assert _ids(answer) == ["4"]
 
@@ -137,7 +137,7 @@ def test_explain_shows_both_ranks_and_the_document() -> None:
     }  # fmt: skip
 
 
-def test_hits_that_a_deadline_left_unscored_follow_in_their_order_and_are_counted() -> None:
+def test_hits_not_scored_in_time_follow_in_first_stage_order_and_are_counted() -> None:
     class Hurried(ReverseScorer):
         def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
             return only_first(super().score(query, documents[:2]), len(documents))
@@ -152,12 +152,12 @@ def test_fields_and_a_template_together_are_refused() -> None:
         rerank_search(ListEngine(SOURCES), "i", BODY, scorer=OverlapScorer(), fields=["title"], template="{title}")
 
 
-def test_a_window_of_nothing_is_refused() -> None:
+def test_a_window_of_0_hits_is_refused() -> None:
     with pytest.raises(ConfigError, match="rank_window_size is 0"):
         rerank_search(ListEngine(SOURCES), "i", BODY, scorer=OverlapScorer(), rank_window_size=0)
 
 
-def test_a_window_is_no_wider_than_the_fusion_whose_hits_it_reranks() -> None:
+def test_the_window_is_not_wider_than_the_fusion() -> None:
     engine = ListEngine(SOURCES)
     fusion = {"retrievers": [{"standard": BODY}], "rank_window_size": 20}
     answer = rerank_search(engine, "i", {"retriever": {"rrf": fusion}, "size": 5}, scorer=ReverseScorer())
@@ -166,7 +166,7 @@ def test_a_window_is_no_wider_than_the_fusion_whose_hits_it_reranks() -> None:
 
 
 @pytest.mark.parametrize(("source", "left"), [(["title"], True), (False, False)])
-def test_without_fields_a_source_is_judged_as_seen_or_whole_where_hidden(source: Any, left: bool) -> None:
+def test_without_fields_the_visible_source_is_judged_or_all_of_it_if_it_is_hidden(source: Any, left: bool) -> None:
     engine, scorer = ListEngine([{"title": "gold"}]), OverlapScorer()
     body = {"query": {"simple_query_string": {"query": "gold"}}, "_source": source}
     answer = rerank_search(engine, "i", body, scorer=scorer)
@@ -175,7 +175,7 @@ def test_without_fields_a_source_is_judged_as_seen_or_whole_where_hidden(source:
 
 
 @pytest.mark.parametrize("extra", [{"size": "ten"}, {"from": 1.5}, {"size": None}])
-def test_a_page_that_is_no_number_is_left_to_the_engine_to_refuse(extra: dict[str, Any]) -> None:
+def test_an_invalid_page_is_left_for_the_engine_to_refuse(extra: dict[str, Any]) -> None:
     plan = plan_search({**BODY, **extra}, Options())
     assert (plan.body, plan.reason) == ({**BODY, **extra}, "size or from is not a whole number")
 
@@ -190,25 +190,25 @@ def test_a_page_that_is_no_number_is_left_to_the_engine_to_refuse(extra: dict[st
         ({"standard": {"query": {"match": {"title": "item"}}}}, 100),
     ],
 )
-def test_no_more_hits_are_asked_of_a_compound_retriever_than_it_ranks(more: dict[str, Any], size: int) -> None:
+def test_a_compound_retriever_is_not_asked_for_more_hits_than_it_ranks(more: dict[str, Any], size: int) -> None:
     plan = plan_search({"retriever": more, "from": 5}, Options(query="item", rank_window_size=100))
     assert (plan.body["size"], plan.depends_on_size) == (size, "standard" not in more)
 
 
-def test_the_older_form_of_a_fusion_is_read_too() -> None:
+def test_the_older_form_of_a_fusion_is_supported() -> None:
     searches = [{"query": {"match": {"title": "item"}}}, {"query": {"match": {"body": "item"}}}]
     plan = plan_search({"sub_searches": searches, "rank": {"rrf": {"window_size": 40}}}, Options(rank_window_size=100))
     assert (plan.query, plan.template.fields, plan.body["size"]) == ("item", ("title", "body"), 40)
 
 
-def test_a_page_that_goes_beyond_the_window_of_a_hybrid_search_is_passed() -> None:
+def test_a_page_that_exceeds_the_window_of_a_hybrid_search_is_not_reranked() -> None:
     body = {"query": {"hybrid": {"queries": [{"match": {"title": "item"}}]}}, "from": 15}
     assert plan_search(body, Options(rank_window_size=20)).reason.startswith("a page of a hybrid search goes beyond the window")
     assert plan_search(body, Options(rank_window_size=25)).body["size"] == 25
 
 
 class _HurriedGateway:
-    """Scores later documents higher, and in time only as many as `depth` says."""
+    """Scores later documents higher, but only the first ``depth`` documents in time."""
 
     def __init__(self) -> None:
         self.depth, self.calls, self.is_down = 4, 0, False
@@ -226,7 +226,7 @@ class _HurriedGateway:
         return httpx.Response(200, json={"results": results, "meta": {"scored_documents": min(count, self.depth)}})
 
 
-def test_ten_pages_through_a_gateway_with_a_deadline_show_as_many_hits_as_places() -> None:
+def test_ten_pages_through_a_gateway_with_a_deadline_show_every_hit_once() -> None:
     gateway, walked = _HurriedGateway(), []
     scorer = gateway.scorer()
     for place in range(10):
@@ -236,7 +236,7 @@ def test_ten_pages_through_a_gateway_with_a_deadline_show_as_many_hits_as_places
     assert gateway.calls == 1
 
 
-def test_after_a_first_page_that_was_not_reranked_the_next_is_not_either_and_says_so() -> None:
+def test_if_the_first_page_was_not_reranked_the_next_is_not_either_and_says_so() -> None:
     gateway = _HurriedGateway()
     scorer, second = gateway.scorer(), {**BODY, "from": 10}
     gateway.is_down = True

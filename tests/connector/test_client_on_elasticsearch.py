@@ -1,4 +1,4 @@
-"""Client-side reranking on real Elasticsearch nodes, 8.19 and 7.17, through elasticsearch-py: no licence is asked."""
+"""Client-side reranking with elasticsearch-py on real Elasticsearch nodes, 8.19 and 7.17; it needs no licence."""
 
 import asyncio
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def _ids(answer: dict[str, Any]) -> list[str]:
     return [hit["_id"] for hit in answer["hits"]["hits"]]
 
 
-def test_pages_join_without_a_gap_or_a_repeat(client: elasticsearch.Elasticsearch) -> None:
+def test_pages_neither_skip_nor_repeat_hits(client: elasticsearch.Elasticsearch) -> None:
     pages = [
         rerank_search(client, INDEX, {**RINGS, "from": start, "size": 15}, scorer=ReverseScorer(), rank_window_size=20)
         for start in (0, 15)
@@ -48,7 +48,7 @@ def test_pages_join_without_a_gap_or_a_repeat(client: elasticsearch.Elasticsearc
     assert _ids(pages[0]) + _ids(pages[1]) == [str(number) for number in [*reversed(range(20)), *range(20, 30)]]
 
 
-def test_a_filtered_source_is_judged_whole_and_returned_as_asked(client: elasticsearch.Elasticsearch) -> None:
+def test_a_filtered_source_is_judged_whole_and_returned_filtered(client: elasticsearch.Elasticsearch) -> None:
     scorer = OverlapScorer()
     body = {**RINGS, "_source": ["title"], "size": 1}
     answer = rerank_search(client, INDEX, body, scorer=scorer, fields=["body", "reviews.text"])
@@ -58,7 +58,7 @@ def test_a_filtered_source_is_judged_whole_and_returned_as_asked(client: elastic
     assert "fields" not in hit
 
 
-def test_a_reranker_that_is_down_gives_the_plain_search_marked(client: elasticsearch.Elasticsearch) -> None:
+def test_if_the_reranker_is_down_the_answer_is_the_first_stage_with_a_mark(client: elasticsearch.Elasticsearch) -> None:
     answer = rerank_search(client, INDEX, RINGS, scorer=DownScorer())
     assert _ids(answer) == [hit["_id"] for hit in client.search(index=INDEX, body=RINGS)["hits"]["hits"]]
     assert answer["slimrank"]["reranked"] is False
@@ -81,6 +81,6 @@ def test_a_retriever_body_is_read_and_reranked(engine: Engine) -> None:
     assert _ids(answer)[:5] == ["4", "3", "2", "1", "0"]
 
 
-def test_an_error_of_the_engine_is_its_clients_own(client: elasticsearch.Elasticsearch) -> None:
+def test_an_error_of_the_engine_is_the_client_librarys_exception(client: elasticsearch.Elasticsearch) -> None:
     with pytest.raises(elasticsearch.NotFoundError):
         rerank_search(client, "no-such-index", RINGS, scorer=OverlapScorer())

@@ -1,4 +1,4 @@
-"""Client-side reranking on a real OpenSearch, through opensearch-py."""
+"""Client-side reranking with opensearch-py on a real OpenSearch."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def client(opensearch: Engine) -> Iterator[opensearchpy.OpenSearch]:
 
 
 def _document(number: int) -> dict[str, Any]:
-    # longer titles come later in the first stage
+    # a longer title has a lower first-stage rank
     title = "ring " + "and chain " * number
     body = f"filler {number}. " * 200 + ("the gold ring of Ada" if number == 33 else "")
     return {"_id": str(number), "title": title, "body": body, "price": number, "reviews": [{"text": f"rated {number} stars"}]}
@@ -38,7 +38,7 @@ def _ids(answer: dict[str, Any]) -> list[str]:
     return [hit["_id"] for hit in answer["hits"]["hits"]]
 
 
-def test_a_hit_deep_in_the_first_stage_comes_first(client: opensearchpy.OpenSearch) -> None:
+def test_a_hit_with_a_low_first_stage_rank_can_become_the_first(client: opensearchpy.OpenSearch) -> None:
     answer = rerank_search(client, INDEX, RINGS, scorer=OverlapScorer(), query="gold ada", fields=["body"], rank_window_size=40)
     best = answer["hits"]["hits"][0]
     assert (best["_id"], best["_first_stage_rank"]) == ("33", 34)
@@ -46,7 +46,7 @@ def test_a_hit_deep_in_the_first_stage_comes_first(client: opensearchpy.OpenSear
     assert len(answer["hits"]["hits"]) == 10
 
 
-def test_pages_join_without_a_gap_or_a_repeat(client: opensearchpy.OpenSearch) -> None:
+def test_pages_neither_skip_nor_repeat_hits(client: opensearchpy.OpenSearch) -> None:
     pages = [
         rerank_search(client, INDEX, {**RINGS, "from": start, "size": 15}, scorer=ReverseScorer(), rank_window_size=20)
         for start in (0, 15, 30)
@@ -56,7 +56,7 @@ def test_pages_join_without_a_gap_or_a_repeat(client: opensearchpy.OpenSearch) -
 
 
 @pytest.mark.parametrize("source", [False, ["price"], {"excludes": ["body"]}, "price"])
-def test_a_filtered_source_is_judged_whole_and_returned_as_asked(client: opensearchpy.OpenSearch, source: Any) -> None:
+def test_a_filtered_source_is_judged_whole_and_returned_filtered(client: opensearchpy.OpenSearch, source: Any) -> None:
     scorer = OverlapScorer()
     body = {**RINGS, "_source": source, "size": 2}
     answer = rerank_search(client, INDEX, body, scorer=scorer, fields=["body", "reviews.text"], rank_window_size=5)
@@ -70,7 +70,7 @@ def test_a_filtered_source_is_judged_whole_and_returned_as_asked(client: opensea
         }
 
 
-def test_fields_that_the_caller_asked_for_stay(client: opensearchpy.OpenSearch) -> None:
+def test_fields_that_the_caller_requested_are_kept(client: opensearchpy.OpenSearch) -> None:
     body = {**RINGS, "_source": False, "fields": ["pr*"], "size": 1}
     answer = rerank_search(client, INDEX, body, scorer=OverlapScorer(), fields=["price", "title"])
     assert list(answer["hits"]["hits"][0]["fields"]) == ["price"]
@@ -87,20 +87,20 @@ def test_fragments_of_a_long_field_are_judged_and_not_returned(client: opensearc
     assert "highlight" not in answer["hits"]["hits"][0]
 
 
-def test_aggregations_and_totals_are_the_engines(client: opensearchpy.OpenSearch) -> None:
+def test_aggregations_and_totals_are_not_changed(client: opensearchpy.OpenSearch) -> None:
     body = {**RINGS, "size": 1, "aggs": {"dearest": {"max": {"field": "price"}}}}
     answer = rerank_search(client, INDEX, body, scorer=OverlapScorer())
     assert answer["aggregations"]["dearest"]["value"] == 39
     assert answer["hits"]["total"]["value"] == 40
 
 
-def test_a_reranker_that_is_down_gives_the_plain_search_marked(client: opensearchpy.OpenSearch) -> None:
+def test_if_the_reranker_is_down_the_answer_is_the_first_stage_with_a_mark(client: opensearchpy.OpenSearch) -> None:
     answer = rerank_search(client, INDEX, RINGS, scorer=DownScorer())
     assert _ids(answer) == _ids(client.search(index=INDEX, body=RINGS))
     assert answer["slimrank"]["reranked"] is False
 
 
-def test_a_gateway_that_is_not_there_gives_the_plain_search_marked(client: opensearchpy.OpenSearch) -> None:
+def test_if_there_is_no_gateway_the_answer_is_the_first_stage_with_a_mark(client: opensearchpy.OpenSearch) -> None:
     answer = rerank_search(client, INDEX, RINGS, scorer="http://127.0.0.1:9")
     assert "does not answer" in answer["slimrank"]["reason"]
 
@@ -113,6 +113,6 @@ def test_an_async_client_gives_the_same_answer(client: opensearchpy.OpenSearch, 
     assert _ids(asyncio.run(search())) == _ids(rerank_search(client, INDEX, RINGS, scorer=ReverseScorer(), rank_window_size=20))
 
 
-def test_an_error_of_the_engine_is_its_clients_own(client: opensearchpy.OpenSearch) -> None:
+def test_an_error_of_the_engine_is_the_client_librarys_exception(client: opensearchpy.OpenSearch) -> None:
     with pytest.raises(opensearchpy.NotFoundError):
         rerank_search(client, "no-such-index", RINGS, scorer=OverlapScorer())

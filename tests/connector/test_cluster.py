@@ -1,4 +1,4 @@
-"""Every silence and every refusal of a cluster becomes one of our errors, with a cure."""
+"""Every transport error and every refusal of a cluster becomes a slimrank error with a cure."""
 
 import httpx
 import pytest
@@ -29,7 +29,7 @@ def test_every_transport_error_of_httpx_is_explained(name: str) -> None:
         (500, "with 500: no such thing"),
     ],
 )
-def test_a_refusal_carries_the_engines_words(status: int, words: str) -> None:
+def test_a_refusal_contains_the_engines_message(status: int, words: str) -> None:
     cluster = _cluster(status, json={"error": {"root_cause": [{"reason": "no such thing"}], "reason": "outer"}})
     with pytest.raises(EngineRefused, match=words) as caught:
         cluster.read("/x")
@@ -47,24 +47,24 @@ def test_a_refusal_carries_the_engines_words(status: int, words: str) -> None:
         ({"json": ["list"]}, "['list']"),
     ],
 )
-def test_the_reason_is_found_in_every_shape(content: dict[str, object], reason: str) -> None:
+def test_the_reason_is_found_in_every_error_format(content: dict[str, object], reason: str) -> None:
     with pytest.raises(Refusal) as caught:
         _cluster(400, **content).read("/x")
     assert caught.value.reason == reason
 
 
-def test_an_answer_that_is_not_json_is_no_search_engine() -> None:
+def test_an_answer_that_is_not_json_is_not_a_search_engines() -> None:
     with pytest.raises(EngineUnavailable, match="is a search engine at that URL"):
         _cluster(200, text="<html>").read("/")
 
 
-def test_finding_nothing_is_none_and_other_refusals_stay() -> None:
+def test_find_returns_none_for_404_and_raises_other_refusals() -> None:
     assert _cluster(404, json={}).find("/x") is None
     with pytest.raises(Refusal):
         _cluster(500, json={}).find("/x")
 
 
 @pytest.mark.parametrize("url", ["cluster:9200", "", "/path", "ftp://cluster"])
-def test_what_is_no_url_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         open_cluster(url)

@@ -1,4 +1,4 @@
-"""`slimrank connect opensearch`, as a person types it, against a served fake cluster."""
+"""The commands of ``slimrank connect opensearch``, with a fake cluster over HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def _run(*words: str, code: int = 0) -> str:
     return result.output
 
 
-def test_install_check_and_remove_work_one_after_the_other(fake: FakeOpenSearch, url: str) -> None:
+def test_install_check_and_remove_work_in_sequence(fake: FakeOpenSearch, url: str) -> None:
     assert "connector: Connector-001 calls http://127.0.0.1:8080/v1/rerank" in _run(*INSTALL, "--url", url)
     checked = _run("opensearch", "check", "--url", url)
     assert [line.split()[0] for line in checked.splitlines()] == ["ok"] * 5
@@ -43,7 +43,7 @@ def test_install_check_and_remove_work_one_after_the_other(fake: FakeOpenSearch,
     assert fake.indices == fake.pipelines == fake.models == fake.groups == fake.tasks == {}
 
 
-def test_print_shows_every_call_and_makes_none(fake: FakeOpenSearch, url: str) -> None:
+def test_print_shows_every_call_and_sends_none(fake: FakeOpenSearch, url: str) -> None:
     shown = _run(*INSTALL, "--url", url, "--print", "--api-key", "hunter2")
     assert "PUT /_cluster/settings\n{" in shown
     assert "POST /_plugins/_ml/models/<MODEL_ID>/_deploy" in shown
@@ -51,7 +51,7 @@ def test_print_shows_every_call_and_makes_none(fake: FakeOpenSearch, url: str) -
     assert all(method == "GET" or path.endswith("/_search") for method, path in fake.log)
 
 
-def test_json_holds_the_calls(url: str) -> None:
+def test_the_json_output_contains_the_calls(url: str) -> None:
     answer = json.loads(_run(*INSTALL, "--url", url, "--json"))
     assert answer["dry_run"] is False
     assert [call["method"] for call in answer["calls"]] == ["PUT", "POST", "POST", "POST", "PUT"]
@@ -67,14 +67,14 @@ def test_an_engine_that_is_down_is_named() -> None:
         _run("opensearch", "check", "--url", "http://127.0.0.1:9")
 
 
-def test_wrong_credentials_are_named_and_right_ones_work(fake: FakeOpenSearch, url: str) -> None:
+def test_wrong_credentials_are_reported_and_right_credentials_work(fake: FakeOpenSearch, url: str) -> None:
     fake.password = "right"
     with pytest.raises(EngineRefused, match="does not accept the credentials"):
         _run("opensearch", "check", "--url", url, "--user", "admin", "--password", "wrong")
     _run(*INSTALL, "--url", url, "--user", "admin", "--password", "right")
 
 
-def test_an_untrusted_certificate_is_named_and_can_be_trusted(fake: FakeOpenSearch, tmp_path: Path) -> None:
+def test_an_untrusted_certificate_is_reported_and_can_be_trusted(fake: FakeOpenSearch, tmp_path: Path) -> None:
     with serving(fake.answer, tls=tmp_path) as url:
         with pytest.raises(EngineUnavailable, match="not trusted here; name its authority with --ca-cert"):
             _run(*INSTALL, "--url", url)
@@ -84,7 +84,7 @@ def test_an_untrusted_certificate_is_named_and_can_be_trusted(fake: FakeOpenSear
         _run("opensearch", "remove", "--url", url, "--insecure")
 
 
-def test_https_to_a_plain_port_says_so(url: str) -> None:
+def test_https_to_a_plain_http_port_is_reported(url: str) -> None:
     with pytest.raises(EngineUnavailable, match="does not speak TLS"):
         _run(*INSTALL, "--url", url.replace("http", "https"))
 

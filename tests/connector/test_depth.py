@@ -1,4 +1,4 @@
-"""The window that an installation chooses for the gateway it finds."""
+"""An installation chooses its window by the speed of the gateway."""
 
 import json
 from typing import Any
@@ -19,17 +19,17 @@ from tests.connector.served import serving
 @pytest.mark.parametrize(
     ("scored", "seconds", "factor"),
     [
-        (50, 0.2, 5.0),  # a GPU: all there is to fetch
-        (50, 3.0, 3.5),  # in half of 4.5 s, 37 of them
-        (20, 4.4, 1.0),  # two slow cores: ten
+        (50, 0.2, 5.0),  # a GPU scores the widest window
+        (50, 3.0, 3.5),  # 37 documents in half of 4.5 s
+        (20, 4.4, 1.0),  # ten documents on two slow cores
         (0, 4.4, 1.0),
     ],
 )
-def test_the_window_is_what_half_of_the_deadline_is_enough_for(scored: int, seconds: float, factor: float) -> None:
+def test_the_window_fits_into_half_of_the_deadline(scored: int, seconds: float, factor: float) -> None:
     assert Depth(scored, 50, seconds).factor(4.5) == factor
 
 
-def test_documents_with_a_score_of_their_own_are_counted_and_are_new_each_time() -> None:
+def test_only_scored_documents_are_counted_and_documents_are_new_each_time() -> None:
     asked: list[list[str]] = []
 
     def score(query: str, documents: list[str]) -> list[float]:
@@ -42,7 +42,7 @@ def test_documents_with_a_score_of_their_own_are_counted_and_are_new_each_time()
 
 
 def _slow(payload: dict[str, Any]) -> tuple[int, str]:
-    """Answer as a gateway that scores ten documents in time."""
+    """Answer like a gateway that scores ten documents in time."""
     status, text = overlap_gateway(payload)
     answer = json.loads(text)
     for result in answer["results"]:
@@ -67,7 +67,7 @@ def _factor(fake: FakeOpenSearch) -> float:
     return float(factors[0])
 
 
-def test_a_window_is_narrowed_to_what_the_gateway_scores_in_time() -> None:
+def test_the_window_is_narrowed_to_the_hits_that_the_gateway_scores_in_time() -> None:
     fake = FakeOpenSearch(gateway=_slow)
     cluster = Cluster(fake.client())
     install(cluster, Plan("http://127.0.0.1:8080", ["text"]))
@@ -78,7 +78,7 @@ def test_a_window_is_narrowed_to_what_the_gateway_scores_in_time() -> None:
     assert made == bodies.pipeline(model_id, fields=["text"], oversample=2.0, description=made["description"])
 
 
-def test_a_later_install_keeps_the_window_unless_it_is_told_another() -> None:
+def test_a_later_install_keeps_the_window_unless_another_is_given() -> None:
     fake = FakeOpenSearch()
     _install(fake, "--oversample", "2")
     assert "window:" not in _install(fake)
@@ -93,7 +93,7 @@ def test_a_fast_gateway_gets_the_widest_window() -> None:
     assert _factor(fake) == 5.0
 
 
-def test_where_the_page_alone_fits_pages_are_not_refused_and_processors_of_others_stay() -> None:
+def test_with_a_window_of_one_page_later_pages_work_and_other_processors_are_kept() -> None:
     foreign = {"filter_query": {"query": {"match_all": {}}}}
     body = bodies.pipeline("m", fields=["text"], oversample=5, description="")
     alone = bodies.pipeline("m", fields=["text"], oversample=1, description="")

@@ -1,4 +1,4 @@
-"""Installing into Elasticsearch: the calls, the licence, the fall-backs, and that removal leaves nothing."""
+"""Installing into Elasticsearch: the calls, the licence, the fallbacks, and a removal that leaves nothing."""
 
 import copy
 import json
@@ -26,17 +26,17 @@ from tests.nodes.engine import Engine
 PLAN = Plan("http://slimrank:8080")
 
 
-def test_the_calls_are_those_of_the_contract() -> None:
+def test_the_calls_equal_the_contract() -> None:
     cluster = Cluster(FakeElasticsearch().client())
     install(cluster, PLAN)
     assert as_contract(cluster.calls) == contract("elasticsearch-install")
 
 
-def test_the_search_is_that_of_the_contract() -> None:
+def test_the_search_equals_the_contract() -> None:
     assert search("how often does the moon hide the sun?", "text") == contract("elasticsearch-search")
 
 
-def test_a_second_install_changes_nothing_and_another_plan_replaces() -> None:
+def test_a_second_install_changes_nothing_and_another_plan_replaces_the_endpoint() -> None:
     fake = FakeElasticsearch()
     install(Cluster(fake.client()), PLAN)
     again = Cluster(fake.client())
@@ -56,15 +56,15 @@ def test_a_second_install_changes_nothing_and_another_plan_replaces() -> None:
 @pytest.mark.parametrize(
     ("shards", "wish", "sends"), [(1, None, True), (3, None, False), (0, None, False), (3, True, True), (1, False, False)]
 )
-def test_the_order_of_the_hits_counts_where_it_is_the_first_stages(shards: int, wish: bool | None, sends: bool) -> None:
-    fake = FakeElasticsearch(shards=shards)  # 0: not allowed to look
+def test_the_order_of_the_hits_is_used_only_if_it_is_the_first_stage_order(shards: int, wish: bool | None, sends: bool) -> None:
+    fake = FakeElasticsearch(shards=shards)  # 0 means that the user may not list indices
     (line,) = install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))
     assert ('"first_stage_order": true' in fake.endpoints["slimrank"]["service_settings"]["request"]) is sends
     assert ("without (hits of several shards" in line) is not sends
     assert "up to date" in install(Cluster(fake.client()), replace(PLAN, first_stage_order=wish))[0]
 
 
-def test_an_endpoint_is_kept_where_its_successor_does_not_work() -> None:
+def test_an_endpoint_is_kept_if_its_successor_does_not_work() -> None:
     fake = FakeElasticsearch()
     install(Cluster(fake.client()), PLAN)
     before = copy.deepcopy(fake.endpoints)
@@ -74,7 +74,7 @@ def test_an_endpoint_is_kept_where_its_successor_does_not_work() -> None:
     assert fake.endpoints == before
 
 
-def test_a_key_that_is_not_given_again_is_asked_for_and_never_overwritten_with_none() -> None:
+def test_a_stored_key_must_be_given_again_and_is_not_overwritten() -> None:
     fake = FakeElasticsearch()
     with_key = replace(PLAN, api_key="hunter2")
     install(Cluster(fake.client()), with_key)
@@ -89,8 +89,8 @@ def test_a_key_that_is_not_given_again_is_asked_for_and_never_overwritten_with_n
     install(Cluster(fake.client()), replace(PLAN, deadline_ms=800))
 
 
-def test_the_endpoint_and_the_search_have_the_parts_that_elastics_own_examples_have() -> None:
-    """As the public specification's example for Cohere, and the public tests of the retriever, have them."""
+def test_the_endpoint_and_the_search_have_the_parts_of_elastics_own_examples() -> None:
+    """Compare with the public specification's example for Cohere and the public tests of the retriever."""
     settings = endpoint(PLAN)["service_settings"]
     assert {"secret_parameters", "url", "headers", "request", "response"} == set(settings)
     assert isinstance(settings["request"], str)
@@ -100,7 +100,7 @@ def test_the_endpoint_and_the_search_have_the_parts_that_elastics_own_examples_h
     assert (retriever[0], set(retriever[1])) == ("text_similarity_reranker", options)
 
 
-def test_a_changed_key_is_seen_and_one_that_is_not_given_again_is_kept() -> None:
+def test_a_changed_key_is_noticed_and_without_a_new_key_the_old_key_is_kept() -> None:
     fake = FakeElasticsearch()
     install(Cluster(fake.client()), replace(PLAN, api_key="hunter2"))
     for plan in (PLAN, replace(PLAN, api_key="hunter2")):
@@ -111,7 +111,7 @@ def test_a_changed_key_is_seen_and_one_that_is_not_given_again_is_kept() -> None
 
 
 def _as_tei(payload: dict[str, Any]) -> tuple[int, str]:
-    """Answer as the gateway does, in the shape of its tests and models."""
+    """Answer like the gateway, in the format of Text Embeddings Inference."""
     call = parse(payload, max_documents=10)
     answer = Answer(FakeScorer().score(call.job.request.query, call.job.request.documents), "m")
     return 200, json.dumps(body_of(call, answer, request_id="1"))
@@ -129,13 +129,13 @@ def test_a_build_without_the_custom_service_gets_a_hugging_face_endpoint() -> No
     assert fake.endpoints == {}
 
 
-def test_somebody_elses_reranker_behind_hugging_face_is_never_touched() -> None:
+def test_another_reranker_behind_hugging_face_is_not_changed() -> None:
     own = {"service": "hugging_face", "service_settings": {"url": "http://tei:80/rerank"}}
     with pytest.raises(EngineRefused, match="was not made by slimrank"):
         install(Cluster(FakeElasticsearch(endpoints={"slimrank": own}).client()), PLAN)
 
 
-def test_a_version_that_wants_the_request_as_an_object_gets_it_so() -> None:
+def test_a_version_that_needs_the_request_as_an_object_gets_an_object() -> None:
     fake = FakeElasticsearch(wants_request_object=True)
     install(Cluster(fake.client()), PLAN)
     again = Cluster(fake.client())
@@ -164,7 +164,7 @@ def test_remove_leaves_nothing_and_can_be_repeated() -> None:
         (FakeOpenSearch(), "use `slimrank connect opensearch`"),
     ],
 )
-def test_a_cluster_that_cannot_is_told_why_and_what_else_to_do(fake: FakeElasticsearch, words: str) -> None:
+def test_an_unsuitable_cluster_is_refused_with_the_reason_and_the_alternatives(fake: FakeElasticsearch, words: str) -> None:
     cluster = Cluster(fake.client())
     with pytest.raises(PipelineNotInstalled, match=words) as caught:
         install(cluster, PLAN)
@@ -174,14 +174,14 @@ def test_a_cluster_that_cannot_is_told_why_and_what_else_to_do(fake: FakeElastic
         assert "rerank_search" in str(caught.value)
 
 
-def test_an_endpoint_of_the_users_own_is_never_touched() -> None:
+def test_a_users_own_endpoint_is_not_changed() -> None:
     fake = FakeElasticsearch(endpoints={"slimrank": {"service": "cohere", "service_settings": {}}})
     for work in (lambda: install(Cluster(fake.client()), PLAN), lambda: remove(Cluster(fake.client()))):
         with pytest.raises(EngineRefused, match="was not made by slimrank"):
             work()
 
 
-def test_a_gateway_that_is_down_is_named_at_install() -> None:
+def test_install_reports_a_gateway_that_is_down() -> None:
     fake = FakeElasticsearch(gateway=lambda payload: (503, "no worker"))
     with pytest.raises(EngineRefused, match="validation call failed"):
         install(Cluster(fake.client()), PLAN)
@@ -205,7 +205,7 @@ def test_check_calls_the_endpoint_and_runs_one_search() -> None:
     assert found["search"][1] == "2 hits of shop came back reranked, the best with 3"
 
 
-def test_check_finds_an_endpoint_that_takes_the_hits_of_several_shards_for_the_first_stages_order() -> None:
+def test_check_finds_an_endpoint_that_wrongly_promises_first_stage_order() -> None:
     fake = _installed()
     fake.shards = 2
     state, words = _look(fake)["first stage"]
@@ -228,14 +228,14 @@ def test_check_says_what_is_wrong(damage: Callable[[FakeElasticsearch], None], n
     assert words in _look(fake)[name][1]
 
 
-def test_a_search_goes_on_in_first_stage_order_without_the_gateway() -> None:
+def test_without_the_gateway_a_search_returns_the_first_stage_order() -> None:
     fake = _installed()
     fake.gateway = lambda payload: (504, "too late")
     hits = Cluster(fake.client()).read("/shop/_search", search("gold ring", "text"))["hits"]["hits"]
     assert [hit["_id"] for hit in hits] == ["1", "2"]
 
 
-def test_the_commands_work_one_after_the_other() -> None:
+def test_the_commands_work_in_sequence() -> None:
     fake = FakeElasticsearch()
     with serving(fake.answer) as url:
 
@@ -255,7 +255,9 @@ def test_the_commands_work_one_after_the_other() -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("fixture", ["elasticsearch_8", "elasticsearch_7"])
-def test_a_real_node_without_a_licence_is_told_the_licence_free_ways(fixture: str, request: pytest.FixtureRequest) -> None:
+def test_a_real_node_without_a_licence_is_refused_with_the_licence_free_ways(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
     engine: Engine = request.getfixturevalue(fixture)
     with open_cluster(engine.url) as cluster:
         (finding,) = check(cluster)

@@ -39,7 +39,7 @@ def test_a_field_is_read_from_the_source(name: str, text: str) -> None:
     assert field_text({"_source": SOURCE}, name) == text
 
 
-def test_requested_fields_come_before_the_source_and_fragments_where_they_were_asked_for() -> None:
+def test_requested_fields_override_the_source_and_fragments_are_used_on_request() -> None:
     hit = {"_source": SOURCE, "fields": {"title": ["Asked"], "reviews": [{"text": ["nested"]}]}}
     assert field_text(hit, "title") == "Asked"
     assert field_text(hit, "reviews.text") == "nested"

@@ -1,4 +1,4 @@
-"""Scoring through the gateway: what is sent, that answers are put back in order, and every failure in our tree."""
+"""Scoring through the gateway: the request, the order of the scores, and a slimrank error for every failure."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def _scorer(handler: Callable[[httpx.Request], httpx.Response]) -> GatewayScorer
     return GatewayScorer("http://gateway:8080/", api_key="k", http=httpx.Client(transport=httpx.MockTransport(handler)))
 
 
-def test_scores_come_back_in_the_order_asked() -> None:
+def test_scores_are_returned_in_the_order_of_the_documents() -> None:
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -38,7 +38,7 @@ def test_scores_come_back_in_the_order_asked() -> None:
     assert json.loads(request.content) == asked
 
 
-def test_the_first_stages_order_is_said_where_the_documents_stand_in_it() -> None:
+def test_the_first_stage_order_is_sent_if_the_documents_are_in_it() -> None:
     seen: list[dict[str, object]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -57,7 +57,7 @@ def test_the_first_stages_order_is_said_where_the_documents_stand_in_it() -> Non
     [(400, InvalidRequest), (413, InvalidRequest), (422, InvalidRequest), (429, Overloaded), (503, ModelNotReady),
      (502, ModelNotReady), (504, DeadlineExceeded), (500, ScoringError), (404, ScoringError), (401, ScoringError)],
 )  # fmt: skip
-def test_an_error_answer_becomes_ours_with_the_gateways_words(status: int, error: type[Exception]) -> None:
+def test_an_error_answer_becomes_a_slimrank_error_with_the_gateways_message(status: int, error: type[Exception]) -> None:
     with pytest.raises(error, match=f"{status}: because"):
         _scorer(lambda request: httpx.Response(status, json={"message": "because"})).score("q", ["a"])
 
@@ -72,7 +72,7 @@ def _raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
 @pytest.mark.parametrize(
     "name", [name for name in httpx.__all__ if name.endswith(("Timeout", "Error")) and name != "HTTPStatusError"]
 )
-def test_every_transport_error_is_one_of_ours(name: str) -> None:
+def test_every_transport_error_becomes_a_slimrank_error(name: str) -> None:
     kind = getattr(httpx, name)
     if not issubclass(kind, httpx.TransportError):
         return
@@ -93,18 +93,18 @@ def test_every_transport_error_is_one_of_ours(name: str) -> None:
         '{"results": [{"index": 0, "relevance_score": "x"}]}',
     ],
 )
-def test_an_answer_that_is_not_one_score_a_document_is_refused(body: str) -> None:
+def test_an_answer_without_one_score_for_each_document_is_refused(body: str) -> None:
     with pytest.raises(ScoringError):
         _scorer(lambda request: httpx.Response(200, text=body)).score("q", ["a", "b"])
 
 
 @pytest.mark.parametrize("url", ["gateway:8080", "", "ftp://gateway"])
-def test_what_is_no_url_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         GatewayScorer(url)
 
 
-def test_a_partial_answer_is_taken_for_a_search_and_refused_for_an_audit() -> None:
+def test_a_partial_answer_is_accepted_for_a_search_and_refused_for_an_audit() -> None:
     body = {"results": [{"index": 0, "relevance_score": 1.5}, {"index": 1, "relevance_score": -1001.0}]}
     partial = httpx.Response(200, json=body | {"meta": {"scored_documents": 1, "partial": True}})
     http = httpx.Client(transport=httpx.MockTransport(lambda request: partial))
@@ -114,5 +114,5 @@ def test_a_partial_answer_is_taken_for_a_search_and_refused_for_an_audit() -> No
         GatewayScorer("http://gateway:8080", priority="audit", http=http).score("q", ["a", "b"])
 
 
-def test_one_url_keeps_one_scorer() -> None:
+def test_the_same_url_gives_the_same_scorer() -> None:
     assert gateway_at("http://gateway:8080") is gateway_at("http://gateway:8080")

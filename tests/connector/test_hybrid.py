@@ -1,4 +1,4 @@
-"""The recipe for hybrid search on a real cluster: the parts' scores are normalised, then the hits of all parts are reranked."""
+"""Hybrid search on a real cluster: the scores of the parts are normalised, then the hits of all parts are reranked."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ INDEX = "slimrank-test-hybrid"
 VECTOR = {"type": "knn_vector", "dimension": 2, "method": {"name": "hnsw", "engine": "lucene", "space_type": "l2"}}
 DOCUMENTS: list[dict[str, Any]] = [
     {"text": "a ring", "vector": [9.0, 9.0]},
-    {"text": "gold", "vector": [1.0, 1.0]},  # neither found by words nor near
+    {"text": "gold", "vector": [1.0, 1.0]},  # neither matches a word nor is near in vector space
     {"text": "gold ring of old", "vector": [0.1, 0.0]},
     {"text": "the ring road", "vector": [0.0, 0.2]},
     {"text": "gold ring", "vector": [8.0, 8.0]},

@@ -1,4 +1,4 @@
-"""Install, check, install again, remove: on our stand-in with real mappings, and on a real cluster where one is named."""
+"""Install, check, install again, remove: on our stand-in with real mappings, and on a real cluster if one is named."""
 
 import json
 from collections.abc import Iterator
@@ -43,14 +43,14 @@ def _model_of(pipeline: Json) -> str:
 
 
 def _fails(site: Site, plan: Plan, words: str, kind: type[Exception] = EngineRefused) -> None:
-    """Install, and find that it says why not and leaves everything as it was."""
+    """Check that install fails with these words and changes nothing."""
     before = site.state()
     with pytest.raises(kind, match=words):
         _install(site, plan)
     assert site.state() == before
 
 
-def test_what_is_installed_is_found_again_brought_up_to_date_and_removed_without_a_trace(site: Site) -> None:
+def test_an_installation_is_found_updated_and_removed_completely(site: Site) -> None:
     before = site.state()
     _install(site, _plan(site))
     assert [finding.state for finding in check(site.cluster(), name=NAME)] == ["ok"] * 5
@@ -67,7 +67,7 @@ def test_what_is_installed_is_found_again_brought_up_to_date_and_removed_without
 
 
 @pytest.mark.parametrize("gateway", ["http://127.0.0.1:1", "http://no-such-host.invalid"])
-def test_an_address_that_leads_to_no_gateway_is_never_installed(site: Site, gateway: str) -> None:
+def test_an_address_without_a_gateway_is_not_installed(site: Site, gateway: str) -> None:
     words = {"http://127.0.0.1:1": "nothing listens", "http://no-such-host.invalid": "cannot resolve the gateway's host"}[gateway]
     _fails(site, replace(_plan(site), gateway=gateway), words)
     _install(site, _plan(site))
@@ -87,17 +87,17 @@ def _degraded(payload: Json) -> tuple[int, str]:
         (_degraded, "could not score"),
     ],
 )
-def test_a_gateway_that_does_not_score_is_not_switched_to(site: Site, gateway: Gateway, words: str) -> None:
+def test_searches_are_not_switched_to_a_gateway_that_does_not_score(site: Site, gateway: Gateway, words: str) -> None:
     site.gateway = gateway
     _fails(site, _plan(site), words)
     site.gateway = overlap_gateway
     _install(site, _plan(site))
     site.gateway = gateway
     _fails(site, replace(_plan(site), read_timeout_seconds=7), words)
-    _fails(site, _plan(site), words)  # though nothing would change
+    _fails(site, _plan(site), words)  # even if the plan is unchanged
 
 
-def test_a_key_is_kept_or_asked_for_and_never_overwritten_with_none(site: Site) -> None:
+def test_a_key_is_kept_or_must_be_given_again_and_is_not_overwritten(site: Site) -> None:
     with_key = replace(_plan(site), api_key="hunter2")
     _install(site, with_key)
     _install(site, _plan(site))
@@ -109,7 +109,7 @@ def test_a_key_is_kept_or_asked_for_and_never_overwritten_with_none(site: Site) 
     assert len(site.held("connectors")) == 1
 
 
-def test_a_model_that_someones_own_pipeline_uses_stays_until_it_does_not(site: Site) -> None:
+def test_a_model_is_kept_while_a_users_pipeline_uses_it(site: Site) -> None:
     before = site.state()
     _install(site, _plan(site))
     first = site.pipeline()
@@ -128,7 +128,7 @@ def test_a_model_that_someones_own_pipeline_uses_stays_until_it_does_not(site: S
     assert site.state() == before
 
 
-def test_what_others_put_into_our_pipeline_stays_there(site: Site) -> None:
+def test_processors_that_others_added_to_our_pipeline_are_kept(site: Site) -> None:
     _install(site, _plan(site))
     ours = site.pipeline()
     rerank, truncate = ours["response_processors"]
@@ -160,7 +160,7 @@ def test_a_pipeline_for_hybrid_queries_normalises_before_it_reranks(site: Site) 
     assert site.pipeline() == made
 
 
-def test_installations_that_an_earlier_version_left_behind_are_cleared_away(site: Site) -> None:
+def test_leftover_installations_of_an_earlier_version_are_removed(site: Site) -> None:
     before = site.state()
     _install(site, _plan(site))
     connector = site.send("GET", f"/_plugins/_ml/connectors/{site.held('connectors')[0]}")
@@ -174,7 +174,7 @@ def test_installations_that_an_earlier_version_left_behind_are_cleared_away(site
     assert site.state() == before
 
 
-def test_a_pipeline_under_another_name_goes_with_its_model(site: Site) -> None:
+def test_a_pipeline_with_another_name_is_removed_with_its_model(site: Site) -> None:
     before = site.state()
     _install(site, replace(_plan(site), pipeline="slimrank-other"))
     assert any("removed the pipeline slimrank-other" in line for line in _remove(site))

@@ -1,4 +1,4 @@
-"""The published ML Commons classes render our connector's request and read our gateway's answer."""
+"""The published ML Commons classes can render our connector's request and read our gateway's answer."""
 
 import json
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def _payloads(
 
 
 @pytest.mark.parametrize("version", ["opensearch-2.15-install", "opensearch-by-field-install"])
-def test_our_request_carries_query_and_documents_unharmed(ml_commons: MlCommons, version: str) -> None:
+def test_our_request_contains_query_and_documents_unchanged(ml_commons: MlCommons, version: str) -> None:
     for query, result in zip(QUERIES, _payloads(ml_commons, QUERIES, DOCUMENTS, version), strict=True):
         assert json.loads(result["ok"]) == {
             "documents": DOCUMENTS,
@@ -84,7 +84,7 @@ def test_our_request_carries_query_and_documents_unharmed(ml_commons: MlCommons,
         }
 
 
-def test_a_named_model_is_asked_for(ml_commons: MlCommons) -> None:
+def test_the_request_contains_the_named_model(ml_commons: MlCommons) -> None:
     for model in ("m", 'it\'s "m" \\ ü'):
         named = bodies.connector("local-rerank", "http://127.0.0.1:8080/v1/rerank", model=model, api_key="k", description="...")
         (result,) = ml_commons.run([{"op": "payload", "connector": named, "query": "q", "documents": ["a"]}])
@@ -94,7 +94,9 @@ def test_a_named_model_is_asked_for(ml_commons: MlCommons) -> None:
 @pytest.mark.parametrize(
     ("query", "document"), [("gold", "a ${parameters.query} b"), ('["error"]', "a"), ("a ${parameters.top_n}", "a")]
 )
-def test_what_ml_commons_fills_in_by_itself_is_altered_or_refused(ml_commons: MlCommons, query: str, document: str) -> None:
+def test_requests_that_ml_commons_fills_in_itself_are_changed_or_refused(
+    ml_commons: MlCommons, query: str, document: str
+) -> None:
     plain = _connector()
     plain["actions"][0]["pre_process_function"] = "connector.pre_process.cohere.rerank"
     plain["actions"][0]["request_body"] = '{"documents": ${parameters.documents}, "query": "${parameters.query}"}'
@@ -102,7 +104,7 @@ def test_what_ml_commons_fills_in_by_itself_is_altered_or_refused(ml_commons: Ml
     assert "ok" not in result or json.loads(result["ok"]) != {"documents": [document], "query": query}
 
 
-def test_ml_commons_reads_back_the_scores_that_the_gateway_gave(ml_commons: MlCommons, gateway: httpx.Client) -> None:
+def test_ml_commons_reads_the_gateways_scores(ml_commons: MlCommons, gateway: httpx.Client) -> None:
     payloads = [result["ok"] for result in _payloads(ml_commons, QUERIES, DOCUMENTS)]
     answers = [gateway.post("/v1/rerank", content=payload, headers={"content-type": "application/json"}) for payload in payloads]
     assert {answer.status_code for answer in answers} == {200}
@@ -112,14 +114,14 @@ def test_ml_commons_reads_back_the_scores_that_the_gateway_gave(ml_commons: MlCo
         np.testing.assert_allclose(result["ok"], expected, rtol=1e-6)
 
 
-def test_a_gateway_that_cannot_score_is_read_as_the_first_stage_and_marked(ml_commons: MlCommons, gateway: httpx.Client) -> None:
+def test_an_answer_without_scores_is_read_as_the_marked_first_stage(ml_commons: MlCommons, gateway: httpx.Client) -> None:
     (payload,) = _payloads(ml_commons, ["fail"], DOCUMENTS)
     answer = gateway.post("/v1/rerank", content=payload["ok"], headers={"content-type": "application/json"})
     (result,) = ml_commons.run([{"op": "scores", "answer": answer.text}])
     assert result["ok"] == [bodies.DEGRADED - place for place in range(len(DOCUMENTS))]
 
 
-def test_every_number_the_gateway_writes_is_read(ml_commons: MlCommons) -> None:
+def test_every_number_that_the_gateway_writes_can_be_read(ml_commons: MlCommons) -> None:
     numbers = [
         0.0,
         -0.0,
@@ -151,12 +153,12 @@ def test_every_number_the_gateway_writes_is_read(ml_commons: MlCommons) -> None:
         ('"0.5"', "String cannot be cast"),
     ],
 )
-def test_the_faults_that_our_numbers_avoid_are_real(ml_commons: MlCommons, number: str, error: str) -> None:
+def test_numbers_in_other_formats_really_fail(ml_commons: MlCommons, number: str, error: str) -> None:
     (read,) = ml_commons.run([{"op": "scores", "answer": f'{{"results":[{{"index":0,"relevance_score":{number}}}]}}'}])
     assert error in read["error"]
 
 
-def test_every_contracts_connector_parses_validates_and_is_trusted_by_our_regex(ml_commons: MlCommons) -> None:
+def test_the_connector_of_every_contract_is_valid_and_trusted_by_our_regex(ml_commons: MlCommons) -> None:
     names = ["opensearch-2.12-install", "opensearch-2.15-install", "opensearch-3.7-install", "opensearch-upgrade"]
     cases = []
     for name in names:
@@ -166,7 +168,7 @@ def test_every_contracts_connector_parses_validates_and_is_trusted_by_our_regex(
     assert read_timeouts == [5, 5, 5, 9]
 
 
-def test_a_connector_elsewhere_is_not_trusted_by_our_regex(ml_commons: MlCommons) -> None:
+def test_our_regex_does_not_trust_other_addresses(ml_commons: MlCommons) -> None:
     cases = []
     for url in ("http://127.0.0.1:8081/v1/rerank", "http://127.0.0.1:8080.evil/v1/rerank", "http://127x0.0.1:8080/v1/rerank"):
         body = bodies.connector("slimrank", url, model="m", api_key="k", description="x")
@@ -174,7 +176,7 @@ def test_a_connector_elsewhere_is_not_trusted_by_our_regex(ml_commons: MlCommons
     assert all("not matching the trusted connector" in result["error"] for result in ml_commons.run(cases))
 
 
-def test_the_installer_sends_what_was_validated() -> None:
+def test_the_installer_sends_the_validated_connector() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["title", "body"]))
     made = next(iter(fake.connectors.values()))

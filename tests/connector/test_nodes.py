@@ -34,7 +34,7 @@ def test_a_missing_service_skips_on_a_laptop_and_fails_in_ci(monkeypatch: pytest
         require.require("no engine")
 
 
-def test_java_is_chosen_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_is_selected_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
     with process.scratch_folder() as home:
         home.chmod(0o755)
         (home / "bin").mkdir()
@@ -46,7 +46,7 @@ def test_java_is_chosen_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
         assert java.find_java(99) is None
 
 
-def test_a_private_folder_of_roots_is_out_of_a_servers_reach() -> None:
+def test_a_server_cannot_reach_a_private_folder_of_root() -> None:
     with process.scratch_folder() as folder:
         folder.chmod(0o700)
         assert process.is_reachable(folder / "cache") is (os.geteuid() != 0)

@@ -1,4 +1,4 @@
-"""Installing into OpenSearch: the calls, that they can be repeated, and that removal leaves nothing."""
+"""Installing into OpenSearch: the calls, repeated installs, and a removal that leaves nothing."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def test_each_version_gets_the_calls_of_its_contract(version: str, plan: Plan, n
     assert as_contract(cluster.calls) == contract(name)
 
 
-def test_removal_makes_the_calls_of_its_contract() -> None:
+def test_the_calls_of_a_removal_equal_the_contract() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), PLAN)
     cluster = Cluster(fake.client())
@@ -56,7 +56,7 @@ def test_a_second_install_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.15.0", "3.5.0", "3.7.0"])
-def test_install_and_remove_leave_the_cluster_as_it_was(version: str) -> None:
+def test_install_and_remove_restore_the_cluster(version: str) -> None:
     fake = FakeOpenSearch(version)
     before = _state(fake)
     install(Cluster(fake.client()), PLAN)
@@ -65,7 +65,7 @@ def test_install_and_remove_leave_the_cluster_as_it_was(version: str) -> None:
     assert _state(fake) == before
 
 
-def test_a_users_own_settings_are_appended_to_and_given_back() -> None:
+def test_a_users_settings_are_appended_to_and_restored() -> None:
     fake = FakeOpenSearch("3.7.0")
     name = "plugins.ml_commons.trusted_connector_endpoints_regex"
     fake.settings["transient"][name] = ["^https://mine/.*$"]
@@ -77,7 +77,7 @@ def test_a_users_own_settings_are_appended_to_and_given_back() -> None:
     assert _state(fake) == before
 
 
-def test_what_others_appended_later_stays() -> None:
+def test_later_entries_of_others_are_kept() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), PLAN)
     name = "plugins.ml_commons.trusted_connector_endpoints_regex"
@@ -87,7 +87,7 @@ def test_what_others_appended_later_stays() -> None:
     assert r"^http://127\.0\.0\.1:8080/.*$" not in fake.settings["persistent"][name]
 
 
-def test_an_open_private_list_is_left_empty_where_private_addresses_were_allowed() -> None:
+def test_an_empty_private_list_stays_empty_if_private_addresses_were_allowed() -> None:
     fake = FakeOpenSearch("3.7.0")
     fake.settings["persistent"]["plugins.ml_commons.connector.private_ip_enabled"] = "true"
     install(Cluster(fake.client()), PLAN)
@@ -106,7 +106,7 @@ def test_an_upgrade_never_leaves_the_pipeline_without_a_model() -> None:
     assert fake.settings == {"persistent": {}, "transient": {}}
 
 
-def test_other_fields_only_change_the_pipeline() -> None:
+def test_a_change_of_fields_only_changes_the_pipeline() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), PLAN)
     again = Cluster(fake.client())
@@ -127,7 +127,7 @@ def test_two_installations_live_side_by_side() -> None:
 @pytest.mark.parametrize("order", [("slimrank", "second"), ("second", "slimrank")])
 @pytest.mark.parametrize("second_url", ["http://127.0.0.1:8080", "http://127.0.0.1:9090", "http://93.184.215.14:8080"])
 @pytest.mark.parametrize("version", ["3.5.0", "3.7.0"])
-def test_the_last_of_several_installations_to_go_leaves_the_cluster_as_it_was(
+def test_removing_the_last_of_several_installations_restores_the_cluster(
     version: str, second_url: str, order: tuple[str, str]
 ) -> None:
     fake = FakeOpenSearch(version)
@@ -144,7 +144,7 @@ def test_the_last_of_several_installations_to_go_leaves_the_cluster_as_it_was(
     assert _state(fake) == before
 
 
-def test_an_installation_that_moves_away_leaves_the_address_trusted_that_another_calls() -> None:
+def test_an_address_stays_trusted_while_another_installation_calls_it() -> None:
     fake = FakeOpenSearch()
     before = _state(fake)
     install(Cluster(fake.client()), PLAN)
@@ -157,19 +157,19 @@ def test_an_installation_that_moves_away_leaves_the_address_trusted_that_another
     assert _state(fake) == before
 
 
-def test_a_cluster_without_oversample_gets_a_pipeline_without_it() -> None:
+def test_a_cluster_without_oversample_gets_a_pipeline_without_oversample() -> None:
     fake = FakeOpenSearch(has_oversample=False)
     install(Cluster(fake.client()), PLAN)
     assert "request_processors" not in fake.pipelines["slimrank"]
 
 
-def test_a_slow_deployment_is_waited_for() -> None:
+def test_install_waits_for_a_slow_deployment() -> None:
     fake = FakeOpenSearch(deploys_slowly=True)
     install(Cluster(fake.client()), PLAN)
     assert ("GET", f"/_plugins/_ml/tasks/{list(fake.tasks)[-1]}") in fake.log
 
 
-def test_a_failure_half_way_takes_back_what_was_made() -> None:
+def test_after_a_failure_half_way_everything_is_removed() -> None:
     class FailsToDeploy(FakeOpenSearch):
         def _deploy(self, id: str, body: object) -> object:
             raise Refused(500, "no eligible node")
@@ -192,7 +192,7 @@ def test_a_dry_run_sends_no_write_and_shows_every_call() -> None:
     assert as_contract(cluster.calls) == json.loads(wet)
 
 
-def test_a_pipeline_of_the_users_own_is_never_overwritten_or_removed() -> None:
+def test_a_users_own_pipeline_is_not_overwritten_and_not_removed() -> None:
     fake = FakeOpenSearch()
     fake.pipelines["slimrank"] = {"response_processors": []}
     for work in (lambda: install(Cluster(fake.client()), PLAN), lambda: remove(Cluster(fake.client()))):
@@ -210,7 +210,7 @@ def test_a_pipeline_that_an_index_needs_is_not_removed() -> None:
         remove(Cluster(fake.client()))
 
 
-def test_removing_what_is_not_there_says_so() -> None:
+def test_removing_nothing_is_reported() -> None:
     assert remove(Cluster(FakeOpenSearch().client())) == ["slimrank has installed nothing named 'slimrank' here"]
 
 
@@ -222,7 +222,7 @@ def test_removing_what_is_not_there_says_so() -> None:
         (FakeOpenSearch("2.13.0"), PLAN, "private address, which OpenSearch 2.13.0 never calls"),
     ],
 )
-def test_a_cluster_that_cannot_rerank_is_told_why_and_left_alone(fake: FakeOpenSearch, plan: Plan, words: str) -> None:
+def test_an_unsuitable_cluster_is_refused_with_the_reason_and_not_changed(fake: FakeOpenSearch, plan: Plan, words: str) -> None:
     cluster = Cluster(fake.client())
     with pytest.raises(PipelineNotInstalled, match=words):
         install(cluster, plan)
@@ -235,11 +235,11 @@ def test_a_gateway_that_the_engine_cannot_call_is_refused_at_once(gateway: str) 
         install(Cluster(FakeOpenSearch().client()), replace(PLAN, gateway=gateway))
 
 
-def test_a_changed_key_is_seen_though_neither_it_nor_its_hash_is_kept() -> None:
+def test_a_changed_key_is_noticed_without_storing_the_key_or_its_hash() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), replace(PLAN, api_key="hunter2"))
     assert fake.connectors["Connector-001"]["credential"] == {"api_key": "hunter2"}
-    for plan in (replace(PLAN, api_key="hunter2"), PLAN):  # the same, and none given again
+    for plan in (replace(PLAN, api_key="hunter2"), PLAN):  # the same key, and no key
         install(again := Cluster(fake.client()), plan)
         assert again.calls == []
     install(Cluster(fake.client()), replace(PLAN, api_key="other"))

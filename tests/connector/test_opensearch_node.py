@@ -1,4 +1,4 @@
-"""A real OpenSearch without ML Commons is read right, told why, and left alone; a real one with it goes through all."""
+"""A real OpenSearch without ML Commons is refused with the reason and not changed; with ML Commons, all commands work."""
 
 import json
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ def _answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(status, text=text)
 
 
-def test_what_a_real_cluster_is_and_has_is_read_right(cluster: Cluster) -> None:
+def test_the_facts_of_a_real_cluster_are_read_correctly(cluster: Cluster) -> None:
     facts = read_facts(cluster)
     assert facts.name.startswith("OpenSearch ")
     assert facts.version >= (2, 12)
 
 
-def test_a_real_cluster_is_installed_into_or_told_what_it_lacks(cluster: Cluster, opensearch: Engine) -> None:
+def test_a_real_cluster_gets_an_installation_or_the_error_names_what_it_lacks(cluster: Cluster, opensearch: Engine) -> None:
     before = cluster.read("/_cluster/settings?flat_settings=true")
     with serving(_answer) as url:
         plan = Plan(url.replace("127.0.0.1", opensearch.host_seen_from_engine), ["text"], name="slimrank-test")
@@ -50,6 +50,6 @@ def test_a_real_cluster_is_installed_into_or_told_what_it_lacks(cluster: Cluster
     assert cluster.read("/_cluster/settings?flat_settings=true") == before
 
 
-def test_the_words_of_a_real_refusal_are_found(cluster: Cluster) -> None:
+def test_the_message_of_a_real_refusal_is_found(cluster: Cluster) -> None:
     with pytest.raises(EngineRefused, match="Invalid processor type no_such"):
         cluster.write("PUT", "/_search/pipeline/slimrank-test", {"response_processors": [{"no_such": {}}]})

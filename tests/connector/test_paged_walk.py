@@ -1,4 +1,4 @@
-"""Ten pages one after the other, through pipeline, proxy and client: as many hits as places, or a refusal in words."""
+"""Ten successive pages through pipeline, proxy and client show every hit once, or are refused with a clear message."""
 
 import json
 import threading
@@ -41,7 +41,7 @@ VARIANTS = pytest.mark.parametrize("query_path", ["", "query.match.text.query"])
 
 
 class HurriedGateway:
-    """Scores by shared words, but in time only for the first few of the documents: another number of them each time."""
+    """Scores by shared words, but only the first few documents in time; their number differs each time."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -67,23 +67,24 @@ def _ids(answer: dict[str, Any]) -> list[str]:
 
 
 def _walk_the_pipeline(cluster: Cluster, index: str) -> None:
-    """Search the first page, with and without a size; be refused the later ones; walk on where pages are reranked alone."""
+    """Search the first page with and without a size, check that later pages are refused, then walk pages that are reranked
+    alone."""
     path = f"/{index}/_search?search_pipeline=slimrank-test"
     unsaid = {name: value for name, value in SEARCH.items() if name != "size"}
     assert [len(_ids(cluster.read(path, search))) for search in (SEARCH, unsaid)] == [5, 10]
-    assert len(_ids(cluster.read(path, {**SEARCH, "size": 2500}))) == 60  # five times as many would be beyond the index's window
+    assert len(_ids(cluster.read(path, {**SEARCH, "size": 2500}))) == 60  # five times this size would exceed the index's window
     for start in range(5, 50, 5):
         with pytest.raises(Refusal, match="slimrank reranks one window of hits a search"):
             cluster.read(path, {**SEARCH, "from": start})
     installed = find_pipeline(cluster, "slimrank-test") or {}
     processors = [each for each in installed["response_processors"] if "truncate_hits" not in each]
-    alone = {**SEARCH, "search_pipeline": {"response_processors": processors}}  # as --oversample 1 makes it
+    alone = {**SEARCH, "search_pipeline": {"response_processors": processors}}  # like with --oversample 1
     walked = [each for start in range(0, 50, 5) for each in _ids(cluster.read(f"/{index}/_search", {**alone, "from": start}))]
     assert len(walked) == len(set(walked)) == 50
 
 
 @VARIANTS
-def test_a_pipeline_refuses_later_pages_in_words_or_reranks_each_alone(query_path: str) -> None:
+def test_a_pipeline_refuses_later_pages_or_reranks_each_page_alone(query_path: str) -> None:
     fake = FakeOpenSearch()
     fake.indices[INDEX] = {"documents": {key: {"text": text} for key, text in TEXTS.items()}, "settings": {}, "mappings": {}}
     cluster = Cluster(fake.client())
@@ -103,7 +104,7 @@ def walked_index(opensearch: Engine) -> Iterator[Engine]:
 
 @pytest.mark.engine
 @VARIANTS
-def test_a_real_pipeline_refuses_later_pages_in_words_or_reranks_each_alone(walked_index: Engine, query_path: str) -> None:
+def test_a_real_pipeline_refuses_later_pages_or_reranks_each_page_alone(walked_index: Engine, query_path: str) -> None:
     with serving(HurriedGateway()) as url, open_cluster(walked_index.url) as cluster:
         plan = Plan(
             url.replace("127.0.0.1", walked_index.host_seen_from_engine), ["text"], name="slimrank-test", query_path=query_path
@@ -120,7 +121,7 @@ def test_a_real_pipeline_refuses_later_pages_in_words_or_reranks_each_alone(walk
 
 
 @pytest.mark.engine
-def test_ten_pages_through_proxy_and_client_show_as_many_hits_as_places(walked_index: Engine) -> None:
+def test_ten_pages_through_proxy_and_client_show_every_hit_once(walked_index: Engine) -> None:
     gateway, search = HurriedGateway(), {name: value for name, value in SEARCH.items() if name != "ext"}
     metrics = Metrics()
     rules = Rules.model_validate({"rules": [{"name": "walk", "indices": [INDEX], "fields": ["text"], "rank_window_size": 45}]})
@@ -139,4 +140,4 @@ def test_ten_pages_through_proxy_and_client_show_as_many_hits_as_places(walked_i
     through_client = [each for page in own for each in _ids(page)]
     assert sorted(through_proxy) == sorted(through_client) == sorted(TEXTS)
     assert {page.headers.get("x-slimrank-scored") for page in pages[:9]} == {"13/45"}
-    assert gateway.calls == 2  # one window each
+    assert gateway.calls == 2  # one window for the proxy, one for the client

@@ -1,4 +1,4 @@
-"""The text to judge by is found in the bodies people send, and not guessed."""
+"""The text to judge by is found in usual search bodies, and never guessed."""
 
 from typing import Any
 
@@ -69,18 +69,18 @@ def test_the_text_and_fields_of_a_search_are_found(body: dict[str, Any], text: s
         {"query": "not an object"},
     ],
 )
-def test_a_search_without_text_has_none(body: dict[str, Any]) -> None:
+def test_a_search_without_text_has_no_query_text(body: dict[str, Any]) -> None:
     assert find_query_text(body).text is None
     assert find_query_text(body).reason == "the query has no text to judge by"
 
 
 @pytest.mark.parametrize("text", ["title:shoes", "red AND shoes", "+red -blue", "sho*", '"red shoes"', "(red shoes)", "shoes~2"])
-def test_a_query_string_with_operators_is_no_question(text: str) -> None:
+def test_a_query_string_with_operators_has_no_query_text(text: str) -> None:
     assert "has operators" in find_query_text({"query": {"query_string": {"query": text}}}).reason
     assert find_query_text({"query": {"match": {"title": text}}}).text == text
 
 
-def test_a_query_deeper_than_python_can_follow_is_left_alone() -> None:
+def test_a_query_nested_too_deeply_has_no_query_text() -> None:
     query: dict[str, Any] = {"match": {"title": "red"}}
     for _ in range(5000):
         query = {"bool": {"must": [query]}}

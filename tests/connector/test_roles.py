@@ -1,4 +1,4 @@
-"""The security roles hold what the installer and a search do, and no more."""
+"""The security roles have exactly the permissions that the installer and a search need."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.connector.served import serving
 from tests.nodes.ml_commons import MlCommons
 
 _ML = "org.opensearch.ml.common.transport."
-# The transport actions behind the REST calls of install, check and remove.
+# The transport actions of the REST calls of install, check and remove.
 CLASSES = [
     _ML + "connector.MLCreateConnectorAction",
     _ML + "connector.MLConnectorGetAction",
@@ -45,7 +45,7 @@ CLASSES = [
 
 
 @pytest.mark.engine
-def test_the_installers_permissions_are_the_names_of_its_calls_actions(ml_commons: MlCommons) -> None:
+def test_the_installers_permissions_are_the_actions_of_its_calls(ml_commons: MlCommons) -> None:
     results = ml_commons.run([{"op": "action", "class": name} for name in CLASSES])
     assert {result["ok"] for result in results} == set(INSTALLER["cluster_permissions"])
 
@@ -55,7 +55,7 @@ def test_no_role_has_a_wildcard_over_an_api() -> None:
         assert not [permission for permission in role["cluster_permissions"] if "*" in permission]
 
 
-def test_the_roles_are_those_of_the_contract() -> None:
+def test_the_roles_equal_the_contract() -> None:
     cluster = Cluster(FakeOpenSearch(roles={}).client())
     install_roles(cluster)
     assert as_contract(cluster.calls) == contract("opensearch-roles")

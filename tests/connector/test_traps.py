@@ -1,4 +1,4 @@
-"""`check --deep` finds each known trap in an installation, an index and a sample search, and says the cure."""
+"""``check --deep`` finds each known trap in an installation, an index and a sample search, and names the cure."""
 
 import json
 from pathlib import Path
@@ -32,14 +32,14 @@ def _context(**context: Any) -> dict[str, Any]:
     return {**GOOD, "ext": {"rerank": {"query_context": context}}}
 
 
-def test_a_connector_made_before_the_order_was_said_is_found() -> None:
+def test_a_connector_without_first_stage_order_is_found() -> None:
     body = bodies.connector("slimrank", "http://slimrank:8080/v1/rerank", model="m", api_key="k", description="")
     action = body["actions"][0]
     action["pre_process_function"] = action["pre_process_function"].replace('"first_stage_order": true, ', "")
     assert _names(connector_traps(body)) == ["first stage"]
 
 
-def test_a_connector_whose_request_ml_commons_fills_in_itself_is_found() -> None:
+def test_a_connector_whose_request_is_filled_in_by_ml_commons_is_found() -> None:
     body = bodies.connector("slimrank", "http://slimrank:8080/v1/rerank", model="m", api_key="k", description="")
     action = body["actions"][0]
     action["pre_process_function"] = "connector.pre_process.cohere.rerank"
@@ -89,11 +89,11 @@ def test_a_trap_in_a_search_is_found(search: dict[str, Any], name: str) -> None:
     "extra",
     [{"_source": ["body"]}, {"_source": "b*"}, {"_source": False, "fields": ["body"]}, {"_source": {"excludes": ["title"]}}],
 )
-def test_a_filter_that_keeps_the_field_is_no_trap(extra: dict[str, Any]) -> None:
+def test_a_filter_that_keeps_the_field_is_not_a_trap(extra: dict[str, Any]) -> None:
     assert body_traps({**GOOD, **extra}, PIPELINE) == []
 
 
-def test_the_cure_for_a_missing_context_names_the_searchs_own_text() -> None:
+def test_the_cure_for_a_missing_context_contains_the_searchs_text() -> None:
     (finding,) = body_traps({"query": {"match": {"body": "gold"}}}, PIPELINE)
     assert '"query_text": "gold"' in finding.cure
 
@@ -101,14 +101,12 @@ def test_the_cure_for_a_missing_context_names_the_searchs_own_text() -> None:
 @pytest.mark.parametrize(
     ("size", "window", "is_beyond"), [(10, 50, False), (11, 50, True), (5000, 10_000, False), (20_000, 10_000, True)]
 )
-def test_a_window_beyond_what_an_index_returns_is_found_by_the_size_that_is_asked_for(
-    size: int, window: int, is_beyond: bool
-) -> None:
+def test_a_window_larger_than_the_index_returns_is_found_by_the_requested_size(size: int, window: int, is_beyond: bool) -> None:
     found = index_traps("i", MAPPING, {"index.max_result_window": str(window)}, PIPELINE, None, size)
     assert _names(found) == ["window"] * is_beyond
 
 
-def test_later_pages_are_refused_or_reranked_apart_or_worse() -> None:
+def test_later_pages_are_a_fault_or_a_warning_depending_on_the_pipeline() -> None:
     later = {**GOOD, "from": 10}
     refused = body_traps(later, PIPELINE)
     apart = body_traps(later, bodies.pipeline("m", fields=["body"], oversample=1, description=""))
@@ -185,7 +183,7 @@ def test_a_pipeline_in_an_msearch_header_is_found() -> None:
     assert _names(msearch_traps([{"index": "i", "search_pipeline": "slimrank"}, GOOD])) == ["_msearch"]
 
 
-def test_a_live_cluster_is_looked_at_whole() -> None:
+def test_all_parts_of_a_live_cluster_are_checked() -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["body"]))
     fake.indices["shop"] = {"documents": {}, "mappings": MAPPING, "settings": {"index.search.default_pipeline": "slimrank"}}
@@ -214,7 +212,7 @@ def test_the_command_reads_a_search_or_an_msearch_from_a_file(tmp_path: Path, te
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[1, 2]"])
-def test_a_file_that_is_no_search_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_search_is_refused(tmp_path: Path, text: str) -> None:
     fake = FakeOpenSearch()
     install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["body"]))
     path = tmp_path / "search.json"

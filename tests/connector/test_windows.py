@@ -1,4 +1,4 @@
-"""What is kept of a window, for how long, and what two windows must not be taken for one."""
+"""How long the scores of a window are kept, and that different windows have different keys."""
 
 import threading
 
@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-def test_a_window_is_kept_for_a_while_and_longer_where_it_is_paged_through() -> None:
+def test_a_window_is_kept_for_a_while_and_longer_if_later_pages_are_requested() -> None:
     clock = Clock()
     windows = Windows(seconds=10, clock=clock)
     windows.keep(b"a", SCORED)
@@ -29,7 +29,7 @@ def test_a_window_is_kept_for_a_while_and_longer_where_it_is_paged_through() -> 
     assert windows.find(b"a", is_first_page=False) is None
 
 
-def test_first_pages_alone_do_not_keep_a_window_for_ever() -> None:
+def test_first_pages_do_not_extend_the_time_of_a_window() -> None:
     clock = Clock()
     windows = Windows(seconds=10, clock=clock)
     windows.keep(b"a", SCORED)
@@ -39,7 +39,7 @@ def test_first_pages_alone_do_not_keep_a_window_for_ever() -> None:
     assert windows.find(b"a", is_first_page=True) is None
 
 
-def test_a_failure_counts_for_later_pages_and_takes_no_scores_back() -> None:
+def test_a_failure_counts_for_later_pages_and_does_not_replace_scores() -> None:
     windows = Windows()
     windows.keep(b"a", None)
     assert windows.find(b"a", is_first_page=True) is None
@@ -50,7 +50,7 @@ def test_a_failure_counts_for_later_pages_and_takes_no_scores_back() -> None:
     assert windows.find(b"a", is_first_page=False) is SCORED
 
 
-def test_the_least_recently_used_window_leaves_first() -> None:
+def test_the_least_recently_used_window_is_dropped_first() -> None:
     windows = Windows(most=2)
     windows.keep(b"a", SCORED)
     windows.keep(b"b", SCORED)
@@ -59,14 +59,14 @@ def test_the_least_recently_used_window_leaves_first() -> None:
     assert [windows.find(key, is_first_page=True) is SCORED for key in (b"a", b"b", b"c")] == [True, False, True]
 
 
-def test_windows_that_differ_in_anything_have_other_keys() -> None:
+def test_different_windows_have_different_keys() -> None:
     cases = [("q", ["a", "b"], None), ("q", ["ab"], None), ("q", ["b", "a"], None), ("q", ["a"], "b"), ("qa", ["b"], None)]
     cases += [("q", ["a"], None, Part("best")), ("q", ["a"], None, Part(tokens=9)), ("q", ["a"], None)]
     assert len({window_key(*case) for case in cases}) == len(cases)
     assert window_key("q\ud800", ["a"], None)
 
 
-def test_one_thread_at_a_time_has_its_turn_at_a_window() -> None:
+def test_one_thread_at_a_time_scores_a_window() -> None:
     windows, order = Windows(), []
     began = threading.Event()
 

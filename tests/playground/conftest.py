@@ -1,4 +1,4 @@
-"""Real Chromium and a fresh page of a playground for each test."""
+"""A real Chromium, and a new page of a playground for each test."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Yield a headless Chromium of the machine; playwright's own is not downloaded.
+    """Yield the machine's Chromium without a window; playwright's own is not downloaded.
 
-    Once a module and not a session: while it lives, playwright's event loop runs in this thread, and no
-    other test could run its own.
+    One browser is started for each module and not for the session, because playwright's event loop runs in this thread until the
+    browser is closed, and no other test could run an event loop.
     """
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if executable is None:
         require("no Chromium was found; install Debian's chromium")
     with sync_playwright() as playwright:
-        # No sandbox: CI runs as root, where Chromium's does not start.
+        # No sandbox: CI runs as root, and Chromium's sandbox does not start as root.
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -42,9 +42,9 @@ def _is_fault(message: ConsoleMessage) -> bool:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """Yield an empty page that fails its test on any script error or refused resource.
+    """Yield an empty page that fails the test on any script error or refused resource.
 
-    What our own server refuses in words (422) is told on the page, and not counted.
+    Refusals of our server (422) are shown on the page and do not fail the test.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""A playground in a thread over small real things, and what its tests search in it."""
+"""A playground in a thread, with a small corpus and a fake ranker, and the queries of its tests."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +47,7 @@ class BrokenSource:
 
 
 def corpus() -> CorpusSource:
-    """Return the documents, searchable."""
+    """Return a source over the documents."""
     return CorpusSource({document.doc_id: document for document in DOCUMENTS}, label="eight documents")
 
 
@@ -65,7 +65,7 @@ def playground(
     is_trained: bool | None = True,
     audits: Path | None = None,
 ) -> Playground:
-    """Return a playground over the documents and the fake ranker, but for what is given."""
+    """Return a playground over the documents and the fake ranker, unless other parts are given."""
     policy = policy or Policy("127.0.0.1")
     return Playground(source or corpus(), ranker or fake_ranker(), policy, judged, is_trained, audits=audits)
 

@@ -1,9 +1,9 @@
-"""Take pictures of a running playground, to be looked at and chosen from.
+"""Take pictures of a running playground, for inspection and selection.
 
     slimrank playground --port 8090
     python -m tests.playground.screenshots http://localhost:8090 FOLDER [QUERY]
 
-Every width in both themes goes to FOLDER. Figures on a picture that is published come from a real, trained model.
+Pictures of every width in both themes are written to FOLDER. For a published picture, use a real, trained model.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""The audit pages: list, progress, and a report that is boxed off."""
+"""The audit pages: the list, the progress, and an isolated report."""
 
 import json
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def audits_url(root: Path) -> Iterator[str]:
         yield url
 
 
-def test_each_audit_says_how_far_it_is_and_what_it_found(root: Path) -> None:
+def test_each_audit_shows_its_progress_and_its_result(root: Path) -> None:
     found = {audit.name: (audit.step, audit.verdict) for audit in list_audits(root)}
     assert found == {
         "planned": ("planned", None),
@@ -64,12 +64,12 @@ def test_each_audit_says_how_far_it_is_and_what_it_found(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["..", ".", "planned", "nowhere", "../good", "good/../bad"])
-def test_only_a_reports_own_name_opens_it(root: Path, name: str) -> None:
+def test_a_report_is_opened_only_by_its_folders_name(root: Path, name: str) -> None:
     assert page_of(root, name) is None
     assert page_of(root, "good") == root / "good" / "report.html"
 
 
-def test_a_folder_beside_is_not_reached_over_http(audits_url: str) -> None:
+def test_other_folders_cannot_be_reached_over_http(audits_url: str) -> None:
     assert httpx.get(f"{audits_url}audits/..%2fgood").status_code == 404
     assert httpx.get(f"{audits_url}audits/good").status_code == 200
 
@@ -79,7 +79,7 @@ def test_without_a_folder_there_are_no_audits(url: str) -> None:
     assert httpx.get(f"{url}audits/good").status_code == 404
 
 
-def test_the_list_shows_verdicts_and_progress_and_follows_a_run(page: Page, audits_url: str, root: Path) -> None:
+def test_the_list_shows_verdicts_and_progress_and_is_updated_during_a_run(page: Page, audits_url: str, root: Path) -> None:
     page.goto(audits_url)
     page.get_by_role("link", name="Audits").click()
     half = page.get_by_role("listitem").filter(has_text="half way")
@@ -90,7 +90,7 @@ def test_the_list_shows_verdicts_and_progress_and_follows_a_run(page: Page, audi
     expect(half).to_contain_text("asked; no report yet")
 
 
-def test_a_report_runs_its_own_script_but_reaches_nothing_of_ours(browser: Browser, audits_url: str) -> None:
+def test_a_report_runs_its_own_script_but_cannot_reach_our_server_or_storage(browser: Browser, audits_url: str) -> None:
     page = browser.new_page()
     page.goto(f"{audits_url}audits")
     page.get_by_role("link", name="good").click()
@@ -110,9 +110,9 @@ def test_axe_finds_no_fault_in_the_list(browser: Browser, audits_url: str) -> No
     assert found.response["violations"] == []
 
 
-def test_the_chosen_theme_goes_with_the_visitor_to_a_report(page: Page, audits_url: str) -> None:
+def test_a_link_to_a_report_carries_the_chosen_theme(page: Page, audits_url: str) -> None:
     page.goto(f"{audits_url}audits")
     page.get_by_role("button", name="Switch to the dark theme").click()
-    # Not followed: the report of these tests calls us, and is refused.
+    # The link is not followed, because the report of these tests calls the server, which is refused.
     follow = "link => { link.addEventListener('click', event => event.preventDefault()); link.click(); return link.href; }"
     assert page.get_by_role("link", name="good").evaluate(follow) == f"{audits_url}audits/good#theme=dark"

@@ -1,4 +1,4 @@
-"""Lines, JSON lines and CSV that a visitor brings, and what is refused in one line."""
+"""A visitor's lines, JSON lines and CSV, and one-line errors for invalid documents."""
 
 from pathlib import Path
 
@@ -10,26 +10,26 @@ from slimrank.beir import Document
 from slimrank.errors import DataError
 
 
-def test_a_line_is_a_document_that_is_called_after_it() -> None:
+def test_each_line_is_a_document_with_an_id_from_its_line_number() -> None:
     found = read_documents("Red shoes, size 42\n\n  A bag\n")
     assert found == [Document("line-1", "", "Red shoes, size 42"), Document("line-3", "", "A bag")]
 
 
-def test_json_lines_are_told_by_their_first_line_and_by_the_name() -> None:
+def test_json_lines_are_recognised_by_the_first_line_and_by_the_file_name() -> None:
     line = '{"_id": "p1", "title": "Red shoes", "text": "Light."}\n'
     assert read_documents(line) == read_documents(line, "shop.jsonl") == [Document("p1", "Red shoes", "Light.")]
     assert read_documents('"a text"', "shop.jsonl") == [Document("line-1", "", "a text")]
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
-def test_csv_has_a_line_of_names_whatever_stands_between(mark: str) -> None:
+def test_csv_with_a_header_line_is_read_with_any_delimiter(mark: str) -> None:
     rows = [["ID", "Name", "Description"], ["7", "Red shoes", '"Light, and\nfor; the\troad"']]
     text = "\ufeff" + "\r\n".join(mark.join(row) for row in rows)
     assert read_documents(text, "shop.csv") == [Document("7", "Red shoes", "Light, and\nfor; the\troad")]
     assert read_documents(text) == read_documents(text, "shop.csv")
 
 
-def test_a_text_with_commas_is_no_csv() -> None:
+def test_a_text_with_commas_is_not_csv() -> None:
     assert [document.text for document in read_documents("The title, of course, matters\nb")] == [
         "The title, of course, matters",
         "b",
@@ -53,13 +53,13 @@ def test_a_text_with_commas_is_no_csv() -> None:
         ("a\n" * (MAX_DOCUMENTS + 1), "", "holds more than 10,000 documents"),
     ],
 )
-def test_what_is_no_document_is_refused_in_one_line(text: str, name: str, words: str) -> None:
+def test_an_invalid_document_is_refused_in_one_line(text: str, name: str, words: str) -> None:
     with pytest.raises(DataError) as caught:
         read_documents(text, name)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_folder_that_nobody_has_judged_is_searched_and_its_queries_are_the_examples(tmp_path: Path) -> None:
+def test_a_folder_without_judgments_is_searched_and_its_queries_are_the_examples(tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text('{"_id": "p1", "text": "Red shoes"}\n')
     assert example_queries(_collection(tmp_path, "test")) == []
     (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "shoes"}\n')

@@ -1,4 +1,4 @@
-"""Documents of the visitor's own, in real Chromium: brought, searched, judged, and carried away as a collection."""
+"""A visitor's own documents in real Chromium: added, searched, judged and downloaded as a collection."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def ask(page: Page, query: str) -> None:
     expect(page.locator("#board[data-state=reranked]")).to_be_visible()
 
 
-def test_pasted_lines_are_searched_all_of_them_until_they_are_left(page: Page, url: str) -> None:
+def test_all_pasted_lines_are_searched_until_the_visitor_leaves_them(page: Page, url: str) -> None:
     page.goto(url)
     bring(page, LINES)
     expect(page.locator("#source-label")).to_have_text("3 pasted documents")
@@ -38,7 +38,7 @@ def test_pasted_lines_are_searched_all_of_them_until_they_are_left(page: Page, u
     expect(page.locator("#board")).to_be_hidden()
 
 
-def test_thumbs_on_own_documents_make_a_collection_that_slimrank_reads(page: Page, url: str, tmp_path: Path) -> None:
+def test_judgments_of_own_documents_give_a_collection_that_slimrank_reads(page: Page, url: str, tmp_path: Path) -> None:
     page.goto(url)
     bring(page, LINES)
     ask(page, "delete a directory")
@@ -57,7 +57,7 @@ def test_thumbs_on_own_documents_make_a_collection_that_slimrank_reads(page: Pag
     ]
 
 
-def test_documents_and_their_judgments_outlive_a_reload(page: Page, url: str) -> None:
+def test_documents_and_their_judgments_survive_a_reload(page: Page, url: str) -> None:
     page.goto(url)
     bring(page, LINES)
     ask(page, "delete a directory")
@@ -75,7 +75,7 @@ def test_documents_and_their_judgments_outlive_a_reload(page: Page, url: str) ->
     expect(thumb).to_have_attribute("aria-pressed", "true")
 
 
-def test_a_file_that_is_dropped_on_the_page_is_read_by_its_name(page: Page, url: str) -> None:
+def test_the_format_of_a_dropped_file_is_recognised_by_its_name(page: Page, url: str) -> None:
     page.goto(url)
     page.evaluate(DROP, ["shop.csv", 'id,name,description\np1,Red shoes,"Light, for the road"\np2,Cake,Sweet\n'])
     expect(page.locator("#own-documents-name")).to_have_text("shop.csv")
@@ -85,7 +85,7 @@ def test_a_file_that_is_dropped_on_the_page_is_read_by_its_name(page: Page, url:
     expect(page.locator("#reranked-list > li").first).to_contain_text("Red shoes")
 
 
-def test_what_a_visitor_does_before_the_server_has_answered_is_not_lost(page: Page, url: str) -> None:
+def test_a_visitors_actions_before_the_server_has_answered_are_not_lost(page: Page, url: str) -> None:
     held: list[Route] = []
     page.route("**/api/about", lambda route: held.append(route))
     page.goto(url)
@@ -101,14 +101,14 @@ def test_what_a_visitor_does_before_the_server_has_answered_is_not_lost(page: Pa
     expect(page.locator("#source-label")).to_have_text("1 document of shop.csv")
 
 
-def test_a_file_dropped_where_the_server_never_answers_is_told_about(page: Page, url: str) -> None:
+def test_an_error_is_shown_if_a_file_is_dropped_and_the_server_does_not_answer(page: Page, url: str) -> None:
     page.route("**/api/about", lambda route: route.fulfill(status=422, body="{}"))
     page.goto(url)
     page.evaluate(DROP, ["shop.csv", "id,name\np1,Red shoes\n"])
     expect(page.locator("#own-documents-error")).to_contain_text("server does not answer")
 
 
-def test_a_line_that_is_no_document_is_told_and_what_was_pasted_stays(page: Page, url: str) -> None:
+def test_an_invalid_line_is_reported_and_the_pasted_text_is_kept(page: Page, url: str) -> None:
     page.goto(url)
     broken = json.dumps({"text": "a"}) + "\nplain"
     bring(page, broken)
@@ -117,7 +117,7 @@ def test_a_line_that_is_no_document_is_told_and_what_was_pasted_stays(page: Page
     expect(page.locator("#source-label")).to_have_text("eight documents")
 
 
-def test_what_is_no_text_or_too_large_is_told_and_what_was_pasted_stays(page: Page, url: str) -> None:
+def test_a_large_or_binary_file_is_reported_and_the_pasted_text_is_kept(page: Page, url: str) -> None:
     page.goto(url)
     page.get_by_role("button", name="Your documents").click()
     page.locator("#own-documents-text").fill(LINES)

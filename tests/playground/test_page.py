@@ -1,4 +1,4 @@
-"""What a visitor does on the page, in real Chromium."""
+"""A visitor's actions on the page, in real Chromium."""
 
 import json
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def test_a_query_shows_both_lists_with_scores_moves_and_lines(page: Page, url: s
     expect(page.get_by_role("status")).to_contain_text("Reranked in")
 
 
-def test_a_judged_query_shows_ndcg_before_and_after_as_the_measures_have_it(page: Page, url: str) -> None:
+def test_a_judged_query_shows_ndcg_before_and_after(page: Page, url: str) -> None:
     search(page, url, "copy a whole directory")
     names = page.evaluate(
         """async () => { const answer = await fetch('api/search', {method: 'POST', headers: {'content-type': 'application/json'},
@@ -58,7 +58,7 @@ def test_a_judged_query_shows_ndcg_before_and_after_as_the_measures_have_it(page
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_pages_ndcg_is_the_measures_ndcg(page: Page, url: str, seed: int) -> None:
+def test_the_pages_ndcg_equals_the_ndcg_of_slimrank_measures(page: Page, url: str, seed: int) -> None:
     from random import Random
 
     random = Random(seed)
@@ -81,7 +81,7 @@ def test_an_example_can_be_clicked(page: Page, url: str) -> None:
     expect(page.get_by_role("searchbox")).to_have_value("copy a whole directory")
 
 
-def test_depth_searches_again_and_fusion_reorders_at_once(page: Page, url: str) -> None:
+def test_a_new_depth_searches_again_and_a_new_fusion_weight_reorders_at_once(page: Page, url: str) -> None:
     search(page, url)
     reranked = ids(page, "reranked")
     sent: list[str] = []
@@ -97,7 +97,7 @@ def test_depth_searches_again_and_fusion_reorders_at_once(page: Page, url: str) 
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 2.0])
-def test_the_pages_fusion_is_the_gateways_fusion(page: Page, url: str, weight: float) -> None:
+def test_the_pages_fusion_equals_the_gateways_fusion(page: Page, url: str, weight: float) -> None:
     scores = [0.5, 2.0, -1.0, 2.0, 7.25]
     page.goto(url)
     found = page.evaluate(
@@ -106,7 +106,7 @@ def test_the_pages_fusion_is_the_gateways_fusion(page: Page, url: str, weight: f
     assert found == pytest.approx(fusion.fuse(scores, range(1, 6), weight).tolist())
 
 
-def test_the_weight_that_was_fitted_for_the_model_is_where_fusion_starts_and_stays(page: Page) -> None:
+def test_fusion_starts_with_the_models_fitted_weight_and_keeps_it(page: Page) -> None:
     with running(playground(ranker=fake_ranker(fusion_weight=0.7))) as fused:
         page.goto(fused)
         expect(page.locator("#fusion-value")).to_have_text("weight 0.7, fitted")
@@ -115,13 +115,13 @@ def test_the_weight_that_was_fitted_for_the_model_is_where_fusion_starts_and_sta
         expect(page.get_by_label("Fusion")).to_have_value("0.7")
 
 
-def test_a_weight_between_two_steps_of_the_slider_counts_exactly(page: Page) -> None:
+def test_a_weight_between_two_steps_of_the_slider_is_used_exactly(page: Page) -> None:
     with running(playground(ranker=fake_ranker(fusion_weight=0.35))) as fused:
         search(page, fused)
         expect(page.locator("#fusion-value")).to_have_text("weight 0.35, fitted")
 
 
-def test_the_slider_does_not_move_under_the_pointer_when_its_words_change(page: Page, url: str) -> None:
+def test_the_slider_does_not_move_under_the_pointer_when_its_value_changes(page: Page, url: str) -> None:
     search(page, url)
     places = []
     for weight in ("0", "3", "0.7"):
@@ -130,7 +130,7 @@ def test_the_slider_does_not_move_under_the_pointer_when_its_words_change(page: 
     assert places[0] == places[1] == places[2]
 
 
-def test_the_score_that_a_card_shows_is_what_the_list_is_sorted_by(page: Page) -> None:
+def test_the_list_is_sorted_by_the_score_that_the_cards_show(page: Page) -> None:
     with running(playground(ranker=fake_ranker(fusion_weight=2.0))) as fused:
         search(page, fused)
         cards = page.locator("#reranked-list > li").all()
@@ -142,7 +142,7 @@ def test_the_score_that_a_card_shows_is_what_the_list_is_sorted_by(page: Page) -
         expect(page.locator(".model-score")).to_have_count(0)
 
 
-def test_a_cards_strength_is_its_place_between_the_lowest_and_the_highest_score(page: Page, url: str) -> None:
+def test_a_cards_bar_shows_its_position_between_the_lowest_and_the_highest_score(page: Page, url: str) -> None:
     search(page, url)
     said = [text.split(" of 100")[0] for text in page.locator("#reranked-list .strength").all_inner_texts()]
     assert said[0].strip() == "100" and said[-1].strip() == "0"
@@ -151,7 +151,7 @@ def test_a_cards_strength_is_its_place_between_the_lowest_and_the_highest_score(
     expect(page.locator("#reranked-list .chance").first).to_contain_text("In the data that the model was calibrated on")
 
 
-def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> None:
+def test_after_a_missed_deadline_the_page_keeps_the_first_stage_and_says_so(page: Page) -> None:
     with running(playground(ranker=fake_ranker(seconds=1))) as slow:
         page.goto(slow)
         page.get_by_label("Deadline").select_option("50")
@@ -165,7 +165,7 @@ def test_a_missed_deadline_leaves_the_first_stage_and_says_so(page: Page) -> Non
 
 
 class FailsLater:
-    """Ranks the first search, and fails the others."""
+    """Ranks the first search, and fails for all later searches."""
 
     def __init__(self) -> None:
         self.searches = 0
@@ -186,7 +186,7 @@ class FailsLater:
         return Ranking(scored, probabilities(scores).tolist(), "once", 0.0, 0.1, 0.1, 0.0)
 
 
-def test_nothing_of_the_search_before_stays_where_the_next_one_fails(page: Page) -> None:
+def test_a_failing_search_removes_the_results_of_the_search_before(page: Page) -> None:
     with running(playground(ranker=FailsLater())) as failing:
         search(page, failing)
         expect(page.locator("#ndcg")).to_contain_text("→")
@@ -206,7 +206,7 @@ def test_nothing_of_the_search_before_stays_where_the_next_one_fails(page: Page)
         expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_weight_that_the_server_does_not_know_yet_is_shut_until_it_does(page: Page) -> None:
+def test_the_slider_is_disabled_until_the_server_knows_the_weight(page: Page) -> None:
     with running(playground(ranker=FailsLater())) as unknown:
         page.goto(unknown)
         expect(page.locator("#source-label")).to_have_text("eight documents")
@@ -231,7 +231,7 @@ class HalfRanker:
         return Ranking(scored, probabilities(scores).tolist(), "half", 0.0, 0.1, 0.1, 0.0)
 
 
-def test_what_was_not_scored_in_time_says_so_and_shows_no_made_up_score(page: Page) -> None:
+def test_documents_not_scored_in_time_are_marked_and_show_no_score(page: Page) -> None:
     with running(playground(ranker=HalfRanker())) as half:
         search(page, half)
         cards = page.locator("#reranked-list > li")
@@ -239,7 +239,7 @@ def test_what_was_not_scored_in_time_says_so_and_shows_no_made_up_score(page: Pa
         expect(cards.nth(2).locator(".score")).to_have_text("not scored in time")
         partial = page.locator("#partial")
         expect(partial).to_contain_text(f"2 of {cards.count()} documents were scored in 60 s, the longest time for a search here")
-        expect(partial).not_to_contain_text("more time")  # there is no deadline to move
+        expect(partial).not_to_contain_text("more time")  # there is no deadline to extend
         page.locator("#deadline").select_option("5000")
         expect(partial).to_contain_text(f"2 of {cards.count()} documents were scored by the deadline")
         expect(partial).to_contain_text("Allow more time")
@@ -260,7 +260,7 @@ def test_a_slow_model_shows_the_first_stage_with_the_time_and_can_be_cancelled(p
         expect(page.locator("#board")).to_have_attribute("data-state", "unranked")
 
 
-def test_a_new_search_replaces_the_one_in_hand(page: Page, url: str) -> None:
+def test_a_new_search_replaces_the_running_search(page: Page, url: str) -> None:
     with running(playground(ranker=fake_ranker(seconds=0.6))) as slow:
         page.goto(slow)
         for query in ("copy a whole directory", QUERY):
@@ -270,7 +270,7 @@ def test_a_new_search_replaces_the_one_in_hand(page: Page, url: str) -> None:
         expect(page.locator("#first-stage-list > li").first).to_contain_text("rmtree")
 
 
-def test_an_engine_that_is_down_is_told_with_a_way_to_try_again(page: Page) -> None:
+def test_an_engine_that_is_down_is_reported_with_a_button_to_try_again(page: Page) -> None:
     with running(playground(source=BrokenSource(), judged=())) as broken:
         page.goto(broken)
         page.get_by_role("searchbox").fill(QUERY)
@@ -281,7 +281,7 @@ def test_an_engine_that_is_down_is_told_with_a_way_to_try_again(page: Page) -> N
         expect(page.locator("#examples")).to_be_hidden()
 
 
-def test_a_server_that_is_gone_is_told(page: Page, url: str) -> None:
+def test_a_server_that_does_not_answer_is_reported(page: Page, url: str) -> None:
     page.goto(url)
     page.evaluate("() => { window.fetch = async () => { throw new TypeError('refused'); }; }")
     page.get_by_role("searchbox").fill(QUERY)
@@ -289,14 +289,14 @@ def test_a_server_that_is_gone_is_told(page: Page, url: str) -> None:
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
 
 
-def test_nothing_found_says_why(page: Page, url: str) -> None:
+def test_an_empty_result_says_why(page: Page, url: str) -> None:
     page.goto(url)
     page.get_by_role("searchbox").fill("zebra")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing found.").first).to_be_visible()
 
 
-def test_an_untrained_model_is_said_to_be_one(page: Page) -> None:
+def test_an_untrained_model_is_reported(page: Page) -> None:
     with running(playground(is_trained=False)) as untrained:
         page.goto(untrained)
         expect(page.locator("#notice")).to_contain_text("not trained to judge relevance yet")
@@ -329,7 +329,7 @@ def saved(page: Page, button: str, tmp_path: Path) -> Path:
     return path
 
 
-def test_thumbs_become_qrels_files_that_slimrank_reads(page: Page, url: str, tmp_path: Path) -> None:
+def test_judgments_can_be_downloaded_as_qrels_that_slimrank_reads(page: Page, url: str, tmp_path: Path) -> None:
     search(page, url, "an emoji before the word directory")
     page.locator("#reranked-list").get_by_role("button", name="Relevant: rmtree(path)", exact=True).click()
     page.locator("#reranked-list").get_by_role("button", name="Not relevant: mkdir(path)", exact=True).click()
@@ -343,7 +343,7 @@ def test_thumbs_become_qrels_files_that_slimrank_reads(page: Page, url: str, tmp
     assert json.loads(line) == {"_id": query_id, "text": "an emoji before the word directory"}
 
 
-def test_a_thumb_pressed_again_is_taken_back_and_judgments_outlive_a_reload(page: Page, url: str) -> None:
+def test_a_second_press_removes_a_judgment_and_judgments_survive_a_reload(page: Page, url: str) -> None:
     search(page, url)
     thumb = page.locator("#reranked-list").get_by_role("button", name="Relevant: rmdir(path)", exact=True)
     thumb.click()
@@ -368,7 +368,7 @@ def fill_own_index(page: Page, engine: str) -> None:
     dialog.get_by_role("button", name="Use it").click()
 
 
-def test_an_own_index_is_used_until_it_is_forgotten_and_its_password_is_stored_nowhere(page: Page, url: str) -> None:
+def test_an_own_index_is_used_until_the_visitor_leaves_it_and_its_password_is_not_stored(page: Page, url: str) -> None:
     page.goto(url)
     sent: list[dict[str, object]] = []
 
@@ -399,7 +399,7 @@ def test_an_own_index_is_used_until_it_is_forgotten_and_its_password_is_stored_n
     assert page.locator("#own-index-form [name=password]").input_value() == ""
 
 
-def test_an_address_is_tried_when_it_is_entered_and_what_was_typed_stays(page: Page, url: str) -> None:
+def test_an_index_is_tested_when_it_is_entered_and_the_typed_values_are_kept(page: Page, url: str) -> None:
     page.goto(url)
     fill_own_index(page, "http://127.0.0.1:9")
     expect(page.locator("#own-index-error")).to_contain_text("nothing answers at http://127.0.0.1:9")
@@ -407,7 +407,7 @@ def test_an_address_is_tried_when_it_is_entered_and_what_was_typed_stays(page: P
     expect(page.locator("#source-label")).to_have_text("eight documents")
 
 
-def test_an_incomplete_index_is_refused_by_its_field(page: Page, url: str) -> None:
+def test_an_incomplete_index_is_refused_with_the_name_of_the_field(page: Page, url: str) -> None:
     page.goto(url)
     fill_own_index(page, "not a url")
     expect(page.locator("#own-index-error")).to_contain_text("URL")
@@ -415,7 +415,7 @@ def test_an_incomplete_index_is_refused_by_its_field(page: Page, url: str) -> No
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_where_an_own_index_is_not_allowed_the_dialog_says_why(page: Page) -> None:
+def test_if_an_own_index_is_not_allowed_the_dialog_says_why(page: Page) -> None:
     with running(playground(policy=Policy("0.0.0.0"))) as public:
         page.goto(public)
         page.get_by_role("button", name="Your index").click()
@@ -439,7 +439,7 @@ def test_markup_in_documents_and_queries_stays_text(page: Page, url: str) -> Non
     assert page.locator("main img, main script, dialog img").count() == 0
 
 
-def test_no_script_can_make_markup_of_text(browser: Browser, url: str) -> None:
+def test_no_script_can_turn_text_into_markup(browser: Browser, url: str) -> None:
     page = browser.new_page()
     page.goto(url)
     assert (
@@ -449,7 +449,7 @@ def test_no_script_can_make_markup_of_text(browser: Browser, url: str) -> None:
     page.close()
 
 
-def test_marks_stand_on_their_words_behind_an_emoji(page: Page, url: str) -> None:
+def test_marks_have_the_right_place_after_an_emoji(page: Page, url: str) -> None:
     search(page, url, "emoji directory")
     card = page.locator("#first-stage-list > li").filter(has_text="🐍").first
     assert [mark.inner_text() for mark in card.locator("mark").all()] == ["emoji", "directory"]

@@ -1,4 +1,4 @@
-"""The page by keyboard, by screen reader, in both themes and at every width, in real Chromium."""
+"""The page with keyboard and screen reader, in both themes and at every width, in real Chromium."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -33,7 +33,7 @@ def test_nothing_overflows_and_axe_finds_no_fault(browser: Browser, url: str, th
 
 
 def _faults(page: Page) -> list[str]:
-    """Return axe's faults, contrast (WCAG 2 AA) and labels among them."""
+    """Return the faults that axe finds, such as low contrast (WCAG 2 AA) and missing labels."""
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
     assert "color-contrast" in {rule["id"] for rule in found.response["passes"]}
     return [
@@ -43,7 +43,7 @@ def _faults(page: Page) -> list[str]:
     ]
 
 
-def test_a_whole_visit_needs_no_mouse(page: Page, url: str) -> None:
+def test_the_page_can_be_used_without_a_mouse(page: Page, url: str) -> None:
     page.goto(url)
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type(QUERY)
@@ -64,7 +64,7 @@ def test_a_whole_visit_needs_no_mouse(page: Page, url: str) -> None:
     expect(page.locator(f"#first-stage-{place}")).to_be_visible()
 
 
-def test_every_control_is_reached_by_tab_and_shows_its_focus(page: Page, url: str) -> None:
+def test_every_control_can_be_reached_by_tab_and_shows_its_focus(page: Page, url: str) -> None:
     page.goto(url)
     page.evaluate("document.activeElement.blur()")
     reached = []
@@ -77,7 +77,7 @@ def test_every_control_is_reached_by_tab_and_shows_its_focus(page: Page, url: st
     assert page.locator("#theme").evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
 
 
-def test_moves_are_said_in_words(page: Page, url: str) -> None:
+def test_screen_readers_get_the_moves_as_text(page: Page, url: str) -> None:
     search(page, url)
     said = page.locator("#reranked-list .rank").all_inner_texts()
     assert all("unchanged" in text or "from rank" in text for text in said)
@@ -94,7 +94,7 @@ def test_a_phone_shows_one_list_and_switches(page: Page, url: str) -> None:
     expect(page.locator("#reranked-list")).to_be_hidden()
 
 
-def test_a_phone_shows_the_first_result_on_its_first_screen_with_the_controls_folded(page: Page, url: str) -> None:
+def test_a_phone_shows_folded_controls_and_the_first_result_on_the_first_screen(page: Page, url: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     search(page, url)
     first = page.locator("#reranked-list > li").first.bounding_box()
@@ -108,7 +108,7 @@ def test_a_phone_shows_the_first_result_on_its_first_screen_with_the_controls_fo
 
 
 @pytest.mark.parametrize("width", [390, 820, 1280])
-def test_titles_wrap_and_are_shown_whole(page: Page, url: str, width: int) -> None:
+def test_titles_wrap_and_are_shown_completely(page: Page, url: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     search(page, url, "hostile directory markup")
     for title in page.locator("#reranked-list .title").all():

@@ -23,16 +23,16 @@ def test_a_visitor_at_this_machine_may_name_an_index() -> None:
         ("127.0.0.1", "127.0.0.1", {}),
     ],
 )
-def test_nobody_else_may(listens_on: str, client: str | None, headers: dict[str, str]) -> None:
+def test_other_visitors_may_not_name_an_index(listens_on: str, client: str | None, headers: dict[str, str]) -> None:
     assert not Policy(listens_on).may_name_index(client=client, headers=headers)
 
 
-def test_the_operator_may_allow_everyone() -> None:
+def test_the_operator_can_allow_everyone_to_name_an_index() -> None:
     policy = Policy("0.0.0.0", own_index_for_all=True)
     assert policy.may_name_index(client="10.0.0.7", headers={"host": "search.example"})
 
 
-def test_on_a_loopback_address_only_loopback_names_are_answered() -> None:
+def test_on_a_loopback_address_only_requests_to_loopback_names_are_answered() -> None:
     assert Policy("127.0.0.1").is_our_name(HERE)
     assert not Policy("127.0.0.1").is_our_name({"host": "rebound.example:8090"})
     assert Policy("0.0.0.0").is_our_name({"host": "search.example"})
@@ -49,5 +49,5 @@ def test_on_a_loopback_address_only_loopback_names_are_answered() -> None:
         ({"host": "localhost:8090", "sec-fetch-site": "same-site"}, False),
     ],
 )
-def test_other_sites_pages_are_told_apart(headers: dict[str, str], is_ours: bool) -> None:
+def test_requests_from_other_sites_are_recognised(headers: dict[str, str], is_ours: bool) -> None:
     assert is_same_origin(headers) is is_ours

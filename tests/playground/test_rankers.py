@@ -30,7 +30,7 @@ def rank(answer: httpx.Response, timeout_seconds: float = 2.0) -> tuple[object, 
     return asyncio.run(ranker.rank("query", ["a", "b"], timeout_seconds=timeout_seconds)), sent[0]
 
 
-def test_a_gateways_answer_comes_in_first_stage_order_with_its_times() -> None:
+def test_a_gateways_answer_is_returned_in_first_stage_order_with_its_times() -> None:
     ranking, body = rank(httpx.Response(200, json=ANSWER, headers=HEADERS))
     assert body == {"query": "query", "documents": ["a", "b"], "raw_scores": True, "deadline_ms": 2000}
     assert ranking.scored.scores.tolist() == [-2.0, 2.0]  # type: ignore[attr-defined]
@@ -38,22 +38,22 @@ def test_a_gateways_answer_comes_in_first_stage_order_with_its_times() -> None:
     assert (ranking.queue_seconds, ranking.infer_seconds, ranking.model) == (0.003, 0.04, "m")  # type: ignore[attr-defined]
 
 
-def test_probabilities_are_calibrated_as_the_gateway_says() -> None:
+def test_probabilities_use_the_gateways_calibration() -> None:
     ranking, _ = rank(httpx.Response(200, json=ANSWER))
     assert ranking.probabilities == pytest.approx([0.5, 0.8807970779778823])  # type: ignore[attr-defined]
 
 
-def test_a_gateways_errors_are_ours() -> None:
+def test_a_gateways_errors_become_slimrank_errors() -> None:
     with pytest.raises(Overloaded):
         rank(httpx.Response(429, json={"message": "too much waits"}))
 
 
-def test_a_gateway_that_is_down_is_told_so() -> None:
+def test_a_gateway_that_is_down_is_reported() -> None:
     with pytest.raises(ModelNotReady, match="slimrank serve"):
         asyncio.run(GatewayRanker("http://127.0.0.1:9").rank("query", ["a"], timeout_seconds=2))
 
 
-def test_a_slow_gateway_meets_the_deadline() -> None:
+def test_a_slow_gateway_raises_deadline_exceeded() -> None:
     async def handle(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(5)
         return httpx.Response(200)
@@ -63,7 +63,7 @@ def test_a_slow_gateway_meets_the_deadline() -> None:
         asyncio.run(ranker.rank("query", ["a"], timeout_seconds=0.05))
 
 
-def test_a_gateway_that_answers_at_the_deadline_with_what_it_scored_is_heard() -> None:
+def test_a_partial_answer_of_the_gateway_at_the_deadline_is_used() -> None:
     async def handle(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.1)
         return httpx.Response(200, json=ANSWER | {"meta": ANSWER["meta"] | {"scored_documents": 1, "partial": True}})  # type: ignore[operator]
@@ -72,7 +72,7 @@ def test_a_gateway_that_answers_at_the_deadline_with_what_it_scored_is_heard() -
     assert asyncio.run(ranker.rank("query", ["a", "b"], timeout_seconds=0.05)).scored.depth == 1
 
 
-def test_a_model_in_process_gives_what_it_scored_by_the_deadline() -> None:
+def test_a_model_in_this_process_returns_its_scores_so_far_at_the_deadline() -> None:
     async def ranked() -> Ranking:
         ranker = EmbeddedRanker(Model("slow", FakeScorer(document_seconds=0.06)))
         await ranker.start()
@@ -85,14 +85,14 @@ def test_a_model_in_process_gives_what_it_scored_by_the_deadline() -> None:
     assert depth is not None and 0 < depth < 20
 
 
-def test_the_fitted_weight_is_known_before_a_search_and_a_gateway_that_is_down_does_not_know_it() -> None:
+def test_the_fitted_weight_is_known_before_a_search_unless_the_gateway_is_down() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=ONE | {"meta": {"fusion_weight": 0.7}}))
     assert asyncio.run(GatewayRanker("http://gateway", transport=transport).fusion_weight()) == 0.7
     assert asyncio.run(fake_ranker(fusion_weight=0.4).fusion_weight()) == 0.4
     assert asyncio.run(GatewayRanker("http://127.0.0.1:9").fusion_weight()) is None
 
 
-def test_a_real_gateway_and_a_model_in_process_say_the_same() -> None:
+def test_a_real_gateway_and_a_model_in_this_process_give_the_same_scores() -> None:
     from slimrank.serving.server import make_app
     from slimrank.settings import Settings
 

@@ -1,4 +1,4 @@
-"""An index of a real engine: tried when it is named, then searched."""
+"""An index of a real engine: it is tested when it is named, then searched."""
 
 import asyncio
 from collections.abc import Iterator
@@ -29,17 +29,17 @@ def source(index: Index, *fields: str, name: str = "playground_shop") -> EngineS
     return EngineSource(EngineAddress(index.url, name, fields))
 
 
-def test_an_index_with_text_in_its_fields_is_taken_and_searched(index: Index, shop: Shop) -> None:
+def test_an_index_with_text_in_its_fields_is_accepted_and_searched(index: Index, shop: Shop) -> None:
     asyncio.run(source(index, "title", "text").check())
     [_, query, _] = shop.queries[0]
     assert asyncio.run(source(index, "title", "text").search(query, 5)).hits
 
 
-def test_fields_that_hold_no_text_are_told_with_those_that_are_there(index: Index) -> None:
+def test_fields_without_text_are_reported_with_the_existing_fields(index: Index) -> None:
     with pytest.raises(EngineRefused, match=r"have no text in body; their fields are .*title"):
         asyncio.run(source(index, "body").check())
 
 
-def test_an_index_that_is_not_there_is_told(index: Index) -> None:
+def test_a_missing_index_is_reported(index: Index) -> None:
     with pytest.raises(EngineRefused, match="has no index called nowhere"):
         asyncio.run(source(index, "title", name="nowhere").check())

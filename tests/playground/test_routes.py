@@ -30,18 +30,18 @@ def test_a_search_answers_the_first_stage_and_then_its_scores(url: str) -> None:
     assert {"queue_ms", "inference_ms", "tokens", "model"} <= second.keys()
 
 
-def test_nothing_found_is_one_event_with_no_hits(url: str) -> None:
+def test_an_empty_result_is_one_event_without_hits(url: str) -> None:
     [event] = events(url, {"query": "zebra"})
     assert event["hits"] == []
 
 
-def test_a_missed_deadline_fails_the_reranking_only() -> None:
+def test_a_missed_deadline_only_fails_the_reranking() -> None:
     with running(playground(ranker=fake_ranker(seconds=1))) as slow:
         first, second = events(slow, QUERY | {"deadline_ms": 50})
     assert first["hits"] and (second["event"], second["stage"], second["kind"]) == ("failed", "rerank", "deadline_exceeded")
 
 
-def test_a_failing_model_fails_the_reranking_only(url: str) -> None:
+def test_a_failing_model_only_fails_the_reranking(url: str) -> None:
     answered = events(url, {"query": "fail"})
     assert answered[0]["hits"] == []
     with running(playground(source=_Everything())) as everything:
@@ -49,7 +49,7 @@ def test_a_failing_model_fails_the_reranking_only(url: str) -> None:
     assert first["hits"] and second["kind"] == "internal" and "/secret" not in second["message"]
 
 
-def test_an_engine_that_is_down_is_told_in_words() -> None:
+def test_an_engine_that_is_down_is_reported_with_a_clear_message() -> None:
     with running(playground(source=BrokenSource())) as broken:
         [event] = events(broken, QUERY)
     assert event["stage"] == "first_stage" and "is the engine up" in event["message"]
@@ -73,18 +73,18 @@ def test_an_engine_that_is_down_is_told_in_words() -> None:
         ({"own_documents": [{"doc_id": "a"}], "own_index": OWN}, "the body"),
     ],
 )
-def test_a_bad_call_is_refused_by_its_field_and_never_quotes_a_value(url: str, change: dict[str, Any], place: str) -> None:
+def test_an_invalid_call_is_refused_with_the_field_but_not_its_value(url: str, change: dict[str, Any], place: str) -> None:
     answer = httpx.post(f"{url}api/search", json=QUERY | change)
     assert answer.status_code == 422
     assert answer.json()["message"].startswith(place) and "s3cret" not in answer.text
 
 
-def test_an_own_index_is_searched_from_this_machine_and_its_failure_is_told(url: str) -> None:
+def test_an_own_index_is_searched_from_this_machine_and_its_failure_is_reported(url: str) -> None:
     [event] = events(url, QUERY | {"own_index": OWN})
     assert event["message"].startswith("nothing answers at http://127.0.0.1:9")
 
 
-def test_an_own_index_is_refused_where_others_can_reach_the_server() -> None:
+def test_an_own_index_is_refused_if_others_can_reach_the_server() -> None:
     with running(playground(policy=Policy("0.0.0.0"))) as public:
         assert httpx.get(f"{public}api/about").json()["own_index"]["is_allowed"] is False
         answer = httpx.post(f"{public}api/search", json=QUERY | {"own_index": OWN})
@@ -99,7 +99,7 @@ def test_an_own_index_is_refused_where_others_can_reach_the_server() -> None:
         ([{"_id": "1", "_source": {"text": "red"}}], None),
     ],
 )
-def test_an_own_index_is_tried_before_it_is_used(url: str, hits: list[Any], words: str | None) -> None:
+def test_an_own_index_is_tested_before_it_is_used(url: str, hits: list[Any], words: str | None) -> None:
     with serving(lambda request: httpx.Response(200, json={"hits": {"hits": hits}})) as engine:
         named = OWN | {"url": engine, "fields": ["title", "text"]}
         answered = httpx.post(f"{url}api/index", json=named)
@@ -144,7 +144,7 @@ def test_a_body_that_a_form_could_send_is_refused(url: str) -> None:
     assert answer.status_code == 415
 
 
-def test_another_name_on_a_loopback_address_is_refused(url: str) -> None:
+def test_another_host_name_on_a_loopback_address_is_refused(url: str) -> None:
     answer = httpx.get(url, headers={"host": "rebound.example"})
     assert answer.status_code == 421 and "content-security-policy" in answer.headers
 
@@ -181,7 +181,7 @@ async def _get(app: Starlette, path: str) -> httpx.Response:
         return await client.get(path)
 
 
-def test_it_can_be_mounted_below_another_path() -> None:
+def test_the_page_can_be_mounted_below_another_path() -> None:
     import asyncio
 
     app = Starlette(routes=[Mount("/playground", make_playground(playground()))])
@@ -190,7 +190,7 @@ def test_it_can_be_mounted_below_another_path() -> None:
 
 
 class _Everything:
-    """A first stage that finds the same for every query."""
+    """A first stage that finds the same hits for every query."""
 
     label = "everything"
 

@@ -22,7 +22,7 @@ def search(answer: httpx.Response, address: EngineAddress = ADDRESS) -> tuple[ob
     return asyncio.run(source.search("an oak chair", 7)), sent
 
 
-def test_an_engine_is_asked_for_the_fields_and_lets_us_in_by_password() -> None:
+def test_the_search_names_the_fields_and_sends_the_password() -> None:
     found, [request] = search(httpx.Response(200, json={"hits": {"hits": [HIT]}}))
     assert str(request.url) == "https://search.example:9200/products/_search"
     assert json.loads(request.content) == {
@@ -34,7 +34,7 @@ def test_an_engine_is_asked_for_the_fields_and_lets_us_in_by_password() -> None:
     assert [(hit.doc_id, hit.title, hit.text, hit.score) for hit in found.hits] == [("p1", "A chair", "Oak.", 3.5)]  # type: ignore[attr-defined]
 
 
-def test_an_api_key_is_sent_as_the_engines_want_it() -> None:
+def test_an_api_key_is_sent_in_the_engines_format() -> None:
     address = EngineAddress("http://localhost:9200", "products", ("text",), api_key="k3y")
     _, [request] = search(httpx.Response(200, json={"hits": {"hits": []}}), address)
     assert request.headers["authorization"] == "ApiKey k3y"
@@ -50,22 +50,22 @@ def test_an_api_key_is_sent_as_the_engines_want_it() -> None:
         (httpx.Response(302, headers={"location": "http://169.254.169.254/"}), "302"),
     ],
 )
-def test_an_engine_that_says_no_is_quoted_in_words(answer: httpx.Response, words: str) -> None:
+def test_a_refusal_of_the_engine_is_explained(answer: httpx.Response, words: str) -> None:
     with pytest.raises(EngineRefused, match=words) as caught:
         search(answer)
     assert "s3cret" not in str(caught.value) and "inner host" not in str(caught.value)
 
 
-def test_what_is_no_engine_is_told_so_without_quoting_it() -> None:
+def test_a_server_that_is_not_an_engine_is_reported_without_quoting_its_answer() -> None:
     with pytest.raises(EngineUnavailable, match="not a search engine's") as caught:
         search(httpx.Response(200, text="metadata of a cloud machine"))
     assert "metadata" not in str(caught.value)
 
 
-def test_an_engine_that_is_down_is_an_error_in_words() -> None:
+def test_an_engine_that_is_down_gives_a_clear_error() -> None:
     with pytest.raises(EngineError, match=r"nothing answers at http://127\.0\.0\.1:9"):
         asyncio.run(EngineSource(EngineAddress("http://127.0.0.1:9", "x", ("text",))).search("query", 5))
 
 
-def test_secrets_are_in_no_representation() -> None:
+def test_no_repr_contains_secrets() -> None:
     assert "s3cret" not in repr(ADDRESS) and "products" in repr(ADDRESS)

@@ -1,4 +1,4 @@
-"""Run whole audits of the shop in tests."""
+"""Run whole audits of the test shop."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ FIELDS = ["title^2", "text"]
 
 
 class Judging:
-    """A grader made of a function."""
+    """A grader that calls a function."""
 
     def __init__(self, grade: Callable[[str, Sequence[str]], list[int | None]]) -> None:
         self.identity = {"model": "m"}
@@ -40,7 +40,7 @@ def write_sources(folder: Path, shop: Shop) -> tuple[Path, Path]:
 
 
 def shop_spec(folder: Path, shop: Shop, url: str, after: dict[str, Any], **others: Any) -> Spec:
-    """Return a specification that compares shop_v1 with `after`, judged by construction."""
+    """Return a specification that compares shop_v1 with ``after``; the shop supplies the judgments."""
     queries, qrels = write_sources(folder, shop)
     before = {"url": url, "index": "shop_v1", "fields": FIELDS}
     given = {
@@ -55,12 +55,12 @@ def shop_spec(folder: Path, shop: Shop, url: str, after: dict[str, Any], **other
 
 
 def audit_shop(folder: Path, shop: Shop, url: str, after: dict[str, Any], **others: Any) -> dict[str, Any]:
-    """Audit and return the report."""
+    """Run the audit and return the report."""
     return audit(shop_spec(folder, shop, url, after, **others), Folder(folder / "audit"), Access())
 
 
 def changed(settings_or_mappings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return a copy with the value at a dotted path replaced."""
+    """Return a copy in which the value at a dotted path is replaced."""
     made = copy.deepcopy(settings_or_mappings)
     *parents, last = path.split(".")
     node = made

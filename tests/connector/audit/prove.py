@@ -1,9 +1,10 @@
-"""Prove the audit on a collection of one's own: an identical reindex, six planted faults, six harmless changes.
+"""Prove the audit on your own collection: with an identical reindex, six planted faults and six harmless changes.
 
     python -m tests.connector.audit.prove COLLECTION --split test --out FOLDER
 
-With `--only "FAULT wrong analyzer" --queries 10000` it is one audit of as many queries, words left out of the collection's at random.
-Starts the tests' OpenSearch, or uses SLIMRANK_TEST_OPENSEARCH_URL; prints a line an audit; leaves their folders in FOLDER.
+With ``--only "FAULT wrong analyzer" --queries 10000`` it runs one audit with that many queries, made by leaving out random words.
+It starts the tests' OpenSearch, or uses SLIMRANK_TEST_OPENSEARCH_URL. It prints one line for each audit, and keeps their folders
+in FOLDER.
 """
 
 import argparse
@@ -29,7 +30,7 @@ GOOD_SYNONYMS = ["television, tv", "sofa, couch", "sneaker, trainer", "tumour, t
 
 
 def settings(synonyms: list[str], *, stems: bool = True) -> dict[str, Any]:
-    """Return index settings whose search analyzer knows synonyms."""
+    """Return index settings with synonyms in the search analyzer."""
     base = ["lowercase", "shop_stop", *(["stems"] if stems else [])]
     return {
         "number_of_shards": 1,
@@ -55,13 +56,13 @@ def mappings(**more: Any) -> dict[str, Any]:
 
 
 def wrong_synonyms(queries: list[str]) -> list[str]:
-    """Join frequent words of the queries that have nothing to do with each other."""
+    """Return wrong synonyms: pairs of frequent, unrelated words of the queries."""
     words = [word for word, _ in Counter(" ".join(queries).lower().split()).most_common(60) if word.isalpha() and len(word) > 3]
     return [f"{a}, {b}" for a, b in zip(words[::2], words[1::2], strict=False)]
 
 
 def variants(products: list[Product], queries: list[str]) -> dict[str, tuple[Callable[[Index], None], dict[str, Any]]]:
-    """Return name -> how to make the new index, and what else differs in asking."""
+    """Return name -> a function that makes the new index, and the other differences of the new side."""
     usual = settings(GOOD_SYNONYMS)
     chance = random.Random(0)
     shuffled = chance.sample(products, len(products))
@@ -112,8 +113,10 @@ def main() -> None:
     parser.add_argument("collection", type=Path)
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", help="The one audit to make")
-    parser.add_argument("--queries", type=int, default=0, help="Distinct queries to ask; 0 for the collection's own")
+    parser.add_argument("--only", help="Name of the only audit to run")
+    parser.add_argument(
+        "--queries", type=int, default=0, help="Number of distinct queries to ask; 0 for the collection's queries"
+    )
     given = parser.parse_args()
     collection = read_collection(given.collection, given.split)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -151,7 +154,7 @@ def main() -> None:
 
 
 def multiplied(queries: Mapping[str, str], count: int) -> dict[str, tuple[str, str]]:
-    """Return query id -> the query it was made of and a text of its own: words left out at random."""
+    """Return query id -> the original query and a new text, in which random words are left out."""
     chance = random.Random(0)
     texts: dict[str, str] = {}
     for _ in range(200):
@@ -166,7 +169,7 @@ def multiplied(queries: Mapping[str, str], count: int) -> dict[str, tuple[str, s
 
 
 def line(name: str, report: dict[str, Any], seconds: float) -> str:
-    """Return one audit in a line."""
+    """Return a line about one audit."""
     ndcg = report["paired"][0]
     causes = [f"{cause['kind']} {cause['share']:.0%}" for cause in report["causes"]["causes"]]
     return (

@@ -1,4 +1,4 @@
-"""Store what ranx says of random rankings, for `test_measures`: ranx compiles for minutes, so it is no dependency of the tests.
+"""Store ranx's results for random rankings, for ``test_measures``. ranx compiles for minutes, so the tests do not depend on it.
 
     uv venv /tmp/ranx && uv pip install --python /tmp/ranx/bin/python ranx==0.3.21
     NUMBA_DISABLE_JIT=1 /tmp/ranx/bin/python tests/connector/audit/ranx_cases.py tests/data/ranx_cases.json

@@ -1,7 +1,7 @@
-"""A small shop to audit: products in real words, queries in other forms of them, and judgments by construction.
+"""A small shop to audit: products with real words, queries with other forms of these words, and known judgments.
 
-What is relevant is decided by the things and properties a product was made of, never by any analyzer: a query for
-"wooden chairs" wants chairs of wood, however they are spelt. So an index that stems is truly better than one that does not.
+A product is relevant by the thing and the properties that it was made from, and not by an analyzer: a query for "wooden chairs"
+wants chairs of wood, however they are spelt. So an index that stems is truly better than an index that does not.
 """
 
 import random
@@ -96,7 +96,7 @@ class Shop:
 
 
 def make_shop(products: int = 600, queries: int = 80, seed: int = 0) -> Shop:
-    """Make a shop; the same arguments make the same one."""
+    """Make a shop; the same arguments give the same shop."""
     chance = random.Random(seed)
     made = [_product(number, chance) for number in range(products)]
     asked: list[tuple[str, str, int]] = []
@@ -134,7 +134,7 @@ def _product(number: int, chance: random.Random) -> dict[str, Any]:
 
 
 class Index:
-    """An index on the test's engine; made anew, removed afterwards."""
+    """An index on the test's engine. It is created for the test and removed afterwards."""
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
@@ -179,7 +179,7 @@ class Index:
         return parsed
 
     def clear(self) -> None:
-        """Remove the index, to be made again."""
+        """Remove the index, so that it can be made again."""
         self.http.delete(f"/{self.name}")
 
     def drop(self) -> None:

@@ -1,4 +1,4 @@
-"""Bounds for unjudged documents against trying every grading."""
+"""The bounds over unjudged documents equal the extremes over all gradings."""
 
 from itertools import product
 
@@ -15,7 +15,9 @@ judgments = st.dictionaries(st.sampled_from([*DOCUMENTS, "lost"]), st.integers(0
 
 @settings(max_examples=60, deadline=None)
 @given(rankings, rankings, judgments, st.sampled_from([2, 4]))
-def test_ndcg_bounds_are_those_of_every_grading(before: list[str], after: list[str], judged: dict[str, int], k: int) -> None:
+def test_ndcg_bounds_are_the_extremes_over_all_gradings(
+    before: list[str], after: list[str], judged: dict[str, int], k: int
+) -> None:
     unjudged = sorted((set(before[:k]) | set(after[:k])) - judged.keys())
     pairs = []
     for grades in product(range(3), repeat=len(unjudged)):
@@ -29,7 +31,7 @@ def test_ndcg_bounds_are_those_of_every_grading(before: list[str], after: list[s
 
 @settings(max_examples=60, deadline=None)
 @given(rankings, judgments, st.sampled_from([2, 4]))
-def test_binary_measures_are_bounded_by_every_grading(ranking: list[str], judged: dict[str, int], k: int) -> None:
+def test_bounds_of_binary_measures_contain_every_grading(ranking: list[str], judged: dict[str, int], k: int) -> None:
     unjudged = sorted(set(ranking[:k]) - judged.keys())
     every = [judged | dict(zip(unjudged, grades, strict=True)) for grades in product((0, 1), repeat=len(unjudged))]
     for measure, bound in (
@@ -41,7 +43,7 @@ def test_binary_measures_are_bounded_by_every_grading(ranking: list[str], judged
         assert bound(ranking, judged, k) == pytest.approx((min(values), max(values)), abs=1e-9)
 
 
-def test_bounds_close_where_everything_is_judged() -> None:
+def test_bounds_are_equal_if_every_document_is_judged() -> None:
     judged = {"a": 2, "b": 0}
     before, after, difference = bounds.ndcg_bounds("ab", "ba", judged, 10, 3)
     assert before == (1.0, 1.0)
@@ -56,6 +58,6 @@ def test_a_new_document_at_the_last_rank_can_lower_ndcg_by_raising_the_ideal() -
     assert low < 1.0
 
 
-def test_an_unjudged_document_that_stays_where_it_was_cancels_out() -> None:
+def test_an_unjudged_document_with_an_unchanged_rank_cancels_out() -> None:
     difference = bounds.ndcg_bounds("xab", "xab", {"a": 1, "b": 1}, 3, 3)[2]
     assert difference == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""The workflow that gates a pull request calls commands and options that exist, and its shell does what it says."""
+"""The example workflow, which gates a pull request, uses only existing commands and options, and its steps work."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def audit_step() -> str:
     return str(next(step["run"] for step in job()["steps"] if step.get("id") == "audit"))
 
 
-def test_what_it_installs_is_checked_out_and_has_the_extra() -> None:
+def test_the_installed_folder_is_checked_out_and_has_the_extra() -> None:
     folders = [step["with"]["path"] for step in job()["steps"] if "path" in step.get("with", {}) and "checkout" in step["uses"]]
     (install,) = (step["run"] for step in job()["steps"] if step.get("name") == "Install")
     folder, extra = re.fullmatch(r"pip install '\./([\w.]+)\[(\w+)\]'", install).groups()  # type: ignore[union-attr]
@@ -43,7 +43,7 @@ def test_what_it_installs_is_checked_out_and_has_the_extra() -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize(("settings", "outcome"), [(SETTINGS, 0), (WITHOUT_STEMS, 2)])
-def test_its_steps_run_in_order_on_an_engine(opensearch: Engine, settings: dict[str, Any], outcome: int, tmp_path: Path) -> None:
+def test_the_steps_run_in_order_on_an_engine(opensearch: Engine, settings: dict[str, Any], outcome: int, tmp_path: Path) -> None:
     bash, curl = shutil.which("bash"), shutil.which("curl")
     if bash is None or curl is None:
         pytest.skip("the workflow's shell, bash, or curl is not installed")

@@ -1,4 +1,4 @@
-"""The gate: the alias moves only on a pass that still holds, in one step, with a way back; `_reindex` is counted."""
+"""The gate moves the alias in one request, only after a pass that is still valid, and prints how to move it back."""
 
 import json
 import shlex
@@ -58,7 +58,9 @@ def alias_of(index: Index) -> list[str]:
     return sorted(index.http.get("/_alias/shop").json())
 
 
-def test_a_pass_moves_the_alias_and_prints_a_way_back_that_works(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_a_pass_moves_the_alias_and_the_printed_command_moves_it_back(
+    before: Index, after: Index, shop: Shop, tmp_path: Path
+) -> None:
     after.make(shop.products)
     code, output = invoke(
         "gate", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a", "--then", "swap", "--alias", "shop"
@@ -108,14 +110,14 @@ def test_a_side_that_changed_since_the_audit_stops_the_swap(
     assert "changed since" in output
 
 
-def test_an_alias_that_is_not_there_is_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_a_missing_alias_is_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products)
     spec = write_spec(tmp_path, shop, before.url)
     _, output = invoke("gate", spec, "--out", tmp_path / "a", "--then", "swap", "--alias", "no_such")
     assert "there is no alias no_such" in output
 
 
-def test_more_replicas_after_the_audit_do_not_void_it(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_an_audit_stays_valid_if_replicas_are_added(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products)
     spec = write_spec(tmp_path, shop, before.url)
     assert invoke("gate", spec, "--out", tmp_path / "a")[0] == 0
@@ -135,13 +137,13 @@ def test_reindex_copies_counts_and_audits(before: Index, after: Index, shop: Sho
     assert json.loads((tmp_path / "a" / "report.json").read_text())["content"]["same"]
 
 
-def test_reindex_into_nothing_says_what_to_do(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_reindex_into_a_missing_index_says_what_to_do(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.clear()
     _, output = invoke("reindex", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a")
     assert "shop_v2 does not exist; create it" in output
 
 
-def test_documents_that_the_new_mapping_refuses_stop_it(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_documents_that_the_new_mapping_refuses_stop_the_reindex(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     mappings = {"properties": {"title": {"type": "integer"}}}
     after.make([], SETTINGS, mappings)
     code, output = invoke("reindex", write_spec(tmp_path, shop, before.url), "--out", tmp_path / "a")
@@ -149,7 +151,7 @@ def test_documents_that_the_new_mapping_refuses_stop_it(before: Index, after: In
     assert "documents failed" in output
 
 
-def test_steps_one_by_one_are_the_gate(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_the_single_steps_give_the_same_result_as_the_gate(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products[:150])
     spec = write_spec(tmp_path, shop, before.url)
     code, output = invoke("plan", spec, "--out", tmp_path / "steps")
@@ -166,7 +168,7 @@ def test_steps_one_by_one_are_the_gate(before: Index, after: Index, shop: Shop, 
     assert first == second
 
 
-def test_every_figure_can_be_had_as_json(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_every_command_can_print_its_figures_as_json(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products[:150])
     spec, folder = write_spec(tmp_path, shop, before.url), tmp_path / "audit"
 
@@ -191,9 +193,7 @@ def test_the_example_is_a_specification_with_the_defaults(tmp_path: Path) -> Non
     assert {name: getattr(spec, name) for name in defaults} == defaults
 
 
-def test_a_sheet_that_a_person_filled_changes_the_verdict_without_new_searches(
-    before: Index, after: Index, shop: Shop, tmp_path: Path
-) -> None:
+def test_a_filled_sheet_changes_the_verdict_without_new_searches(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products, WITHOUT_STEMS)
     graded = tmp_path / "graded.csv"
     judges = [{"kind": "person", "file": str(graded)}]

@@ -1,4 +1,4 @@
-"""Judges: only what changed, blind, shuffled, cached; agreement and partiality."""
+"""Judges grade only changed documents, blind and shuffled, and a cache keeps their grades; agreement and partiality."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def answer(*ids: str) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """An audit of two queries, the first changed."""
+    """Return an audit of two queries; only the first query changed."""
     made = Folder(tmp_path)
     made.write("plan.json", {"spec": SPEC.model_dump(mode="json"), "queries": 2})
     made.write_queries([Query("q1", "red shoes", 3, 3, "all"), Query("q2", "hats", 1, 1, "all")])
@@ -58,13 +58,13 @@ def folder(tmp_path: Path) -> Folder:
     return made
 
 
-def test_only_what_entered_left_or_moved_is_judged() -> None:
+def test_only_documents_that_entered_left_or_moved_are_judged() -> None:
     row = compare_query(Query("q", "x", 1, 1, "all"), answer("a", "b", "c"), answer("a", "c", "d"), {}, SPEC)
     assert to_judge(row, moved=True) == ["b", "d", "c"]
     assert to_judge(row, moved=False) == ["b", "d"]
 
 
-def test_judging_what_changed_gives_the_same_difference_as_judging_all() -> None:
+def test_judging_only_the_changes_gives_the_same_difference_as_judging_all() -> None:
     grades = {"a": 3, "b": 1, "c": 2, "d": 0}
     query = Query("q", "x", 1, 1, "all")
     rankings = answer("a", "b", "c"), answer("a", "c", "d")
@@ -74,7 +74,7 @@ def test_judging_what_changed_gives_the_same_difference_as_judging_all() -> None
     assert partly[1] - partly[0] == pytest.approx(fully[1] - fully[0])
 
 
-def test_a_model_is_asked_once_and_never_of_sides(folder: Folder) -> None:
+def test_a_model_is_asked_once_and_does_not_see_the_sides(folder: Folder) -> None:
     asked: list[tuple[str, list[str]]] = []
 
     def grader(query: str, documents: Any) -> list[int | None]:
@@ -89,7 +89,7 @@ def test_a_model_is_asked_once_and_never_of_sides(folder: Folder) -> None:
     assert asked == [("red shoes", ["text of c"])]
 
 
-def test_the_cache_outlives_a_process_that_stops_half_way(tmp_path: Path) -> None:
+def test_the_cache_survives_a_process_that_stops_half_way(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     with pytest.raises(KeyboardInterrupt), open_cache(path) as cache:
         cache.add("a", 1)
@@ -98,14 +98,14 @@ def test_the_cache_outlives_a_process_that_stops_half_way(tmp_path: Path) -> Non
         assert (cache.get("a"), cache.get("b")) == (1, None)
 
 
-def test_a_cache_that_is_another_file_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_cache_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     path.write_text("something else, and long enough to be looked at")
     with pytest.raises(DataError, match="is not a cache of grades"), open_cache(path):
         pass
 
 
-def test_a_sheet_is_blind_and_comes_back(folder: Folder, tmp_path: Path) -> None:
+def test_a_sheet_hides_the_sides_and_its_grades_are_read(folder: Folder, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     assert write_sheet(folder, path) == 3
     rows = list(csv.DictReader(path.read_text().splitlines()))
@@ -122,7 +122,7 @@ def test_a_sheet_is_blind_and_comes_back(folder: Folder, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["qrels", "clicks"])
-def test_judgments_of_other_queries_are_an_error_and_not_a_silence(folder: Folder, tmp_path: Path, kind: str) -> None:
+def test_judgments_that_match_no_query_are_an_error(folder: Folder, tmp_path: Path, kind: str) -> None:
     file = tmp_path / ("others.tsv" if kind == "qrels" else "others.jsonl")
     file.write_text(
         "another-query\ta\t1\n" if kind == "qrels" else '{"query": "x", "doc_id": "a", "rank": 1, "action": "click"}\n'
@@ -134,7 +134,7 @@ def test_judgments_of_other_queries_are_an_error_and_not_a_silence(folder: Folde
     assert not list((folder.path / "judgments").glob("*"))
 
 
-def test_a_wrong_grade_and_a_foreign_item_are_named(folder: Folder, tmp_path: Path) -> None:
+def test_an_invalid_grade_and_an_unknown_item_are_named(folder: Folder, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     path.write_text("item,query,document,grade\nx,q,d,7\n")
     with pytest.raises(DataError, match=r"sheet\.csv:2: a grade is a whole number from 0 to 3; found '7'"):
@@ -146,12 +146,12 @@ def test_a_wrong_grade_and_a_foreign_item_are_named(folder: Folder, tmp_path: Pa
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d"])
 @pytest.mark.parametrize("before", ["", " ", "\t", "red shoes;", "red shoes,", "red shoes\n", "red shoes\r", 'red "shoes"; '])
-def test_no_cell_of_a_sheet_begins_with_a_formula_whatever_separates_cells(before: str, sign: str) -> None:
+def test_no_cell_of_a_sheet_begins_with_a_formula_with_any_separator(before: str, sign: str) -> None:
     cell = _inert(f"{before}{sign}HYPERLINK(1)")
     assert cell == f"{before}'{sign}HYPERLINK(1)"
 
 
-def test_control_characters_do_not_reach_a_sheet() -> None:
+def test_a_sheet_contains_no_control_characters() -> None:
     assert _inert("red\x00\x1b[31m shoes\nnew") == "red[31m shoes\nnew"
 
 
@@ -166,7 +166,7 @@ def test_control_characters_do_not_reach_a_sheet() -> None:
     ],
     ids=["other", "empty", "superscript", "long", "wide"],
 )
-def test_a_sheet_that_is_none_is_named(folder: Folder, tmp_path: Path, content: str, words: str) -> None:
+def test_an_invalid_sheet_is_named(folder: Folder, tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "sheet.csv").write_text(content)
     with pytest.raises(DataError, match=words):
         list(read_sheet(folder, tmp_path / "sheet.csv"))
@@ -176,7 +176,7 @@ def test_a_sheet_that_is_none_is_named(folder: Folder, tmp_path: Path, content: 
     ("text", "grade"),
     [("2", 2), ("Grade: 3", 3), ("**1**", 1), ("0.", 0), ("7", None), ("2 or 3", None), ("1.5", None), ("", None)],
 )
-def test_an_answer_is_a_grade_or_nothing(text: str, grade: int | None) -> None:
+def test_an_answer_with_exactly_one_valid_grade_is_a_grade(text: str, grade: int | None) -> None:
     assert parse_grade(text, 3) == grade
 
 
@@ -193,7 +193,7 @@ def test_a_chat_judge_sends_rubric_query_and_document_only() -> None:
     assert bodies[0]["messages"][1]["content"] == "Query: red\n\nDocument:\na document\n\nGrade:"
 
 
-def test_a_gateway_judge_reads_indices_not_places() -> None:
+def test_a_gateway_judge_matches_scores_by_index() -> None:
     bodies: list[dict[str, Any]] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -207,12 +207,12 @@ def test_a_gateway_judge_reads_indices_not_places() -> None:
         assert grader("red", ["a", "b"]) == [0, 3]
         assert grader.identity == {"model": "m", "model_sha256": "w", "score": 0.1}
     asked = [(body["model"], body["priority"], body["raw_scores"]) for body in bodies]
-    assert asked == [("m", "audit", False), ("m", "audit", True)]  # grades are cut from probabilities
+    assert asked == [("m", "audit", False), ("m", "audit", True)]  # grades are made from probabilities
     other = {**grader.identity, "model_sha256": "x"}
-    assert len({cache_key(of, 3, "red", "a") for of in (grader.identity, other)}) == 2  # other weights grade anew
+    assert len({cache_key(of, 3, "red", "a") for of in (grader.identity, other)}) == 2  # other weights have another key
 
 
-def test_a_judge_that_answers_no_is_named() -> None:
+def test_a_judge_that_refuses_is_named() -> None:
     with (
         httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(401, text="who are you"))) as http,
         pytest.raises(EngineRefused, match="401: who are you"),
@@ -221,7 +221,7 @@ def test_a_judge_that_answers_no_is_named() -> None:
 
 
 @pytest.mark.parametrize("answered", ["<html>", "{}", '{"choices": []}', '{"choices": [{"message": null}]}', "[1]"])
-def test_a_judge_that_is_no_chat_endpoint_is_named(answered: str) -> None:
+def test_a_judge_that_is_not_a_chat_endpoint_is_named(answered: str) -> None:
     with (
         httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, text=answered))) as http,
         pytest.raises(EngineRefused, match=r"is not a chat completion: .*; name an OpenAI-compatible endpoint"),
@@ -229,7 +229,7 @@ def test_a_judge_that_is_no_chat_endpoint_is_named(answered: str) -> None:
         ChatGrader(http, "http://x/v1", "m", 3)("red", ["a"])
 
 
-def test_the_model_grades_in_this_process_too(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_can_grade_in_this_process(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIMRANK_MODEL", str(tiny_model))
     with open_grader(Judge(kind="reranker", url="local"), Access(), 3) as grader:
         grades = grader("red shoes", ["a red shoe", "a blue hat"])
@@ -241,7 +241,7 @@ def test_probabilities_become_grades_of_equal_width() -> None:
     assert [grade_of(p, 3) for p in (0.0, 0.24, 0.25, 0.74, 0.75, 1.0)] == [0, 0, 1, 2, 3, 3]
 
 
-def test_clicks_are_set_against_what_the_rank_earns() -> None:
+def test_clicks_are_divided_by_the_expected_clicks_of_the_rank() -> None:
     events = [Event("q", "a", 1, False)] * 20 + [Event("q", "a", 1, True)] * 10
     events += [Event("q", "b", 2, False)] * 20 + [Event("q", "b", 2, True)] * 2
     events += [Event("r", "c", 2, False)] * 20 + [Event("r", "c", 2, True)] * 6 + [Event("q", "rare", 1, False)] * 3
@@ -290,7 +290,7 @@ def test_the_model_that_ranks_is_partial_when_it_judges_too() -> None:
     assert agreement.partiality(Judge(kind="qrels", file=Path("q")), ["slimrank"]) is None
 
 
-def test_the_first_judge_counts_and_agreement_is_over_what_both_graded(folder: Folder) -> None:
+def test_the_first_judge_counts_and_agreement_uses_shared_documents(folder: Folder) -> None:
     human, model = Judge(kind="person"), Judge(kind="reranker", url="http://x")
     judges = [judge.model_dump(mode="json") for judge in (human, model)]
     folder.write_plan({**folder.plan, "spec": {**folder.plan["spec"], "judges": judges}})
@@ -308,7 +308,7 @@ def test_the_first_judge_counts_and_agreement_is_over_what_both_graded(folder: F
     assert described[1]["partial"]
 
 
-def test_unchanged_queries_count_as_no_difference_only_where_all_changes_are_judged() -> None:
+def test_unchanged_queries_count_as_no_difference_only_if_all_changes_are_judged() -> None:
     same = compare_query(Query("s", "x", 1, 1, "all"), answer("a"), answer("a"), {}, SPEC)
     judged = compare_query(Query("j", "x", 1, 1, "all"), answer("a"), answer("b"), {"a": 1}, SPEC)
     unjudged = compare_query(Query("u", "x", 1, 1, "all"), answer("a"), answer("b"), {}, SPEC)
@@ -319,7 +319,7 @@ def test_unchanged_queries_count_as_no_difference_only_where_all_changes_are_jud
         assert tally.counts["unjudged_changed"] == 1
 
 
-def test_an_audit_is_judged_anew_without_being_asked_anew(tmp_path: Path) -> None:
+def test_an_audit_can_be_judged_again_without_new_searches(tmp_path: Path) -> None:
     more = parse_spec({**PLAN, "judges": [{"kind": "person", "file": "graded.csv"}], "rules": []}, "test")
     deeper = parse_spec({**PLAN, "depth": 60}, "test")
     assert more.identity() == SPEC.identity()

@@ -1,4 +1,4 @@
-"""The audit's measures against hand-worked cases, ir-measures and what must hold of any ranking."""
+"""The audit's measures equal hand-worked cases, ir-measures and ranx, and have their known properties for any ranking."""
 
 import json
 from math import isnan, log2
@@ -18,13 +18,13 @@ FUNCTIONS = {"nDCG": measures.ndcg, "RR": measures.reciprocal_rank, "AP": measur
 judgments = st.dictionaries(st.sampled_from(DOCUMENTS), st.integers(0, 3), min_size=1)
 
 
-def test_overlap_and_jaccard_of_hand_worked_lists() -> None:
+def test_overlap_and_jaccard_equal_hand_worked_values() -> None:
     assert measures.overlap("abcd", "cdef", 4) == 0.5
     assert measures.jaccard("abcd", "cdef", 4) == 2 / 6
     assert measures.overlap("abcd", "cdef", 2) == 0.0
 
 
-def test_rankings_shorter_than_k_are_whole_when_equal() -> None:
+def test_equal_rankings_shorter_than_k_have_full_overlap() -> None:
     assert measures.overlap("ab", "ba", 10) == 1.0
     assert measures.overlap("ab", "a", 10) == 0.5
 
@@ -34,7 +34,7 @@ def test_two_empty_rankings_are_the_same_ranking() -> None:
     assert [measures.overlap("a", "", 10), measures.jaccard("a", "", 10), measures.rbo("", "a", 0.9)] == [0.0, 0.0, 0.0]
 
 
-def test_rbo_of_a_hand_worked_pair() -> None:
+def test_rbo_equals_a_hand_worked_value() -> None:
     # agreements of abc and bac: 0/1, 2/2, 3/3; p = 0.5: A_3·p^3 + (1-p)/p · (0·.5 + 1·.25 + 1·.125) = .125 + .375
     assert measures.rbo("abc", "bac", 0.5) == pytest.approx(0.5)
 
@@ -61,7 +61,7 @@ def test_rbo_equals_its_definition_by_sets(a: list[str], b: list[str], p: float)
     assert measures.rbo(a, b, p) == pytest.approx(expected, abs=1e-12)
 
 
-def test_kendall_tau_and_distance_look_at_shared_hits_only() -> None:
+def test_kendall_tau_and_distance_use_only_shared_hits() -> None:
     assert measures.kendall_tau("abxc", "yabc") == 1.0
     assert measures.kendall_tau("abc", "cba") == -1.0
     assert measures.kendall_tau("abc", "bac") == pytest.approx(1 / 3)
@@ -69,12 +69,12 @@ def test_kendall_tau_and_distance_look_at_shared_hits_only() -> None:
     assert measures.rank_biased_distance("abc", "bac", 0.5) == pytest.approx(0.5)
 
 
-def test_without_shared_hits_there_is_no_order_to_compare() -> None:
+def test_tau_and_distance_are_nan_without_shared_hits() -> None:
     assert isnan(measures.kendall_tau("a", "a"))
     assert isnan(measures.rank_biased_distance("a", "b", 0.9))
 
 
-def test_ndcg_of_a_hand_worked_ranking() -> None:
+def test_ndcg_equals_a_hand_worked_value() -> None:
     judged = {"a": 2, "b": 1, "c": 0}
     expected = (1 / log2(2) + 2 / log2(4)) / (2 / log2(2) + 1 / log2(3))
     assert measures.ndcg("bca", judged, 10) == pytest.approx(expected)
@@ -97,7 +97,7 @@ RANX = json.loads((Path(__file__).parents[2] / "data" / "ranx_cases.json").read_
 
 
 @pytest.mark.parametrize("case", RANX["cases"])
-def test_judged_measures_equal_what_ranx_gave(case: dict[str, Any]) -> None:
+def test_judged_measures_equal_the_stored_ranx_values(case: dict[str, Any]) -> None:
     found = {}
     for name in case["values"]:
         measure, _, k = name.partition("@")
@@ -105,6 +105,6 @@ def test_judged_measures_equal_what_ranx_gave(case: dict[str, Any]) -> None:
     assert found == pytest.approx(case["values"], abs=1e-12)
 
 
-def test_coverage_is_the_judged_share_of_what_was_found() -> None:
+def test_coverage_is_the_judged_share_of_the_hits() -> None:
     assert measures.coverage("abcd", {"a": 0, "d": 3}, 4) == 0.5
     assert measures.coverage("", {}, 10) == 1.0

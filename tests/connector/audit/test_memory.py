@@ -1,4 +1,4 @@
-"""An audit's memory does not grow with the number of queries: planned, asked, judged twice, reported."""
+"""No step of an audit needs memory that grows with the number of queries: plan, run, two judges, report."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from tests.connector.audit.auditing import Judging
 
 FEW, MANY = 200, 800
 MOST_GROWTH = 250.0
-"""Bytes a query: a tenth of what keeping every compared query takes; so few queries do not fill all buffers of fixed size."""
+"""Bytes for each query. It is a tenth of the memory for keeping every compared query, because buffers of fixed size still
+grow."""
 STATE: dict[str, Any] = {
     "/": {"cluster_name": "c", "version": {"number": "3.5.0", "distribution": "opensearch"}},
     "/v1": {"v1": {"settings": {"index.uuid": "1"}, "mappings": {"properties": {}}}},
@@ -38,14 +39,14 @@ STATE: dict[str, Any] = {
 
 
 class FakeCluster:
-    """Answers as an index of 90 documents, whose ranking depends on the query and on `shift`."""
+    """Answers like an index of 90 documents; the ranking depends on the query and on ``shift``."""
 
     def __init__(self, shift: int) -> None:
         self._shift = shift
         self.http = SimpleNamespace(base_url="http://nowhere")
 
     def find(self, path: str) -> dict[str, Any]:
-        """Have whatever index is asked for."""
+        """Answer that the requested index exists."""
         return self.read(path)
 
     def read(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def grade(query: str, documents: Any) -> list[int | None]:
 
 
 def audit(folder: Path, queries: int) -> dict[str, int]:
-    """Audit that many queries; return the most bytes held in each step."""
+    """Audit this number of queries; return the peak memory of each step in bytes."""
     asked, qrels = folder / "queries.jsonl", folder / "qrels.tsv"
     asked.write_text(
         "".join(f'{{"query": "red shoes {n}", "query_id": "q{n:06}", "frequency": {1 + n % 9}}}\n' for n in range(queries))
@@ -116,7 +117,7 @@ def judge(folder: Folder) -> None:
 
 
 def peak(step: Callable[[], object]) -> int:
-    """Return the most bytes that a step holds at a time, beyond what was held before it."""
+    """Return the peak memory of a step in bytes, without the memory that was used before it."""
     tracemalloc.start()
     try:
         step()

@@ -1,4 +1,4 @@
-"""The audit on a real OpenSearch: equal indices are equal exactly, planted faults are caught and named, harmless changes pass."""
+"""The audit on a real OpenSearch: equal indices give no change, planted faults are detected and named, harmless changes pass."""
 
 import copy
 import random
@@ -42,7 +42,7 @@ def assert_nothing_changed(report: dict[str, Any]) -> None:
     assert report["causes"]["causes"] == []
 
 
-def test_an_identical_reindex_is_no_change_exactly(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_an_identical_reindex_changes_nothing(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make([], SETTINGS)
     body = {"source": {"index": before.name}, "dest": {"index": after.name}}
     before.http.post("/_reindex?refresh=true", json=body).raise_for_status()
@@ -96,7 +96,7 @@ def stale_documents(index: Index, shop: Shop) -> dict[str, Any]:
         (stale_documents, "documents changed"),
     ],
 )
-def test_a_planted_regression_is_caught_and_named(
+def test_a_planted_fault_is_detected_and_named(
     plant: Callable[[Index, Shop], dict[str, Any]], cause: str, before: Index, after: Index, shop: Shop, tmp_path: Path
 ) -> None:
     others = plant(after, shop)
@@ -145,7 +145,7 @@ def test_a_harmless_change_passes(
     assert_nothing_changed(audit_shop(tmp_path, shop, before.url, {"index": after.name}))
 
 
-def test_another_index_name_behind_an_alias_passes(before: Index, shop: Shop, tmp_path: Path) -> None:
+def test_a_new_index_name_behind_an_alias_passes(before: Index, shop: Shop, tmp_path: Path) -> None:
     index = Index(before.url, "a_quite_different_name").make(shop.products)
     try:
         index.http.put(f"/{index.name}/_alias/shop_next").raise_for_status()
@@ -154,7 +154,7 @@ def test_another_index_name_behind_an_alias_passes(before: Index, shop: Shop, tm
         index.drop()
 
 
-def test_deleted_documents_that_still_count_are_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_deleted_documents_that_still_count_in_idf_are_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     wooden = [product for product in shop.products if "wood" in product["text"]]
     extra = [{**product, "sku": f"x{n}"} for n, product in enumerate(wooden * 6)]
     settings = {**SETTINGS, "merge.policy.deletes_pct_allowed": 50}
@@ -173,15 +173,15 @@ def test_deleted_documents_that_still_count_are_named(before: Index, after: Inde
         expunged.drop()
 
 
-def test_business_ids_carry_judgments_to_other_engine_ids(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_judgments_by_business_id_apply_to_other_engine_ids(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products, id_of=lambda product: f"new-{product['sku']}")
     assert_nothing_changed(audit_shop(tmp_path, shop, before.url, {"index": after.name}, id_field="sku"))
 
 
-def test_fewer_shards_are_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
+def test_a_lower_number_of_shards_is_named(before: Index, after: Index, shop: Shop, tmp_path: Path) -> None:
     after.make(shop.products, changed(SETTINGS, "number_of_shards", 3))
     report = audit_shop(tmp_path, shop, before.url, {"index": after.name})
     assert report["causes"]["causes"][0]["kind"] == "shards"
     even = audit_shop(tmp_path / "dfs", shop, before.url, {"index": after.name, "search_type": "dfs_query_then_fetch"})
-    # not to 0: OpenSearch's global statistics miss a synonym that a shard does not hold
+    # not exactly 0: OpenSearch's global statistics leave out a synonym that a shard does not have
     assert even["queries"]["changed"] < report["queries"]["changed"] / 5

@@ -1,4 +1,4 @@
-"""The report in real Chromium: one page that needs nothing else, works by keyboard and pointer, and lets no text in as code."""
+"""The report in real Chromium: one page without other files, usable by keyboard and pointer, that escapes all text."""
 
 import json
 import re
@@ -142,7 +142,7 @@ def test_the_verdict_and_its_reason_come_first(page: Page) -> None:
     expect(page.locator(".cause strong").first).to_have_text("The analyzers produce different tokens")
 
 
-def test_queries_are_found_ordered_and_filtered(page: Page) -> None:
+def test_queries_can_be_searched_ordered_and_filtered(page: Page) -> None:
     names = page.locator("#queries details:not([hidden]) summary strong")
     page.get_by_label("Find a query").fill("QUERY")
     expect(page.locator("#count")).to_have_text("3 of 4 shown")
@@ -157,7 +157,7 @@ def test_queries_are_found_ordered_and_filtered(page: Page) -> None:
     expect(names).to_have_text(["query 3"])
 
 
-def test_open_all_opens_what_is_shown_and_closes_again(page: Page) -> None:
+def test_open_all_opens_and_closes_the_shown_queries(page: Page) -> None:
     page.get_by_label("Find a query").fill("query")
     page.get_by_role("button", name="Open all").click()
     assert page.locator("#queries details[open]").count() == 3
@@ -178,13 +178,13 @@ def test_moves_are_marked(page: Page) -> None:
     shown.locator("summary").click()
     assert shown.locator("section").first.locator(".move").all_inner_texts() == ["→ 2", "gone"]
     assert shown.locator("section").nth(1).locator(".move").all_inner_texts() == ["new", "▼ 1"]
-    # one document, one colour: it sank, on the left as on the right
+    # the same colour on both sides: the document moved down
     assert [shown.locator("section").nth(side).locator("li[data-document=a]").get_attribute("class") for side in (0, 1)] == [
         "down"
     ] * 2
 
 
-def test_it_is_used_by_keyboard_alone(page: Page) -> None:
+def test_the_page_can_be_used_by_keyboard_alone(page: Page) -> None:
     page.locator("#queries details summary").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#queries details").first).to_have_attribute("open", "")
@@ -194,7 +194,7 @@ def test_it_is_used_by_keyboard_alone(page: Page) -> None:
     expect(page.get_by_role("button", name="Switch to the light theme")).to_be_focused()
 
 
-def test_the_theme_is_remembered_and_can_come_with_the_address(page: Page) -> None:
+def test_the_theme_is_remembered_and_can_be_set_in_the_url(page: Page) -> None:
     page.get_by_role("button", name="Switch to the dark theme").click()
     page.reload()
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
@@ -204,7 +204,7 @@ def test_the_theme_is_remembered_and_can_come_with_the_address(page: Page) -> No
 
 
 @pytest.mark.parametrize("width", [320, 390, 820, 1440])
-def test_words_of_a_plot_are_readable_and_inside_it_at_every_width(page: Page, width: int) -> None:
+def test_text_in_a_plot_is_readable_and_inside_it_at_every_width(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     found: list[list[float]] = page.evaluate(
         """() => [...document.querySelectorAll("figure svg text")].filter(text => getComputedStyle(text).display !== "none").map(text => {
@@ -218,7 +218,7 @@ def test_words_of_a_plot_are_readable_and_inside_it_at_every_width(page: Page, w
     assert min(min(left, right) for _, left, right in found) >= 0
 
 
-def test_a_wide_table_shows_that_it_scrolls_and_is_reached_by_keyboard(page: Page) -> None:
+def test_a_wide_table_shows_that_it_scrolls_and_can_be_reached_by_keyboard(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     wide = page.locator(".scroll", has_text="95% interval").first
     expect(wide).to_have_attribute("tabindex", "0")
@@ -227,19 +227,19 @@ def test_a_wide_table_shows_that_it_scrolls_and_is_reached_by_keyboard(page: Pag
     expect(wide).not_to_have_attribute("tabindex", "0")
 
 
-def test_no_value_is_written_as_python_writes_it(page: Page) -> None:
+def test_no_value_is_shown_in_python_syntax(page: Page) -> None:
     page.get_by_role("button", name="Open all").click()
     said = page.evaluate("document.body.innerText")
     assert not re.findall(r"\b(?:None|True|False|nan)\b|\{'|\['", said)
     assert "not set" in said and "last sequence number of shard 0 5" in said
 
 
-def test_values_that_differ_are_named_as_engines_write_them() -> None:
+def test_differing_values_are_shown_in_the_engines_syntax() -> None:
     said = [value_in_words(value) for value in (None, True, "english", ["a", None], {"size": 40, "model": None})]
     assert said == ["not set", "true", "english", '["a", null]', '{"size": 40}']
 
 
-def test_the_headline_has_the_measures_change_and_a_reason_of_another_kind() -> None:
+def test_the_headline_has_the_change_of_the_measure_and_another_reason() -> None:
     lost = [{"rule": "r", "outcome": "fail", "message": "3 documents are lost"}]
     change = "nDCG@10 fell by 0.1000 (95% interval -0.1500 to -0.0500)."
     assert headline(make_report(findings=lost)) == f"{change} 3 documents are lost."
@@ -248,14 +248,14 @@ def test_the_headline_has_the_measures_change_and_a_reason_of_another_kind() -> 
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
-def test_it_never_scrolls_sideways(page: Page, width: int) -> None:
+def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.get_by_role("button", name="Open all").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_has_contrast_in_both_themes(page: Page, theme: str) -> None:
+def test_text_has_enough_contrast_in_both_themes(page: Page, theme: str) -> None:
     page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
     colours: list[list[str]] = page.evaluate(
         """() => [...document.querySelectorAll("p, td, th, h1, h2, summary, .verdict, .soft, code, button, ins, del, .move")].map(node => {
@@ -285,7 +285,7 @@ def test_the_depth_sweep_marks_the_knee(page: Page) -> None:
     expect(figure).to_contain_text("The knee, 50 hits, is marked")
 
 
-def test_a_pass_without_judgments_is_a_page_too(folder: Folder) -> None:
+def test_a_pass_without_judgments_gives_a_page(folder: Folder) -> None:
     report = make_report(
         verdict="pass", findings=[{"rule": "r", "outcome": "pass", "message": "m"}], paired=[], bounds={}, shown=[], golden=[], content={},
         causes={"inspected": 0, "differences": [], "causes": [], "reasons": {}, "tokens": {}, "explanations": {}}, changes={"rbo": [0, 1], "ndcg": []},
@@ -296,14 +296,14 @@ def test_a_pass_without_judgments_is_a_page_too(folder: Folder) -> None:
     assert "There is no difference that could change a ranking." in html
 
 
-def test_junit_has_a_case_a_rule_and_a_golden_query() -> None:
+def test_junit_has_a_case_for_each_rule_and_each_golden_query() -> None:
     suite = ElementTree.fromstring(to_junit(make_report(golden=[{"query_id": "g", "query": "bad \x00 & <>", "broken": True}])))[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "2", "1")
     assert suite.findall("testcase")[-1].get("name") == "bad  & <>"
     assert json.loads(json.dumps(suite.get("name"))) == f"audit {EVIL}"
 
 
-def test_junit_is_xml_whatever_ids_and_names_hold() -> None:
+def test_junit_is_valid_xml_for_any_ids_and_names() -> None:
     odd = "a\x00\x0b\x1b\ud800\ufffe\x85b \u00a0\u20ac"
     report = make_report(name=odd, golden=[{"query_id": odd, "query": odd, "broken": True}])
     suite = ElementTree.fromstring(to_junit(report).encode())[0]
@@ -311,6 +311,6 @@ def test_junit_is_xml_whatever_ids_and_names_hold() -> None:
     assert suite.findall("testcase")[-1].findtext("failure") == "ab \u00a0\u20ac"
 
 
-def test_a_rule_can_name_every_measure_that_a_report_takes_and_no_other() -> None:
+def test_a_rule_can_name_exactly_the_measures_of_a_report() -> None:
     with tallied([]) as tally:
         assert {*_scalars(tally, {}, []), "latency ratio"} == set(SCALARS)

@@ -1,4 +1,4 @@
-"""An audit that is killed anywhere goes on, and ends in the same bytes."""
+"""An audit that is killed at any point can continue, and ends with the same bytes."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ def indices(opensearch: Engine, shop: Shop) -> Iterator[tuple[Index, Index]]:
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    """Return the hash of every file that holds no timings and no page made of them."""
+    """Return the hash of every file, except the timings and the page that shows them."""
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))
@@ -49,7 +49,7 @@ def fingerprints(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_points_it_resumes_to_the_same_bytes(
+def test_an_audit_killed_at_ten_random_points_ends_with_the_same_bytes(
     indices: tuple[Index, Index], shop: Shop, tmp_path: Path
 ) -> None:
     spec = shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"}, requests_per_second=20)
@@ -80,12 +80,12 @@ def test_killed_at_ten_random_points_it_resumes_to_the_same_bytes(
 
 
 def made_files(folder: Path) -> set[Path]:
-    """Return every file of the folder, those half written too."""
+    """Return every file of the folder, including half-written files."""
     return {file for file in folder.rglob("*") if file.is_file()}
 
 
 def _wait_for_work(folder: Path, known: set[Path], process: subprocess.Popen[bytes]) -> None:
-    """Wait until the process has made a file of its own."""
+    """Wait until the process has made a new file."""
     end = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < end and made_files(folder) <= known:
         time.sleep(0.01)
@@ -107,7 +107,7 @@ def test_a_folder_holds_one_audit(indices: tuple[Index, Index], shop: Shop, tmp_
         audit(shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"}, k=5), Folder(folder.path), Access())
 
 
-def test_answers_of_an_index_that_changed_meanwhile_are_not_mixed(
+def test_answers_from_before_and_after_a_change_of_the_index_are_not_mixed(
     indices: tuple[Index, Index], shop: Shop, tmp_path: Path
 ) -> None:
     spec = shop_spec(tmp_path, shop, indices[0].url, {"index": "shop_v2"})

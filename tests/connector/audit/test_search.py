@@ -1,4 +1,4 @@
-"""One side's answers: an order that no reindex can change by accident, and no query that can break the body."""
+"""The answers of one side: their order does not depend on internal document numbers, and no query can break the body."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def searcher(
 
 
 def over(hits: Hits) -> Callable[[dict[str, Any]], httpx.Response]:
-    """Answer as an engine that holds these hits."""
+    """Answer like an engine that has these hits."""
 
     def answer(body: dict[str, Any]) -> httpx.Response:
         some = [
@@ -54,12 +54,12 @@ def test_ties_are_ordered_by_business_id() -> None:
     assert answer["ids"] == ["z", "a", "b", "c"]
 
 
-def test_scores_that_differ_in_the_last_bit_are_a_tie() -> None:
+def test_scores_that_differ_only_in_the_last_bit_are_a_tie() -> None:
     answer, _ = searcher(over([("b", 2.0000001), ("a", 2.0)]), make_spec()).ask("red")
     assert answer["ids"] == ["a", "b"]
 
 
-def test_a_tie_beyond_the_hits_asked_for_is_followed_to_its_end() -> None:
+def test_more_hits_are_requested_until_a_tie_ends() -> None:
     hits = [("top", 9.0)] + [(f"t{number:02}", 1.0) for number in reversed(range(15))]
     answer, _ = searcher(over(hits), make_spec()).ask("red")
     assert answer["ids"] == ["top", "t00", "t01", "t02", "t03"]
@@ -71,7 +71,7 @@ def test_an_endless_tie_is_flagged() -> None:
     assert answer["open_tie"]
 
 
-def test_an_order_that_is_not_by_score_stands_as_a_pipeline_or_a_sort_made_it() -> None:
+def test_an_order_by_a_sort_or_a_pipeline_is_kept() -> None:
     answer, _ = searcher(over([("c", 1.0), ("b", 3.0), ("a", 1.0)]), make_spec()).ask("red")
     assert answer["ids"] == ["c", "b", "a"]
 
@@ -81,7 +81,7 @@ def test_an_order_that_is_not_by_score_stands_as_a_pipeline_or_a_sort_made_it() 
     [({}, None, False), ({}, "p", True), ({"pipeline": "_none"}, "p", False), ({"pipeline": "q"}, None, True),
      ({"body": {"retriever": {"x": "{{query}}"}}}, None, True)],
 )  # fmt: skip
-def test_what_reranks_inside_the_engine_gets_the_text_and_the_size_it_was_given(
+def test_a_reranker_inside_the_engine_gets_the_text_and_the_configured_size(
     side: dict[str, Any], default: str | None, expected: bool
 ) -> None:
     bodies: list[dict[str, Any]] = []
@@ -94,10 +94,10 @@ def test_what_reranks_inside_the_engine_gets_the_text_and_the_size_it_was_given(
     http = httpx.Client(base_url="http://engine", transport=httpx.MockTransport(keep))
     Searcher(Reached(spec.after, Cluster(http), None, default), spec).ask("red")
     assert ("_source" not in bodies[0]) == expected
-    assert (len(bodies) == 1) == expected  # a tie is followed, but never into a reranker's window
+    assert (len(bodies) == 1) == expected  # more hits are requested for a tie, except if the engine reranks
 
 
-def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and_from_which_rank() -> None:
+def test_a_reranked_side_sends_the_first_stage_order_and_its_offset() -> None:
     sent: list[dict[str, Any]] = []
 
     def score(request: httpx.Request) -> httpx.Response:
@@ -116,7 +116,7 @@ def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and
     asked = searcher(answer, spec, spec.after, scorer)
     found, _ = asked.ask("red")
     assert found["ids"] == ["c", "b", "a"]
-    assert sent[0]["documents"] == ["a", "b", "c"]  # ties by business id, so that a reindex cannot move a rank
+    assert sent[0]["documents"] == ["a", "b", "c"]  # ties are ordered by business id, so a reindex cannot change a rank
     options = {name: sent[0].get(name) for name in ("first_stage_order", "first_stage_offset", "priority", "model", "raw_scores")}
     assert options == {
         "first_stage_order": True, "first_stage_offset": 20, "priority": "audit", "model": "m", "raw_scores": True,
@@ -125,7 +125,7 @@ def test_a_reranked_side_says_that_its_hits_stand_in_the_first_stage_s_order_and
 
 
 @pytest.mark.parametrize(("there", "missing"), [({"v1"}, "after"), ({"v2"}, "before")])
-def test_an_index_that_is_not_there_is_named_with_its_side(there: set[str], missing: str) -> None:
+def test_a_missing_index_is_named_with_its_side(there: set[str], missing: str) -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         name = request.url.path[1:]
         return httpx.Response(200, json={name: {}}) if name in there else httpx.Response(404, json={"error": "none"})
@@ -138,7 +138,7 @@ def test_an_index_that_is_not_there_is_named_with_its_side(there: set[str], miss
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])
-def test_a_gateway_that_is_busy_restarting_or_slow_is_asked_again(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_restarting_or_slow_gateway_is_asked_again(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_FIRST_PAUSE_SECONDS", 0.0)
     answers = [httpx.Response(status, json={"message": "later"})] * 2
     answers.append(httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 1.0}]}))
@@ -157,7 +157,7 @@ def test_a_gateway_that_is_busy_restarting_or_slow_is_asked_again(status: int, m
     assert not answers
 
 
-def test_a_business_id_seen_twice_counts_once() -> None:
+def test_a_repeated_business_id_counts_once() -> None:
     answer, _ = searcher(over([("a", 3.0), ("a", 2.0), ("b", 1.0)]), make_spec()).ask("red")
     assert (answer["ids"], answer["duplicates"]) == (["a", "b"], 1)
     assert answer["scores"] == [3.0, 1.0]
@@ -181,13 +181,13 @@ def test_a_query_that_a_side_refuses_is_a_finding() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
-def test_a_side_that_cannot_answer_is_no_finding(status: int) -> None:
+def test_a_side_that_cannot_answer_stops_the_audit(status: int) -> None:
     with pytest.raises(Refusal):
         searcher(lambda body: httpx.Response(status, json={"error": "no"}), make_spec()).ask("red")
 
 
 @pytest.mark.parametrize("query", ['say "hi"', "back\\slash", '{"query": 1}', "{{query}}", "new\nline", "ünï 🧦"])
-def test_any_text_arrives_as_it_is(query: str) -> None:
+def test_any_query_text_arrives_unchanged(query: str) -> None:
     seen: list[dict[str, Any]] = []
 
     def keep(body: dict[str, Any]) -> httpx.Response:
@@ -198,7 +198,7 @@ def test_any_text_arrives_as_it_is(query: str) -> None:
     assert seen[0]["query"]["multi_match"]["query"] == query
 
 
-def test_a_body_of_one_s_own_is_filled_in_every_place() -> None:
+def test_the_query_is_inserted_everywhere_in_a_users_body() -> None:
     template = {"query": {"bool": {"should": [{"match": {"a": "{{query}}"}}, {"match": {"b": {"query": "x {{query}}"}}}]}}}
     filled = fill(template, "red")
     assert filled["query"]["bool"]["should"] == [{"match": {"a": "red"}}, {"match": {"b": {"query": "x red"}}}]
@@ -211,7 +211,7 @@ def test_a_body_without_the_query_is_refused() -> None:
         searcher(over([]), spec, spec.after)
 
 
-def test_after_inherits_what_it_does_not_name() -> None:
+def test_after_inherits_the_settings_that_it_does_not_set() -> None:
     spec = make_spec(after={"index": "v2", "pipeline": "p"})
     assert (spec.after.url, spec.after.fields, spec.after.pipeline) == ("http://engine", ["title"], "p")
 
@@ -234,7 +234,7 @@ def test_credentials_in_a_url_are_refused_since_reports_would_show_them() -> Non
         ("a.b", {"a.b": ["x", None, "y"]}, "x y"),
     ],
 )
-def test_judges_and_the_reranker_read_of_a_hit_what_search_reads(field: str, source: dict[str, Any], text: str) -> None:
+def test_judges_and_the_reranker_read_the_text_that_the_search_reads(field: str, source: dict[str, Any], text: str) -> None:
     spec = make_spec(text_fields=[field])
     hit = {"_index": "v1", "_id": "1", "_source": source}
     http = httpx.Client(

@@ -1,4 +1,4 @@
-"""Other sides and sources on real engines: reranked hits, UBI, derived queries, another engine, queue workers."""
+"""Other kinds of sides and sources on real engines: reranked hits, UBI, derived queries, another engine, queue workers."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def index(opensearch: Engine, shop: Shop) -> Iterator[Index]:
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[str]:
-    """A gateway that knows what belongs together: the share of a query's things and properties that a text has."""
+    """Yield a gateway whose score is the share of the query's things and properties that a text has."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
@@ -63,7 +63,7 @@ def reranked(gateway: str, **others: Any) -> dict[str, Any]:
     return {"index": "shop_v1", "rerank": {"url": gateway, "fields": ["title", "text"], "rank_window_size": 40, **others}}
 
 
-def test_first_stage_against_reranked(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
+def test_a_first_stage_is_compared_with_a_reranked_side(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
     judges = [{"kind": "qrels", "file": str(tmp_path / "qrels.tsv"), "human": True}, {"kind": "reranker", "url": gateway}]
     report = audit_shop(tmp_path, shop, index.url, reranked(gateway), judges=judges)
     assert report["queries"]["changed"] > 0
@@ -88,7 +88,7 @@ def test_planning_a_reranked_audit_prints_its_pairs(index: Index, shop: Shop, ga
     assert cost.hours > 0
 
 
-def test_a_depth_sweep_ends_where_the_audit_does(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
+def test_the_deepest_point_of_a_sweep_equals_the_audit(index: Index, shop: Shop, gateway: str, tmp_path: Path) -> None:
     spec = shop_spec(tmp_path, shop, index.url, reranked(gateway))
     folder = Folder(tmp_path / "audit")
     report = audit(spec, folder, Access())
@@ -97,7 +97,7 @@ def test_a_depth_sweep_ends_where_the_audit_does(index: Index, shop: Shop, gatew
         with pytest.raises(ConfigError, match="not reranked"):
             sweep(folder, sides.before)
     ndcg = {point["depth"]: point["ndcg"] for point in found["points"]}
-    assert ndcg[40] == pytest.approx(report["paired"][0]["after"], abs=0.02)  # first-stage ties fall differently
+    assert ndcg[40] == pytest.approx(report["paired"][0]["after"], abs=0.02)  # first-stage ties are ordered differently
     assert folder.has("sweep.json")
 
 
@@ -122,7 +122,7 @@ def test_queries_come_from_ubi_with_their_counts(index: Index, shop: Shop, tmp_p
     assert folder.plan["dropped_as_personal"] == 1
 
 
-def test_queries_can_be_made_of_documents(index: Index, shop: Shop, tmp_path: Path) -> None:
+def test_queries_can_be_derived_from_documents(index: Index, shop: Shop, tmp_path: Path) -> None:
     plans = []
     for name in ("a", "b"):
         spec = shop_spec(tmp_path, shop, index.url, {}, queries={"derived": {"field": "title", "count": 30, "words": 2}})
@@ -135,7 +135,7 @@ def test_queries_can_be_made_of_documents(index: Index, shop: Shop, tmp_path: Pa
     assert Queries(derived={"field": "title"}).derived is not None  # type: ignore[arg-type]
 
 
-def test_queue_workers_and_threads_leave_the_same_bytes(
+def test_queue_workers_and_threads_write_the_same_bytes(
     index: Index, shop: Shop, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = shop_spec(tmp_path, shop, index.url, {"fields": ["title", "text^3"]})
@@ -173,9 +173,9 @@ def _wait_until(done: Any, process: subprocess.Popen[bytes], seconds: float = 90
 
 @pytest.fixture
 def reranking_engine(index: Index) -> Iterator[str]:
-    """The engine behind a front that knows a rerank pipeline, which the published artifacts of OpenSearch lack.
+    """Yield the engine behind a front that has a rerank pipeline, which the published artifacts of OpenSearch lack.
 
-    It does as the rerank processor does: scores the `_source` of all hits that were asked for, and sorts them by that.
+    It works like the rerank processor: it scores the ``_source`` of all requested hits, and sorts the hits by the scores.
     """
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -208,7 +208,7 @@ def test_a_rerank_pipeline_inside_the_engine_is_audited_and_named(
     assert "rerank" in json.dumps(report["after"]["pipeline"])
 
 
-def test_the_default_pipeline_of_an_index_is_part_of_its_state(index: Index, shop: Shop, tmp_path: Path) -> None:
+def test_the_state_of_an_index_includes_its_default_pipeline(index: Index, shop: Shop, tmp_path: Path) -> None:
     index.http.put("/_search/pipeline/audit_default", json={"request_processors": []}).raise_for_status()
     after = Index(index.url, "shop_v2").make(shop.products, {**SETTINGS, "search.default_pipeline": "audit_default"})
     spec = shop_spec(tmp_path, shop, index.url, {"index": "shop_v2"})
@@ -243,6 +243,6 @@ def test_opensearch_against_elasticsearch(
     assert report["content"]["same"]
     assert report["before"]["distribution"] == "opensearch"
     assert (report["after"]["distribution"], report["after"]["version"][0]) == ("elasticsearch", version)
-    # the same Lucene formula but another version: whatever changes must be put down to the engine
+    # the same Lucene formula but another version: the engine must be named as the cause of every change
     assert [cause["kind"] for cause in report["causes"]["causes"]] in ([], ["engine"])
     assert (alone["verdict"], alone["causes"]["causes"][0]["kind"]) == ("fail", "documents lost")

@@ -1,4 +1,4 @@
-"""The verdict's statistics: exact where they can be, calibrated where they are random."""
+"""The statistics of the verdict: exact values where they are possible, calibration where chance plays a part."""
 
 from itertools import product
 
@@ -16,7 +16,7 @@ ONES = np.ones
 
 
 def judged_differences(queries: int, seed: int) -> np.ndarray:
-    """Return (4, queries) differences of four measures that move together, as two noisy rankers give them."""
+    """Return (4, queries) differences of four correlated measures of two noisy rankers."""
     random = np.random.default_rng(seed)
     values = []
     for _ in range(queries):
@@ -48,7 +48,7 @@ def test_nothing_changed_is_never_significant() -> None:
         assert (paired.effect_size, paired.minimum_detectable, paired.ties) == (0, 0, 30)
 
 
-def test_a_clear_drop_is_called_and_a_clear_gain_is_not_a_drop() -> None:
+def test_a_clear_drop_is_detected_and_a_clear_gain_is_not_a_drop() -> None:
     random = np.random.default_rng(3)
     before = random.uniform(0.4, 0.8, (1, 100))
     after = before - 0.1 + random.normal(0, 0.05, (1, 100))
@@ -59,7 +59,7 @@ def test_a_clear_drop_is_called_and_a_clear_gain_is_not_a_drop() -> None:
     assert worse.low < worse.difference < worse.high < 0
 
 
-def test_measures_that_agree_cost_less_than_holm_says() -> None:
+def test_the_adjustment_of_correlated_measures_is_smaller_than_holms() -> None:
     random = np.random.default_rng(5)
     shared = random.normal(0.2, 1, 60)
     weighted = np.array([shared, shared, shared, shared])
@@ -68,7 +68,7 @@ def test_measures_that_agree_cost_less_than_holm_says() -> None:
     assert statistics.holm(raw)[0] == pytest.approx(min(1.0, 4 * raw[0]))
 
 
-def test_holm_of_hand_worked_p_values() -> None:
+def test_holm_equals_hand_worked_values() -> None:
     assert statistics.holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
 
 
@@ -81,19 +81,19 @@ def test_adjusted_p_values_are_never_below_the_raw_ones(values: list[float], see
     assert ((raw > 0) & (adjusted <= 1)).all()
 
 
-def test_weights_make_the_mean_that_of_the_traffic() -> None:
+def test_the_weighted_mean_is_the_mean_of_the_traffic() -> None:
     before, after = np.zeros((1, 3)), np.array([[0.0, 0.0, 0.9]])
     blocks = in_blocks(before, after, np.array([5.0, 4.0, 1.0]))
     assert statistics.compare(["RR@10"], blocks, seed=0)[0].after == pytest.approx(0.09)
     assert statistics.add_up(blocks).effective == pytest.approx(100 / 42)
 
 
-def test_four_queries_can_show_nothing() -> None:
+def test_four_queries_are_too_few_to_detect_a_drop() -> None:
     after = np.array([[0.1, -0.1, 0.2, 0.0]])
     assert statistics.compare(["P@10"], in_blocks(np.zeros((1, 4)), after, ONES(4)), seed=0)[0].minimum_detectable == np.inf
 
 
-def test_blocks_change_no_figure_that_chance_has_no_part_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_changes_no_deterministic_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     before, weights = random.uniform(0, 1, (2, 500)), random.uniform(1, 9, 500)
     after = np.clip(before + random.normal(-0.02, 0.2, (2, 500)), 0, 1)
@@ -109,16 +109,16 @@ def test_blocks_change_no_figure_that_chance_has_no_part_in(monkeypatch: pytest.
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["equal", "skewed"])
-def test_false_alarms_are_five_percent_and_power_is_eighty(weights: str) -> None:
+def test_false_alarms_are_5_percent_and_power_is_80_percent(weights: str) -> None:
     differences = judged_differences(300, seed=7)
     weight = ONES(300) if weights == "equal" else np.random.default_rng(1).uniform(0.5, 2.0, 300)
-    # A share of 5% among 5,000 trials is only known to .3 points; among 15,000 the bound of .6 is three of its errors.
+    # With 5,000 trials a share of 5% has a standard error of .3 points; with 15,000 the bound of .6 is three standard errors.
     found = calibrate(in_blocks(np.zeros_like(differences), differences, weight), trials=15_000, seed=11)
     assert found.false_alarms == pytest.approx(0.05, abs=0.006)
     assert min(found.power) >= 0.8
 
 
-def test_too_few_queries_to_see_any_drop_are_no_calibration() -> None:
+def test_calibration_refuses_too_few_queries() -> None:
     differences = judged_differences(2, seed=7)
     with pytest.raises(DataError, match="2 judged queries were found, too few"):
         calibrate(in_blocks(np.zeros_like(differences), differences, ONES(2)), trials=100, seed=11)

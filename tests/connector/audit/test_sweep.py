@@ -1,4 +1,4 @@
-"""Rerank depth: windows and the knee."""
+"""The sweep over rerank depths: windows and the knee."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from slimrank.serving.score_cache import CachedScorer, InMemory
 from tests.doubles import FakeScorer
 
 
-def test_time_is_taken_of_scoring_and_not_of_remembering() -> None:
+def test_the_measured_time_is_not_that_of_cached_scores() -> None:
     model = FakeScorer()
     cached = CachedScorer(model, "m", [InMemory(entries=100, seconds=60)])
     cached.score("red shoes", ["a", "b"])
@@ -26,6 +26,6 @@ def test_only_the_window_is_reordered_and_ties_keep_their_order() -> None:
     ("values", "expected"),
     [([0.4, 0.5, 0.58, 0.6, 0.6], 20), ([0.4, 0.39, 0.38, 0.37, 0.36], None), ([0.4, 0.45, 0.5, 0.55, 0.6], 20)],
 )
-def test_the_knee_is_where_time_stops_buying_much(values: list[float], expected: int | None) -> None:
+def test_the_knee_is_the_depth_beyond_which_time_gains_little(values: list[float], expected: int | None) -> None:
     points = [Point(depth, value, depth * 2.0) for depth, value in zip((0, 10, 20, 50, 100), values, strict=True)]
     assert knee(points) == expected

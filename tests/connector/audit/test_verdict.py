@@ -1,4 +1,4 @@
-"""Rules, one at a time."""
+"""The rules of the verdict, one at a time."""
 
 import re
 from typing import Any, Literal
@@ -39,43 +39,43 @@ def outcome(rule: Rule, paired: Paired | None = None, judged_share: float = 1.0,
     ("difference", "p_worse", "expected"),
     [(-0.05, 0.01, "fail"), (-0.05, 0.2, "pass"), (-0.01, 0.01, "pass"), (0.05, 1.0, "pass"), (0.0, 1.0, "pass")],
 )
-def test_a_drop_must_be_large_and_real(difference: float, p_worse: float, expected: str) -> None:
+def test_a_drop_must_be_large_and_significant(difference: float, p_worse: float, expected: str) -> None:
     assert outcome(Rule(measure="nDCG", drop=0.02, significant=True), pair(difference, p_worse=p_worse)) == expected
 
 
-def test_without_significance_the_size_alone_counts() -> None:
+def test_a_rule_without_significance_uses_only_the_size() -> None:
     assert outcome(Rule(measure="nDCG", drop=0.02), pair(-0.03, p_worse=0.9)) == "fail"
 
 
-def test_a_rise_can_be_watched_too() -> None:
+def test_a_rule_can_limit_a_rise() -> None:
     assert outcome(Rule(measure="nDCG", rise=0.02, then="warn"), pair(0.03)) == "warn"
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, "pass"), (0.02, "fail"), (float("nan"), "fail")])
-def test_a_single_number_has_a_limit(value: float, expected: str) -> None:
+def test_a_rule_can_limit_a_single_value(value: float, expected: str) -> None:
     assert outcome(Rule(measure="newly empty", above=0.01), newly_empty=value) == expected
 
 
-def test_much_churn_is_a_warning_unless_it_is_for_the_better() -> None:
+def test_much_change_is_a_warning_unless_ndcg_is_better() -> None:
     rule = Rule(measure="RBO", below=0.95, unless_better=True, then="warn")
     assert outcome(rule, pair(0.0), RBO=0.9) == "warn"
     assert outcome(rule, pair(0.03, p_better=0.01), RBO=0.9) == "pass"
     assert outcome(rule, None, RBO=0.96) == "pass"
 
 
-def test_a_page_that_is_nearly_new_is_a_warning_even_where_it_is_better() -> None:
+def test_a_nearly_new_page_is_a_warning_even_if_ndcg_is_better() -> None:
     better = pair(0.06, p_better=0.0001)
     for rbo, expected in ((0.45, "warn"), (0.6, "pass")):
         findings = judge_rules(list(DEFAULT_RULES), [better], {"RBO": rbo, "detectable nDCG": 0.01}, judged_share=1.0)
         assert outcome_of(findings) == expected
 
 
-def test_a_difference_that_rounds_to_nothing_neither_fell_nor_rose() -> None:
+def test_a_difference_that_rounds_to_0_neither_fell_nor_rose() -> None:
     found = judge_rules([Rule(measure="nDCG", drop=0.02)], [pair(-0.00000001)], {}, judged_share=1.0)[0]
     assert found.message.startswith("nDCG stayed as it was (95% interval -0.0100 to +0.0100")
 
 
-def test_where_judgments_speak_churn_alone_is_no_failure() -> None:
+def test_much_change_alone_is_not_a_failure_if_there_are_judgments() -> None:
     rule = Rule(measure="RBO", below=0.7, unless_judged=True)
     assert outcome(rule, pair(0.0), RBO=0.3) == "pass"
     assert outcome(rule, pair(0.0), judged_share=0.2, RBO=0.3) == "fail"
@@ -100,7 +100,7 @@ def test_a_rule_that_could_never_fire_is_refused(rule: dict[str, Any], words: st
 
 
 @pytest.mark.parametrize("then", ["warn", "fail"])
-def test_a_rule_whose_measure_could_not_be_taken_is_no_pass(then: Literal["warn", "fail"]) -> None:
+def test_a_rule_whose_measure_is_missing_does_not_pass(then: Literal["warn", "fail"]) -> None:
     found = judge_rules([Rule(measure="nDCG", drop=0.02, then=then)], [], {}, judged_share=1.0)[0]
     assert (found.outcome, found.message) == (
         then,
@@ -108,7 +108,7 @@ def test_a_rule_whose_measure_could_not_be_taken_is_no_pass(then: Literal["warn"
     )
 
 
-def test_default_rules_hold_without_judgments_as_far_as_they_go() -> None:
+def test_default_rules_that_need_judgments_are_skipped_without_them() -> None:
     findings = judge_rules(list(DEFAULT_RULES), [], {"RBO": 1.0}, judged_share=1.0)
     assert outcome_of(findings) == "pass"
     assert "not measured" in {finding.outcome for finding in findings}
@@ -121,7 +121,7 @@ def test_the_worst_finding_is_the_verdict_and_its_exit_code() -> None:
     assert outcome_of([]) == "pass"
 
 
-def test_rules_read_as_sentences() -> None:
+def test_rules_are_written_as_sentences() -> None:
     assert [words_of(rule) for rule in DEFAULT_RULES[:2]] == [
         "fail if nDCG drops by more than 0.02, significantly",
         "warn if nDCG drops, significantly",

@@ -1,4 +1,4 @@
-"""One task for every framework: the same documents, asked of a gateway over HTTP, of a loaded reranker, and of failures."""
+"""The shared task of all frameworks: the same documents with a gateway over HTTP, a loaded reranker, and failing scorers."""
 
 import gc
 import os
@@ -18,17 +18,17 @@ from slimrank.types import Scored
 from tests.doubles import FakeScorer
 from tests.serving.conftest import in_thread
 
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when it is imported
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # Haystack reads it at import
 
 QUERY = "gold ring"
 TEXTS = ["a lead pipe", "gold", "the gold ring of the mine", "a silver ring", "gold ring"]
 BEST_FIRST = [4, 2, 1, 3, 0]
-"""By `FakeScorer`: both words, the shorter first; then one word, the shorter first; then none."""
+"""The order of ``FakeScorer``: documents with both words, shorter first; then with one word, shorter first; then the others."""
 
 
 @pytest.fixture(autouse=True)
 def calm() -> Iterator[None]:
-    """Let the frameworks' own deprecations and connections left open pass: they are not ours to mend."""
+    """Ignore the frameworks' own deprecations and open connections, which we cannot fix."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -36,7 +36,7 @@ def calm() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def tidy() -> Iterator[None]:
-    """Collect what the frameworks left open, once a file: with all that they import it takes half a second."""
+    """Collect the frameworks' open resources once for each file, because a collection takes half a second."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ def tidy() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[str]:
-    """Yield the URL of a real gateway over a fake model, whose answers are sorted by score and carry indices."""
+    """Yield the URL of a real gateway with a fake model; its answers are sorted by score and have indices."""
     settings = Settings(embedded=True)
     with in_thread(settings, make_app(settings, Model("fake", FakeScorer()))) as client:
         yield str(client.base_url).rstrip("/")
@@ -60,7 +60,7 @@ def scorer(request: pytest.FixtureRequest) -> object:
 
 
 class UnsortedGateway:
-    """Answers its results in an order of its own, which is neither the input's nor the best first."""
+    """Answers results in an order that is neither the input's order nor best first."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         results = [{"index": index, "relevance_score": float(score)} for index, score in ((1, 3), (4, 5), (0, 1), (3, 2), (2, 4))]
@@ -69,14 +69,14 @@ class UnsortedGateway:
 
 @pytest.fixture
 def unsorted() -> object:
-    """Return a scorer over a gateway whose results are in no order."""
+    """Return a scorer for a gateway with unsorted results."""
     from connector.gateway import GatewayScorer
 
     return GatewayScorer("http://gateway", http=httpx.Client(transport=httpx.MockTransport(UnsortedGateway())))
 
 
 class TiedScorer:
-    """Finds all documents equal."""
+    """Gives all documents the same score."""
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         return Scored(np.zeros(len(documents), dtype=np.float32), np.zeros(len(documents), dtype=np.bool_), False, 0)
@@ -84,5 +84,6 @@ class TiedScorer:
 
 @pytest.fixture
 def first_stage_reranker() -> Reranker:
-    """Return a reranker whose first stage outweighs its scores, so that its order shows whether it was said."""
+    """Return a reranker that weighs the first-stage order above its scores, so that its answer shows whether it got that
+    order."""
     return Reranker(FakeScorer(), fusion=Fusion(weight=1000.0, first_stage="a retriever"))

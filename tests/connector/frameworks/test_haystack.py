@@ -1,4 +1,4 @@
-"""Haystack's own Jina and Cohere rankers over our gateway: a base URL is all it takes, so there is no adapter to ship."""
+"""Haystack's own Jina and Cohere rankers work with our gateway as base URL, so there is no adapter for Haystack."""
 
 import asyncio
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def test_the_best_documents_come_first_with_their_probabilities(ranker: JinaRank
     assert all(0 < score < 1 for score in scores)
 
 
-def test_only_the_best_are_returned_when_asked(ranker: JinaRanker) -> None:
+def test_top_k_limits_the_returned_documents(ranker: JinaRanker) -> None:
     assert places(ranker.run(query=QUERY, documents=DOCUMENTS, top_k=2)) == BEST_FIRST[:2]
 
 
@@ -47,16 +47,16 @@ def test_the_jina_ranker_can_be_awaited(gateway: str) -> None:
     assert places(asyncio.run(ranker.run_async(query=QUERY, documents=DOCUMENTS))) == BEST_FIRST
 
 
-def test_a_lone_document_is_scored(ranker: JinaRanker) -> None:
+def test_a_single_document_is_scored(ranker: JinaRanker) -> None:
     (found,) = ranker.run(query=QUERY, documents=DOCUMENTS[4:])["documents"]
     assert 0 < found.score < 1
 
 
-def test_no_documents_are_no_call_in_the_jina_ranker(gateway: str) -> None:
+def test_the_jina_ranker_makes_no_call_without_documents(gateway: str) -> None:
     assert JinaRanker(model="fake", api_key=KEY, base_url=gateway).run(query=QUERY, documents=[]) == {"documents": []}
 
 
-def test_it_stands_in_a_pipeline(ranker: JinaRanker) -> None:
+def test_the_ranker_works_in_a_pipeline(ranker: JinaRanker) -> None:
     pipeline = Pipeline()
     pipeline.add_component("ranker", ranker)
     assert places(pipeline.run({"ranker": {"query": QUERY, "documents": DOCUMENTS}})["ranker"]) == BEST_FIRST

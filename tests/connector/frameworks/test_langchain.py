@@ -24,13 +24,13 @@ def test_the_best_documents_come_first_with_their_scores(scorer: object) -> None
     assert "relevance_score" not in DOCUMENTS[4].metadata
 
 
-def test_indices_count_and_not_places_in_the_answer(unsorted: object) -> None:
+def test_scores_are_matched_by_index_and_not_by_place(unsorted: object) -> None:
     found = SlimrankCompressor(scorer=unsorted).compress_documents(DOCUMENTS, QUERY)
     assert places(found) == [4, 2, 1, 3, 0]
     assert [document.metadata["relevance_score"] for document in found] == [5.0, 4.0, 3.0, 2.0, 1.0]
 
 
-def test_it_can_be_awaited(scorer: object) -> None:
+def test_the_compressor_can_be_awaited(scorer: object) -> None:
     assert places(asyncio.run(SlimrankCompressor(scorer=scorer).acompress_documents(DOCUMENTS, QUERY))) == BEST_FIRST
 
 
@@ -42,7 +42,7 @@ def test_a_failure_raises_or_keeps_the_order() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_none_and_one_document(scorer: object, count: int) -> None:
+def test_zero_and_one_document_work(scorer: object, count: int) -> None:
     assert places(SlimrankCompressor(scorer=scorer).compress_documents(DOCUMENTS[:count], QUERY)) == list(range(count))
 
 
@@ -50,12 +50,12 @@ def test_ties_keep_the_order() -> None:
     assert places(SlimrankCompressor(scorer=TiedScorer()).compress_documents(DOCUMENTS, QUERY)) == [0, 1, 2, 3, 4]
 
 
-def test_a_wrong_count_is_refused() -> None:
+def test_an_invalid_top_n_is_refused() -> None:
     with pytest.raises(ConfigError, match="top_n is 0"):
         SlimrankCompressor(scorer=FakeScorer(), top_n=0).compress_documents(DOCUMENTS, QUERY)
 
 
-def test_it_works_in_a_chain(scorer: object) -> None:
+def test_the_compressor_works_in_a_chain(scorer: object) -> None:
     from langchain_core.runnables import RunnableLambda
 
     compressor = SlimrankCompressor(scorer=scorer, top_n=1)
@@ -63,7 +63,7 @@ def test_it_works_in_a_chain(scorer: object) -> None:
     assert places(chain.invoke(QUERY)) == [4]
 
 
-def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reranker: object) -> None:
+def test_the_retrievers_order_is_a_prior_by_default(first_stage_reranker: object) -> None:
     fused = SlimrankCompressor(scorer=first_stage_reranker)
     assert places(fused.compress_documents(DOCUMENTS, QUERY)) == [0, 1, 2, 3, 4]
     plain = SlimrankCompressor(scorer=first_stage_reranker, first_stage_order=False)
@@ -71,7 +71,7 @@ def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reran
 
 
 @pytest.mark.parametrize("query", [QUERY, "fail"], ids=["scored", "kept"])
-def test_the_documents_given_are_never_changed_nor_shared(query: str) -> None:
+def test_the_given_documents_are_not_changed_and_not_shared(query: str) -> None:
     given = [Document(page_content=text, metadata={"tags": ["first"]}) for text in TEXTS]
     for document in SlimrankCompressor(scorer=FakeScorer(), on_failure="keep_order").compress_documents(given, query):
         document.metadata["tags"].append("changed by the caller")

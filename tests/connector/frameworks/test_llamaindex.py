@@ -31,16 +31,16 @@ def test_the_best_nodes_come_first_with_their_scores(scorer: object) -> None:
     assert [node.score for node in found] == sorted((node.score for node in found), reverse=True)
 
 
-def test_indices_count_and_not_places_in_the_answer(unsorted: object) -> None:
+def test_scores_are_matched_by_index_and_not_by_place(unsorted: object) -> None:
     found = SlimrankPostprocessor(scorer=unsorted).postprocess_nodes(nodes(), query_str=QUERY)
     assert [(int(node.node.node_id), node.score) for node in found] == [(4, 5.0), (2, 4.0), (1, 3.0), (3, 2.0), (0, 1.0)]
 
 
-def test_it_can_be_awaited(scorer: object) -> None:
+def test_the_postprocessor_can_be_awaited(scorer: object) -> None:
     assert places(asyncio.run(SlimrankPostprocessor(scorer=scorer).apostprocess_nodes(nodes(), query_str=QUERY))) == BEST_FIRST
 
 
-def test_the_retrievers_score_is_kept_when_asked_for() -> None:
+def test_the_retrievers_score_is_kept_on_request() -> None:
     found = SlimrankPostprocessor(scorer=FakeScorer(), keep_retrieval_score=True).postprocess_nodes(nodes(), query_str=QUERY)
     assert found[0].node.metadata["retrieval_score"] == pytest.approx(0.6)
 
@@ -54,7 +54,7 @@ def test_a_failure_raises_or_keeps_the_order() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_none_and_one_node(scorer: object, count: int) -> None:
+def test_zero_and_one_node_work(scorer: object, count: int) -> None:
     assert places(SlimrankPostprocessor(scorer=scorer).postprocess_nodes(nodes(count), query_str=QUERY)) == list(range(count))
 
 
@@ -67,7 +67,7 @@ def test_a_missing_query_is_named() -> None:
         SlimrankPostprocessor(scorer=FakeScorer()).postprocess_nodes(nodes())
 
 
-def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reranker: object) -> None:
+def test_the_retrievers_order_is_a_prior_by_default(first_stage_reranker: object) -> None:
     fused = SlimrankPostprocessor(scorer=first_stage_reranker)
     assert places(fused.postprocess_nodes(nodes(), query_str=QUERY)) == [0, 1, 2, 3, 4]
     plain = SlimrankPostprocessor(scorer=first_stage_reranker, first_stage_order=False)
@@ -75,7 +75,7 @@ def test_the_retrievers_order_is_a_prior_unless_told_otherwise(first_stage_reran
 
 
 class Heard(BaseEventHandler):
-    """Keeps the rerank events that LlamaIndex's tracers would be sent."""
+    """Keeps the rerank events that LlamaIndex sends to tracers."""
 
     events: list[Any] = Field(default_factory=list)
 
@@ -84,7 +84,7 @@ class Heard(BaseEventHandler):
             self.events.append(event)
 
 
-def test_tracers_are_told_of_the_reranking_as_by_llamaindexs_own_rerankers() -> None:
+def test_tracers_get_the_same_events_as_from_llamaindexs_own_rerankers() -> None:
     heard = Heard()
     root = get_dispatcher()
     root.add_event_handler(heard)
@@ -103,7 +103,7 @@ def test_tracers_are_told_of_the_reranking_as_by_llamaindexs_own_rerankers() -> 
 
 
 @pytest.mark.parametrize("query", [QUERY, "fail"], ids=["scored", "kept"])
-def test_the_nodes_given_are_never_changed_nor_shared(query: str) -> None:
+def test_the_given_nodes_are_not_changed_and_not_shared(query: str) -> None:
     given = nodes()
     for node in given:
         node.node.metadata["tags"] = ["first"]

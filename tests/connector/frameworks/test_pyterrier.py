@@ -39,12 +39,12 @@ def test_each_query_gets_new_scores_and_ranks(scorer: object) -> None:
     assert list(first["url"]) == [f"u{place}" for place in BEST_FIRST]
 
 
-def test_indices_count_and_not_places_in_the_answer(unsorted: object) -> None:
+def test_scores_are_matched_by_index_and_not_by_place(unsorted: object) -> None:
     found = SlimrankTransformer(unsorted)(frame(QUERY))  # type: ignore[arg-type]
     assert list(zip(places(found), found["score"], strict=True)) == [(4, 5.0), (2, 4.0), (1, 3.0), (3, 2.0), (0, 1.0)]
 
 
-def test_a_frame_whose_index_is_not_the_row_number_is_read_by_rows(scorer: object) -> None:
+def test_a_frame_is_read_by_rows_even_if_its_index_differs_from_the_row_numbers(scorer: object) -> None:
     given = frame("silver", QUERY).iloc[5:]
     assert places(SlimrankTransformer(scorer)(given)) == BEST_FIRST  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def test_a_failure_raises_or_keeps_the_order() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_none_and_one_document(scorer: object, count: int) -> None:
+def test_zero_and_one_document_work(scorer: object, count: int) -> None:
     found = SlimrankTransformer(scorer)(frame(QUERY, count=count))  # type: ignore[arg-type]
     assert places(found) == list(range(count))
     assert {"score", "rank"} <= set(found.columns)
@@ -73,13 +73,13 @@ def test_a_missing_column_is_named() -> None:
         SlimrankTransformer(FakeScorer()).transform(frame(QUERY).drop(columns="text"))
 
 
-def test_it_stands_in_a_pipeline(scorer: object) -> None:
+def test_the_transformer_works_in_a_pipeline(scorer: object) -> None:
     first_stage = pt.Transformer.from_df(frame(QUERY), uniform=True)
     pipeline = (first_stage % 3) >> SlimrankTransformer(scorer)  # type: ignore[arg-type]
     assert places(pipeline.transform(pd.DataFrame([{"qid": "q0", "query": QUERY}]))) == [2, 1, 0]
 
 
-def test_the_rank_is_a_prior_unless_told_otherwise_or_missing(first_stage_reranker: object) -> None:
+def test_the_rank_is_a_prior_by_default_if_it_is_present(first_stage_reranker: object) -> None:
     fused = SlimrankTransformer(first_stage_reranker)  # type: ignore[arg-type]
     assert places(fused(frame(QUERY).iloc[::-1])) == [0, 1, 2, 3, 4]
     assert places(fused(frame(QUERY).drop(columns=["rank", "score"]))) == BEST_FIRST
@@ -87,7 +87,7 @@ def test_the_rank_is_a_prior_unless_told_otherwise_or_missing(first_stage_rerank
     assert places(plain(frame(QUERY))) == BEST_FIRST
 
 
-def test_the_frame_given_is_never_changed() -> None:
+def test_the_given_frame_is_not_changed() -> None:
     given = frame(QUERY, "silver")
     before = given.copy(deep=True)
     SlimrankTransformer(FakeScorer())(given)["text"] = "changed by the caller"

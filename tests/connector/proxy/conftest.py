@@ -1,4 +1,4 @@
-"""A proxy on a real port, before an engine that records raw bytes."""
+"""A proxy on a real port, in front of an engine that records raw bytes."""
 
 import asyncio
 import socket
@@ -27,12 +27,12 @@ from tests.connector.proxy.engine import Engine
 
 
 class CountingScorer:
-    """Scores a document by the number of times it holds the query, after `seconds`."""
+    """Scores a document by how often it contains the query; the answer takes ``seconds``."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.is_down = False
-        self.depth: int | None = None  # only so many are scored in time
+        self.depth: int | None = None  # how many documents are scored in time; None means all
         self.asked: list[tuple[str, list[str], str | None]] = []
         self.parts: list[Part] = []
         self.cancelled = 0
@@ -67,7 +67,7 @@ class CountingScorer:
 
 
 class RunningProxy:
-    """A proxy in a thread of its own, and a client that adds nothing to its requests."""
+    """A proxy in its own thread, and a client that adds nothing to its requests."""
 
     def __init__(self, parts: Parts, scorer: CountingScorer) -> None:
         self.parts, self.scorer = parts, scorer
@@ -89,7 +89,7 @@ class RunningProxy:
         self._thread.join()
 
     def metric(self, line: str) -> bool:
-        """Tell whether the metrics hold a line; an answer is counted a little after it was sent."""
+        """Tell whether the metrics contain a line; wait for it, because an answer is counted a little after it was sent."""
         deadline = time.monotonic() + 5
         while line not in self.http.get("/_slimrank/metrics").text:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A search engine of a few lines on a real socket: it records every byte it is sent, and answers as it is told."""
+"""A small search engine on a real socket. It records every received byte; a test can set its answers."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Received:
-    """One request, as it came over the wire."""
+    """One request, as it was received."""
 
     method: str
     target: str
@@ -51,7 +51,7 @@ class Reply:
 
 
 class Engine:
-    """Listens until it is closed. `reply` makes the answers; by default a little search engine over `documents`."""
+    """Listens until it is closed. ``reply`` makes the answers; by default it searches ``documents``."""
 
     def __init__(self, *, wrap: Callable[[socket.socket], socket.socket] = lambda each: each) -> None:
         self.documents: list[Json] = []
@@ -66,7 +66,7 @@ class Engine:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)  # wakes the waiting accept
+            self._server.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
         self._server.close()
 
     def _accept(self) -> None:
@@ -85,7 +85,7 @@ class Engine:
                     self.received.append(request)
                     if not self._answer(connection, request):
                         return
-        except (OSError, ValueError):  # cut off, perhaps within a chunk
+        except (OSError, ValueError):  # the connection was cut, perhaps inside a chunk
             self.closed_early.set()
 
     def _answer(self, connection: socket.socket, request: Received) -> bool:
@@ -103,10 +103,10 @@ class Engine:
         connection.sendall(b"0\r\n\r\n")
         return True
 
-    # -- a little search engine ----------------------------------------------------------------------------------------
+    # -- a small search engine -----------------------------------------------------------------------------------------
 
     def search(self, request: Received) -> Reply:
-        """Answer `_search` and `_msearch` over the documents, in their order, as engines write it."""
+        """Answer ``_search`` and ``_msearch`` over the documents in their order, in the format of the engines."""
         if not request.path.endswith(("/_search", "/_msearch")):
             return Reply()
         if request.path.endswith("/_msearch"):

@@ -1,8 +1,8 @@
-"""Measure what the proxy adds to a request that it passes: p50 of pairs, one direct and one through it, in turns.
+"""Measure the time that the proxy adds to a request that it passes on: the p50 of pairs, one direct and one through the proxy.
 
     python -m tests.connector.proxy.overhead --requests 1000 [--engine URL]
 
-Without a URL it runs the tests' own OpenSearch. Both sides use one kept connection; the order within a pair changes.
+Without a URL it starts the tests' OpenSearch. Each side keeps one connection open; the order within a pair alternates.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def fill(engine: str) -> None:
 
 
 def main() -> None:
-    """Start what is needed, measure, clean up."""
+    """Start the engine and the proxy, measure, clean up."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--requests", type=int, default=1000)
     options.add_argument("--engine", default="")

@@ -1,4 +1,4 @@
-"""What the proxy's tests search for, and what they must find."""
+"""The searches of the proxy's tests, and the expected results."""
 
 import json
 
@@ -14,12 +14,12 @@ def ids(answer: httpx.Response) -> list[int]:
 
 
 def best_first(window: int, count: int = 30) -> list[int]:
-    """Return the order that the scorer gives: documents hold the query word `place % 7` times."""
+    """Return the order of the scorer's scores: a document contains the query word ``place % 7`` times."""
     return sorted(range(window), key=lambda place: -(place % 7)) + list(range(window, count))
 
 
 def as_the_engine_gave(hit: dict[str, object]) -> dict[str, object]:
-    """Return a hit without what reranking writes into it."""
+    """Return a hit without the values that reranking writes."""
     return {**{name: value for name, value in hit.items() if not name.startswith("_first_stage")}, "_score": 0}
 
 

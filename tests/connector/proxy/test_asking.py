@@ -1,4 +1,4 @@
-"""How a search is asked to be reranked: by its own `ext.slimrank`, by a rule's path, by a percentage."""
+"""A search is reranked because of its ``ext.slimrank``, a rule's path or a percentage."""
 
 from connector.windows import Part
 from tests.connector.proxy.conftest import RunningProxy, StartProxy
@@ -6,7 +6,7 @@ from tests.connector.proxy.engine import Engine
 from tests.connector.proxy.searches import SEARCH, best_first, ids
 
 
-def test_a_search_may_ask_for_itself_and_the_engine_never_sees_it(start_proxy: StartProxy, engine: Engine) -> None:
+def test_a_search_may_request_reranking_and_the_engine_does_not_see_the_request(start_proxy: StartProxy, engine: Engine) -> None:
     proxy = start_proxy({})
     body = b'{"query": {"match_all": {}} , "ext": {"slimrank": {"query": "red", "fields": ["body"], "rank_window_size": 5}}, "min_score":1.10}'
     answer = proxy.http.post("/any/_search", content=body, headers={"content-type": "application/json"})
@@ -15,18 +15,18 @@ def test_a_search_may_ask_for_itself_and_the_engine_never_sees_it(start_proxy: S
     assert engine.received[0].body == b'{"query": {"match_all": {}}, "min_score":1.10}'
 
 
-def test_another_extension_stays(start_proxy: StartProxy, engine: Engine) -> None:
+def test_other_extensions_are_kept(start_proxy: StartProxy, engine: Engine) -> None:
     start_proxy({}).search({**SEARCH, "size": 0, "ext": {"other": 1, "slimrank": {}}})
     assert engine.received[0].json == {**SEARCH, "size": 0, "ext": {"other": 1}}
 
 
-def test_a_search_may_ask_to_be_left_alone(proxy: RunningProxy, engine: Engine) -> None:
+def test_a_search_may_refuse_reranking(proxy: RunningProxy, engine: Engine) -> None:
     answer = proxy.search({**SEARCH, "ext": {"slimrank": {"enabled": False}}})
     assert answer.headers["x-slimrank"] == "passed; reason=the search asks not to be reranked"
     assert engine.received[0].json == SEARCH
 
 
-def test_a_wrong_extension_is_taken_out_and_named(proxy: RunningProxy, engine: Engine) -> None:
+def test_an_invalid_extension_is_removed_and_named(proxy: RunningProxy, engine: Engine) -> None:
     answer = proxy.search({**SEARCH, "ext": {"slimrank": {"window": 5}}})
     assert answer.headers["x-slimrank"].startswith("passed; reason=ext.slimrank: window")
     assert engine.received[0].json == SEARCH
@@ -38,7 +38,7 @@ def test_the_search_overrides_its_rule(proxy: RunningProxy) -> None:
     assert proxy.scorer.asked[0][2] == "prefer new"
 
 
-def test_a_rule_or_a_search_says_which_part_of_a_document_is_read(start_proxy: StartProxy) -> None:
+def test_a_rule_or_a_search_selects_the_part_of_a_document_to_read(start_proxy: StartProxy) -> None:
     proxy = start_proxy({"rules": [{"name": "shoes", "indices": ["*"], "document_window": "best", "document_tokens": 128}]})
     proxy.search(SEARCH)
     proxy.search({**SEARCH, "ext": {"slimrank": {"document_window": "head"}}})
@@ -51,7 +51,7 @@ def test_extensions_can_be_forbidden(start_proxy: StartProxy, engine: Engine) ->
     assert "slimrank" in engine.received[0].json["ext"]
 
 
-def test_a_path_names_the_query_text(start_proxy: StartProxy) -> None:
+def test_a_rule_can_give_the_path_of_the_query_text(start_proxy: StartProxy) -> None:
     rule = {"name": "r", "indices": ["*"], "fields": ["body"], "query_text": "query.bool.must.1.match.body"}
     proxy = start_proxy({"rules": [rule]})
     proxy.search({"query": {"bool": {"must": [{"match": {"title": "shoe"}}, {"match": {"body": "red"}}]}}}, "/any/_search")
@@ -59,7 +59,7 @@ def test_a_path_names_the_query_text(start_proxy: StartProxy) -> None:
     assert proxy.search(SEARCH).headers["x-slimrank"] == "passed; reason=no query text at the rule's path"
 
 
-def test_a_percentage_draws_the_same_queries_each_time(start_proxy: StartProxy) -> None:
+def test_a_percentage_always_selects_the_same_queries(start_proxy: StartProxy) -> None:
     proxy = start_proxy({"rules": [{"name": "r", "indices": ["*"], "percent": 30}]})
     drawn = [[proxy.parts.rules.rules[0].draws(f"query {number}") for number in range(2000)] for _ in range(2)]
     assert drawn[0] == drawn[1]

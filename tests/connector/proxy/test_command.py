@@ -30,7 +30,7 @@ def wait_for(port: int) -> None:
             time.sleep(0.05)
 
 
-def test_a_terminated_proxy_finishes_what_it_has_begun(engine: Engine) -> None:
+def test_a_terminated_proxy_finishes_running_requests(engine: Engine) -> None:
     begun, release = threading.Event(), threading.Event()
 
     def reply(_: Received) -> Reply:
@@ -71,7 +71,7 @@ def test_a_terminated_proxy_finishes_what_it_has_begun(engine: Engine) -> None:
         (["--upstream", "http://localhost:9200", "--shadow-file", "missing/x"], "--shadow-file"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_no_traceback(options: list[str], words: str) -> None:
+def test_an_invalid_option_gives_one_line_without_a_traceback(options: list[str], words: str) -> None:
     done = slimrank("proxy", *options)
     assert (done.code, done.err.count("\n")) == (2, 1) or "Usage:" in done.err
     assert words in done.err

@@ -1,4 +1,4 @@
-"""Whatever fails, the caller gets the first stage, marked; nothing is held beyond its limit."""
+"""After any failure the caller gets the first stage with a mark, and no limit is exceeded."""
 
 import gzip
 import socket
@@ -15,7 +15,7 @@ from tests.connector.proxy.engine import Engine, Received, Reply
 from tests.connector.proxy.searches import SEARCH, ids
 
 
-def test_a_scorer_that_is_down_leaves_the_first_stage_marked(proxy: RunningProxy, engine: Engine) -> None:
+def test_if_the_scorer_is_down_the_answer_is_the_first_stage_with_a_mark(proxy: RunningProxy, engine: Engine) -> None:
     proxy.scorer.is_down = True
     direct = httpx.post(f"http://127.0.0.1:{engine.port}/products/_search", json={**SEARCH, "from": 3, "_source": ["title"]})
     answer = proxy.search({**SEARCH, "from": 3, "_source": ["title"]})
@@ -24,7 +24,7 @@ def test_a_scorer_that_is_down_leaves_the_first_stage_marked(proxy: RunningProxy
     assert proxy.metric('slimrank_proxy_requests_total{outcome="degraded",reason="no scorer"} 1.0')
 
 
-def test_a_slow_scorer_is_not_waited_for(start_proxy: StartProxy) -> None:
+def test_the_proxy_does_not_wait_for_a_slow_scorer(start_proxy: StartProxy) -> None:
     rule = {"name": "r", "indices": ["*"], "fields": ["body"], "deadline_ms": 50}
     proxy = start_proxy({"rules": [rule]})
     proxy.scorer.seconds = 10
@@ -36,7 +36,7 @@ def test_a_slow_scorer_is_not_waited_for(start_proxy: StartProxy) -> None:
     assert proxy.scorer.cancelled == 1
 
 
-def test_hits_that_a_deadline_left_unscored_follow_in_their_order_and_are_counted(proxy: RunningProxy) -> None:
+def test_hits_not_scored_in_time_follow_in_first_stage_order_and_are_counted(proxy: RunningProxy) -> None:
     proxy.scorer.depth = 4
     answer = proxy.search(SEARCH)
     assert answer.headers["x-slimrank"] == "reranked; reason=rule products: 4 of 20 hits scored in time"
@@ -44,14 +44,14 @@ def test_hits_that_a_deadline_left_unscored_follow_in_their_order_and_are_counte
     assert proxy.metric('slimrank_proxy_requests_total{outcome="reranked",reason="rule products"} 1.0')
 
 
-def test_hits_without_any_text_stay_as_they_are(start_proxy: StartProxy) -> None:
+def test_hits_without_text_are_not_changed(start_proxy: StartProxy) -> None:
     proxy = start_proxy({"rules": [{"name": "r", "indices": ["*"], "fields": ["missing"]}]})
     answer = proxy.search(SEARCH)
     assert answer.headers["x-slimrank"] == "degraded; reason=no text: the fields hold no text in any hit"
     assert ids(answer) == list(range(10))
 
 
-def test_a_refused_window_falls_back_to_the_callers_own_search(proxy: RunningProxy, engine: Engine) -> None:
+def test_if_the_window_is_refused_the_callers_search_is_sent(proxy: RunningProxy, engine: Engine) -> None:
     def reply(request: Received) -> Reply:
         return Reply(status=400, body=b"too large") if request.params.get("size") == "20" else engine.search(request)
 
@@ -62,7 +62,7 @@ def test_a_refused_window_falls_back_to_the_callers_own_search(proxy: RunningPro
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
-def test_an_error_of_the_engine_is_answered_and_not_asked_for_twice(proxy: RunningProxy, engine: Engine, status: int) -> None:
+def test_an_error_of_the_engine_is_answered_without_a_second_request(proxy: RunningProxy, engine: Engine, status: int) -> None:
     engine.reply = lambda _: Reply(status=status, body=b'{"error":"x"}')
     answer = proxy.search(SEARCH)
     assert (answer.status_code, answer.content, len(engine.received)) == (status, b'{"error":"x"}', 1)
@@ -70,14 +70,14 @@ def test_an_error_of_the_engine_is_answered_and_not_asked_for_twice(proxy: Runni
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"hits":{"hits":[1]}}', b'{"hits":3}', b"\xff", b'{"hits":{"hits":[{"_id":"1"}'])
-def test_an_answer_that_makes_no_sense_is_passed_on(proxy: RunningProxy, engine: Engine, body: bytes) -> None:
+def test_an_invalid_answer_is_passed_on(proxy: RunningProxy, engine: Engine, body: bytes) -> None:
     engine.reply = lambda _: Reply(body=body)
     answer = proxy.search(SEARCH)
     assert answer.content == body
     assert answer.headers["x-slimrank"].startswith("passed; reason=the answer")
 
 
-def test_an_answer_longer_than_the_window_is_streamed_and_not_held(start_proxy: StartProxy, engine: Engine) -> None:
+def test_an_answer_longer_than_the_limit_is_streamed_and_not_held_in_memory(start_proxy: StartProxy, engine: Engine) -> None:
     proxy = start_proxy(max_window_bytes=2048)
     engine.documents = [{"body": "red " * 1000} for _ in range(20)]
     answer = proxy.search(SEARCH)
@@ -85,7 +85,7 @@ def test_an_answer_longer_than_the_window_is_streamed_and_not_held(start_proxy: 
     assert ids(answer) == list(range(10))
 
 
-def test_a_request_longer_than_the_limit_is_streamed_and_not_held(start_proxy: StartProxy, engine: Engine) -> None:
+def test_a_request_longer_than_the_limit_is_streamed_and_not_held_in_memory(start_proxy: StartProxy, engine: Engine) -> None:
     proxy = start_proxy(max_request_bytes=2048)
     body = {**SEARCH, "post_filter": {"terms": {"n": list(range(5000))}}}
     answer = proxy.search(body)
@@ -93,7 +93,7 @@ def test_a_request_longer_than_the_limit_is_streamed_and_not_held(start_proxy: S
     assert engine.received[0].json == body
 
 
-def test_a_small_body_that_unpacks_to_a_large_one_is_not_unpacked(start_proxy: StartProxy, engine: Engine) -> None:
+def test_a_small_body_that_would_unpack_to_a_large_body_is_not_unpacked(start_proxy: StartProxy, engine: Engine) -> None:
     proxy = start_proxy(max_request_bytes=10_000)
     engine.reply = lambda _: Reply()
     packed = gzip.compress(b" " * 5_000_000)
@@ -131,7 +131,7 @@ def test_a_caller_who_hangs_up_stops_the_scoring(proxy: RunningProxy) -> None:
     assert proxy.scorer.cancelled == 1
 
 
-def test_a_deadline_asked_for_is_bounded_by_the_rule(start_proxy: StartProxy) -> None:
+def test_the_rule_limits_the_deadline_that_a_search_requests(start_proxy: StartProxy) -> None:
     rule = {"name": "r", "indices": ["products"], "fields": ["body"], "deadline_ms": 50}
     proxy = start_proxy({"rules": [rule], "max_deadline_ms": 100})
     proxy.scorer.seconds = 20
@@ -143,7 +143,7 @@ def test_a_deadline_asked_for_is_bounded_by_the_rule(start_proxy: StartProxy) ->
         assert time.monotonic() - begin < 5
 
 
-def test_a_silent_engine_is_given_up_and_holds_no_place(start_proxy: StartProxy, engine: Engine) -> None:
+def test_a_silent_engine_times_out_and_occupies_no_place(start_proxy: StartProxy, engine: Engine) -> None:
     silent = threading.Event()
 
     def reply(request: Received) -> Reply:
@@ -163,9 +163,7 @@ def test_a_silent_engine_is_given_up_and_holds_no_place(start_proxy: StartProxy,
         silent.set()
 
 
-def test_a_window_that_trickles_gives_its_place_back(
-    start_proxy: StartProxy, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_window_releases_its_place(start_proxy: StartProxy, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connector.proxy.searching.WINDOW_SECONDS", 0.5)
 
     def reply(request: Received) -> Reply:
@@ -180,12 +178,12 @@ def test_a_window_that_trickles_gives_its_place_back(
     assert ids(answer) == list(range(10))
 
 
-def test_windows_have_room_for_so_many_bytes_together(start_proxy: StartProxy, engine: Engine) -> None:
+def test_the_bytes_of_all_windows_together_are_limited(start_proxy: StartProxy, engine: Engine) -> None:
     engine.documents = [{"title": "t", "body": "red " * 2000} for _ in range(20)]
     answer = start_proxy(max_windows_bytes=50_000).search(SEARCH)
     assert answer.headers["x-slimrank"] == "degraded; reason=too many bytes of windows at once"
     proxy = start_proxy(max_windows_bytes=500_000)
-    for _ in range(5):  # what one has held, the next may
+    for _ in range(5):  # the bytes of a finished window are free again
         assert proxy.search(SEARCH).headers["x-slimrank"].startswith("reranked")
 
 
@@ -202,7 +200,7 @@ def test_bodies_that_do_not_arrive_are_refused(proxy: RunningProxy, monkeypatch:
 
 
 @pytest.mark.parametrize("field", ["size", "from", "timeout", "min_score"])
-def test_a_number_beyond_all_measure_is_the_engines_to_refuse(proxy: RunningProxy, engine: Engine, field: str) -> None:
+def test_a_huge_number_is_left_for_the_engine_to_refuse(proxy: RunningProxy, engine: Engine, field: str) -> None:
     engine.reply = lambda _: Reply(status=400, body=b"{}")
     for number in ("1" + "0" * 400, "1" + "0" * 5000, "1e400"):
         body = f'{{"query": {{"match": {{"body": "red"}}}}, "{field}": {number}}}'

@@ -1,4 +1,4 @@
-"""What passes untouched: searches that cannot be reranked, requests that cannot be read, paths that are no searches."""
+"""Requests that are passed on unchanged: searches that cannot be reranked, unreadable requests, and other paths."""
 
 import json
 
@@ -43,7 +43,7 @@ from tests.connector.proxy.searches import SEARCH
         ({**SEARCH, "_source": False, "collapse": {"field": "body"}}, "", "the search's own fields overlap with the rule's"),
     ],
 )
-def test_a_search_that_cannot_be_reranked_passes_untouched_with_the_reason(
+def test_a_search_that_cannot_be_reranked_is_passed_on_unchanged_with_the_reason(
     proxy: RunningProxy, engine: Engine, body: object, path: str, reason: str
 ) -> None:
     engine.reply = lambda _: Reply(body=b'{"hits": {"hits": []} , "untouched":1.10}')
@@ -58,11 +58,11 @@ def test_a_search_that_cannot_be_reranked_passes_untouched_with_the_reason(
 @pytest.mark.parametrize(
     "filter_path", ["hits.hits", "took,hits", "*", "hits.*", "**", "hits.hits.*", "hits.hits._source,hits.hits._score"]
 )
-def test_a_filter_path_that_leaves_the_hits_is_no_obstacle(proxy: RunningProxy, filter_path: str) -> None:
+def test_a_filter_path_that_keeps_the_hits_is_not_an_obstacle(proxy: RunningProxy, filter_path: str) -> None:
     assert proxy.search(SEARCH, f"/products/_search?filter_path={filter_path}").headers["x-slimrank"].startswith("reranked")
 
 
-def test_a_filter_path_that_hides_the_fragments_to_be_judged_is_one(proxy: RunningProxy) -> None:
+def test_a_filter_path_that_hides_the_judged_fragments_is_an_obstacle(proxy: RunningProxy) -> None:
     body, path = {**SEARCH, "ext": {"slimrank": {"highlight": True}}}, "/products/_search?filter_path=hits.hits._source"
     assert proxy.search(body, path).headers["x-slimrank"] == "passed; reason=filter_path hides the fragments"
 
@@ -87,7 +87,7 @@ def test_a_filter_path_that_hides_the_fragments_to_be_judged_is_one(proxy: Runni
         (b"{}", {"content-type": "application/json", "authorization": "AWS4-HMAC-SHA256 x"}, "the request is signed"),
     ],
 )
-def test_what_cannot_be_read_passes_untouched(
+def test_an_unreadable_request_is_passed_on_unchanged(
     proxy: RunningProxy, engine: Engine, content: bytes, headers: dict[str, str], reason: str
 ) -> None:
     engine.reply = lambda _: Reply(status=400, body=b"no")
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_passes_untouched(
         "/products/_rank_eval",
     ],
 )
-def test_other_paths_are_no_searches(proxy: RunningProxy, path: str) -> None:
+def test_other_paths_are_not_searches(proxy: RunningProxy, path: str) -> None:
     assert proxy.search(SEARCH, path).headers["x-slimrank"] == "passed; reason=not a search"
 
 

@@ -1,4 +1,4 @@
-"""The proxy before real engines, with the official clients unchanged, and a recorder on each side of it.
+"""The proxy in front of real engines, with the unchanged official clients and a recorder on each side of the proxy.
 
 client -> recorder -> proxy -> recorder -> engine
 """
@@ -78,7 +78,7 @@ class Line:
             side.clear()  # type: ignore[attr-defined]
 
     def was_untouched(self) -> bool:
-        """Tell whether all that went through since `forget` is the same, byte for byte, on both sides."""
+        """Tell whether all traffic since ``forget`` is equal on both sides, byte for byte."""
         sent = [[(each.method, each.target, each.body) for each in side.received] for side in (self.before, self.behind)]
         return sent[0] == sent[1] and self.answers["client"] == self.answers["engine"] and bool(sent[0])
 
@@ -118,7 +118,7 @@ def line(request: pytest.FixtureRequest) -> Iterator[Line]:
 
 
 def expected(line: Line, window: int = 40) -> list[str]:
-    """Return the order of all hits that the scorer gives, from the engine's own first stage."""
+    """Return all hits of the engine's first stage in the order of the scorer."""
     hits = line.direct.post(f"/{INDEX}/_search", json={**SHOES, "size": 60}).json()["hits"]["hits"]
     counts = [_text(hit).count("shoe") for hit in hits]
     places = sorted(range(window), key=lambda place: -counts[place])
@@ -141,7 +141,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
     return [hit["_id"] for hit in answer["hits"]["hits"]]
 
 
-def test_a_search_under_a_rule_comes_back_reranked(line: Line) -> None:
+def test_a_search_covered_by_a_rule_is_reranked(line: Line) -> None:
     answer = search(line, SHOES)
     assert line.marks == ["reranked; reason=rule shoes"]
     assert ids(answer) == expected(line)[:10]
@@ -150,7 +150,7 @@ def test_a_search_under_a_rule_comes_back_reranked(line: Line) -> None:
     assert answer["hits"]["max_score"] == scores[0]
 
 
-def test_pages_join_without_a_gap_or_a_repeat(line: Line) -> None:
+def test_pages_neither_skip_nor_repeat_hits(line: Line) -> None:
     pages = [ids(search(line, {**SHOES, "from": start, "size": 15})) for start in range(0, 60, 15)]
     assert [each for page in pages for each in page] == expected(line)
 
@@ -173,7 +173,7 @@ def test_pages_join_without_a_gap_or_a_repeat(line: Line) -> None:
         {"rescore": {"window_size": 5, "query": {"rescore_query": {"match": {"body": "shoe"}}, "rescore_query_weight": 0}}},
     ],
 )
-def test_all_but_order_and_score_is_as_the_engine_answers_it(line: Line, more: dict[str, Any]) -> None:
+def test_only_order_and_scores_differ_from_the_engines_answer(line: Line, more: dict[str, Any]) -> None:
     body = {**SHOES, **more}
     direct = line.direct.post(f"/{INDEX}/_search", json={**body, "size": 60}).json()
     answer = search(line, body)
@@ -186,7 +186,7 @@ def test_all_but_order_and_score_is_as_the_engine_answers_it(line: Line, more: d
     assert {**answer, "hits": answer["hits"]["total"], "took": 0} == {**direct, "hits": direct["hits"]["total"], "took": 0}
 
 
-def test_of_a_collapsed_search_the_heads_are_reranked(line: Line) -> None:
+def test_in_a_collapsed_search_the_first_hits_of_the_groups_are_reranked(line: Line) -> None:
     body = {**SHOES, "collapse": {"field": "group"}}
     direct = line.direct.post(f"/{INDEX}/_search", json=body).json()
     answer = search(line, body)
@@ -201,15 +201,15 @@ def test_a_search_in_the_url_alone_is_reranked(line: Line) -> None:
     assert all(list(hit["_source"]) == ["title"] and "fields" not in hit for hit in answer["hits"]["hits"])
 
 
-def test_a_window_that_the_index_does_not_allow_falls_back(line: Line) -> None:
+def test_if_the_index_refuses_the_window_the_callers_search_is_sent(line: Line) -> None:
     direct = line.direct.post(f"/{NARROW}/_search", json=SHOES).json()
     answer = search(line, SHOES, f"/{NARROW}/_search")
     assert line.marks == ["passed; reason=the engine refused the widened search with 400"]
     assert answer["hits"] == direct["hits"]
 
 
-def test_a_failing_scorer_leaves_the_engines_own_page(line: Line) -> None:
-    # no test has asked this before: pages of a window that has its scores need no scorer
+def test_if_the_scorer_fails_the_answer_is_the_engines_page(line: Line) -> None:
+    # no other test uses this query, because pages of a scored window need no scorer
     body = {"query": {"match": {"title": "sock"}}, "from": 5, "_source": ["title"]}
     direct = line.direct.post(f"/{INDEX}/_search", json=body).json()
     line.proxy.scorer.is_down = True
@@ -237,7 +237,7 @@ def test_a_failing_scorer_leaves_the_engines_own_page(line: Line) -> None:
         (f"/{INDEX}/_count", SHOES),
     ],
 )
-def test_what_is_passed_is_the_same_bytes_on_both_sides(line: Line, path: str, body: dict[str, Any]) -> None:
+def test_a_passed_request_has_the_same_bytes_on_both_sides(line: Line, path: str, body: dict[str, Any]) -> None:
     line.forget()
     httpx.post(line.url + path, json=body)
     assert line.was_untouched()

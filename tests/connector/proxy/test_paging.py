@@ -1,4 +1,4 @@
-"""All pages of a search are cut from one order, whatever the scorer has time for when each of them comes."""
+"""All pages of a search are cut from one order, even if the scorer scores another number of hits each time."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,17 +12,17 @@ def page(proxy: RunningProxy, start: int, size: int = 3) -> list[int]:
     return ids(proxy.search({**SEARCH, "from": start, "size": size}))
 
 
-def test_ten_pages_under_a_deadline_show_as_many_hits_as_places(proxy: RunningProxy) -> None:
+def test_ten_pages_under_a_deadline_show_every_hit_once(proxy: RunningProxy) -> None:
     walked: list[int] = []
     for place in range(10):
         proxy.scorer.depth = 4 + 5 * (place % 3)
         walked += page(proxy, 3 * place)
     assert sorted(walked) == list(range(30))
-    assert walked == [3, 2, 1, 0, *range(4, 30)]  # the order that the first page was cut from
+    assert walked == [3, 2, 1, 0, *range(4, 30)]  # the order of the first page
     assert len(proxy.scorer.asked) == 1
 
 
-def test_pages_asked_for_at_once_are_of_one_order(proxy: RunningProxy) -> None:
+def test_pages_requested_at_the_same_time_share_one_order(proxy: RunningProxy) -> None:
     proxy.scorer.seconds = 0.2
     with ThreadPoolExecutor(6) as pool:
         walked = [each for found in pool.map(lambda place: page(proxy, 3 * place), range(6)) for each in found]
@@ -30,7 +30,7 @@ def test_pages_asked_for_at_once_are_of_one_order(proxy: RunningProxy) -> None:
     assert len(proxy.scorer.asked) == 1
 
 
-def test_after_a_first_page_that_was_not_reranked_the_others_are_not_either_and_say_so(proxy: RunningProxy) -> None:
+def test_if_the_first_page_was_not_reranked_later_pages_are_not_either_and_say_so(proxy: RunningProxy) -> None:
     proxy.scorer.is_down = True
     first = page(proxy, 0)
     proxy.scorer.is_down = False
@@ -40,13 +40,13 @@ def test_after_a_first_page_that_was_not_reranked_the_others_are_not_either_and_
     assert page(proxy, 0) + page(proxy, 3) == best_first(20)[:6]  # a new search tries again
 
 
-def test_a_scorer_that_goes_down_leaves_the_order_of_the_pages_that_were_shown(proxy: RunningProxy) -> None:
+def test_the_order_of_shown_pages_is_kept_if_the_scorer_goes_down(proxy: RunningProxy) -> None:
     first = page(proxy, 0)
     proxy.scorer.is_down = True
     assert first + page(proxy, 3) == best_first(20)[:6]
 
 
-def test_another_query_or_another_document_is_another_window(proxy: RunningProxy) -> None:
+def test_another_query_or_document_gives_another_window(proxy: RunningProxy) -> None:
     page(proxy, 0)
     page(proxy, 3)
     proxy.search({"query": {"match": {"body": "shoe"}}, "from": 3})
@@ -60,7 +60,7 @@ def test_a_header_says_how_many_of_the_hits_were_scored(proxy: RunningProxy, dep
     assert proxy.search(SEARCH).headers["x-slimrank-scored"] == said
 
 
-def test_searches_that_a_deadline_cut_short_are_counted(proxy: RunningProxy) -> None:
+def test_partially_scored_searches_are_counted(proxy: RunningProxy) -> None:
     proxy.search(SEARCH)
     proxy.scorer.depth = 4
     proxy.search({"query": {"match": {"body": "shoe"}}})
@@ -73,7 +73,7 @@ def test_the_header_of_many_searches_has_an_entry_for_each(proxy: RunningProxy) 
     assert answer.headers["x-slimrank-scored"] == "4/20, -"
 
 
-def test_what_is_not_reranked_has_no_such_header(proxy: RunningProxy) -> None:
+def test_a_search_that_is_not_reranked_has_no_such_header(proxy: RunningProxy) -> None:
     proxy.scorer.is_down = True
     assert "x-slimrank-scored" not in proxy.search(SEARCH).headers
     assert "x-slimrank-scored" not in proxy.search(SEARCH, "/other/_search").headers

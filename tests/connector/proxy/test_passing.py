@@ -17,7 +17,7 @@ from tests.connector.proxy.engine import Engine, Received, Reply
 
 
 def raw(port: int, request: bytes) -> bytes:
-    """Send bytes, read until the server closes."""
+    """Send bytes, and read until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request)
         pieces = []
@@ -26,7 +26,7 @@ def raw(port: int, request: bytes) -> bytes:
         return b"".join(pieces)
 
 
-def test_a_request_that_is_no_search_arrives_byte_for_byte(proxy: RunningProxy, engine: Engine) -> None:
+def test_a_request_that_is_not_a_search_arrives_byte_for_byte(proxy: RunningProxy, engine: Engine) -> None:
     body = b'\x00\xff not json \r\n{"a": 1.10}'
     head = (
         b"PUT /a%2Fb/_doc/%C3%BC?x=%20y&x=&z HTTP/1.1\r\nHost: elsewhere.example\r\nAuthorization: Basic YTpi\r\n"
@@ -89,7 +89,7 @@ def test_cookies_of_one_caller_are_not_sent_for_another(proxy: RunningProxy, eng
     "line",
     [b"GET http://evil.example/_search HTTP/1.1", b"GET //evil.example/_search HTTP/1.1", b"GET /http://evil.example/ HTTP/1.1"],
 )
-def test_only_the_one_engine_is_ever_called(proxy: RunningProxy, engine: Engine, line: bytes) -> None:
+def test_no_server_but_the_engine_is_called(proxy: RunningProxy, engine: Engine, line: bytes) -> None:
     raw(proxy.port, line + b"\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\nConnection: close\r\n\r\n")
     assert len(engine.received) == 1
     assert engine.received[0].target.startswith("/")
@@ -130,7 +130,7 @@ def test_a_request_is_streamed_while_the_caller_still_writes(proxy: RunningProxy
         yield b'{"index":{}}\n'
         deadline = time.monotonic() + 10
         while not engine.received and time.monotonic() < deadline:
-            # the head arrives at the engine before the body ends; the engine of this test reads bodies whole
+            # the head reaches the engine before the body ends; this test's engine reads whole bodies
             if proxy.parts.upstream._transport._pool.connections:  # type: ignore[attr-defined]
                 break
             time.sleep(0.01)
@@ -142,13 +142,13 @@ def test_a_request_is_streamed_while_the_caller_still_writes(proxy: RunningProxy
     assert engine.received[0].header("transfer-encoding") == "chunked"
 
 
-def test_an_answer_that_breaks_off_does_not_look_whole(proxy: RunningProxy, engine: Engine) -> None:
+def test_an_answer_that_breaks_off_does_not_look_complete(proxy: RunningProxy, engine: Engine) -> None:
     engine.reply = lambda _: Reply(chunks=[b"half"], breaks_off=True)
     with pytest.raises(httpx.RemoteProtocolError):
         proxy.http.get("/_cat/indices")
 
 
-def test_an_engine_that_is_down_is_an_error_in_an_engines_shape(start_proxy: StartProxy, engine: Engine) -> None:
+def test_an_engine_that_is_down_gives_an_error_in_the_engines_format(start_proxy: StartProxy, engine: Engine) -> None:
     proxy = start_proxy()
     engine.close()
     answer = proxy.http.get("/_cat/indices")
@@ -158,7 +158,7 @@ def test_an_engine_that_is_down_is_an_error_in_an_engines_shape(start_proxy: Sta
     assert proxy.search({"query": {"match": {"body": "red"}}}).status_code == 502
 
 
-def test_a_caller_who_hangs_up_takes_the_search_back(proxy: RunningProxy, engine: Engine) -> None:
+def test_a_search_is_cancelled_if_the_caller_hangs_up(proxy: RunningProxy, engine: Engine) -> None:
     begun, release = threading.Event(), threading.Event()
 
     def reply(_: Received) -> Reply:
@@ -177,13 +177,13 @@ def test_a_caller_who_hangs_up_takes_the_search_back(proxy: RunningProxy, engine
     release.set()
 
 
-def test_an_engine_below_a_path_is_reached_there(start_proxy: StartProxy, engine: Engine) -> None:
+def test_requests_go_below_the_path_of_the_engines_url(start_proxy: StartProxy, engine: Engine) -> None:
     proxy = start_proxy(url=f"http://127.0.0.1:{engine.port}/es/")
     proxy.http.get("/_cat/indices?v")
     assert engine.received[0].target == "/es/_cat/indices?v"
 
 
-def test_health_and_metrics_are_the_proxys_own(proxy: RunningProxy, engine: Engine) -> None:
+def test_the_proxy_answers_health_and_metrics_itself(proxy: RunningProxy, engine: Engine) -> None:
     health = proxy.http.get("/_slimrank/health")
     assert (health.status_code, health.json()["status"], health.json()["rules"]) == (200, "ok", ["products"])
     proxy.http.get("/_cat/indices")
@@ -195,12 +195,12 @@ def test_health_and_metrics_are_the_proxys_own(proxy: RunningProxy, engine: Engi
 
 
 @pytest.mark.parametrize("url", ["localhost:9200", "ftp://x", "http://", "http://u:p@localhost:9200", "http://x/?a=1"])
-def test_an_upstream_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_upstream_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="--upstream"):
         Upstream(url)
 
 
-def test_a_ca_file_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_ca_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--ca-file"):
         Upstream("https://localhost:9200", ca_file=tmp_path / "missing.pem")
 
@@ -227,7 +227,9 @@ def tls_engine(certificate: tuple[Path, Path], *, wants_client_certificate: bool
     return Engine(wrap=lambda plain: context.wrap_socket(plain, server_side=True))
 
 
-def test_an_engine_with_tls_is_reached_and_checked(start_proxy: StartProxy, certificate: tuple[Path, Path]) -> None:
+def test_an_engine_with_tls_is_reached_and_its_certificate_is_verified(
+    start_proxy: StartProxy, certificate: tuple[Path, Path]
+) -> None:
     engine = tls_engine(certificate)
     url = f"https://localhost:{engine.port}"
     trusting = start_proxy(upstream=Upstream(url, ca_file=certificate[0]))
@@ -241,7 +243,7 @@ def test_an_engine_with_tls_is_reached_and_checked(start_proxy: StartProxy, cert
     engine.close()
 
 
-def test_an_engine_that_wants_a_client_certificate_is_refused_in_words(
+def test_an_engine_that_wants_a_client_certificate_is_refused_with_a_clear_message(
     start_proxy: StartProxy, certificate: tuple[Path, Path]
 ) -> None:
     engine = tls_engine(certificate, wants_client_certificate=True)
@@ -262,7 +264,7 @@ def test_an_engine_that_wants_a_client_certificate_is_refused_in_words(
         b"Connection: upgrade\r\nUpgrade: websocket",
     ],
 )
-def test_a_body_passes_whole_whatever_its_connection_header_says(proxy: RunningProxy, engine: Engine, header: bytes) -> None:
+def test_a_body_is_passed_on_completely_with_any_connection_header(proxy: RunningProxy, engine: Engine, header: bytes) -> None:
     body = b'{"title":"a shoe"}'
     head = b"PUT /products/_doc/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Basic YTpi\r\n" + header
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:

@@ -48,7 +48,7 @@ def test_a_file_of_rules_is_read(tmp_path: Path) -> None:
         ("- a", "rules"),
     ],
 )
-def test_a_wrong_rule_is_named(tmp_path: Path, content: str, words: str) -> None:
+def test_an_invalid_rule_is_named(tmp_path: Path, content: str, words: str) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError) as error:

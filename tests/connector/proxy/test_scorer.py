@@ -27,7 +27,7 @@ def score(transport: httpx.AsyncBaseTransport, documents: list[str]) -> list[flo
     return asyncio.run(run())
 
 
-def test_scores_are_put_back_by_index_and_not_by_place() -> None:
+def test_scores_are_matched_by_index_and_not_by_place() -> None:
     asked: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -56,12 +56,12 @@ def test_scores_are_put_back_by_index_and_not_by_place() -> None:
         (200, ScoringError),
     ],
 )
-def test_every_refusal_of_the_gateway_is_an_error_of_ours(status: int, error: type[SlimrankError]) -> None:
+def test_every_refusal_of_the_gateway_gives_a_slimrank_error(status: int, error: type[SlimrankError]) -> None:
     with pytest.raises(error):
         score(httpx.MockTransport(lambda _: httpx.Response(status, text="?")), ["a"])
 
 
-def test_the_gateway_is_asked_for_the_part_of_a_document_that_a_rule_names() -> None:
+def test_the_gateway_gets_the_part_of_a_document_that_a_rule_names() -> None:
     bodies: list[dict[str, object]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -79,7 +79,7 @@ def test_the_gateway_is_asked_for_the_part_of_a_document_that_a_rule_names() -> 
     assert not {"document_window", "max_tokens_per_doc"} & bodies[1].keys()
 
 
-def test_a_gateway_that_is_down_is_not_ready() -> None:
+def test_a_gateway_that_is_down_raises_model_not_ready() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
@@ -87,18 +87,18 @@ def test_a_gateway_that_is_down_is_not_ready() -> None:
         score(httpx.MockTransport(answer), ["a"])
 
 
-def test_a_first_stage_answer_of_the_gateway_is_no_scoring() -> None:
+def test_a_first_stage_answer_of_the_gateway_is_a_scoring_error() -> None:
     body = {"results": [{"index": 0, "relevance_score": -1000.0}], "meta": {"degraded": "overloaded"}}
     with pytest.raises(ScoringError, match="overloaded"):
         score(httpx.MockTransport(lambda _: httpx.Response(200, json=body)), ["a"])
 
 
-def test_a_url_that_is_none_is_refused() -> None:
+def test_an_invalid_url_is_refused() -> None:
     with pytest.raises(ConfigError):
         RemoteScorer("gateway:8080")
 
 
-def test_a_model_in_this_process_scores_as_the_gateway_would(tiny_model: Path) -> None:
+def test_a_model_in_this_process_gives_the_same_scores_as_the_gateway(tiny_model: Path) -> None:
     async def run() -> list[float]:
         scorer = EmbeddedScorer(tiny_model)
         await scorer.start()

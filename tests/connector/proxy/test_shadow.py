@@ -1,4 +1,4 @@
-"""Rules on trial: the caller's answer stays the engine's, and what would have moved is recorded."""
+"""Rules on trial: the caller gets the engine's answer, and the proxy records what reranking would have moved."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from tests.connector.proxy.engine import Engine
 from tests.connector.proxy.searches import SEARCH, best_first, many
 
 
-def test_a_shadow_rule_answers_the_first_stage_and_records_what_would_have_moved(
+def test_a_shadow_rule_answers_the_first_stage_and_records_the_moves(
     start_proxy: StartProxy, engine: Engine, tmp_path: Path
 ) -> None:
     rule = {"name": "trial", "indices": ["products"], "fields": ["body"], "rank_window_size": 20, "shadow": True}
@@ -28,7 +28,7 @@ def test_a_shadow_rule_answers_the_first_stage_and_records_what_would_have_moved
     assert proxy.metric('slimrank_proxy_shadow_entered_total{rule="trial"} 6.0')
 
 
-def test_a_shadow_never_slows_or_spoils_an_answer(start_proxy: StartProxy, engine: Engine) -> None:
+def test_a_shadow_rule_neither_slows_nor_changes_an_answer(start_proxy: StartProxy, engine: Engine) -> None:
     rule = {"name": "trial", "indices": ["products"], "fields": ["body"], "shadow": True}
     proxy = start_proxy({"rules": [rule]})
     proxy.scorer.seconds = 5
@@ -40,7 +40,7 @@ def test_a_shadow_never_slows_or_spoils_an_answer(start_proxy: StartProxy, engin
     assert proxy.metric('slimrank_proxy_shadow_total{outcome="failed",rule="trial"} 4.0')
 
 
-def test_a_shadow_rule_watches_searches_of_many(start_proxy: StartProxy, engine: Engine) -> None:
+def test_a_shadow_rule_also_compares_searches_of_an_msearch(start_proxy: StartProxy, engine: Engine) -> None:
     rule = {"name": "trial", "indices": ["products"], "fields": ["body"], "rank_window_size": 20, "shadow": True}
     proxy = start_proxy({"rules": [rule]})
     answer = many(proxy, {"index": "products"}, SEARCH)

@@ -21,7 +21,7 @@ HITS = st.lists(
 
 @settings(deadline=None)  # the machine may be busy
 @given(HITS, st.randoms(use_true_random=False), st.sampled_from([None, 2]), st.booleans())
-def test_any_answer_is_reordered_as_parsing_and_writing_it_anew_would(
+def test_any_answer_is_reordered_like_by_parsing_and_writing_it_again(
     hits: list, random: object, indent: int | None, ascii: bool
 ) -> None:
     answer = {"took": 1, "hits": {"total": {"value": 9}, "max_score": 1.0, "hits": hits}, "aggregations": {"hits": [1]}}
@@ -56,7 +56,7 @@ def test_any_answer_is_reordered_as_parsing_and_writing_it_anew_would(
         ('{"fields":{"seller":[{"name":["x"]}],"sell":[1]}}', '{"fields":{"sell":[1]}}'),
     ],
 )
-def test_added_fields_are_taken_out_and_nothing_else(hit: str, left: str) -> None:
+def test_only_added_fields_are_removed(hit: str, left: str) -> None:
     text = '{"hits":{"hits":[' + hit + "]}}"
     found = find_hits(text)
     assert found is not None
@@ -79,11 +79,11 @@ def test_added_fields_are_taken_out_and_nothing_else(hit: str, left: str) -> Non
         ('{"a":{"ext":{"slimrank":{}}}}', '{"a":{"ext":{"slimrank":{}}}}'),
     ],
 )
-def test_our_extension_is_taken_out_and_nothing_else(body: str, left: str) -> None:
+def test_only_our_extension_is_removed(body: str, left: str) -> None:
     assert without_extension(body) == left
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"hits"}', '{"hits":{"hits":[{]}}', "{" * 100_000, '{"hits":' * 50_000])
-def test_what_is_no_answer_is_refused_or_has_no_hits(text: str) -> None:
+def test_a_text_that_is_not_an_answer_is_refused_or_has_no_hits(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert find_hits(text) is None
