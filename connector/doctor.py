@@ -146,7 +146,7 @@ def look_at_memory(current: Settings, free: int | None) -> Finding:
 
 
 def look_at_documents(current: Settings) -> Finding:
-    """Say how much of a document is read: nothing else tells of what is cut from all of them."""
+    """Report how many tokens of a document are read, because no other place reports that all documents are cut."""
     if not current.tokens_read:
         return Finding("documents", "ok", "as much of a document is read as the model takes (SLIMRANK_DOCUMENT_TOKENS)")
     why = "the default on a CPU" if current.document_tokens is None else "as it is set"

@@ -19,7 +19,7 @@ from slimrank.types import Scored
 Json = dict[str, Any]
 
 DEFAULT_WINDOW = 20
-"""What a search can wait for: two cores score so many in a second (docs/decisions/0008)."""
+"""The default window: two cores score this number of hits in about a second (docs/decisions/0008)."""
 _NO_TEMPLATE = Template()
 _DEFAULT_SIZE = 10  # the default of both engines
 _FRAGMENTS = {"type": "unified", "number_of_fragments": 3, "fragment_size": 400, "pre_tags": [""], "post_tags": [""]}
