@@ -51,7 +51,7 @@ ENDS = {
     "slimrank keys remove shop --file keys.json": "nobody is let in",
     "slimrank train clicks --queries ubi_queries.jsonl --events ubi_events.jsonl --corpus collections/shop --out collections/shop-clicks": "queries",
     "slimrank evaluate --data collections/shop --split test --depth 50": "nDCG@10",
-    "slimrank evaluate --data collections/shop --split test --depth 50 --queries 100 --seed 7 --json": "pairs_per_second",
+    "slimrank evaluate --data collections/shop --split test --depth 50 --queries 100 --seed 7 --document-tokens 96 --json": "pairs_per_second",
     "slimrank evaluate --data COLLECTION --depth 30 --queries 100 --cuts 48,64,96,128,192,320": "320",
     "slimrank evaluate --data collections/shop --depth 100 --cascade-model models/shallow --cascade-keep 30": "nDCG@10",
     "slimrank evaluate --model models/other --data collections/shop --depth 30": "nDCG@10",
