@@ -51,7 +51,7 @@ def test_only_the_document_is_cut(scorer: OrtScorer) -> None:
 
 
 def test_a_gateway_serves_it(tiny_pair_model: Path) -> None:
-    with gateway(fake=False, embedded=True, model=tiny_pair_model) as url:
+    with gateway(fake=False, embedded=True, model=tiny_pair_model, document_tokens=0) as url:
         raw = _ask(url, raw_scores=True)
         library = Reranker.load(tiny_pair_model, threads=1)
         by_index = {hit.index: hit.score for hit in library.rank(QUERY, DOCUMENTS)}
