@@ -104,9 +104,15 @@ def test_an_answer_says_which_weights_and_prompt_gave_it(embedded: str, tiny_mod
 
 
 def test_a_long_document_is_cut_and_reported(embedded: str) -> None:
-    answer = ask(embedded, documents=["short", "rye bread " * 20_000])
+    answer = ask(embedded, documents=["short", "rye bread " * 20_000], max_tokens_per_doc=4096)
     assert answer["meta"]["truncated_documents"] == [1]
     assert answer["usage"]["total_tokens"] < 1100
+
+
+def test_where_a_request_does_not_say_a_cpu_reads_the_beginning_and_says_so_once(embedded: str) -> None:
+    answer = ask(embedded, documents=["brief", "oat bread " * 20_000])
+    assert (answer["meta"]["document_tokens"], answer["meta"]["truncated_documents"]) == (96, [])
+    assert answer["usage"]["total_tokens"] < 300
 
 
 def test_max_tokens_per_doc_cuts_sooner(embedded: str) -> None:
