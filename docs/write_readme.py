@@ -26,8 +26,8 @@ from docs.figures import CARD, ROOT, gains, times_ours
 from docs.hardware import EXAMPLE_TOKENS, HITS, MACHINES, WITHOUT_VNNI, Machine, time_of
 from docs.marks import fill, filled
 from docs.pictures import cost_picture, gain_picture
-from onnx_export.shipped import adapter_hash, graph_number
-from slimrank.adapters import VALUES_FILE
+from onnx_export.shipped import graph_number
+from slimrank.adapters import VALUES_FILE, adapter_hash
 
 README = ROOT / "README.md"
 IMAGES = ROOT / "docs" / "images"

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from onnx_export.prune import first_layers, write_config
-from onnx_export.shipped import adapter_hash
 from onnx_export.weights import CHECKPOINT_WEIGHTS, load_weights
 from slimrank.adapters import (
     ADAPTER_HASH_KEY,
     CONFIG_FILE,
     VALUES_FILE,
     WEIGHTS_FILE,
+    adapter_hash,
     layers_of,
     read_object,
     scale_of,

@@ -15,13 +15,13 @@ from rich.console import Console
 
 from onnx_export.alone import alone
 from onnx_export.cost import describe_cost
-from onnx_export.shipped import GRAPH_NUMBER_KEY, adapter_hash, graph_number, is_adapter
+from onnx_export.shipped import GRAPH_NUMBER_KEY, graph_number
 from onnx_export.source import default_base, default_checkpoint, is_fetched
 from onnx_export.steps import Report, shown_steps
 from slimrank import manifest as manifests
 from slimrank import settings as process_settings
 from slimrank import store
-from slimrank.adapters import ADAPTER_HASH_KEY, CONFIG_FILE, LAYERS_KEY, VALUES_FILE, layers_of
+from slimrank.adapters import ADAPTER_HASH_KEY, CONFIG_FILE, LAYERS_KEY, VALUES_FILE, adapter_hash, is_adapter, layers_of
 from slimrank.errors import ConfigError, ManifestError
 from slimrank.folders import check_replaceable, new_folder
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt

@@ -3,6 +3,7 @@
 Training writes adapters and export merges them. They load the tensors themselves, since the core does not import torch.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from slimrank.errors import DataError, ModelSourceError
 from slimrank.files import parse_json, read_text
-from slimrank.manifest import ADAPTER_FILE
+from slimrank.manifest import ADAPTER_FILE, sha256_of
 
 WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", ADAPTER_FILE, "slimrank.json"
 ADAPTER_HASH_KEY = "adapter_sha256"
@@ -21,6 +22,17 @@ _LORA_NAME = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 Tensor = TypeVar("Tensor")
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter and not a whole model."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def adapter_hash(folder: Path) -> str:
+    """Return one hash of an adapter's three files."""
+    files = (folder / name for name in (WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE))
+    return hashlib.sha256(" ".join(sha256_of(file) if file.is_file() else "-" for file in files).encode()).hexdigest()
 
 
 def scale_of(config: Mapping[str, Any]) -> float:

@@ -10,6 +10,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from slimrank import manifest
+from slimrank.adapters import ADAPTER_HASH_KEY, adapter_hash
 from slimrank.errors import ConfigError, ModelSourceError
 from slimrank.manifest import ADAPTER_FILE, MANIFEST_FILE, how_to_make
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
@@ -90,6 +92,8 @@ def folder_of(given: Path | None, settings: Settings) -> Path:
     folder = place_of(given, settings)
     if name := not_made(given, settings):
         _make(name, folder, settings)
+    elif folder != given:
+        _warn_of_another_adapter(folder, DEFAULT_MODEL_NAME if given is None else str(given))
     return folder
 
 
@@ -110,6 +114,18 @@ def _make(name: str, folder: Path, settings: Settings) -> None:
     command += ["--provider", settings.provider]
     if subprocess.run(command, check=False).returncode != 0:
         raise ModelSourceError(f"the model {name} could not be made at {folder}; run `slimrank model pull {name}` to see why")
+
+
+def _warn_of_another_adapter(folder: Path, name: str) -> None:
+    """Log that a shipped model was made before an upgrade, which it outlives until it is made again."""
+    if name not in shipped_names():  # an image can hold the model alone
+        return
+    found = manifest.read(folder).made_with.get(ADAPTER_HASH_KEY)
+    if found is not None and found != adapter_hash(shipped_adapter(name)):
+        log.warning(
+            "the model %s at %s was made with another adapter than this release ships; `slimrank model pull %s` makes it again",
+            *(name, folder, name),
+        )
 
 
 def _check_can_make(name: str, folder: Path) -> None:

@@ -10,9 +10,8 @@ import pytest
 from deploy.demo.cli import SHOWCASE, _questions, _table, _verdict, as_json, compare
 from deploy.demo.corpus import QUERIES
 from deploy.demo.figures import FIGURES_FILE, Figures
-from onnx_export.shipped import adapter_hash
 from slimrank import manifest as manifests
-from slimrank.adapters import ADAPTER_HASH_KEY
+from slimrank.adapters import ADAPTER_HASH_KEY, adapter_hash
 from slimrank.beir import Collection, Document
 from slimrank.bm25 import BM25
 from slimrank.errors import DataError

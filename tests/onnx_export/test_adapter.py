@@ -9,9 +9,9 @@ import torch
 from onnx_export import shipped
 from onnx_export.adapter import merge, record_precision, recorded_precision, values_of
 from onnx_export.cli import pull
-from onnx_export.shipped import is_adapter
 from onnx_export.source import BASE_MODEL_NAME, SOURCE_FILE
 from slimrank import manifest, store
+from slimrank.adapters import is_adapter
 from slimrank.errors import ModelSourceError
 from slimrank.settings import DEFAULT_MODEL_NAME
 from slimrank.store import shipped_adapter

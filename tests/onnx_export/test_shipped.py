@@ -10,9 +10,9 @@ import torch
 from tokenizers import Tokenizer
 
 from onnx_export.adapter import merge, record_precision
-from onnx_export.shipped import adapter_hash
-from slimrank import Reranker, manifest
-from slimrank.adapters import ADAPTER_HASH_KEY, VALUES_FILE, layers_of
+from slimrank import Reranker, manifest, store
+from slimrank import settings as process_settings
+from slimrank.adapters import ADAPTER_HASH_KEY, VALUES_FILE, adapter_hash, layers_of
 from slimrank.errors import ModelSourceError
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.settings import DEFAULT_MODEL_NAME
@@ -87,6 +87,20 @@ def test_the_list_shows_made_models_and_shipped_models_with_the_command_that_mak
     assert waiting["served"] is False and waiting["folder"] == str(shipping.home / "models" / DEFAULT_MODEL_NAME)
     assert waiting["fault"] == f"this shipped model is not made yet; make it with `slimrank model pull {DEFAULT_MODEL_NAME}`"
     assert f"slimrank model pull {DEFAULT_MODEL_NAME}" in slimrank("model", "list").out
+
+
+def test_a_model_that_was_made_with_another_adapter_is_served_with_a_warning_that_names_the_command(
+    shipping: Shipping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = process_settings.load()
+    assert store.folder_of(Path(SHALLOW), settings) == shipping.shallow
+    assert caplog.messages == []
+    upgraded = Path(shutil.copytree(shipping.adapters, tmp_path / "upgraded"))
+    values = json.loads((upgraded / SHALLOW / VALUES_FILE).read_text())
+    (upgraded / SHALLOW / VALUES_FILE).write_text(json.dumps(values | {"fusion": {"weight": 0.7, "first_stage": "bm25"}}))
+    monkeypatch.setattr(store, "SHIPPED", (upgraded,))
+    assert store.folder_of(Path(SHALLOW), settings) == shipping.shallow
+    assert f"`slimrank model pull {SHALLOW}` makes it again" in caplog.text
 
 
 @pytest.mark.parametrize("asked", [[], ["--layers", 1]], ids=["adapter alone", "the same said again"])
