@@ -191,7 +191,7 @@ class CollectionConfig(Settings):
     hold_out: int = Field(0, ge=0, description="labelled queries held out for dev")
     titles: int = Field(0, ge=0, description="queries made from titles")
     sentences: int = Field(0, ge=0, description="queries made from sentences")
-    keywords: int = Field(0, ge=0, description="queries made from the rarest words of a text")
+    keywords: int = Field(0, ge=0, description="queries made from the words that tell a text from others best")
     templates: TemplatesConfig | None = None
 
     @property

@@ -25,7 +25,7 @@ MAX_CHARACTERS = 4_000
 PASSAGE = 800
 """Characters, about 160 tokens: a query is made of any part of a passage, so training must see most of it."""
 
-MOST_CODE = 0.03
+MOST_CODE = 0.02
 """Share of a passage that may be ``CODE``; above, it is a listing or a synopsis."""
 
 CODE = frozenset("{}[]<>=;_$#&|*/\\\\@~^%+")
@@ -52,7 +52,8 @@ class Source:
     """Packages that are read together, and what becomes of them.
 
     ``packages`` are names, or a pattern of apt where a name holds a version. ``licence`` are words that
-    stand in their copyright file; a package that says otherwise is refused.
+    stand in their copyright file; a package that says otherwise is refused. ``without`` are names of pages that are
+    in other languages, or that repeat others.
     """
 
     becomes: Literal["guides", "reference", "manuals", "dictionaries"]
@@ -60,6 +61,7 @@ class Source:
     subject: str
     licence: str
     pages: tuple[str, ...] = ("**/*.html",)
+    without: tuple[str, ...] = ()
 
 
 SOURCES = (
@@ -90,8 +92,10 @@ SOURCES = (
     Source("reference", ("git-doc",), "Git", "GPL-2"),
     Source("reference", ("privoxy",), "Privoxy", "GPL-2+"),
     Source("reference", ("r-doc-html",), "R", "GPL-2"),
-    Source("reference", ("shorewall-doc",), "Shorewall", "GPL-2+", ("**/html/*.htm",)),
-    Source("reference", ("sqlite3-doc",), "SQLite", "public-domain", ("**/sqlite3/*.html",)),
+    Source("reference", ("shorewall-doc",), "Shorewall", "GPL-2+", ("**/html/*.htm",), ("*_fr.htm", "*_ru.htm")),
+    Source(
+        "reference", ("sqlite3-doc",), "SQLite", "public-domain", ("**/sqlite3/*.html",), ("requirements.html", "releaselog*")
+    ),
     Source("manuals", ("manpages", "manpages-dev"), "Linux", "GPL-2+", ("**/man[1-8]/*.gz",)),
     Source("manuals", ("perl-doc",), "Perl", "GPL-1+ or Artistic", ("**/man[1-8]/*.gz",)),
     Source("manuals", ("coreutils",), "Linux", "GPL-3", ("**/man/man[1-8]/*.gz",)),
@@ -114,6 +118,7 @@ class Page:
 def read_pages(folder: Path, source: Source) -> list[Page]:
     """Return the pages of an unpacked package, without the paragraphs that many of them show."""
     files = sorted({path.resolve() for pattern in source.pages for path in folder.glob(pattern) if path.is_file()})
+    files = [path for path in files if not any(path.match(pattern) for pattern in source.without)]
     pages = [Page(path.name.removesuffix(".gz"), tuple(_sections(path))) for path in files]
     shown = Counter(
         text for page in pages for text in {paragraph for section in page.sections for paragraph in section.paragraphs}
@@ -144,13 +149,20 @@ def questions(pages: Sequence[Page], subject: str) -> dict[str, Document]:
 
 
 def passages(pages: Sequence[Page], subject: str) -> Iterator[Document]:
-    """Yield what is no answer in passages; the first of a section has its heading for a title, the others the subject."""
+    """Yield what is no answer in passages; the first of a section has its heading for a title, the others the subject.
+
+    Text that an earlier page has too, such as a book that is there in one page as well, is left out.
+    """
+    seen: set[str] = set()
     for page in pages:
         for number, section in enumerate(page.sections):
             if section.title.endswith("?") or APPENDED.match(section.title):
                 continue
             texts = [text for text in _cut(section.paragraphs) if len(text.split()) >= MIN_WORDS and _is_prose(text)]
             for part, text in enumerate(texts):
+                if text in seen:
+                    continue
+                seen.add(text)
                 title = section.title if part == 0 else subject
                 yield Document(f"{subject}/{page.name}#{number}.{part}", title, text)
 

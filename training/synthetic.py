@@ -1,11 +1,12 @@
 """Queries made from a collection itself, for the many who have no labels.
 
-A title, a question around a title, a sentence of the text, or its rarest words become a query whose
+A title, a question around a title, a sentence of the text, or the words that tell it best become a query whose
 source document is taken as relevant; where the query is the title or the sentence, that text is taken
 out of the source document, so that copying words is not the whole lesson. Nothing is generated
 by a model. The soft labels of the other documents come from a teacher (``training.teacher``).
 """
 
+import math
 import random
 import re
 from collections import Counter
@@ -20,6 +21,13 @@ MIN_WORDS, MAX_WORDS = 4, 24
 
 KEYWORDS = (2, 5)
 """How many words a query of keywords has."""
+
+REFERRING = re.compile(
+    r"(this|that|these|those|it|its|he|she|his|her|they|their|such|here|there|then|both|but|and|or|so|also|however|thus|therefore|otherwise"
+    r"|instead|see|check|note|for example|for instance|in this case|the (above|following|latter|former|first|second|same|default))\b",
+    re.IGNORECASE,
+)
+"""How sentences begin that need the one before, or that say only where to look."""
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 
@@ -58,11 +66,11 @@ def from_templates(documents: Sequence[Document], templates: Sequence[str], coun
 
 
 def from_sentences(documents: Sequence[Document], count: int, rng: random.Random) -> list[MadeQuery]:
-    """Make queries of one sentence of the text; the source is shown without it."""
+    """Make queries of one sentence of the text that can be understood alone; the source is shown without it."""
     made = []
     for document in rng.sample(list(documents), len(documents)):
         sentences = re.split(r"(?<=[.!?])\s+", document.text)
-        usable = [sentence for sentence in sentences if _usable(sentence)]
+        usable = [sentence for sentence in sentences if _stands_alone(sentence)]
         if len(sentences) < 3 or not usable:
             continue
         sentence = rng.choice(usable)
@@ -76,18 +84,20 @@ def from_sentences(documents: Sequence[Document], count: int, rng: random.Random
 
 
 def from_keywords(documents: Sequence[Document], count: int, rng: random.Random) -> list[MadeQuery]:
-    """Make queries of a text's rarest words, in the text's order, as people type them; the source is shown whole.
+    """Make queries of the words that tell a text from others best, in the text's order, as people type them; the source is shown whole.
 
-    Words of one document alone are left out: they are names and slips, and would find nothing else.
+    They are the words of the highest tf-idf. Words of fewer than three documents are left out: they are
+    names and slips, and would find nothing else.
     """
-    words = {document.doc_id: list(dict.fromkeys(WORD.findall(document.text.lower()))) for document in documents}
-    holders = Counter(word for found in words.values() for word in found)
+    texts = {document.doc_id: Counter(WORD.findall(document.content.lower())) for document in documents}
+    holders = Counter(word for words in texts.values() for word in words)
     made = []
     for document in rng.sample(list(documents), len(documents)):
-        known = [word for word in words[document.doc_id] if holders[word] > 1]
-        rarest = set(sorted(known, key=holders.__getitem__)[: rng.randint(*KEYWORDS)])
-        if len(rarest) >= KEYWORDS[0]:
-            query = " ".join(word for word in known if word in rarest)
+        words = texts[document.doc_id]
+        weights = {word: times * math.log(len(texts) / holders[word]) for word, times in words.items() if holders[word] >= 3}
+        best = set(sorted(weights, key=weights.__getitem__, reverse=True)[: rng.randint(*KEYWORDS)])
+        if len(best) >= KEYWORDS[0]:
+            query = " ".join(word for word in words if word in best)
             made.append(MadeQuery(f"keywords-{document.doc_id}", query, document.doc_id, document.content))
         if len(made) == count:
             break
@@ -96,3 +106,7 @@ def from_keywords(documents: Sequence[Document], count: int, rng: random.Random)
 
 def _usable(text: str) -> bool:
     return MIN_WORDS <= len(text.split()) <= MAX_WORDS
+
+
+def _stands_alone(sentence: str) -> bool:
+    return _usable(sentence) and len(sentence.split()) >= 6 and sentence[0].isupper() and not REFERRING.match(sentence)

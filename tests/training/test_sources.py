@@ -20,7 +20,9 @@ from training.sources import RecordedFirstStage, read_csv
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data" / "rivers"
     documents = [
-        Document(f"d{n}", f"the long river number {n}", f"It has {n} bridges of stone. Boats go there. Fish live in it.")
+        Document(
+            f"d{n}", f"the long river number {n}", f"It has {n} bridges of stone. Boats go up to the town there. Fish live in it."
+        )
         for n in range(20)
     ]
     write_documents(folder, documents)
