@@ -174,12 +174,12 @@ def manual_pages(pages: Sequence[Page]) -> Iterator[Document]:
         names, dash, purpose = told.get("NAME", ("",))[0].partition(" - ")
         text = f"{names}: {' '.join(told.get('DESCRIPTION', ()))}"[:MAX_CHARACTERS]
         if dash and len(text.split()) >= MIN_WORDS:
-            yield Document(page.name, purpose.strip(" ."), text)
+            yield Document(page.name, purpose.strip(" .\\"), text)
 
 
 def dictionary(folder: Path) -> list[Document]:
     """Return the entries that say enough, at most ``MOST_ENTRIES`` from all over the alphabet."""
-    found = [entry for entry in entries(folder) if len(entry.text.split()) >= MIN_WORDS and entry.title]
+    found = [entry for entry in entries(folder) if len(entry.text.split()) >= MIN_WORDS and entry.title[:1].isalnum()]
     step = -(-len(found) // MOST_ENTRIES) or 1
     return [Document(entry.doc_id, entry.title, entry.text[:MAX_CHARACTERS]) for entry in found[::step]]
 

@@ -29,6 +29,11 @@ REFERRING = re.compile(
 )
 """How sentences begin that need the one before, or that say only where to look."""
 
+POINTING = re.compile(
+    r"\b(this (document|section|chapter|page|manual|book|example|table|module|option)|above|below)\b", re.IGNORECASE
+)
+"""Words for a place on the page."""
+
 WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -86,7 +91,7 @@ def from_sentences(documents: Sequence[Document], count: int, rng: random.Random
 def from_keywords(documents: Sequence[Document], count: int, rng: random.Random) -> list[MadeQuery]:
     """Make queries of the words that tell a text from others best, in the text's order, as people type them; the source is shown whole.
 
-    They are the words of the highest tf-idf. Words of fewer than three documents are left out: they are
+    They are those of the highest (1 + ln tf) idf. Words of fewer than three documents are left out: they are
     names and slips, and would find nothing else.
     """
     texts = {document.doc_id: Counter(WORD.findall(document.content.lower())) for document in documents}
@@ -94,7 +99,11 @@ def from_keywords(documents: Sequence[Document], count: int, rng: random.Random)
     made = []
     for document in rng.sample(list(documents), len(documents)):
         words = texts[document.doc_id]
-        weights = {word: times * math.log(len(texts) / holders[word]) for word, times in words.items() if holders[word] >= 3}
+        weights = {
+            word: (1 + math.log(times)) * math.log(len(texts) / holders[word])
+            for word, times in words.items()
+            if holders[word] >= 3
+        }
         best = set(sorted(weights, key=weights.__getitem__, reverse=True)[: rng.randint(*KEYWORDS)])
         if len(best) >= KEYWORDS[0]:
             query = " ".join(word for word in words if word in best)
@@ -109,4 +118,5 @@ def _usable(text: str) -> bool:
 
 
 def _stands_alone(sentence: str) -> bool:
-    return _usable(sentence) and len(sentence.split()) >= 6 and sentence[0].isupper() and not REFERRING.match(sentence)
+    is_long_enough = _usable(sentence) and len(sentence.split()) >= 6
+    return is_long_enough and sentence[0].isupper() and not REFERRING.match(sentence) and not POINTING.search(sentence)

@@ -104,7 +104,13 @@ def test_no_keywords_are_made_of_a_text_that_shares_no_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", ["This is why the boats of the river stop.", "Boats stop here.", "or the boats of the river stop."]
+    "sentence",
+    [
+        "This is why the boats of the river stop.",
+        "Boats stop here.",
+        "The boats of the river above stop there.",
+        "or the boats of the river stop.",
+    ],
 )
 def test_a_sentence_that_does_not_stand_alone_becomes_no_query(sentence: str) -> None:
     document = Document("d", "The river", f"{sentence} Go on. Go back.")
