@@ -7,6 +7,7 @@ NEEDS_ML_COMMONS = "needs a cluster with ML Commons; tests/connector runs the sa
 STACK = "needs a Docker daemon; tests/stack runs it"
 TRAINS = "takes hours; tests/training trains a tiny model by the same functions"
 TINY = "takes hours as written; tests/docs/test_training_commands.py runs it on a tiny model"
+KINDS = "needs packages from Debian's mirror; tests/training/test_debian.py and test_sources.py run the same on small ones"
 RECIPE = (
     "makes the shipped model, in hours and from collections that are not here; the guides' like commands are run on tiny ones"
 )
@@ -24,6 +25,8 @@ NOT_RUN = {
     "slimrank train average runs/finegrained/step-000560 runs/finegrained/step-000640 --out runs/adapter": TINY,
     "slimrank train evaluate --base BASE --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TINY,
     "slimrank train fit --adapter runs/adapter --data collections --set shop:dev --scores runs/scores": TINY,
+    "slimrank train prepare training/configs/prepare-kinds.yaml --data COLLECTIONS --out every": KINDS,
+    "slimrank train prepare training/configs/prepare-kinds.yaml --data COLLECTIONS --out without --without answers": KINDS,
     "slimrank train prepare training/configs/prepare-index.yaml --data . --out runs/index": "needs an index of an engine; tests/training/test_live.py prepares groups from a real one",
     "slimrank train finegrained training/configs/adapt.yaml --base BASE --groups runs/index/groups.jsonl --teacher teacher --out runs/adapted": TRAINS,
     "python -m docs.measure_sizing --model models/shop --seconds 30": "takes minutes; tests/docs/test_sizing.py measures a line",
