@@ -127,5 +127,5 @@ def test_a_configuration_takes_what_it_lacks_from_the_one_it_extends(tmp_path: P
 
 def test_a_configuration_that_extends_one_that_extends_is_refused(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("extends: base.yaml")
-    with pytest.raises(ConfigError, match=r"base\.yaml extends .*base\.yaml, which extends another file itself"):
+    with pytest.raises(ConfigError, match=r"base\.yaml extends .*base\.yaml, which itself extends another file"):
         read_config(tmp_path / "base.yaml", PrepareConfig)
