@@ -1,8 +1,8 @@
-"""Every way in with nothing set: how many hits it has scored, in what time, and what that takes on two small cores.
+"""The defaults of every way to connect: its hits, its deadline, and the time that scoring takes on two small cores.
 
-Hits and deadlines are read from what each way would send or install. Times are computed from the report of ``slimrank frontier``: what
-the default model took on the cores that were measured, and the same divided by what VNNI gives. ``docs.write_frontier`` puts
-the table into docs/guides/hardware.md. Measures nothing.
+Hits and deadlines are read from the request or configuration that each way sends or installs. Times are computed from the report of
+``slimrank frontier``: the time of the default model on the measured cores, and this time divided by the gain of VNNI.
+``docs.write_frontier`` puts the table into docs/guides/hardware.md. Nothing is measured here.
 """
 
 import inspect
@@ -26,24 +26,24 @@ from slimrank.serving.scoring_loop import REPLY_SHARE
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 
 LONG = 400
-"""Tokens of a long document: a paragraph of a page."""
+"""The tokens of a long document, such as a long paragraph."""
 GATEWAY = "http://gateway:8080"
 
 
 class Way(NamedTuple):
-    """A way in, as it is where nothing is set."""
+    """A way to connect with its defaults."""
 
     name: str
     hits: int
     deadline_seconds: float
 
     def is_in_full(self, seconds: float) -> bool:
-        """Tell whether what takes so long is answered in full: a part of the deadline is kept for the answer's way back."""
+        """Return whether all hits are scored in time; a part of the deadline is kept for sending the answer."""
         return seconds <= (1 - REPLY_SHARE) * self.deadline_seconds
 
 
 def ways() -> Iterator[Way]:
-    """Yield each way with its own hits and deadline."""
+    """Yield each way to connect with its default hits and deadline."""
     rule, extension = Rule(name="rule", indices=("*",)), read_extension(True)
     yield Way("a rule of `slimrank proxy`", rule.rank_window_size, rule.deadline_ms / 1000)
     yield Way("`ext.slimrank` in a search", extension.rank_window_size, extension.deadline_ms / 1000)
@@ -62,18 +62,18 @@ def ways() -> Iterator[Way]:
 
 
 def _deadline_seconds(body: object) -> float:
-    """Return the one deadline that a body asks the gateway to keep."""
+    """Return the deadline that a body sends to the gateway."""
     (milliseconds,) = set(re.findall(r"deadline_ms\W+(\d+)", json.dumps(body)))
     return int(milliseconds) / 1000
 
 
 def tokens_read(length: int) -> int:
-    """Return how many tokens of a document a CPU reads where nothing is set."""
+    """Return the number of tokens of a document that a CPU reads by default."""
     return min(length, Settings().tokens_read or length)
 
 
 def seconds(report: Report, hits: int, tokens: int, *, has_vnni: bool) -> float:
-    """Return what the default model takes for hits of so many tokens, by the straight lines between the longest requests that were measured."""
+    """Return the default model's time for hits of ``tokens`` tokens, interpolated between the measured requests with most hits."""
     cells = sorted(_seconds_a_hit(report).items())
     (less, shorter), (more, longer) = next((pair for pair in pairwise(cells) if tokens <= pair[1][0]), cells[-2:])
     taken = hits * (shorter + (longer - shorter) * (tokens - less) / (more - less))
@@ -81,7 +81,7 @@ def seconds(report: Report, hits: int, tokens: int, *, has_vnni: bool) -> float:
 
 
 def _seconds_a_hit(report: Report) -> dict[int, float]:
-    """Return the seconds of a hit by its tokens, from the rows with most hits."""
+    """Return the seconds for each hit by its tokens, from the rows with most hits."""
     rows = [
         row
         for row in report.rows
@@ -93,7 +93,7 @@ def _seconds_a_hit(report: Report) -> dict[int, float]:
 
 
 def table(report: Report) -> str:
-    """Return each way with what its hits take, long documents and nothing set."""
+    """Return the table of each way with the time for its hits, for long documents and defaults."""
     heads = ("way in", "hits", "deadline", "2 cores take", "2 cores without VNNI", "if documents were read whole, 2 cores")
     return markdown(heads, [_row(report, way) for way in ways()])
 

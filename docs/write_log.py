@@ -46,7 +46,7 @@ def entries(page: Path) -> list[Entry]:
     for above, below in itertools.pairwise(found):
         if above.date < below.date:
             raise ValueError(
-                f"{page.name}: the entry {below.title!r} of {below.date} stands below one of {above.date}; newest first"
+                f"{page.name}: the entry {below.title!r} of {below.date} is below one of {above.date}; put the newest first"
             )
     return found
 

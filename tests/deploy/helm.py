@@ -1,8 +1,8 @@
-"""Find helm, or build it where Go is.
+"""Find helm, or build it if Go is there.
 
     python -m tests.deploy.helm      builds the pinned release into .cache/tools, unless it is there
 
-The Go module proxy is enough for that: helm is one Go module and needs nothing else.
+The build needs only the Go module proxy, since helm is a Go module.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""KEDA's own schemas, out of its Go module, where Go is.
+"""KEDA's own schemas, taken from its Go module if Go is there.
 
     python -m tests.deploy.keda      fetches the pinned release unless it is there
 
-The module holds the definitions that a cluster would install, so they judge the chart as a cluster would.
+The module contains the definitions that a cluster installs, so that the chart is checked as in a cluster.
 """
 
 import json
@@ -40,7 +40,7 @@ def fetch() -> None:
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """Return the JSON schema of a kind of keda.sh/v1alpha1; what it does not name is refused, as `kubectl --validate=strict` does.
+    """Return the JSON schema of a kind of keda.sh/v1alpha1; it refuses unknown properties, as ``kubectl --validate=strict`` does.
 
     Raises:
         FileNotFoundError: the definitions were not fetched.

@@ -1,7 +1,7 @@
-"""The wheel and the sdist: they build from what git tracks, hold what the code reads, and the first rerank works.
+"""The wheel and the sdist: they build from the files that git tracks, contain the files that the code reads, and can rerank.
 
-The wheel is built from the sdist, so both are whole. It is installed beside the locked serving requirements and nothing
-else: no torch, no checkout in sight.
+The wheel is built from the sdist, which shows that both are complete. It is installed with the locked serving requirements only,
+without torch and without a checkout.
 """
 
 import json

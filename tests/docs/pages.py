@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 CARDS = sorted((ROOT / "models").glob("*/README.md"))
-# The log keeps what was typed once: its commands are left as they were, and only its links and its form are looked at.
+# The log keeps the commands that were typed at the time, so that only its links and its form are checked.
 LOG = [ROOT / "docs" / "LOG.md", *sorted((ROOT / "docs" / "log").glob("*.md"))]
 # The pages that tell a reader what to type.
 GUIDES = [
