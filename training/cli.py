@@ -73,7 +73,9 @@ def hybrid(
     seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 7,
     max_tokens: Annotated[int, typer.Option(min=8, max=512, help="Texts are cut to this many tokens.")] = 512,
 ) -> None:
-    """Search with BM25 and an embedding model, fuse the hits by reciprocal rank, and write them as TREC runs.
+    """Search with BM25 and an embedding model, and write the fused hits as TREC runs.
+
+    Both rankings are fused by reciprocal rank.
 
     Example: slimrank train hybrid --data collections --set shop:dev --teacher teacher --out runs/hybrid
     """
@@ -144,7 +146,9 @@ def baseline(
 
 @app.command()
 def warmup(config: ConfigArgument, base: BaseOption = None, groups: GroupsOption = None, out: OutOption = None) -> None:
-    """Stage 1: learn to follow the prompt and to tell relevant from irrelevant; the same command resumes a stopped run.
+    """Stage 1: learn to follow the prompt and to judge coarsely.
+
+    The same command resumes a stopped run.
 
     Example: slimrank train warmup training/configs/warmup.yaml --base BASE --groups groups/groups.jsonl --out warmup
     """
@@ -263,7 +267,9 @@ def evaluate(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure nDCG@10 of an adapter or a teacher on several sets; stored scores of a stopped run are used again.
+    """Measure nDCG@10 of an adapter or a teacher on several sets.
+
+    Stored scores of a stopped run are used again.
 
     Example: slimrank train evaluate --base BASE --adapter adapter --data collections --set shop:dev --scores scores
     """
@@ -321,7 +327,7 @@ def fit(
     depth: Annotated[int, typer.Option(min=1, help="As when the scores were made.")] = 20,
     seed: Annotated[int, typer.Option(help="As when the scores were made.")] = 7,
 ) -> None:
-    """Fit an adapter's fusion weight and calibration on dev sets whose scores are stored.
+    """Fit an adapter's fusion weight and calibration on the scores of dev sets.
 
     Example: slimrank train fit --adapter models/mine --data collections --set cosqa:dev --set movies:dev --scores scores
     """

@@ -135,7 +135,7 @@ def test_a_model_without_a_single_score_for_a_pair_is_refused_in_one_line(tmp_pa
 
 
 def test_unsupported_precisions_and_lengths_are_refused(tiny_cross_encoder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="exported in fp32 or int8"):
+    with pytest.raises(ConfigError, match="cannot be exported in fp16; choose fp32 or int8"):
         export(tiny_cross_encoder, tmp_path / "model", ignore, precision="fp16")
     with pytest.raises(ConfigError, match="positions for 512"):
         export(tiny_cross_encoder, tmp_path / "model", ignore, max_pair_tokens=600)

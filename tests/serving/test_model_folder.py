@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slimrank import Reranker, manifest
 from slimrank.manifest import FileRecord
+from slimrank.settings import CPU_DOCUMENT_TOKENS
 from tests.nodes import process
 from tests.serving.process import ROOT, gateway, worker
 from tests.tiny import DOCUMENTS
@@ -53,8 +54,9 @@ def scores_of(answer: dict[str, Any]) -> dict[int, float]:
 
 
 def expected(folder: Path, query: str, documents: list[str]) -> Any:
-    """Return what the library gives with a model folder, to compare with ``scores_of``."""
-    return pytest.approx({hit.index: hit.score for hit in library(folder).rank(query, documents)}, abs=1e-5)
+    """Return what the library gives with a model folder for what a CPU reads by default, to compare with ``scores_of``."""
+    ranked = library(folder).rank(query, documents, document_tokens=CPU_DOCUMENT_TOKENS)
+    return pytest.approx({hit.index: hit.score for hit in ranked}, abs=1e-5)
 
 
 @functools.cache
@@ -63,7 +65,7 @@ def library(folder: Path) -> Reranker:
 
 
 def test_the_gateway_ranks_as_the_library_does(embedded: str, tiny_model: Path) -> None:
-    ranked = Reranker.load(tiny_model).rank("bread", DOCUMENTS)
+    ranked = Reranker.load(tiny_model).rank("bread", DOCUMENTS, document_tokens=CPU_DOCUMENT_TOKENS)
     results = ask(embedded)["results"]
     assert [result["index"] for result in results] == [document.index for document in ranked]
     assert [result["relevance_score"] for result in results] == pytest.approx([document.score for document in ranked], abs=1e-6)

@@ -150,7 +150,7 @@ def test_levels_in_the_wrong_order_are_refused(base: Path, groups_file: Path, tm
 
 
 def test_a_level_without_couples_is_refused_before_the_first_step(base: Path, groups_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="takes 2 couples, and 0 groups have one at the level hits_2_10"):
+    with pytest.raises(DataError, match="needs 2 couples, and 0 groups have one at the level hits_2_10"):
         train(tiny(base, groups_file, tmp_path / "run", levels=[{"ranks": [2, 10]}]))
 
 
