@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from slimrank.beir import Document
 from training.dictionaries import entries
 from training.sections import Section, html_sections, manual_sections
+
+T = TypeVar("T")
 
 MIN_WORDS = 12
 """Shorter texts say too little to be told apart."""
@@ -144,8 +146,7 @@ def questions(pages: Sequence[Page], subject: str) -> dict[str, Document]:
             text = " ".join(section.paragraphs)[:MAX_CHARACTERS]
             if _is_question(section.title) and len(text.split()) >= MIN_WORDS:
                 found.setdefault(section.title, Document(f"{subject}/{page.name}#{number}", subject, text))
-    step = -(-len(found) // MOST_OF_ONE) or 1
-    return dict(list(found.items())[::step])
+    return dict(_thinned(list(found.items()), MOST_OF_ONE))
 
 
 def passages(pages: Sequence[Page], subject: str) -> Iterator[Document]:
@@ -180,8 +181,12 @@ def manual_pages(pages: Sequence[Page]) -> Iterator[Document]:
 def dictionary(folder: Path) -> list[Document]:
     """Return the entries that say enough, at most ``MOST_ENTRIES`` from all over the alphabet."""
     found = [entry for entry in entries(folder) if len(entry.text.split()) >= MIN_WORDS and entry.title[:1].isalnum()]
-    step = -(-len(found) // MOST_ENTRIES) or 1
-    return [Document(entry.doc_id, entry.title, entry.text[:MAX_CHARACTERS]) for entry in found[::step]]
+    return [Document(entry.doc_id, entry.title, entry.text[:MAX_CHARACTERS]) for entry in _thinned(found, MOST_ENTRIES)]
+
+
+def _thinned(found: Sequence[T], most: int) -> Sequence[T]:
+    """Return every n-th of them, so that at most ``most`` are left, from the beginning to the end."""
+    return found[:: -(-len(found) // most) or 1]
 
 
 def _sections(path: Path) -> Iterator[Section]:
