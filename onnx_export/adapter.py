@@ -26,11 +26,12 @@ from slimrank.adapters import (
     adapter_hash,
     layers_of,
     read_object,
+    record,
     scale_of,
     sides_of,
 )
 from slimrank.errors import DataError, ModelSourceError, SlimrankError
-from slimrank.files import parse_json, read_text, replace_text
+from slimrank.files import parse_json, read_text
 from slimrank.folders import marked_by, new_folder
 from slimrank.manifest import Calibration, Fusion
 
@@ -121,10 +122,7 @@ def recorded_precision(folder: Path) -> dict[str, Any]:
 
 def record_precision(adapter: Path, choice: dict[str, Any]) -> None:
     """Record in an adapter's ``slimrank.json`` how its model is to be exported, with the measured figures."""
-    path = adapter / VALUES_FILE
-    content = read_object(path) if path.is_file() else {}
-    with replace_text(path) as file:
-        file.write(json.dumps(content | {"precision": choice}, indent=2) + "\n")
+    record(adapter, {"precision": choice})
 
 
 def _read(adapter: Path) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:

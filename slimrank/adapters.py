@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimrank.errors import DataError, ModelSourceError
-from slimrank.files import parse_json, read_text
+from slimrank.files import parse_json, read_text, replace_text
 from slimrank.manifest import ADAPTER_FILE, sha256_of
 
 WEIGHTS_FILE, CONFIG_FILE, VALUES_FILE = "adapter_model.safetensors", ADAPTER_FILE, "slimrank.json"
@@ -77,9 +77,16 @@ def layers_of(adapter: Path) -> int | None:
     return layers
 
 
-def record_layers(adapter: Path, layers: int) -> None:
-    """Write the ``slimrank.json`` of a new adapter that keeps so many layers of its base model."""
-    (adapter / VALUES_FILE).write_text(json.dumps({LAYERS_KEY: layers}, indent=2) + "\n", encoding="utf-8")
+def record(adapter: Path, values: Mapping[str, object]) -> None:
+    """Write values to an adapter's ``slimrank.json``; its other values stay.
+
+    Raises:
+        ModelSourceError: the file is there and holds something else.
+    """
+    path = adapter / VALUES_FILE
+    known = read_object(path) if path.is_file() else {}
+    with replace_text(path) as file:
+        file.write(json.dumps(known | dict(values), indent=2) + "\n")
 
 
 def read_object(path: Path) -> dict[str, Any]:

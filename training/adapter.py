@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from slimrank import adapters
-from slimrank.adapters import CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE, layers_of, record_layers
+from slimrank.adapters import CONFIG_FILE, LAYERS_KEY, VALUES_FILE, WEIGHTS_FILE, layers_of, record
 from slimrank.errors import ConfigError
 from slimrank.folders import check_replaceable, new_folder, only
 
@@ -110,7 +110,7 @@ def average(folders: Sequence[Path], out: Path, *, rank: int | None = None) -> f
         save_file({name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}, partial / WEIGHTS_FILE)
         (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         if layers is not None:
-            record_layers(partial, layers)
+            record(partial, {LAYERS_KEY: layers})
     return kept
 
 

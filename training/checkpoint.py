@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from slimrank.adapters import record_layers
+from slimrank.adapters import LAYERS_KEY, record
 from slimrank.errors import ConfigError
 
 PREFIX = "step-"
@@ -48,7 +48,7 @@ def save_checkpoint(
         partial.mkdir()
         model.save_pretrained(partial, safe_serialization=True)
         if layers is not None:
-            record_layers(partial, layers)
+            record(partial, {LAYERS_KEY: layers})
         save_file(state, partial / "state.safetensors")
         (partial / "progress.json").write_text(json.dumps({"step": step, **progress}), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)

@@ -6,7 +6,6 @@ on the same sampled queries and first-stage hits. Scores are stored as they are 
 It also fits the fusion weight and the calibration of a model, on dev sets only.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ import torch
 from tokenizers import Tokenizer
 
 from slimrank import evaluation, measures
-from slimrank.adapters import VALUES_FILE
+from slimrank.adapters import VALUES_FILE, record
 from slimrank.beir import Collection, read_collection
-from slimrank.errors import DataError
-from slimrank.files import open_text, parse_json, read_text, replace_text
+from slimrank.errors import DataError, ModelSourceError
+from slimrank.files import open_text, parse_json
 from slimrank.fusion import fit_weight, fuse_run
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
@@ -210,14 +209,11 @@ def fit_calibration(samples: Sequence[tuple[Sample, Run]], *, steps: int = 50) -
 
 def write_values(folder: Path, values: Mapping[str, object]) -> None:
     """Write fitted values to an adapter's ``slimrank.json``; its other values stay."""
-    path = folder / VALUES_FILE
     try:
-        known = parse_json(read_text(path)) if path.is_file() else {}
-        content = json.dumps({**known, **values}, indent=2)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a JSON object ({error}); remove it, and fit again") from error
-    with replace_text(path) as file:
-        file.write(content + "\n")
+        record(folder, values)
+    except ModelSourceError as error:
+        reason = error.__cause__ or "it holds another value"
+        raise DataError(f"{folder / VALUES_FILE} is not a JSON object ({reason}); remove it, and fit again") from error
 
 
 def _mean(values: Mapping[str, float]) -> float:

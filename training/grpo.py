@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
-from slimrank.adapters import record_layers
+from slimrank.adapters import LAYERS_KEY, record
 from slimrank.errors import ConfigError
 from training.checkpoint import optimizer_state, restore_optimizer
 from training.config import WarmupConfig
@@ -71,7 +71,7 @@ def train_grpo(config: WarmupConfig, judge: Judge, source: CoupleSource, dev: Ma
     final = config.output / "final"
     judge.scorer.model.save_pretrained(final, safe_serialization=True)
     if config.model.adapter and config.model.layers is not None:
-        record_layers(final, config.model.layers)
+        record(final, {LAYERS_KEY: config.model.layers})
     return final
 
 
