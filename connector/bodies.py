@@ -8,8 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connector import scripts
-from connector.urls import require_url
-from slimrank.errors import ConfigError
 
 Json = dict[str, Any]
 
@@ -33,34 +31,6 @@ SCORED_FIELD = "slimrank_scored"
 """Field that is added to each hit: how many of the fetched hits the gateway scored in time."""
 DEGRADED = -1000.0
 _RESERVE_MILLISECONDS = 500  # part of the read timeout that is kept for sending the answer back
-
-
-def rerank_url(gateway: str) -> str:
-    """Return the URL that the engine calls; ``gateway`` may be given with or without the path.
-
-    Raises:
-        ConfigError: the gateway is not an http(s) URL, or its host has an underscore, which Java's URI parser does not accept.
-    """
-    require_url(gateway, "asked to use the gateway", "http://slimrank:8080")
-    parts = urlsplit(gateway)
-    if "_" in (parts.hostname or ""):
-        raise ConfigError(
-            f"the gateway's host {parts.hostname!r} has an underscore, which OpenSearch cannot call (it finds no host in the URL); "
-            "give it a name without an underscore, for example a network alias with a hyphen"
-        )
-    path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}{path if path.endswith('/rerank') else path + '/v1/rerank'}"
-
-
-def require_name(name: str) -> str:
-    """Return ``name`` if OpenSearch accepts it as the name of a connector, a model and a pipeline.
-
-    Raises:
-        ConfigError: OpenSearch does not accept the name.
-    """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,100}", name):
-        raise ConfigError(f"asked for the name {name!r}; use lower-case letters, digits, - and _, such as slimrank")
-    return name
 
 
 def trusted_regex(url: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from connector import depth, elasticsearch, opensearch
+from connector import depth, elasticsearch, elasticsearch_check, opensearch
 from connector.bodies import READ_TIMEOUT_SECONDS
 from connector.check import check as check_installation
 from connector.cluster import Cluster
@@ -247,7 +247,7 @@ def check_elasticsearch(
 
     Example: slimrank connect elasticsearch check --index products --field title --query "red shoes"
     """
-    out.findings(elasticsearch.check(cluster, name=name, index=index, field=field, query=query))
+    out.findings(elasticsearch_check.check(cluster, name=name, index=index, field=field, query=query))
 
 
 @elasticsearch_app.command("remove")

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from dataclasses import replace as _with
 from typing import Any
 
-from connector.bodies import require_name, rerank_url
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts
-from connector.findings import Finding
-from connector.record import key_check
+from connector.installing import key_check, require_name, rerank_url
 from connector.rerank_plan import DEFAULT_WINDOW
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 
@@ -32,8 +30,6 @@ _LICENSED = {"enterprise", "trial"}
 _ELSEWHERE = "rerank without a licence: connector.client.rerank_search in Python, or `slimrank proxy` in front of the cluster"
 _OUR_PATHS = {"custom": "/rerank", "hugging_face": "/v1/rerank"}
 """Service -> the end of the URL of our endpoints; other servers behind hugging_face end with /rerank."""
-_QUERY = "which metal does not rust"
-_DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +153,11 @@ def _same(found: Json, wanted: Json) -> bool:
     """Compare the settings that the cluster shows; the cluster adds defaults and hides secrets."""
     shown = found.get("service_settings", {})
     compared = [item for item in wanted["service_settings"].items() if item[0] not in ("secret_parameters", "api_key")]
-    return found.get("service") == wanted["service"] and all(_plain(shown.get(key)) == _plain(value) for key, value in compared)
+    return found.get("service") == wanted["service"] and all(plain(shown.get(key)) == plain(value) for key, value in compared)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a setting as it was given; the cluster shows the text of a template in an object of its own."""
     return value["content"] if isinstance(value, dict) and set(value) == {"content"} else value
 
 
@@ -250,7 +247,7 @@ def _has_large_indices(cluster: Cluster) -> bool:
         return True
 
 
-def _has_several_shards(cluster: Cluster, index: str) -> bool:
+def has_several_shards(cluster: Cluster, index: str) -> bool:
     """Tell whether a search of ``index``, which may be an alias or a pattern, asks more than one shard."""
     try:
         return sum(_shards(cluster, index)) > 1
@@ -269,65 +266,3 @@ def remove(cluster: Cluster, *, name: str = "slimrank") -> list[str]:
         return [f"there is no inference endpoint {name!r}"]
     cluster.write("DELETE", f"/_inference/rerank/{name}")
     return [f"removed the inference endpoint {name}"]
-
-
-def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: str = "", query: str = "") -> list[Finding]:
-    """Check the licence, the endpoint and one call of it; also one search if ``index`` and ``field`` are given."""
-    try:
-        facts = require_inference(cluster)
-    except PipelineNotInstalled as error:
-        return [Finding("cluster", "fault", str(error))]
-    findings = [Finding("cluster", "ok", f"{facts.name} with a licence for inference")]
-    endpoint_found = find_endpoint(cluster, name)
-    if endpoint_found is None:
-        return [
-            *findings,
-            Finding(
-                "endpoint", "fault", f"there is no inference endpoint {name!r}", "run `slimrank connect elasticsearch install`"
-            ),
-        ]
-    findings.append(_check_call(cluster, name))
-    if index and '"first_stage_order": true' in str(_plain(endpoint_found.get("service_settings", {}).get("request"))):
-        findings += _check_order(cluster, index)
-    if index and field:
-        findings.append(_check_search(cluster, name, index, field, query or _QUERY))
-    return findings
-
-
-def _check_order(cluster: Cluster, index: str) -> list[Finding]:
-    if not _has_several_shards(cluster, index):
-        return []
-    words = f"a search of {index} asks several shards, so its hits do not arrive in first-stage order, but the endpoint says that they do"
-    return [Finding("first stage", "fault", words, "run install with --no-first-stage-order")]
-
-
-def _check_call(cluster: Cluster, name: str) -> Finding:
-    try:
-        answer = cluster.read(f"/_inference/rerank/{name}", {"query": _QUERY, "input": _DOCUMENTS})
-    except Refusal as refusal:
-        return Finding(
-            "endpoint",
-            "fault",
-            f"a call of the endpoint failed: {refusal.reason}",
-            "check that the gateway runs, and that the cluster's nodes can reach its URL",
-        )
-    scores = {entry["index"]: entry["relevance_score"] for entry in answer.get("rerank", [])}
-    if sorted(scores) != list(range(len(_DOCUMENTS))):
-        return Finding(
-            "endpoint", "fault", f"two documents were sent and {scores} came back", "the URL is not slimrank's /v1/rerank"
-        )
-    return Finding("endpoint", "ok", f"two documents scored {scores[0]:.4g} and {scores[1]:.4g}")
-
-
-def _check_search(cluster: Cluster, name: str, index: str, field: str, query: str) -> Finding:
-    body = search(query, field, name=name)
-    body["retriever"]["text_similarity_reranker"]["allow_rerank_failures"] = False
-    try:
-        hits = cluster.read(f"/{index}/_search", body)["hits"]["hits"]
-    except Refusal as refusal:
-        return Finding(
-            "search", "fault", f"a reranked search of {index} failed: {refusal.reason}", "see the endpoint's finding above"
-        )
-    if not hits:
-        return Finding("search", "warning", f"{query!r} finds nothing in {field} of {index}", "give another --query")
-    return Finding("search", "ok", f"{len(hits)} hits of {index} came back reranked, the best with {hits[0]['_score']:.4g}")

@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from connector import bodies, ml_commons
+from connector import bodies, installing, ml_commons
 from connector.cluster import Cluster
 from connector.facts import Facts, read_facts, require_reranking
 from connector.installation import Installation, find_installations, is_ours, pipelines_using, undos_beside
+from connector.installing import key_check
 from connector.pipeline import foreign, merged, pipeline_of_ours
 from connector.predict import require_scores
-from connector.record import MARK, Record, key_check
+from connector.record import MARK, Record
 from connector.trust import Undo, distrust, trust
 from slimrank.errors import ConfigError, EngineError, EngineRefused
 
@@ -92,8 +93,8 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
             run created is deleted, and the earlier installation stays in use.
     """
     for name in (plan.name, plan.pipeline_name):
-        bodies.require_name(name)
-    url = bodies.rerank_url(plan.gateway)
+        installing.require_name(name)
+    url = installing.rerank_url(plan.gateway)
     found = read_facts(cluster)
     require_reranking(found, by_field=bool(plan.query_path))
     if plan.query_path and len(plan.fields) != 1:

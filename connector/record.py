@@ -5,7 +5,6 @@ OpenSearch 3 allows letters, digits and .,!?():@-_'/" in a description, so the c
 """
 
 import base64
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -13,8 +12,6 @@ from dataclasses import dataclass, field
 from connector.trust import Undo
 
 MARK = "Made by slimrank connect."
-_CHECK_DIGITS = 3
-"""Twelve bits: enough to notice nearly every change of the key, and far too few to guess the key from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +26,6 @@ class Record:
         """Return the text that ``read_record`` reads."""
         undo = base64.urlsafe_b64encode(json.dumps(self.undo.as_json()).encode()).decode().rstrip("=")
         return f"{MARK} spec {self.spec} {f'key {self.key} ' if self.key else ''}undo {undo}"
-
-
-def key_check(spec: str, key: str) -> str:
-    """Return three digits that change if the key changes."""
-    return hashlib.sha256(f"{spec}\0{key}".encode()).hexdigest()[:_CHECK_DIGITS]
 
 
 def read_record(description: str) -> Record:

@@ -7,15 +7,13 @@ one named first stage and lives in the model's manifest. It applies only to a re
 documents are in first-stage order; scores themselves, and caches of them, stay as they are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from slimrank.types import Qrels, Run, Scored
-
-CANDIDATE_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
+from slimrank.types import Run, Scored
 
 
 def fuse(scores: npt.ArrayLike, ranks: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
@@ -40,22 +38,3 @@ def fuse_run(first_stage: Run, scores: Run, weight: float) -> dict[str, dict[str
         values = fuse([scores[query_id][doc_id] for doc_id in order], np.arange(1, len(order) + 1), weight)
         fused[query_id] = dict(zip(order, values.tolist(), strict=True))
     return fused
-
-
-def fit_weight(
-    collections: Sequence[tuple[Qrels, Run, Run]], *, candidates: Sequence[float] = CANDIDATE_WEIGHTS
-) -> tuple[float, Mapping[float, float]]:
-    """Return the weight with the best nDCG@10, averaged over collections, and the figure of each.
-
-    Args:
-        collections: Judgments, first-stage run and scores of each dev collection.
-    """
-    from slimrank import measures  # its libraries are not needed where a weight is only applied
-
-    means = {
-        weight: float(
-            np.mean([measures.mean(qrels, fuse_run(first, scores, weight))["nDCG@10"] for qrels, first, scores in collections])
-        )
-        for weight in candidates
-    }
-    return max(means, key=means.__getitem__), means

@@ -19,7 +19,8 @@ from slimrank.adapters import VALUES_FILE, record
 from slimrank.beir import Collection, read_collection
 from slimrank.errors import DataError, ModelSourceError
 from slimrank.files import open_text, parse_json
-from slimrank.fusion import fit_weight, fuse_run
+from slimrank.fusion import fuse_run
+from slimrank.fusion_weight import fit_weight
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
 from slimrank.splits import query_key, shared_with_train

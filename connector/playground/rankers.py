@@ -17,8 +17,8 @@ from connector.bounded import PLAIN_OR_GZIP, bounded_async
 from connector.gateway import PROBE, explain_refusal, read_answer, rerank_body
 from slimrank.errors import DeadlineExceeded, ModelNotReady, SlimrankError
 from slimrank.scoring import probabilities
-from slimrank.serving.backend import Job
 from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.jobs import Job
 from slimrank.serving.model import Model
 from slimrank.types import RerankRequest, Scored
 

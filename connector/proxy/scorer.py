@@ -118,7 +118,7 @@ class EmbeddedScorer:
         part: Part = AS_SET,
     ) -> Scored:
         """Return a score for each document; see ``AsyncScorer``."""
-        from slimrank.serving.backend import Job
+        from slimrank.serving.jobs import Job
 
         job = Job(
             RerankRequest(query, documents, instruction),

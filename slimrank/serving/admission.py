@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slimrank.errors import Overloaded
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.cost import Speed
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.turns import QUANTUM_SECONDS
 
 MAX_DOCUMENT_CHARACTERS = 2000
@@ -56,39 +57,6 @@ def units_of(job: Job) -> int:
     documents = len(job.request.documents[: job.depth] if isinstance(job.depth, int) else job.request.documents)
     usual = DOCUMENTS_OF_A_UNIT * (MAX_DOCUMENT_CHARACTERS + DOCUMENT_COST)
     return max(1, -(-documents // DOCUMENTS_OF_A_UNIT), -(-cost_of(job) // usual))
-
-
-class Speed:
-    """How long one model takes: ``fixed + slope * cost`` seconds, by least squares that forget."""
-
-    def __init__(self) -> None:
-        self._count = self._cost = self._seconds = self._cost_cost = self._cost_seconds = 0.0
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything was learnt yet."""
-        return self._count > 0
-
-    def seconds(self, cost: float) -> float:
-        """Return the estimated time of a job; 0 before the first."""
-        if not self._count:
-            return 0.0
-        mean_cost, mean_seconds = self._cost / self._count, self._seconds / self._count
-        spread = self._cost_cost / self._count - mean_cost**2
-        slope = steepest = mean_seconds / max(mean_cost, 1.0)
-        if spread > 0.01 * mean_cost**2:  # else the jobs were too alike to tell the parts from each other
-            slope = (self._cost_seconds / self._count - mean_cost * mean_seconds) / spread
-        # Neither part takes less than nothing.
-        return mean_seconds + min(steepest, max(0.0, slope)) * (cost - mean_cost)
-
-    def learn(self, cost: float, seconds: float) -> None:
-        """Learn from a job that was scored."""
-        keep = 1 - _SMOOTHING / 2
-        self._count = keep * self._count + 1
-        self._cost = keep * self._cost + cost
-        self._seconds = keep * self._seconds + seconds
-        self._cost_cost = keep * self._cost_cost + cost * cost
-        self._cost_seconds = keep * self._cost_seconds + cost * seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 from slimrank.errors import InvalidRequest
 from slimrank.fusion import fuse_scored
 from slimrank.scoring import not_scored, rank
-from slimrank.serving.backend import Answer
 from slimrank.serving.failures import Failure
 from slimrank.serving.formats.call import Ranking, RerankCall, Result
+from slimrank.serving.jobs import Answer
 from slimrank.types import RankedDocument, Scored
 
 _TEI_ERRORS = {

@@ -9,13 +9,12 @@ between its other jobs (``scoring_loop``).
 """
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 from slimrank.errors import DeadlineExceeded, InvalidRequest
 from slimrank.scoring import Scorer, joined, only_first
-from slimrank.serving.admission import Speed
-from slimrank.serving.backend import Depth
+from slimrank.serving.cost import TokenCost
+from slimrank.serving.jobs import Depth
 from slimrank.types import Scored
 
 LEAST_CHUNK = 4
@@ -27,27 +26,6 @@ SAFETY = 0.8
 CHARACTERS_PER_TOKEN = 4
 PROMPT_TOKENS = 12
 MOST_TOKENS = 512
-
-
-class TokenCost(Speed):
-    """Seconds for documents by their tokens, where some lanes score side by side.
-
-    Args:
-        lanes: How many; a document is scored in one of them, so a single one keeps all from their work as so many would.
-    """
-
-    def __init__(self, lanes: int = 1) -> None:
-        super().__init__()
-        self.lanes = lanes
-
-    def work(self, tokens: Sequence[int]) -> list[int]:
-        """Return what the first, the first two, ... all documents cost, in tokens of lanes that are all busy."""
-        totals, longests = accumulate(tokens), accumulate(tokens, max)
-        return [max(total, self.lanes * longest) for total, longest in zip(totals, longests, strict=True)]
-
-    def learn_documents(self, tokens: Sequence[int], seconds: float) -> None:
-        """Learn from documents that were scored together."""
-        self.learn(self.work(tokens)[-1], seconds)
 
 
 @runtime_checkable

@@ -93,8 +93,9 @@ def bench(
     from slimrank.serving.bench_all import TABLE_FILE, thread_counts
     from slimrank.serving.bench_bounds import measure_determinism, measure_memory  # onnxruntime
     from slimrank.serving.bench_curves import measure_curves
+    from slimrank.serving.bench_plots import draw_contenders, draw_curves
     from slimrank.serving.bench_queue import compare_ways
-    from slimrank.serving.plots import check_plot, draw_contenders, draw_curves
+    from slimrank.serving.plots import check_plot
 
     check_plot(plot)
     if plot is not None and (every is not None or not (quick or engine or curves)):

@@ -23,7 +23,7 @@ from slimrank.manifest import GRAPH_FILE
 from slimrank.serving import bench_table
 from slimrank.serving.bench_curves import measure_curves
 from slimrank.serving.bench_engine import OURS, compare
-from slimrank.serving.plots import draw_contenders
+from slimrank.serving.bench_plots import draw_contenders
 
 WEIGHTS = {(20, None): 3, (100, None): 10, (20, 512): 3, (100, 512): 6}
 """(depth, tokens of a pair) -> share of the time, in the order of measuring."""

@@ -15,7 +15,7 @@ from slimrank.beir import Collection
 from slimrank.errors import DataError
 from slimrank.evaluation import Gain, ScoreFile, first_stage, paired_gain, sample_queries
 from slimrank.fusion import fuse_run
-from slimrank.serving.backend import DocumentWindow
+from slimrank.serving.jobs import DocumentWindow
 from slimrank.serving.reranker import Reranker
 from slimrank.serving.window_scorer import Parts
 

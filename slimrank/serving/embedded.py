@@ -5,7 +5,7 @@ import time
 
 from slimrank.errors import DeadlineExceeded
 from slimrank.serving import traces
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 

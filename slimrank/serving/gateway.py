@@ -23,12 +23,12 @@ from slimrank import __version__
 from slimrank.errors import InvalidRequest, SlimrankError
 from slimrank.serving import answers, browsers, listing, schemas, traces
 from slimrank.serving.admission import units_of
-from slimrank.serving.backend import Answer, Job
 from slimrank.serving.bodies import read_object
 from slimrank.serving.failures import Failure, failure_of
 from slimrank.serving.formats.call import RerankCall
 from slimrank.serving.guarded import GuardedBackend
 from slimrank.serving.intake import Held, Intake
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.keys import KeyEntry, KeyRing, check_grant
 from slimrank.serving.metrics import CONTENT_TYPE, Metrics
 from slimrank.serving.numbers import to_json

@@ -21,10 +21,10 @@ import numpy as np
 from pydantic_core import to_json
 
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.jobs import Answer, Job
+from slimrank.serving.redis_clients import KEY_PREFIX
 from slimrank.types import RerankRequest, Scored
 
-KEY_PREFIX = "slimrank:"
 WORKERS_KEY = KEY_PREFIX + "workers"
 GATEWAYS_KEY = KEY_PREFIX + "gateways"
 MODELS_KEY = KEY_PREFIX + "models"

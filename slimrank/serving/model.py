@@ -19,8 +19,8 @@ from slimrank.errors import InvalidRequest
 from slimrank.prompt import MAX_CHARACTERS_PER_TOKEN, PromptEncoder, encodable
 from slimrank.scoring import Scorer, only_first
 from slimrank.serving import anytime
-from slimrank.serving.backend import Answer, DocumentWindow, Job
 from slimrank.serving.cascade import CascadeScorer
+from slimrank.serving.jobs import Answer, DocumentWindow, Job
 from slimrank.serving.passages import MOST_CHARACTERS, Split, Splitter
 from slimrank.serving.probe import PROBES
 from slimrank.serving.score_cache import CachedScorer, InMemory, InRedis, Level, model_id, scoped

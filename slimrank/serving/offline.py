@@ -26,9 +26,9 @@ from slimrank.manifest import Fusion, Manifest
 from slimrank.processor import conditions
 from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
-from slimrank.serving.backend import Depth, DocumentWindow, LongDocument
 from slimrank.serving.cascade import CascadeScorer
 from slimrank.serving.cuts import cuts_table, measure_cuts
+from slimrank.serving.jobs import Depth, DocumentWindow, LongDocument
 from slimrank.serving.plots import check_plot, draw_depths
 from slimrank.serving.reranker import Reranker
 from slimrank.splits import shared_with_train

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from slimrank.errors import ConfigError
 from slimrank.frontier import Report, Row
-from slimrank.serving.bench_table import LABELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,39 +30,7 @@ def check_plot(file: Path | None) -> None:
         return
     if file.suffix.lower() not in KINDS:
         raise ConfigError(f"--plot draws {' and '.join(KINDS)} files; found {file.name!r}")
-    _matplotlib()
-
-
-def draw_contenders(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw comparisons of ``bench_engine`` side by side: pairs a second of each contender."""
-    best = {name: figures["pairs_per_second"] for report in reversed(reports) for name, figures in report["contenders"].items()}
-    names = sorted(best, key=lambda name: best[name])
-    colors = [OURS if name.startswith("fused") else PEERS for name in names]
-    figure = _figure(3 + 4 * len(reports), 1.1 + 0.4 * len(names))
-    for axes, report in zip(figure.subplots(1, len(reports), sharey=True, squeeze=False)[0], reports, strict=True):
-        speeds = [report["contenders"].get(name, {}).get("pairs_per_second", 0.0) for name in names]
-        bars = axes.barh([LABELS.get(name, name) for name in names], speeds, color=colors)
-        axes.bar_label(bars, labels=[f"{speed:.1f}" if speed else "left out" for speed in speeds], padding=3)
-        axes.margins(x=0.15)
-        title = f"{report['source']}, {report['pairs']} pairs, {report['model']} ({report['precision']})"
-        _dress(axes, "pairs a second", title)
-    _save(figure, reports[0], file)
-
-
-def draw_curves(report: Mapping[str, Any], file: Path) -> None:
-    """Draw the curves of ``bench_curves``: seconds by documents (the depth), by the length of pairs, by threads."""
-    curves = {
-        "documents reranked": report["seconds_by_documents"],
-        "tokens of a pair": report["seconds_by_pair_tokens"],
-        "threads": report["seconds_by_threads"],
-    }
-    figure = _figure(12, 3.4)
-    for axes, (label, points) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
-        _line(axes, {int(place): seconds for place, seconds in points.items()}, "{:.2g} s")
-        axes.set_ylim(bottom=0)
-        _dress(axes, label, "")
-    figure.suptitle(f"{report['model']} ({report['precision']}), seconds of a request", fontsize="medium")
-    _save(figure, report, file)
+    require_matplotlib()
 
 
 def draw_depths(sweeps: Mapping[str, Mapping[int, float]], report: Mapping[str, Any], file: Path) -> None:
@@ -72,15 +39,15 @@ def draw_depths(sweeps: Mapping[str, Mapping[int, float]], report: Mapping[str, 
     Args:
         report: ``model``, and what ``conditions`` says.
     """
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     for name, sweep in sweeps.items():
         _line(axes, sweep, "{:.3f}", name)
     axes.set_ylabel("nDCG@10")
     if len(sweeps) > 1:
         axes.legend(frameon=False)
-    _dress(axes, "hits reranked", ", ".join([*sweeps, report["model"]]) if len(sweeps) == 1 else report["model"])
-    _save(figure, report, file)
+    dress(axes, "hits reranked", ", ".join([*sweeps, report["model"]]) if len(sweeps) == 1 else report["model"])
+    save(figure, report, file)
 
 
 def draw_frontier(report: Report, file: Path) -> None:
@@ -92,19 +59,19 @@ def draw_frontier(report: Report, file: Path) -> None:
     colors = {label: f"C{place % 10}" for place, label in enumerate(labels)}
     columns = min(len(panels), PANELS_A_ROW)
     lines = -(-len(panels) // columns)
-    figure = _figure(1.5 + 3.5 * columns, 1.5 + 3 * lines)
+    figure = new_figure(1.5 + 3.5 * columns, 1.5 + 3 * lines)
     places = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
     for hits, axes in zip(panels, places, strict=False):
         _draw_settings(axes, [row for row in report.rows if row.setting.hits == hits], colors)
         _draw_first_stages(axes, [row for row in report.rows if not row.setting.hits])
-        _dress(axes, "p50 of a request, ms", f"{hits} hits")
+        dress(axes, "p50 of a request, ms", f"{hits} hits")
         axes.xaxis.set_tick_params(labelbottom=True)
     for empty in list(places):
         empty.remove()
     figure.supylabel(f"nDCG@10, mean of {len(report.sets)} sets, as served", fontsize="medium")
     handles = {label: handle for each in figure.axes for handle, label in zip(*each.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize="small")
-    _save(figure, {"machine": report.machine, "date": report.date, "load": report.load}, file)
+    save(figure, {"machine": report.machine, "date": report.date, "load": report.load}, file)
 
 
 def _draw_settings(axes: "Axes", rows: Sequence[Row], colors: Mapping[str, str]) -> None:
@@ -140,27 +107,31 @@ def _line(axes: "Axes", points: Mapping[int, float], words: str, label: str = ""
     axes.margins(x=0.12, y=0.15)
 
 
-def _figure(width: float, height: float) -> "Figure":
-    _matplotlib()
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure, so many inches wide and high."""
+    require_matplotlib()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _dress(axes: "Axes", label: str, title: str) -> None:
+def dress(axes: "Axes", label: str, title: str) -> None:
+    """Name a plot and its horizontal axis, and take away the frame that says nothing."""
     axes.set_xlabel(label)
     axes.set_title(title, fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: "Figure", report: Mapping[str, Any], file: Path) -> None:
+def save(figure: "Figure", report: Mapping[str, Any], file: Path) -> None:
+    """Write a figure, with the machine, the date and the load of its measurement below."""
     parts = [str(report[name]) for name in ("machine", "date") if name in report]
     parts += [f"load {report['load']:.1f} before"] if "load" in report else []
     figure.supxlabel(", ".join(parts), fontsize="small", color="#5a6372")
     figure.savefig(file)
 
 
-def _matplotlib() -> None:
+def require_matplotlib() -> None:
+    """Make matplotlib draw into files alone, or say that it is missing."""
     try:
         import matplotlib
     except ImportError as error:

@@ -12,9 +12,16 @@ from celery import Celery
 from celery.backends.base import DisabledBackend
 
 from slimrank import settings as process_settings
-from slimrank.serving.messages import KEY_PREFIX
 from slimrank.serving.poison import transport_of
-from slimrank.serving.redis_clients import CONNECT_SECONDS, SOCKET_SECONDS, Sentinels, sentinels, socket_path, url_options
+from slimrank.serving.redis_clients import (
+    CONNECT_SECONDS,
+    KEY_PREFIX,
+    SOCKET_SECONDS,
+    Sentinels,
+    sentinels,
+    socket_path,
+    url_options,
+)
 from slimrank.settings import Settings
 
 

@@ -30,8 +30,8 @@ from kombu.exceptions import OperationalError
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError
 from slimrank.serving import messages, queue, redis_clients, traces
 from slimrank.serving.admission import Admission, outstanding_of, together_of
-from slimrank.serving.backend import Answer, Job
 from slimrank.serving.background import Chore
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.metrics import Metrics
 from slimrank.settings import Settings
 
@@ -380,7 +380,7 @@ class QueuedBackend:
     async def _is_empty(self, model: str) -> bool:
         """Tell whether nothing waits in the queue of a model, as far as is known."""
         try:
-            return int(await self._watcher.llen(messages.KEY_PREFIX + messages.queue_name(model))) == 0
+            return int(await self._watcher.llen(redis_clients.KEY_PREFIX + messages.queue_name(model))) == 0
         except redis.RedisError:
             return False
 

@@ -230,3 +230,7 @@ def address(settings: Settings) -> str:
         return f"{found.master} of the Sentinels {', '.join(f'{host}:{port}' for host, port in found.nodes)}"
     parts = urlsplit(settings.redis_url)
     return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+
+
+KEY_PREFIX = "slimrank:"
+"""Every key of ours begins with it: jobs and answers, signs of life, known scores."""

@@ -25,7 +25,7 @@ from slimrank.prompt import PromptEncoder
 from slimrank.requests import DEFAULT_MAX_DOCUMENTS, check_request
 from slimrank.scoring import Scorer, rank
 from slimrank.serving.anytime import check_depth, cost_of, score_until
-from slimrank.serving.backend import Depth, DocumentWindow, LongDocument
+from slimrank.serving.jobs import Depth, DocumentWindow, LongDocument
 from slimrank.serving.passages import PassageScorer
 from slimrank.serving.probe import PROBES
 from slimrank.serving.window_scorer import Parts, WindowScorer

@@ -22,7 +22,7 @@ import redis
 from slimrank.manifest import Manifest
 from slimrank.scoring import Scorer
 from slimrank.serving import anytime
-from slimrank.serving.messages import KEY_PREFIX
+from slimrank.serving.redis_clients import KEY_PREFIX
 from slimrank.serving.together import score_pairs
 from slimrank.types import Scored
 

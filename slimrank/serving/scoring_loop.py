@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from slimrank.errors import DeadlineExceeded, ModelNotReady, ScoringError
 from slimrank.scoring import only_first
 from slimrank.serving.anytime import estimated_tokens
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.model import Model
 from slimrank.serving.slices import CascadeSlices, PlainSlices
 from slimrank.serving.together import MOST, goes_with

@@ -28,8 +28,8 @@ from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
 from slimrank.scoring import NOTHING_SCORE, is_readable, scores_from_logits
 from slimrank.serving import probe
-from slimrank.serving.anytime import TokenCost
 from slimrank.serving.batching import GPU_RUN_TOKENS, lane_batches, repeating_batches, token_budget_batches
+from slimrank.serving.cost import TokenCost
 from slimrank.serving.device import DeviceRun
 from slimrank.serving.lanes import Lanes
 from slimrank.types import Scored

@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from slimrank.scoring import joined
-from slimrank.serving.anytime import TokenCost, depth_within, estimated_tokens, first_depth, next_chunk
-from slimrank.serving.backend import Job
+from slimrank.serving.anytime import depth_within, estimated_tokens, first_depth, next_chunk
 from slimrank.serving.cascade import kept_of, narrowed
+from slimrank.serving.cost import TokenCost
+from slimrank.serving.jobs import Job
 from slimrank.serving.passages import MOST_CHARACTERS, Split, best_passages
 from slimrank.types import Scored
 

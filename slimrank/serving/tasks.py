@@ -15,7 +15,7 @@ from celery import Celery
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady, ScoringError, SlimrankError
 from slimrank.serving import messages, traces
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.scoring_loop import ScoringLoop
 

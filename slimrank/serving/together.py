@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from slimrank.scoring import Scorer
-from slimrank.serving.backend import Job
+from slimrank.serving.jobs import Job
 from slimrank.types import Scored
 
 MOST = 8

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from slimrank import __version__
 from slimrank.errors import ConfigError
-from slimrank.serving.backend import Answer
+from slimrank.serving.jobs import Answer
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slimrank.prompt import PromptEncoder
 from slimrank.scoring import Scorer
 from slimrank.serving import anytime
-from slimrank.serving.backend import DocumentWindow
+from slimrank.serving.jobs import DocumentWindow
 from slimrank.serving.model import DocumentCutter
 from slimrank.serving.windows import windows
 from slimrank.types import Scored

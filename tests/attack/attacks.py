@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import redis
 
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from tests.attack import files
 from tests.attack.limits import limited
 from tests.attack.stage import DOCUMENTS, Stage
@@ -283,11 +283,11 @@ def poison(stage: Stage) -> Tries:
         json.dumps(envelope | {"headers": {}, "properties": {}, "content-type": "application/x-python-serialize"}).encode(),
     ]  # fmt: skip
     with redis.Redis.from_url(stage.redis) as store:
-        (queue,) = {messages.KEY_PREFIX + messages.queue_name(name) for name in [_model(stage)]}
+        (queue,) = {redis_clients.KEY_PREFIX + messages.queue_name(name) for name in [_model(stage)]}
         for task in tasks:
             store.lpush(queue, task)
             yield "; ".join(stage.complaints())
-        gateways = [key.decode().rpartition(":")[2] for key in store.keys(messages.KEY_PREFIX + "gateway:*")]
+        gateways = [key.decode().rpartition(":")[2] for key in store.keys(redis_clients.KEY_PREFIX + "gateway:*")]
         for reply in (b"garbage", deep, b"[]", b'{"id": 5}', b'{"id": "x", "scores": "y"}', b"\xff", b'{"id":' + b"[" * 50_000):
             for gateway in gateways:
                 store.rpush(messages.reply_key(gateway), reply)

@@ -12,7 +12,7 @@ from connector.opensearch import Plan, install, remove
 from connector.traps import body_traps
 from slimrank.errors import ConfigError, PipelineNotInstalled
 from slimrank.serving.answers import body_of
-from slimrank.serving.backend import Answer
+from slimrank.serving.jobs import Answer
 from slimrank.serving.schemas import parse
 from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_opensearch import FakeOpenSearch

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.cluster import Cluster, open_cluster
-from connector.elasticsearch import Plan, check, endpoint, install, remove, search
+from connector.elasticsearch import Plan, endpoint, install, remove, search
+from connector.elasticsearch_check import check
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 from slimrank.serving.answers import body_of
-from slimrank.serving.backend import Answer
+from slimrank.serving.jobs import Answer
 from slimrank.serving.schemas import parse
 from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_elasticsearch import FakeElasticsearch

@@ -13,7 +13,7 @@ import redis
 import yaml
 
 from deploy.demo import secrets
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 from tests.deploy import helm, keda
 from tests.nodes import process
@@ -152,7 +152,7 @@ def test_scaling_watches_the_queue_that_the_workers_read() -> None:
     scaled = pick(render(*VARIANTS["scaled"]), "ScaledObject", "worker")["spec"]
     queue, prometheus = scaled["triggers"]
     assert scaled["scaleTargetRef"] == {"name": "demo-slimrank-worker"}
-    assert queue["metadata"]["listName"] == messages.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
+    assert queue["metadata"]["listName"] == redis_clients.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
     assert queue["metadata"]["address"] == "demo-slimrank-redis.search.svc:6379"
     assert prometheus["metadata"]["query"] == f'max(slimrank_backlog_seconds{{model="{DEFAULT_MODEL_NAME}"}})'
     assert all(isinstance(value, str) for trigger in scaled["triggers"] for value in trigger["metadata"].values())
@@ -195,7 +195,7 @@ def test_a_shipped_model_is_made_and_served_by_its_name(name: str) -> None:
     assert makes["args"] == ["slimrank", "model", "pull", name, "--provider", "cpu"]
     assert environment(manifests, "worker")["SLIMRANK_MODEL"] == name
     queue = pick(manifests, "ScaledObject", "worker")["spec"]["triggers"][0]["metadata"]["listName"]
-    assert queue == messages.KEY_PREFIX + messages.queue_name(name)
+    assert queue == redis_clients.KEY_PREFIX + messages.queue_name(name)
 
 
 def test_no_pod_may_call_a_worker_or_the_gateway_and_only_the_charts_pods_may_call_redis() -> None:
@@ -309,7 +309,7 @@ def test_the_charts_access_list_lets_its_users_do_their_work_and_no_more(tmp_pat
         redis.Redis(port=port, username="slimrank", password=secret["password"]) as ours,
         redis.Redis(port=port, username="keda", password=secret["keda-password"]) as scaler,
     ):
-        queue = messages.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
+        queue = redis_clients.KEY_PREFIX + messages.queue_name(DEFAULT_MODEL_NAME)
         ours.lpush(queue, "job")
         # The script of KEDA's scaler: it reads the length of a key of any type.
         script = "if redis.call('type', KEYS[1]).ok == 'list' then return redis.call('llen', KEYS[1]) end return 0"

@@ -14,9 +14,10 @@ from slimrank import Reranker
 from slimrank.errors import DeadlineExceeded, InvalidRequest
 from slimrank.scoring import FIRST_STAGE_SCORE, rank
 from slimrank.serving import messages
-from slimrank.serving.anytime import LEAST_CHUNK, TokenCost, depth_within, first_depth, next_chunk, score_until
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.anytime import LEAST_CHUNK, depth_within, first_depth, next_chunk, score_until
+from slimrank.serving.cost import TokenCost
 from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.types import RerankRequest, Scored

@@ -17,7 +17,7 @@ from connector.proxy.scorer import EmbeddedScorer
 from slimrank import Reranker
 from slimrank.__main__ import COMMANDS, app
 from slimrank.beir import Document, write_documents, write_qrels, write_queries
-from slimrank.serving.backend import Job
+from slimrank.serving.jobs import Job
 from slimrank.serving.model import Model
 from slimrank.settings import DEFAULT_MODEL_NAME, load
 from slimrank.types import RerankRequest

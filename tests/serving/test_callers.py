@@ -7,8 +7,8 @@ import pytest
 
 from slimrank.errors import Overloaded
 from slimrank.serving.admission import SLICE_SECONDS, Admission, Ticket, outstanding_of, units_of
-from slimrank.serving.backend import Answer, Job
 from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.keys import KeyEntry, KeyRing, new_key
 from slimrank.serving.model import Model
 from slimrank.serving.score_cache import CachedScorer, InMemory

@@ -8,8 +8,8 @@ import pytest
 
 from slimrank.errors import ManifestError, ScoringError
 from slimrank.scoring import rank
-from slimrank.serving.backend import Job
 from slimrank.serving.cascade import CascadeScorer
+from slimrank.serving.jobs import Job
 from slimrank.serving.model import Model
 from slimrank.settings import Settings
 from slimrank.types import RerankRequest, Scored

@@ -13,8 +13,8 @@ from slimrank import Reranker
 from slimrank.errors import InvalidRequest
 from slimrank.serving import messages
 from slimrank.serving.admission import cost_of
-from slimrank.serving.backend import Answer, Job
 from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.model import Model
 from slimrank.serving.queued import _tokens_read
 from slimrank.serving.schemas import parse

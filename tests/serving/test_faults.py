@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import redis
 
-from slimrank.serving import messages
-from slimrank.serving.backend import Answer
+from slimrank.serving import messages, redis_clients
+from slimrank.serving.jobs import Answer
 from slimrank.types import Scored
 from tests.nodes import process
 from tests.nodes.redis import answers, running_redis
@@ -212,14 +212,14 @@ def test_a_lone_hung_worker_makes_nobody_wait_past_the_deadline() -> None:
 )  # fmt: skip
 def test_a_poisoned_message_stops_nothing(poison: bytes) -> None:
     with running_redis() as url, worker(redis_url=url), gateway(redis_url=url) as gate, redis.Redis.from_url(url) as store:
-        store.lpush(messages.KEY_PREFIX + messages.queue_name("fake"), poison)
+        store.lpush(redis_clients.KEY_PREFIX + messages.queue_name("fake"), poison)
         eventually(lambda: post(gate, GOOD | {"deadline_ms": 3000}).status_code == 200, seconds=60)
         assert all(post(gate).status_code == 200 for _ in range(5))
 
 
 def test_a_poisoned_job_or_reply_is_an_error_of_its_own() -> None:
     with running_redis() as url, worker(redis_url=url), gateway(redis_url=url) as gate, redis.Redis.from_url(url) as store:
-        for key in store.keys(messages.KEY_PREFIX + "gateway:*"):
+        for key in store.keys(redis_clients.KEY_PREFIX + "gateway:*"):
             reply_to = messages.reply_key(key.decode().rpartition(":")[2])
             for poison in (b"garbage", b"[]", b'{"id": 5}', b'{"scores": "x"}', b"\xff"):
                 store.rpush(reply_to, poison)
@@ -231,11 +231,11 @@ def test_a_reply_that_was_cut_off_on_its_way_is_read_again() -> None:
         gate, proxy = stack.enter_context(behind_proxy())
         pool = stack.enter_context(ThreadPoolExecutor(1))
         store = stack.enter_context(redis.Redis.from_url(f"redis://127.0.0.1:{proxy.target_port}/0"))
-        (key,) = store.keys(messages.KEY_PREFIX + "gateway:*")
+        (key,) = store.keys(redis_clients.KEY_PREFIX + "gateway:*")
         taken = messages.reply_key(key.decode().rpartition(":")[2]) + ":taken"
         store.set(messages.worker_key("mute"), json.dumps({"model": "mute"}), px=120_000)
         store.sadd(messages.WORKERS_KEY, "mute")
-        queue = messages.KEY_PREFIX + messages.queue_name("mute")
+        queue = redis_clients.KEY_PREFIX + messages.queue_name("mute")
         eventually(lambda: 'slimrank_workers{model="mute"} 1.0' in httpx.get(f"{gate}/metrics").text)
         waiting = pool.submit(post, gate, GOOD | {"model": "mute", "deadline_ms": 25_000})
         eventually(lambda: bool(store.llen(queue)))
@@ -266,7 +266,7 @@ def test_ten_thousand_expired_requests_are_passed_over_while_fresh_ones_meet_the
         store.set(messages.worker_key("ghost"), json.dumps({"model": "fake"}), px=180_000)
         store.sadd(messages.WORKERS_KEY, "ghost")
         eventually(lambda: post(gate, GOOD | {"deadline_ms": 300}).status_code == 504)
-        queue = messages.KEY_PREFIX + messages.queue_name("fake")
+        queue = redis_clients.KEY_PREFIX + messages.queue_name("fake")
         message = store.lindex(queue, 0)
         store.rpush(queue, *[message] * 10_000)
         patient = pool.submit(post, gate, timeout=130)

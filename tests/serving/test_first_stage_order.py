@@ -7,7 +7,7 @@ from slimrank.errors import InvalidRequest
 from slimrank.manifest import Fusion
 from slimrank.scoring import only_first
 from slimrank.serving import answers, messages, schemas
-from slimrank.serving.backend import Answer
+from slimrank.serving.jobs import Answer
 from slimrank.serving.reranker import Reranker
 from slimrank.types import Scored
 

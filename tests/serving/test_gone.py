@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from slimrank.serving import messages
+from slimrank.serving import redis_clients
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
 from tests.serving.test_queue import GOOD, are_taken, eventually, post
@@ -53,7 +53,7 @@ def test_a_job_that_kills_its_worker_is_sent_once_more_alone_and_takes_no_other_
         pool = stack.enter_context(ThreadPoolExecutor(4))
         answers = [pool.submit(post, gate, GOOD | {"query": f"lead pipe {number}"}) for number in range(3)]
         for _ in range(2):
-            eventually(lambda: are_taken(store, 3) or len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) < 3)
+            eventually(lambda: are_taken(store, 3) or len(list(store.scan_iter(redis_clients.KEY_PREFIX + "job:*"))) < 3)
             last = workers[-1]
             workers.append(stack.enter_context(worker(redis_url=url, fake_seconds=0.5 if len(workers) > 1 else 2)))
             last.send_signal(signal.SIGKILL)

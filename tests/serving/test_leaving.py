@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from slimrank.serving.admission import Admission
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.queued import QueuedBackend
 from slimrank.settings import Settings
@@ -103,5 +103,5 @@ async def leave_while_written(redis_url: str, documents: Large, is_forgotten: Ca
 def test_a_caller_who_hangs_up_while_the_job_is_written_leaves_none_behind() -> None:
     with running_redis() as url, redis.Redis.from_url(url) as store:
         keep_alive(store)
-        queue = messages.KEY_PREFIX + messages.queue_name("fake")
+        queue = redis_clients.KEY_PREFIX + messages.queue_name("fake")
         asyncio.run(leave_while_written(url, Large(), lambda: store.llen(queue) == 1 and not store.keys(messages.job_key("*"))))

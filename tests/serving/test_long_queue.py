@@ -16,7 +16,7 @@ import httpx
 import pytest
 import redis
 
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
 from tests.serving.test_queue import eventually
@@ -25,7 +25,7 @@ COUNT = int(os.environ.get("SLIMRANK_TEST_QUEUED", "300"))
 WAVE = 100
 CALLERS = 50
 """Of those that send the next request once they have an answer."""
-QUEUE = messages.KEY_PREFIX + messages.queue_name("fake")
+QUEUE = redis_clients.KEY_PREFIX + messages.queue_name("fake")
 MIB_A_THOUSAND = 40
 """What a thousand requests that wait may take in the gateway: a connection, a coroutine and a job each."""
 
@@ -97,7 +97,7 @@ def test_every_request_of_a_long_queue_is_answered_once_and_rightly() -> None:
             before = resident_mib(gate)
             answers, waiting_mib = asyncio.run(ask_all(gate, url, store))
             metrics = httpx.get(f"{gate}/metrics", timeout=60).text
-            eventually(lambda: not list(store.scan_iter(messages.KEY_PREFIX + "job:*")))
+            eventually(lambda: not list(store.scan_iter(redis_clients.KEY_PREFIX + "job:*")))
             after = resident_mib(gate)
     assert {one.status for one in answers} == {200}
     assert all(one.is_right for one in answers)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from slimrank.errors import Overloaded
-from slimrank.serving.admission import Admission, Speed, Ticket, cost_of
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.admission import Admission, Ticket, cost_of
+from slimrank.serving.cost import Speed
+from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.types import RerankRequest, Scored

@@ -10,8 +10,8 @@ import pytest
 
 from slimrank import Reranker
 from slimrank.errors import DeadlineExceeded, InvalidRequest
-from slimrank.serving.backend import Job
 from slimrank.serving.embedded import EmbeddedBackend
+from slimrank.serving.jobs import Job
 from slimrank.serving.model import Model
 from slimrank.serving.passages import MOST_CHARACTERS, MOST_PASSAGES, PassageScorer, Splitter, pack
 from slimrank.serving.scoring_loop import ScoringLoop

@@ -11,7 +11,8 @@ from slimrank.__main__ import app
 from slimrank.errors import ConfigError
 from slimrank.evaluation import Gain
 from slimrank.frontier import FIRST_STAGE, Report, Row, Setting, marked
-from slimrank.serving.plots import check_plot, draw_contenders, draw_curves, draw_depths, draw_frontier
+from slimrank.serving.bench_plots import draw_contenders, draw_curves
+from slimrank.serving.plots import check_plot, draw_depths, draw_frontier
 
 ABOUT: dict[str, Any] = {
     "model": "tiny",

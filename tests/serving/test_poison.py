@@ -12,7 +12,7 @@ import httpx
 import pytest
 import redis
 
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from tests.nodes import process
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
@@ -20,7 +20,7 @@ from tests.serving.test_queue import GOOD, eventually, post
 
 pytestmark = [pytest.mark.slow, pytest.mark.redis]
 
-QUEUE = messages.KEY_PREFIX + messages.queue_name("fake")
+QUEUE = redis_clients.KEY_PREFIX + messages.queue_name("fake")
 DEEP = b"[" * 100_000
 PROPERTIES = {
     "delivery_tag": "1",
@@ -97,13 +97,13 @@ def test_a_message_that_is_not_ours_holds_nobody_up_and_comes_once(name: str, se
     begin = time.monotonic()
     assert post(gate, GOOD | {"deadline_ms": 8000}).status_code == 200
     assert time.monotonic() - begin < 4, "each of them would have the consumer begin anew"
-    eventually(lambda: store.llen(QUEUE) == 0 and store.hlen(messages.KEY_PREFIX + "unacked") == 0)
+    eventually(lambda: store.llen(QUEUE) == 0 and store.hlen(redis_clients.KEY_PREFIX + "unacked") == 0)
     if name not in BECOME_TASKS:
         eventually(lambda: dropped(metrics, "task") == before + 20, seconds=5)
 
 
 def gateway_ids(store: redis.Redis) -> list[str]:
-    return [key.decode().rpartition(":")[2] for key in store.keys(messages.KEY_PREFIX + "gateway:*")]
+    return [key.decode().rpartition(":")[2] for key in store.keys(redis_clients.KEY_PREFIX + "gateway:*")]
 
 
 def test_a_reply_that_is_not_ours_stops_no_reader_and_is_counted(served: tuple[str, str, redis.Redis]) -> None:
@@ -148,7 +148,7 @@ def test_an_answer_that_cannot_be_read_fails_its_own_request_at_once(served: tup
     gate, _, store = served
     store.set(messages.worker_key("mute"), json.dumps({"model": "mute"}), px=60_000)
     store.sadd(messages.WORKERS_KEY, "mute")
-    queue = messages.KEY_PREFIX + messages.queue_name("mute")
+    queue = redis_clients.KEY_PREFIX + messages.queue_name("mute")
     eventually(lambda: 'slimrank_workers{model="mute"} 1.0' in httpx.get(f"{gate}/metrics").text)
     for fields in ('"scores": [1.0], "truncated": []', '"scores": "x"', '"error": 5', '"error": {"type": []}'):
         with ThreadPoolExecutor(1) as pool:

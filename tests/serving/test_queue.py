@@ -15,7 +15,7 @@ import httpx
 import pytest
 import redis
 
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from slimrank.serving.embedded import EmbeddedBackend
 from slimrank.serving.model import Model
 from tests.doubles import FakeScorer
@@ -48,8 +48,10 @@ def are_taken(store: redis.Redis, count: int) -> bool:
     """
 
     def look() -> bool:
-        on_their_way = store.llen(messages.KEY_PREFIX + messages.queue_name("fake")) + store.hlen(messages.KEY_PREFIX + "unacked")
-        return on_their_way == 0 and len(list(store.scan_iter(messages.KEY_PREFIX + "job:*"))) == count
+        on_their_way = store.llen(redis_clients.KEY_PREFIX + messages.queue_name("fake")) + store.hlen(
+            redis_clients.KEY_PREFIX + "unacked"
+        )
+        return on_their_way == 0 and len(list(store.scan_iter(redis_clients.KEY_PREFIX + "job:*"))) == count
 
     if not look():
         return False
@@ -108,16 +110,16 @@ def test_many_requests_at_once_each_get_their_own_answer(url: str) -> None:
 def test_nothing_is_left_in_redis_after_an_answer(url: str, redis_url: str) -> None:
     post(url)
     with redis.Redis.from_url(redis_url) as store:
-        eventually(lambda: not list(store.scan_iter(messages.KEY_PREFIX + "job:*")))
-        assert not list(store.scan_iter(messages.KEY_PREFIX + "reply:*"))
-        assert all(key.startswith(messages.KEY_PREFIX.encode()) for key in store.scan_iter())
+        eventually(lambda: not list(store.scan_iter(redis_clients.KEY_PREFIX + "job:*")))
+        assert not list(store.scan_iter(redis_clients.KEY_PREFIX + "reply:*"))
+        assert all(key.startswith(redis_clients.KEY_PREFIX.encode()) for key in store.scan_iter())
 
 
 def test_no_text_and_no_pickle_is_in_the_message(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as store:
         store.set(messages.worker_key("silent"), json.dumps({"model": "silent"}), px=60_000)
         store.sadd(messages.WORKERS_KEY, "silent")
-        queue = messages.KEY_PREFIX + messages.queue_name("silent")
+        queue = redis_clients.KEY_PREFIX + messages.queue_name("silent")
         with gateway(redis_url=redis_url, timeout_seconds=1, wait_ready=False) as silent:
             # the deadline of the first may pass before it is sent
             eventually(lambda: post(silent, GOOD | {"model": "silent"}).status_code == 504 and store.llen(queue) > 0)

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from deploy.demo import secrets
-from slimrank.serving import messages
+from slimrank.serving import messages, redis_clients
 from slimrank.serving.queue import make_app
 from slimrank.settings import Settings
 from tests.nodes import process
@@ -131,7 +131,7 @@ def test_redis_own_clock_set_ahead_fails_what_waits_at_once() -> None:
         begin = time.monotonic()
         waiting = [pool.submit(post, gate) for _ in range(2)]
         eventually(lambda: "slimrank_waiting_requests 2.0" in httpx.get(f"{gate}/metrics").text)
-        for key in store.scan_iter(messages.KEY_PREFIX + "job:*"):  # what a jump ahead does: they all expire
+        for key in store.scan_iter(redis_clients.KEY_PREFIX + "job:*"):  # what a jump ahead does: they all expire
             store.delete(key)
         # 504: to a worker, a job that is gone is one whose time is over
         assert {answer.result().status_code for answer in waiting} <= {200, 503, 504}

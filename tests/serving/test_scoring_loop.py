@@ -12,7 +12,7 @@ import pytest
 
 from slimrank.errors import DeadlineExceeded, ModelNotReady, ScoringError
 from slimrank.serving import scoring_loop
-from slimrank.serving.backend import Answer, Job, Priority
+from slimrank.serving.jobs import Answer, Job, Priority
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.serving.slices import SLICE_SECONDS, TAIL

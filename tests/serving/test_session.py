@@ -15,7 +15,7 @@ from slimrank.errors import InvalidRequest, ManifestError, PromptMismatch, Scori
 from slimrank.prompt import SLIMRANK, Piece, PromptEncoder
 from slimrank.scoring import NOTHING_SCORE, joined
 from slimrank.serving import messages
-from slimrank.serving.backend import Answer
+from slimrank.serving.jobs import Answer
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.score_cache import CachedScorer, InMemory
 from slimrank.serving.session import OrtScorer

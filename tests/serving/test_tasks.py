@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slimrank.serving import messages, tasks
-from slimrank.serving.backend import Job
+from slimrank.serving.jobs import Job
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.model import Model
 from slimrank.serving.scoring_loop import ScoringLoop

@@ -13,7 +13,7 @@ import pytest
 from connector.gateway import GatewayScorer
 from slimrank import Reranker, beir
 from slimrank.errors import InvalidRequest
-from slimrank.serving.backend import Job
+from slimrank.serving.jobs import Job
 from slimrank.serving.messages import decode_job, encode_job
 from slimrank.serving.model import Model
 from slimrank.serving.schemas import parse

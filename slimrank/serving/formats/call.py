@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from slimrank.serving.backend import Job
+from slimrank.serving.jobs import Job
 from slimrank.serving.numbers import AsSent
 
 OnFailure = Literal["error", "first_stage"]

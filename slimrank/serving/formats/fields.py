@@ -8,9 +8,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from slimrank.errors import InvalidRequest
-from slimrank.serving.backend import DocumentWindow, Job, LongDocument, Priority
 from slimrank.serving.formats.call import OnFailure, Ranking, RerankCall
 from slimrank.serving.formats.values import Count, Flag, Offset, Rank, Whole, any_case, lower
+from slimrank.serving.jobs import DocumentWindow, Job, LongDocument, Priority
 from slimrank.types import RerankRequest
 
 Side = Annotated[Literal["left", "right"], BeforeValidator(lower), WithJsonSchema(any_case("left", "right"))]

@@ -10,7 +10,7 @@ from connector.windows import Part
 from slimrank import Reranker
 from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
 from slimrank.scoring import only_first
-from slimrank.serving.backend import Answer, Job
+from slimrank.serving.jobs import Answer, Job
 from slimrank.types import Scored
 
 
