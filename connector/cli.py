@@ -8,14 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from connector import depth, elasticsearch, elasticsearch_check, opensearch
-from connector.bodies import READ_TIMEOUT_SECONDS
-from connector.check import check as check_installation
 from connector.cluster import Cluster
 from connector.connection import Out, connected
-from connector.deep import deep as look_for_traps
+from connector.elasticsearch import check as elasticsearch_check
+from connector.elasticsearch import install as elasticsearch
 from connector.findings import Finding
-from connector.roles import install_roles, remove_roles
+from connector.opensearch import install as opensearch
+from connector.opensearch import window_size
+from connector.opensearch.bodies import READ_TIMEOUT_SECONDS
+from connector.opensearch.check import check as check_installation
+from connector.opensearch.deep_check import deep as look_for_traps
+from connector.opensearch.roles import install_roles, remove_roles
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
 
@@ -148,7 +151,7 @@ def install_opensearch(
         query_path=query_path,
         hybrid=hybrid,
     )
-    out.lines(depth.install(cluster, plan, oversample=oversample), cluster)
+    out.lines(window_size.install(cluster, plan, oversample=oversample), cluster)
 
 
 @opensearch_app.command("check")

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Protocol, overload
 
-from connector.gateway import GatewayScorer, gateway_at
+from connector.gateway_client import GatewayScorer, gateway_at
 from connector.rerank_plan import DEFAULT_WINDOW, Options, RerankPlan, documents_of, finish, plan_search
 from connector.scorers import AnyScorer, score_hits
-from connector.windows import window_key
+from connector.window_cache import window_key
 from slimrank.errors import SlimrankError
 from slimrank.types import Scored
 

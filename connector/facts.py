@@ -41,7 +41,7 @@ class Facts:
 
     @property
     def has_oversample(self) -> bool:
-        """Whether the window can be wider than the page; this also needs a script (``connector.scripts``)."""
+        """Whether the window can be wider than the page; this also needs a script (``connector.opensearch.scripts``)."""
         return {"oversample", "truncate_hits", "script"} <= self.processors
 
 

@@ -7,7 +7,7 @@ use the order is told of it. Other scorers return their plain scores.
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from connector.gateway import gateway_at
+from connector.gateway_client import gateway_at
 from slimrank.scoring import Scorer
 from slimrank.types import Scored
 

@@ -12,18 +12,20 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from connector import bodies, depth, elasticsearch, opensearch
-from connector.audit import access
+from connector.audit.ask import access
 from connector.audit.spec import Rerank
 from connector.client import rerank_search
-from connector.gateway import DEFAULT_TIMEOUT_SECONDS
+from connector.elasticsearch import install as elasticsearch
+from connector.gateway_client import DEFAULT_TIMEOUT_SECONDS
+from connector.opensearch import bodies, window_size
+from connector.opensearch import install as opensearch
 from connector.playground.wire import SearchCall
 from connector.proxy.rules import Rule, read_extension
 from docs.hardware import WITHOUT_VNNI
-from slimrank.frontier import Report
-from slimrank.serving.frontier_table import markdown
-from slimrank.serving.scoring_loop import REPLY_SHARE
+from slimrank.engine.scoring_loop import REPLY_SHARE
+from slimrank.evaluation.frontier import Report
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
+from slimrank.trials.table import markdown
 
 LONG = 400
 """The tokens of a long document, such as a long paragraph."""
@@ -48,7 +50,7 @@ def ways() -> Iterator[Way]:
     yield Way("a rule of `slimrank proxy`", rule.rank_window_size, rule.deadline_ms / 1000)
     yield Way("`ext.slimrank` in a search", extension.rank_window_size, extension.deadline_ms / 1000)
     connector = bodies.connector("name", f"{GATEWAY}/v1/rerank", model="", api_key="key", description="")
-    widest = round(max(depth.WIDEST, opensearch.Plan(GATEWAY, ["text"]).oversample) * depth.PAGE)
+    widest = round(max(window_size.WIDEST, opensearch.Plan(GATEWAY, ["text"]).oversample) * window_size.PAGE)
     yield Way("OpenSearch's pipeline, at its widest", widest, _deadline_seconds(connector))
     retriever = elasticsearch.search("query", "text")["retriever"]["text_similarity_reranker"]
     endpoint = elasticsearch.endpoint(elasticsearch.Plan(GATEWAY))

@@ -19,7 +19,7 @@ from typer.main import get_command
 from connector.proxy.metrics import Metrics as ProxyMetrics
 from slimrank import errors
 from slimrank.__main__ import COMMANDS, app
-from slimrank.serving.failures import failure_of
+from slimrank.serving.gateway.failures import failure_of
 from slimrank.serving.metrics import Metrics
 from slimrank.settings import Settings
 

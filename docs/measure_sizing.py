@@ -105,7 +105,7 @@ def _ask(process: "subprocess.Popen[str]", request: str) -> float:
 def _scoring(line: Line, place: int) -> "Iterator[subprocess.Popen[str]]":
     checked = manifest.read(line.folder)
     mine = sorted(os.sched_getaffinity(0))[place * line.cores_each : (place + 1) * line.cores_each]
-    command = [sys.executable, "-m", "slimrank.serving.bench_peers", "fused", str(line.folder), str(line.cores_each)]
+    command = [sys.executable, "-m", "slimrank.bench.peers", "fused", str(line.folder), str(line.cores_each)]
     command += [str(checked.irrelevant_id), str(checked.relevant_id)]
     pin = ["taskset", "--cpu-list", ",".join(map(str, mine))]
     with subprocess.Popen([*pin, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from docs.marks import fill
-from slimrank.serving.bench_all import CURVES_FILE, PLOT_FILE, WEIGHTS
-from slimrank.serving.bench_table import table
+from slimrank.bench.full import CURVES_FILE, PLOT_FILE, WEIGHTS
+from slimrank.bench.table import table
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "guides" / "engine.md"

@@ -1,6 +1,6 @@
 """Put the figures of ``slimrank frontier`` into the package and the pages: the report, its picture, and its tables.
 
-    python -m docs.write_frontier FOLDER    writes the report of FOLDER to slimrank/frontier.json, draws it, and updates the pages
+    python -m docs.write_frontier FOLDER    writes the report of FOLDER to slimrank/evaluation/frontier.json, draws it, and updates the pages
     python -m docs.write_frontier           updates the pages from the report in the package
     python -m docs.write_frontier --check   writes nothing; exit status 1 if a page differs from the report
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from docs import defaults
 from docs.marks import fill, filled
-from slimrank import frontier, frontier_cells
+from slimrank.evaluation import frontier, frontier_cells
+from slimrank.evaluation.frontier import BUDGETS_MS, Report, Row
 from slimrank.files import replace_text
-from slimrank.frontier import BUDGETS_MS, Report, Row
 from slimrank.processor import QUIET_LOAD
-from slimrank.serving.frontier_table import BUDGET_HEADS, HEADS, about, budget_rows, interval, markdown, reference_choices, rows
-from slimrank.serving.plots import draw_frontier
+from slimrank.trials.plots import draw_frontier
+from slimrank.trials.table import BUDGET_HEADS, HEADS, about, budget_rows, interval, markdown, reference_choices, rows
 
 ROOT = Path(__file__).parent.parent
 PLOT = ROOT / "docs" / "images" / "frontier.svg"

@@ -17,9 +17,9 @@ from onnx_export.pairs import read_pairs
 from onnx_export.runner import GraphRunner
 from onnx_export.verify import kendall_tau
 from slimrank import manifest as manifests
-from slimrank import measures
-from slimrank.beir import read_collection
-from slimrank.evaluation import first_stage, sample_queries
+from slimrank.evaluation import measures
+from slimrank.evaluation.beir import read_collection
+from slimrank.evaluation.evaluate import first_stage, sample_queries
 from slimrank.manifest import TOKENIZER_FILE
 from slimrank.prompt import Prompt, PromptEncoder
 from slimrank.types import Scores

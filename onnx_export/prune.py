@@ -1,7 +1,7 @@
 """Write a checkpoint with fewer layers: the first n of N, then the last norm and the head.
 
 Such a model costs n/N. Without training it ranks badly. Trained with fewer layers (``model.layers`` in a training
-configuration), it is a model of its own, or the cheap first model of a cascade (``slimrank.serving.cascade``).
+configuration), it is a model of its own, or the cheap first model of a cascade (``slimrank.engine.cascade``).
 """
 
 import json

@@ -12,15 +12,15 @@ The public names are looked up when they are first used, so ``import slimrank`` 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slimrank.engine.reranker import Reranker
     from slimrank.errors import SlimrankError
-    from slimrank.serving.reranker import Reranker
     from slimrank.types import RankedDocument, RerankResult
 
 __all__ = ["RankedDocument", "RerankResult", "Reranker", "SlimrankError", "__version__"]
 __version__ = "0.1.0"  # stated here only; tests/deploy/test_version.py names every place that repeats it
 
 _HOMES = {
-    "Reranker": "slimrank.serving.reranker",
+    "Reranker": "slimrank.engine.reranker",
     "SlimrankError": "slimrank.errors",
     "RankedDocument": "slimrank.types",
     "RerankResult": "slimrank.types",

@@ -2,7 +2,7 @@
 
 A *query* and its *documents* go in; a *score* for each document comes out of a scorer, in the
 order given; ``slimrank.scoring.rank`` turns scores into a ranking. Wire formats live in
-``slimrank.serving.schemas``, files in ``slimrank.trec`` and ``slimrank.beir``.
+``slimrank.serving.gateway.schemas``, files in ``slimrank.evaluation.trec`` and ``slimrank.evaluation.beir``.
 
 Shape letters, fixed once: B pairs in a batch, L padded tokens, V vocabulary, N documents of a
 query, G completions of a prompt.

@@ -1,7 +1,7 @@
 """Measure an embedding model for the frontier: many search systems use one today, so a reranker must be better than it.
 
 ``slimrank train baseline`` writes its files into the folder of ``slimrank frontier``, in the same format
-(``slimrank.frontier_cells``). It measures three ways to use the model: (1) the first stage's hits are reordered by stored vectors, and
+(``slimrank.evaluation.frontier_cells``). It measures three ways to use the model: (1) the first stage's hits are reordered by stored vectors, and
 only the query is encoded; (2) they are reordered by vectors of cut documents that are computed for each search; (3) hybrid
 search is the first stage. The times leave out what the search engine needs to find or read stored vectors.
 """
@@ -10,18 +10,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from slimrank.evaluation import hits_of_run
-from slimrank.frontier import Setting
-from slimrank.frontier_cells import (
-    NDCG_HITS,
-    Draw,
-    figures,
-    first_stage_figures,
-    keep_quality,
-    kept_quality,
-)
-from slimrank.frontier_turns import Answer, Cell, take_turns
-from training.teacher import MAX_TOKENS, Teacher
+from slimrank.evaluation.evaluate import hits_of_run
+from slimrank.evaluation.frontier import Setting
+from slimrank.evaluation.frontier_cells import NDCG_HITS, Draw, figures, first_stage_figures, keep_quality, kept_quality
+from slimrank.evaluation.frontier_turns import Answer, Cell, take_turns
+from training.data.teacher import MAX_TOKENS, Teacher
 
 HYBRID = "hybrid"
 SPECIAL_TOKENS = 2
@@ -32,7 +25,7 @@ class Baseline:
     """An embedding model and its settings.
 
     Args:
-        folder: The model's folder, as ``training.teacher`` reads it.
+        folder: The model's folder, as ``training.data.teacher`` reads it.
         name: The name of the rows.
         hits: Numbers of hits that are reordered.
         cuts: Tokens of a document whose vector is computed for the search.

@@ -12,7 +12,7 @@ from rich.table import Table
 from slimrank.adapters import CONFIG_FILE, WEIGHTS_FILE
 from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import ConfigError, DataError
-from slimrank.evaluation import Gain
+from slimrank.evaluation.evaluate import Gain
 from slimrank.files import parse_json, read_text
 from slimrank.folders import one_at_a_time
 from slimrank.tables import print_table
@@ -55,7 +55,7 @@ def prepare(
     Example: slimrank train prepare training/configs/prepare.yaml --data collections --out groups
     """
     from training.config import PrepareConfig, read_config
-    from training.prepare import prepare as make
+    from training.data.prepare import prepare as make
 
     settings = read_config(config, PrepareConfig, hostile_share=hostile_share, groups=groups).without(without or ())
     with one_at_a_time(out):
@@ -79,11 +79,11 @@ def hybrid(
 
     Example: slimrank train hybrid --data collections --set shop:dev --teacher teacher --out runs/hybrid
     """
-    from slimrank import trec
-    from slimrank.beir import read_collection
-    from slimrank.evaluation import sample_queries
-    from training.hybrid import hybrid_run
-    from training.teacher import Teacher
+    from slimrank.evaluation import trec
+    from slimrank.evaluation.beir import read_collection
+    from slimrank.evaluation.evaluate import sample_queries
+    from training.data.hybrid import hybrid_run
+    from training.data.teacher import Teacher
 
     embedder = Teacher(teacher, max_tokens=max_tokens)
     for place in sets:
@@ -125,7 +125,7 @@ def baseline(
 
     Example: slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop --hits 10 --hits 30
     """
-    from slimrank.frontier_cells import draw
+    from slimrank.evaluation.frontier_cells import draw
     from slimrank.manifest import sha256_of
     from training.baseline import Baseline, measure_hybrid
 
@@ -226,7 +226,7 @@ def clicks(
 
     Example: slimrank train clicks --queries ubi_queries.jsonl --events ubi_events.jsonl --corpus shop --out shop-clicks
     """
-    from training.clicks import read_ubi, write_collection
+    from training.data.clicks import read_ubi, write_collection
 
     count = write_collection(read_ubi(queries, events), corpus, out, min_shown=min_shown)
     typer.echo(f"{out}: {count} queries")
@@ -275,9 +275,9 @@ def evaluate(
     """
     from slimrank.manifest import sha256_of
     from training import evaluate as evaluation
-    from training.data import read_groups
+    from training.data.groups import read_groups
+    from training.data.teacher import Teacher
     from training.scorer import TeacherScorer
-    from training.teacher import Teacher
 
     if (base is None) == (teacher is None):
         raise ConfigError("give either --base, with or without --adapter, or --teacher")

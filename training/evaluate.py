@@ -2,7 +2,7 @@
 
 ``slimrank evaluate`` measures a model folder. This module measures an adapter in torch, or a teacher,
 on the same sampled queries and first-stage hits. Scores are stored as they are computed
-(``slimrank.evaluation.ScoreFile``), so that a stopped run can be resumed and other fusion weights need no new scores.
+(``slimrank.evaluation.evaluate.ScoreFile``), so that a stopped run can be resumed and other fusion weights need no new scores.
 It also fits the fusion weight and the calibration of a model, on dev sets only.
 """
 
@@ -14,20 +14,20 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from slimrank import evaluation, measures
 from slimrank.adapters import VALUES_FILE, record
-from slimrank.beir import Collection, read_collection
 from slimrank.errors import DataError, ModelSourceError
+from slimrank.evaluation import evaluate, measures
+from slimrank.evaluation.beir import Collection, read_collection
+from slimrank.evaluation.fusion_weight import fit_weight
+from slimrank.evaluation.splits import query_key, shared_with_train
 from slimrank.files import open_text, parse_json
 from slimrank.fusion import fuse_run
-from slimrank.fusion_weight import fit_weight
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from slimrank.scoring import Scorer
-from slimrank.splits import query_key, shared_with_train
 from slimrank.types import Qrels, Run
 from training import parallel
 from training.config import ModelConfig
-from training.data import Group
+from training.data.groups import Group
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.scorer import TorchScorer
 
@@ -67,11 +67,11 @@ def sample(
     texts = {query_id: text for query_id, text in whole.queries.items() if only is None or query_id in only}
     collection = Collection(whole.name, whole.documents, texts, whole.qrels)
     seen = shared_with_train(folder, split).query_ids
-    ids = [query_id for query_id in evaluation.sample_queries(collection, queries, seed) if query_id not in seen]
+    ids = [query_id for query_id in evaluate.sample_queries(collection, queries, seed) if query_id not in seen]
     hits = (
-        evaluation.hits_of_run(runs / f"{whole.name}.{split}.trec", ids, depth)
+        evaluate.hits_of_run(runs / f"{whole.name}.{split}.trec", ids, depth)
         if runs
-        else evaluation.first_stage(collection, ids, depth)
+        else evaluate.first_stage(collection, ids, depth)
     )
     return Sample(collection, split, {query_id: whole.qrels[query_id] for query_id in ids}, hits)
 
@@ -96,8 +96,8 @@ def score(
 ) -> dict[str, dict[str, float]]:
     """Return the scores of a sample's hits, read from ``folder`` or computed now."""
     path = folder / f"{drawn.collection.name}.{drawn.split}.jsonl"
-    kept = evaluation.ScoreFile(path, {**key, "collection": drawn.collection.name, "split": drawn.split})
-    evaluation.rerank(drawn.collection, drawn.first_stage, scorer, kept, progress)
+    kept = evaluate.ScoreFile(path, {**key, "collection": drawn.collection.name, "split": drawn.split})
+    evaluate.rerank(drawn.collection, drawn.first_stage, scorer, kept, progress)
     return {query_id: kept.scores.get(query_id, {}) for query_id in drawn.first_stage}
 
 
@@ -121,7 +121,7 @@ def kept_scores(drawn: Sample, folder: Path, *, queries: int, depth: int, seed: 
     found = {name: key.get(name) for name in wanted}
     if found != wanted:
         raise DataError(f"{path} holds scores of {found}, and {wanted} was asked for; give the options that made the scores")
-    scores = evaluation.ScoreFile(path, key).scores
+    scores = evaluate.ScoreFile(path, key).scores
     missing = sum(doc_id not in scores.get(query_id, {}) for query_id, hits in drawn.first_stage.items() for doc_id in hits)
     if missing:
         raise DataError(f"{path} lacks the scores of {missing} hits; run the same `slimrank evaluate` again to complete it")
@@ -146,7 +146,7 @@ class Row:
     queries: int
     before: float
     after: float
-    gain: evaluation.Gain
+    gain: evaluate.Gain
 
 
 def compare(drawn: Sample, scores: Run, *, fusion_weight: float = 0.0) -> Row:
@@ -154,19 +154,19 @@ def compare(drawn: Sample, scores: Run, *, fusion_weight: float = 0.0) -> Row:
     fused = fuse_run(drawn.first_stage, scores, fusion_weight)
     was = measures.per_query(drawn.qrels, drawn.first_stage, ["nDCG@10"])["nDCG@10"]
     now = measures.per_query(drawn.qrels, fused, ["nDCG@10"])["nDCG@10"]
-    gain = evaluation.paired_gain(was, now)
+    gain = evaluate.paired_gain(was, now)
     return Row(drawn.collection.name, len(was), _mean(was), _mean(now), gain)
 
 
-def mean_gain(samples: Sequence[tuple[Sample, Run]], *, fusion_weight: float = 0.0, seed: int = 0) -> evaluation.Gain:
+def mean_gain(samples: Sequence[tuple[Sample, Run]], *, fusion_weight: float = 0.0, seed: int = 0) -> evaluate.Gain:
     """Return the gain averaged over collections; the bootstrap draws queries within each collection."""
     changes = []
     for drawn, scores in samples:
         fused = fuse_run(drawn.first_stage, scores, fusion_weight)
         was = measures.per_query(drawn.qrels, drawn.first_stage, ["nDCG@10"])["nDCG@10"]
         now = measures.per_query(drawn.qrels, fused, ["nDCG@10"])["nDCG@10"]
-        changes.append(evaluation.changes(was, now))
-    return evaluation.mean_gain(changes, seed=seed)
+        changes.append(evaluate.changes(was, now))
+    return evaluate.mean_gain(changes, seed=seed)
 
 
 def fit_values(samples: Sequence[tuple[Sample, Run]], *, first_stage: str) -> dict[str, object]:

@@ -26,12 +26,12 @@ from slimrank.errors import ConfigError
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from training import losses, parallel
 from training.config import FinegrainedConfig, LossConfig
-from training.data import Group, drop_false_negatives, read_groups
-from training.ensemble import taught
+from training.data.ensemble import taught
+from training.data.groups import Group, drop_false_negatives, read_groups
+from training.data.teacher import Teacher, cosines
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.progress import RunLog
 from training.stepper import Stepper
-from training.teacher import Teacher, cosines
 
 
 def train(config: FinegrainedConfig) -> Path:

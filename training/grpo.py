@@ -29,7 +29,7 @@ from slimrank.adapters import LAYERS_KEY, record
 from slimrank.errors import ConfigError
 from training.checkpoint import optimizer_state, restore_optimizer
 from training.config import WarmupConfig
-from training.couples import Couple, CoupleSource, Pair, pairs_of
+from training.data.couples import Couple, CoupleSource, Pair, pairs_of
 from training.judge import Judge, Plateau, RewardWatch, judge_dev
 from training.progress import RunLog
 from training.rewards import couple_reward, format_reward

@@ -14,7 +14,7 @@ from slimrank.errors import ConfigError
 from slimrank.prompt import PromptEncoder
 from training import objectives
 from training.calibration import calibrated
-from training.couples import Couple, Pair, pairs_of
+from training.data.couples import Couple, Pair, pairs_of
 from training.model import GroupScorer
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import torch
 
 from slimrank.prompt import PromptEncoder
 from slimrank.types import Scored
+from training.data.teacher import Teacher, cosines
 from training.model import GroupScorer
-from training.teacher import Teacher, cosines
 
 
 class TorchScorer:

@@ -21,7 +21,7 @@ from slimrank.errors import ConfigError, DataError
 from slimrank.processor import conditions
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from training.config import FinegrainedConfig
-from training.data import Group, read_groups
+from training.data.groups import Group, read_groups
 from training.finegrained import encode_group, group_loss
 from training.model import GroupScorer, load_model, tokenizer_file
 

@@ -8,7 +8,7 @@ expected reward in closed form, without sampling; ``ce``, cross-entropy, is the 
 Departures from the paper: (1) the assistant's turn begins with ``Relevance: ``, which raises the untrained
 model's share of legal answers from .03 to .57; (2) an answer is one token; (3) relevance is
 rewarded for a couple, not for a document (``training.rewards``); (4) the untrained model's bias to one digit is
-removed (``training.calibration``); (5) irrelevant documents become more difficult during training (``training.couples``).
+removed (``training.calibration``); (5) irrelevant documents become more difficult during training (``training.data.couples``).
 Training stops early when the balanced accuracy on held-out couples no longer rises. The result is an
 adapter that stage 2 loads as ``model.start``.
 """
@@ -26,8 +26,8 @@ from slimrank.errors import ConfigError
 from slimrank.prompt import SLIMRANK, PromptEncoder
 from training import calibration, objectives, parallel
 from training.config import LevelConfig, WarmupConfig
-from training.couples import Couple, CoupleSource, Pair, pairs_of
-from training.data import read_groups
+from training.data.couples import Couple, CoupleSource, Pair, pairs_of
+from training.data.groups import read_groups
 from training.judge import Judge, Plateau, RewardWatch, judge_dev, mean_margin
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.progress import RunLog

@@ -14,22 +14,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from connector.audit.access import Access
-from connector.audit.calibration import calibrate
-from connector.audit.compare import compare_queries
+from connector.audit.ask.access import Access
+from connector.audit.ask.plan import Cost, estimate, make_plan
+from connector.audit.ask.reindex import reindex as copy_documents
+from connector.audit.ask.run import run_audit
+from connector.audit.compare.by_query import compare_queries
+from connector.audit.compare.calibration import calibrate
+from connector.audit.compare.tally import tallied
+from connector.audit.compare.verdict import EXIT_CODES
 from connector.audit.flow import Steps, audit, conclude, write_report
 from connector.audit.folder import Folder
-from connector.audit.judgments import judgments
-from connector.audit.plan import Cost, estimate, make_plan
-from connector.audit.reindex import reindex as copy_documents
-from connector.audit.run import run_audit
-from connector.audit.sheet import write_sheet
+from connector.audit.judge.judgments import judgments
+from connector.audit.judge.sheet import write_sheet
 from connector.audit.spec import JUDGED, Json, load_spec
 from connector.audit.swap import perform, prepare
 from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
-from connector.audit.tally import tallied
-from connector.audit.verdict import EXIT_CODES
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
 from slimrank.tables import print_table
@@ -143,9 +143,9 @@ def run(
 
 def _run_in_queue(made: Folder, access: Access, workers: int, bar: Any) -> None:
     """Send the missing chunks and wait for their files; this process asks the chunks that are still missing at the end."""
-    from connector.tasks import enqueue
+    from connector.audit.ask.tasks import enqueue
     from slimrank import settings
-    from slimrank.serving.queue import make_app
+    from slimrank.serving.queue.celery_app import make_app
 
     sent = enqueue(make_app(settings.load()), made, access, workers=workers)
     left, last_seen = sent, time.monotonic()

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from connector.audit.access import Access, Sides
+from connector.audit.ask.access import Access, Sides
+from connector.audit.ask.plan import make_plan
+from connector.audit.ask.run import Progress, run_audit
 from connector.audit.folder import Folder
-from connector.audit.html import to_html
-from connector.audit.judging import judge_all
-from connector.audit.junit import to_junit
-from connector.audit.plan import make_plan
-from connector.audit.report import build, examine
-from connector.audit.run import Progress, run_audit
+from connector.audit.judge.judging import judge_all
+from connector.audit.report.contents import build, examine
+from connector.audit.report.junit import to_junit
+from connector.audit.report.page import to_html
 from connector.audit.spec import Json, Spec
 from slimrank.files import replace_text
 

@@ -6,11 +6,11 @@ Nothing is deleted: the old index is kept, and the command that moves the alias 
 import json
 from dataclasses import dataclass
 
-from connector.audit.access import Sides
-from connector.audit.differences import index_name
+from connector.audit.ask.access import Sides
+from connector.audit.ask.state import read_state
+from connector.audit.compare.differences import index_name
 from connector.audit.folder import Folder
 from connector.audit.spec import Json
-from connector.audit.state import read_state
 from slimrank.errors import EngineRefused
 
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from connector.audit import measures
-from connector.audit.access import Reached
+from connector.audit.ask.access import Reached
+from connector.audit.ask.run import Progress
+from connector.audit.ask.search import Searcher
+from connector.audit.compare import measures
 from connector.audit.folder import Folder
-from connector.audit.judgments import judgments
-from connector.audit.run import Progress
+from connector.audit.judge.judgments import judgments
 from connector.audit.sample import Query
-from connector.audit.search import Searcher
 from connector.audit.spec import Json
 from connector.fields import Template
 from connector.scorers import score_hits

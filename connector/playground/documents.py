@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slimrank.beir import Document
-from slimrank.columns import check_ids
 from slimrank.errors import DataError
+from slimrank.evaluation.beir import Document
+from slimrank.evaluation.columns import check_ids
 from slimrank.files import parse_json
 
 MAX_DOCUMENTS = 10_000

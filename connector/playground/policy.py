@@ -12,7 +12,7 @@ resolve to 127.0.0.1 (DNS rebinding).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slimrank.serving.browsers import host_name, is_loopback
+from slimrank.serving.gateway.browsers import host_name, is_loopback
 
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 NOT_ALLOWED = (

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import httpx
 
 from connector.bounded import PLAIN_OR_GZIP, bounded_async
-from connector.gateway import PROBE, explain_refusal, read_answer, rerank_body
+from connector.gateway_client import PROBE, explain_refusal, read_answer, rerank_body
+from slimrank.engine.jobs import Job
+from slimrank.engine.model import Model
 from slimrank.errors import DeadlineExceeded, ModelNotReady, SlimrankError
 from slimrank.scoring import probabilities
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.jobs import Job
-from slimrank.serving.model import Model
+from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.types import RerankRequest, Scored
 
 GRACE_SECONDS = 0.5

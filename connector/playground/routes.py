@@ -32,8 +32,8 @@ from connector.playground.policy import NOT_ALLOWED, Policy
 from connector.playground.rankers import Ranker
 from connector.playground.sources import CorpusSource, EngineSource, Source
 from slimrank.errors import DataError, EngineError, InvalidRequest, SlimrankError
-from slimrank.serving.browsers import is_same_origin
-from slimrank.serving.failures import failure_of
+from slimrank.serving.gateway.browsers import is_same_origin
+from slimrank.serving.gateway.failures import failure_of
 
 log = logging.getLogger(__name__)
 

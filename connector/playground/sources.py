@@ -16,9 +16,9 @@ import httpx
 from connector.bounded import PLAIN_OR_GZIP, bounded_async
 from connector.cluster import explain_transport
 from connector.fields import field_text
-from slimrank.beir import Document
 from slimrank.bm25 import BM25
 from slimrank.errors import EngineRefused, EngineUnavailable
+from slimrank.evaluation.beir import Document
 from slimrank.prompt import document_text
 
 MAX_ANSWER_BYTES = 32 * 2**20

@@ -10,8 +10,8 @@ from connector.playground.documents import MAX_DOCUMENTS
 from connector.playground.passages import find_passage
 from connector.playground.rankers import Ranking
 from connector.playground.sources import EngineAddress, FirstStage
-from slimrank.beir import Document
 from slimrank.errors import InvalidRequest
+from slimrank.evaluation.beir import Document
 from slimrank.scoring import NOTHING_SCORE
 
 MAX_DEPTH = 200

@@ -10,12 +10,12 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from connector.proxy import searching
+from connector.proxy import answering
+from connector.proxy.answering import Parts
+from connector.proxy.decision import target_of
 from connector.proxy.exchange import ClientGone, Exchange, Receive, Scope, Send, SlowBody
 from connector.proxy.metrics import CONTENT_TYPE
-from connector.proxy.passing import pass_on
-from connector.proxy.searches import target_of
-from connector.proxy.searching import Parts
+from connector.proxy.passthrough import pass_on
 from slimrank import __version__
 from slimrank.errors import EngineRefused, EngineUnavailable
 
@@ -74,10 +74,10 @@ class Proxy:
         if target is None:
             await _unless_gone(exchange, pass_on(self._parts.upstream, exchange, "not a search"))
             return None
-        reason = searching.reason_of_headers(exchange.headers)
+        reason = answering.reason_of_headers(exchange.headers)
         limit = self._parts.max_request_bytes
         if not reason and (body := await exchange.read(limit)) is not None:
-            await _unless_gone(exchange, searching.answer(self._parts, exchange, target, body))
+            await _unless_gone(exchange, answering.answer(self._parts, exchange, target, body))
         else:
             reason = reason or f"the request is longer than {limit} bytes"
             await _unless_gone(exchange, pass_on(self._parts.upstream, exchange, reason))

@@ -13,16 +13,16 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from connector.proxy.answering import Parts
 from connector.proxy.app import Proxy
 from connector.proxy.metrics import Metrics
 from connector.proxy.rules import Rules, load_rules
 from connector.proxy.scorer import make_scorer
-from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import SILENT_SECONDS, Upstream
 from slimrank.errors import ConfigError
-from slimrank.serving.protocol import options
-from slimrank.serving.server import listen
+from slimrank.serving.gateway.protocol import options
+from slimrank.serving.gateway.server import listen
 from slimrank.telemetry import configure_logging
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 from connector.proxy.scorer import AsyncScorer
-from connector.windows import AS_SET, Part, Windows, window_key
+from connector.window_cache import AS_SET, Part, Windows, window_key
 from slimrank.errors import DeadlineExceeded, SlimrankError
 from slimrank.types import Scored
 

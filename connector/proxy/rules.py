@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from connector.fields import Template
 from connector.rerank_plan import DEFAULT_WINDOW
-from connector.windows import Part
+from connector.window_cache import Part
 from slimrank.errors import ConfigError, DataError, InvalidRequest
 from slimrank.files import read_text
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import httpx
 
 from connector.bounded import PLAIN_OR_GZIP, bounded_async
-from connector.gateway import GatewayScorer, explain_refusal, read_answer, rerank_body
-from connector.windows import AS_SET, Part
+from connector.gateway_client import GatewayScorer, explain_refusal, read_answer, rerank_body
+from connector.window_cache import AS_SET, Part
 from slimrank.errors import ModelNotReady
 from slimrank.fusion import fuse_scored
 from slimrank.types import RerankRequest, Scored
@@ -95,8 +95,8 @@ class EmbeddedScorer:
 
     def __init__(self, folder: Path | None = None) -> None:
         from slimrank import settings as process_settings
-        from slimrank.serving.embedded import EmbeddedBackend
-        from slimrank.serving.model import Model
+        from slimrank.engine.model import Model
+        from slimrank.serving.embedded_backend import EmbeddedBackend
 
         self._backend: Any = EmbeddedBackend(Model.from_settings(process_settings.load(model=folder)))
 
@@ -118,7 +118,7 @@ class EmbeddedScorer:
         part: Part = AS_SET,
     ) -> Scored:
         """Return a score for each document; see ``AsyncScorer``."""
-        from slimrank.serving.jobs import Job
+        from slimrank.engine.jobs import Job
 
         job = Job(
             RerankRequest(query, documents, instruction),

@@ -13,9 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from connector.proxy.decision import Decision
 from connector.proxy.metrics import Metrics
 from connector.proxy.scorer import AsyncScorer
-from connector.proxy.searches import Decision
 from connector.proxy.window import Fetched, Unusable, compare
 from slimrank.errors import ConfigError, SlimrankError
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slimrank.serving.numbers import fixed
+from slimrank.serving.gateway.json_numbers import fixed
 
 Json = dict[str, Any]
 

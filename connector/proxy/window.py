@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 
 import httpx
 
+from connector.proxy.decision import Decision
 from connector.proxy.exchange import Headers, end_to_end, header
 from connector.proxy.pages import Pages
 from connector.proxy.scorer import AsyncScorer
-from connector.proxy.searches import Decision
 from connector.proxy.splice import Edit, FoundHits, find_hits, reordered
-from connector.windows import FirstPageNotScored
+from connector.window_cache import FirstPageNotScored
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, SlimrankError
 from slimrank.types import Scored
 

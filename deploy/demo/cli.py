@@ -20,15 +20,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploy.demo import BEGAN, corpus
+from deploy.demo import BEGAN
 from deploy.demo.figures import FIGURES_FILE, read_figures
 from slimrank import manifest as manifests
-from slimrank import measures, settings, store
-from slimrank.beir import Collection, read_collection
+from slimrank import settings, store
 from slimrank.bm25 import BM25
+from slimrank.engine.reranker import Reranker
 from slimrank.errors import DataError
+from slimrank.evaluation import measures
+from slimrank.evaluation.beir import Collection, read_collection
+from slimrank.evaluation.python_docs import corpus
 from slimrank.manifest import Manifest
-from slimrank.serving.reranker import Reranker
 
 SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "cleanup-at-exit", "mutual-exclusion")
 """In four of these the right answer rises, as in most questions; in one it falls; and in one BM25 does not find it."""

@@ -22,11 +22,12 @@ from pathlib import Path
 
 import httpx
 
-from connector import depth, opensearch
 from connector.cluster import Cluster, explain_transport, open_cluster
-from deploy.demo import corpus
-from slimrank import beir
+from connector.opensearch import install as opensearch
+from connector.opensearch import window_size
 from slimrank.errors import EngineRefused, EngineUnavailable, PipelineNotInstalled, SlimrankError
+from slimrank.evaluation import beir
+from slimrank.evaluation.python_docs import corpus
 
 ALIAS = "python-docs"
 BATCH = 500
@@ -98,7 +99,7 @@ def wait_for(cluster: Cluster, patience_seconds: float = PATIENCE_SECONDS) -> No
 def install_pipeline(cluster: Cluster, gateway: str) -> str:
     """Install the search pipeline ``slimrank`` if the engine supports it; return the result as a sentence."""
     try:
-        depth.install(cluster, opensearch.Plan(gateway, ["text"]))
+        window_size.install(cluster, opensearch.Plan(gateway, ["text"]))
     except PipelineNotInstalled as reason:
         return f"no search pipeline, which the search page does not need: {reason}"
     return "search pipeline slimrank is installed"

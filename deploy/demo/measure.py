@@ -17,8 +17,8 @@ from deploy.demo.figures import FIGURES_FILE, Figures
 from slimrank import manifest as manifests
 from slimrank import settings, store
 from slimrank.adapters import ADAPTER_HASH_KEY
-from slimrank.evaluation import paired_gain
-from slimrank.serving.reranker import Reranker
+from slimrank.engine.reranker import Reranker
+from slimrank.evaluation.evaluate import paired_gain
 
 DEPTH = 10
 

@@ -1,4 +1,5 @@
-"""Stage 3, serve: an exported model behind ONNX Runtime, Celery workers and an HTTP gateway.
+"""Stage 3, serve: the engine behind an HTTP gateway, and behind a queue where one process is not enough.
 
-Imports the core only; never training or onnx_export, which it meets on disk.
+This folder has what both sides need: the ``Backend`` that a gateway asks, admission, the circuit breaker, metrics, traces. ``gateway`` has
+what speaks HTTP, ``queue`` what speaks to Redis; a gateway may ask the queue, and never the other way round.
 """

@@ -13,10 +13,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from slimrank.engine.cost import Speed
+from slimrank.engine.jobs import Answer, Job
+from slimrank.engine.turns import QUANTUM_SECONDS
 from slimrank.errors import Overloaded
-from slimrank.serving.cost import Speed
-from slimrank.serving.jobs import Answer, Job
-from slimrank.serving.turns import QUANTUM_SECONDS
 
 MAX_DOCUMENT_CHARACTERS = 2000
 """About what a pair of 512 tokens holds; the rest of a long document costs nothing."""

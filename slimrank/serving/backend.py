@@ -1,14 +1,14 @@
 """The seam between the gateway and whatever scores: one asynchronous method.
 
-Two things stand behind it: ``embedded.EmbeddedBackend``, a model in this process, and
-``queued.QueuedBackend``, workers behind Redis. The gateway cannot tell them apart, which is why
+Two things stand behind it: ``embedded_backend.EmbeddedBackend``, a model in this process, and
+``queue.queued_backend.QueuedBackend``, workers behind Redis. The gateway cannot tell them apart, which is why
 the same request gives the same answer both ways.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from slimrank.serving.jobs import Answer, Job
+from slimrank.engine.jobs import Answer, Job
 
 
 class Backend(Protocol):

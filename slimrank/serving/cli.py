@@ -1,10 +1,10 @@
 """The commands of this package: ``rank``, ``evaluate``, ``serve`` and ``worker``."""
 
 from slimrank.flags import with_settings
-from slimrank.serving.offline import evaluate_collections as evaluate
-from slimrank.serving.offline import rank
 from slimrank.settings import Settings
 from slimrank.telemetry import configure_logging
+from slimrank.trials.commands import evaluate_collections as evaluate
+from slimrank.trials.commands import rank
 
 __all__ = ["evaluate", "rank", "serve", "worker"]
 
@@ -30,7 +30,7 @@ def serve(settings: Settings) -> None:
 
     Example: slimrank serve --embedded --port 8080
     """
-    from slimrank.serving.server import run_gateway
+    from slimrank.serving.gateway.server import run_gateway
 
     configure_logging(settings.log_level)
     run_gateway(settings)
@@ -42,8 +42,8 @@ def worker(settings: Settings) -> None:
 
     Example: slimrank worker --redis-url redis://127.0.0.1:6379/0
     """
-    from slimrank.serving.model import Model
-    from slimrank.serving.worker import run_worker
+    from slimrank.engine.model import Model
+    from slimrank.serving.queue.worker import run_worker
 
     configure_logging(settings.log_level)
     run_worker(settings, Model.from_settings(settings))

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Sequence
 from time import monotonic
 
+from slimrank.engine.jobs import Answer, Job
 from slimrank.errors import DeadlineExceeded, ModelNotReady, Overloaded
 from slimrank.serving.admission import Admission, cost_of
 from slimrank.serving.backend import Backend
 from slimrank.serving.breaker import Breaker
-from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.metrics import Metrics
 from slimrank.types import RerankRequest
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slimrank import __version__
+from slimrank.engine.jobs import Answer
 from slimrank.errors import ConfigError
-from slimrank.serving.jobs import Answer
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import redis
 
-from slimrank.serving import messages, redis_clients
+from slimrank.engine import redis_clients
+from slimrank.serving.queue import messages
 from tests.attack import files
 from tests.attack.limits import limited
 from tests.attack.stage import DOCUMENTS, Stage

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from slimrank import manifest
-from slimrank.serving.keys import new_key
+from slimrank.serving.gateway.keys import new_key
 from tests.attack.limits import limited, resident_megabytes
 from tests.connector.proxy.engine import Engine
 from tests.nodes import process

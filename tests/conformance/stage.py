@@ -11,14 +11,14 @@ import elasticsearch
 import httpx
 import opensearchpy
 
+from connector.proxy.answering import Parts
 from connector.proxy.metrics import Metrics
 from connector.proxy.rules import Rules
 from connector.proxy.scorer import RemoteScorer
-from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.model import Model
+from slimrank.engine.model import Model
+from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.conformance import catalogue
 from tests.conformance.cases import Place
 from tests.conformance.ways import FUSION, INDEX, AsyncWay, ClientWay, LoadedWay, PipelineWay, ProxyWay

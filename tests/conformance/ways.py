@@ -13,11 +13,11 @@ import elasticsearch
 import httpx
 import opensearchpy
 
-from connector import bodies
 from connector.client import rerank_search
-from connector.gateway import GatewayScorer
+from connector.gateway_client import GatewayScorer
+from connector.opensearch import bodies
+from slimrank.engine.reranker import Reranker
 from slimrank.manifest import Fusion
-from slimrank.serving.reranker import Reranker
 from tests.doubles import FakeScorer
 from tests.nodes.ml_commons import MlCommons
 

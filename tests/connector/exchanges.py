@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from connector import bodies
+from connector.opensearch import bodies
 from tests.connector.fake_gateway import Json, answering, overlap_gateway
 from tests.connector.served import serving
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from connector import scripts
+from connector.opensearch import scripts
 from tests.connector.fake_gateway import Gateway, Json, Refused, overlap_gateway
 from tests.connector.fake_queries import matches
 from tests.connector.recordings import recorded

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from connector import scripts
+from connector.opensearch import scripts
 from tests.connector.fake_gateway import Json, Refused
 from tests.connector.fake_ml_commons import FakeMlCommons
 

@@ -13,7 +13,7 @@ import pytest
 
 from connector.bounded import PLAIN_OR_GZIP, bounded, bounded_async
 from connector.cluster import open_cluster
-from connector.gateway import GatewayScorer
+from connector.gateway_client import GatewayScorer
 from connector.playground.rankers import GatewayRanker
 from connector.playground.sources import EngineAddress, EngineSource
 from connector.proxy.scorer import RemoteScorer

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from connector.client import rerank_search
-from connector.gateway import GatewayScorer
+from connector.gateway_client import GatewayScorer
 from connector.rerank_plan import Options, plan_search
-from connector.windows import FirstPageNotScored
+from connector.window_cache import FirstPageNotScored
+from slimrank.engine.reranker import Reranker
 from slimrank.errors import ConfigError, ModelNotReady
 from slimrank.scoring import only_first
-from slimrank.serving.reranker import Reranker
 from slimrank.types import Scored
 from tests.connector.doubles import AsyncListEngine, DownScorer, ListEngine, OverlapScorer, ReverseScorer
 

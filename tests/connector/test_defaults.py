@@ -1,7 +1,7 @@
 """With nothing set, every way in has its documents scored in full within its own deadline, on two cores with VNNI.
 
 Computed, and not timed here: from what `slimrank frontier` measured of the default model on two cores without VNNI
-(`slimrank/frontier.json`), and from how many times as quick VNNI made the same benchmark (`docs.hardware.WITHOUT_VNNI`).
+(`slimrank/evaluation/frontier.json`), and from how many times as quick VNNI made the same benchmark (`docs.hardware.WITHOUT_VNNI`).
 """
 
 import pytest
@@ -10,7 +10,7 @@ import yaml
 from docs.defaults import LONG, Way, seconds, tokens_read, ways
 from docs.figures import ROOT
 from docs.hardware import Machine, time_of
-from slimrank import frontier
+from slimrank.evaluation import frontier
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 
 WAYS = list(ways())

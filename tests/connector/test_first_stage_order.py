@@ -8,14 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from connector import bodies, elasticsearch
 from connector.client import rerank_search
+from connector.elasticsearch import install as elasticsearch
+from connector.opensearch import bodies
 from connector.proxy.scorer import RemoteScorer
 from connector.scorers import score_hits
+from slimrank.engine.model import Model
+from slimrank.engine.reranker import Reranker
 from slimrank.manifest import Fusion
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.model import Model
-from slimrank.serving.reranker import Reranker
+from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.connector.doubles import ListEngine
 from tests.connector.fake_ml_commons import written
 from tests.doubles import FakeScorer

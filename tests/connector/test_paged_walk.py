@@ -10,17 +10,17 @@ import opensearchpy
 import pytest
 from opensearchpy.helpers import bulk
 
-from connector import bodies
 from connector.client import rerank_search
 from connector.cluster import Cluster, Refusal, open_cluster
 from connector.facts import read_facts
-from connector.gateway import GatewayScorer
-from connector.opensearch import Plan, install, remove
-from connector.pipeline import find_pipeline
+from connector.gateway_client import GatewayScorer
+from connector.opensearch import bodies
+from connector.opensearch.install import Plan, install, remove
+from connector.opensearch.pipelines import find_pipeline
+from connector.proxy.answering import Parts
 from connector.proxy.metrics import Metrics
 from connector.proxy.rules import Rules
 from connector.proxy.scorer import RemoteScorer
-from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from slimrank.errors import PipelineNotInstalled

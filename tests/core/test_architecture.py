@@ -66,7 +66,7 @@ def test_the_core_names_no_heavy_library() -> None:
     assert not {module: names for module, names in heavy.items() if names}
 
 
-@pytest.mark.parametrize("module", ["slimrank.serving.gateway", "slimrank.serving.tasks", "slimrank.serving.reranker"])
+@pytest.mark.parametrize("module", ["slimrank.serving.gateway.app", "slimrank.serving.queue.tasks", "slimrank.engine.reranker"])
 def test_serving_starts_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

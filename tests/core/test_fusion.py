@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from slimrank.evaluation.fusion_weight import fit_weight
 from slimrank.fusion import fuse, fuse_run
-from slimrank.fusion_weight import fit_weight
 
 
 def test_without_weight_the_scores_stay_as_they_are() -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from slimrank.serving.background import Chore
+from slimrank.serving.queue.background import Chore
 
 LIBRARIES = """
 from slimrank.telemetry import quiet_libraries
@@ -25,7 +25,7 @@ LOGS = """
 import logging, sys
 from slimrank.telemetry import configure_logging
 configure_logging(sys.argv[1])
-for name in ("httpx", "urllib3", "celery", "kombu", "uvicorn.error", "bm25s", "slimrank.serving.server"):
+for name in ("httpx", "urllib3", "celery", "kombu", "uvicorn.error", "bm25s", "slimrank.serving.gateway.server"):
     logging.getLogger(name).info("says")
     logging.getLogger(name).warning("warns")
 """
@@ -44,7 +44,7 @@ def test_bars_warnings_and_advice_of_libraries_are_not_shown_and_errors_are() ->
 def test_libraries_log_from_warnings_on_and_we_from_the_level_that_is_asked_for() -> None:
     lines = python(LOGS, "info").splitlines()
     said = {line.split()[3] for line in lines if line.endswith(" says")}
-    assert said == {"slimrank.serving.server"}
+    assert said == {"slimrank.serving.gateway.server"}
     assert len([line for line in lines if line.endswith(" warns")]) == 7
     assert "INFO httpx says" in python(LOGS, "debug")
 
@@ -52,7 +52,7 @@ def test_libraries_log_from_warnings_on_and_we_from_the_level_that_is_asked_for(
 def test_a_chore_says_once_for_whom_it_waits_and_once_that_it_goes_on(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimrank.serving.background.RETRY_SECONDS", 0)
+    monkeypatch.setattr("slimrank.serving.queue.background.RETRY_SECONDS", 0)
     caplog.set_level(logging.INFO, logger="slimrank")
     turns = iter([ConnectionError(), ConnectionError(), ConnectionError(), None, ConnectionError(), ConnectionError()])
 

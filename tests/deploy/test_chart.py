@@ -12,13 +12,14 @@ import pytest
 import redis
 import yaml
 
-from deploy.demo import secrets
-from slimrank.serving import messages, redis_clients
+from deploy.demo import passwords
+from slimrank.engine import redis_clients
+from slimrank.serving.queue import messages
 from slimrank.settings import DEFAULT_MODEL_NAME, Settings
 from tests.deploy import helm, keda
 from tests.nodes import process
 from tests.nodes.require import require
-from tests.serving.test_redis_setups import redis_server
+from tests.serving.queue.test_redis_setups import redis_server
 
 CHART = helm.ROOT / "deploy" / "helm" / "slimrank"
 VARIANTS: dict[str, Sequence[str]] = {
@@ -144,7 +145,7 @@ def test_the_readiness_probe_scores_a_pair() -> None:
     manifests = render()
     assert container(manifests, "gateway")["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container(manifests, "gateway")["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    assert container(manifests, "worker")["readinessProbe"]["exec"]["command"][-1] == "slimrank.serving.alive"
+    assert container(manifests, "worker")["readinessProbe"]["exec"]["command"][-1] == "slimrank.serving.queue.health"
     assert container(render(*VARIANTS["closed"]), "gateway")["readinessProbe"]["httpGet"]["path"] == "/healthz"
 
 
@@ -299,7 +300,7 @@ def test_the_password_of_redis_is_in_its_secret_and_in_no_other_manifest() -> No
 @pytest.mark.redis
 def test_the_charts_access_list_lets_its_users_do_their_work_and_no_more(tmp_path: Path) -> None:
     secret = pick(render(*VARIANTS["scaled"]), "Secret", "redis")["stringData"]
-    assert f"~slimrank:* resetchannels {secrets.COMMANDS}\n" in secret["users.acl"]
+    assert f"~slimrank:* resetchannels {passwords.COMMANDS}\n" in secret["users.acl"]
     (tmp_path / "users.acl").write_text(secret["users.acl"])
     port = process.free_port()
     url = f"redis://127.0.0.1:{port}/0"

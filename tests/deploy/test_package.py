@@ -38,12 +38,12 @@ EXTRAS = {
 # One of each kind of file that the code reads from its own folders.
 READ = [
     "onnx_export/pairs.jsonl",
-    "slimrank/frontier.json",
+    "slimrank/evaluation/frontier.json",
     "onnx_export/models/slimrank-135m/adapter_model.safetensors",
     "connector/playground/static/index.html",
     "training/configs/finegrained.yaml",
-    "deploy/demo/queries.jsonl",
-    "deploy/demo/qrels.tsv",
+    "slimrank/evaluation/python_docs/queries.jsonl",
+    "slimrank/evaluation/python_docs/qrels.tsv",
 ]
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from slimrank import beir
+from slimrank.evaluation import beir
 from slimrank.prompt import BUILT_IN
 from slimrank.settings import DEFAULT_MODEL_NAME
 from tests.command import slimrank

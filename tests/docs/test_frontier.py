@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from docs import write_frontier
-from slimrank import frontier
-from slimrank.frontier import BUDGETS_MS, Report
+from slimrank.evaluation import frontier
+from slimrank.evaluation.frontier import BUDGETS_MS, Report
 
 TIMED = replace(frontier.read(), machine="a machine", load=0.5)
 """The shipped report, as if its times were from a quiet machine."""

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from connector.bodies import READ_TIMEOUT_SECONDS
-from connector.elasticsearch import Plan as ElasticsearchPlan
-from connector.gateway import DEFAULT_TIMEOUT_SECONDS
+from connector.elasticsearch.install import Plan as ElasticsearchPlan
+from connector.gateway_client import DEFAULT_TIMEOUT_SECONDS
+from connector.opensearch.bodies import READ_TIMEOUT_SECONDS
 from connector.proxy.rules import Extension, Rules
 from docs import hardware
 from docs.figures import sizings, times_ours

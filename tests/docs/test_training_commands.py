@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from slimrank import beir
 from slimrank.__main__ import app
+from slimrank.evaluation import beir
 from tests.docs.pages import ROOT, commands
 
 PREPARE = "{seed: 7, group_size: 4, depth: 9, collections: [{folder: shop, queries: 6}]}\n"

@@ -6,11 +6,11 @@ import pytest
 from tokenizers import Tokenizer
 
 from onnx_export import checkpoint
+from slimrank.engine.session import OrtScorer
 from slimrank.prompt import SLIMRANK, PromptEncoder
-from slimrank.serving.session import OrtScorer
 from tests.tiny import DOCUMENTS
-from training.couples import Pair
-from training.data import Group
+from training.data.couples import Pair
+from training.data.groups import Group
 from training.finegrained import encode_group
 from training.judge import Judge
 

@@ -12,7 +12,7 @@ from tests.tiny import make_checkpoint
 from tests.training.conftest import make_groups
 from training.adapter import average
 from training.config import FinegrainedConfig, WarmupConfig, read_config
-from training.data import write_groups
+from training.data.groups import write_groups
 from training.evaluate import write_values
 from training.finegrained import train as finegrained
 from training.warmup import train as warmup

@@ -19,10 +19,10 @@ from onnx_export.export import export
 from onnx_export.runner import GraphRunner
 from onnx_export.verify import verify
 from slimrank import manifest as manifests
+from slimrank.engine.session import OrtScorer
 from slimrank.errors import ConfigError, ManifestError, ModelSourceError
 from slimrank.manifest import GRAPH_FILE, file_records
 from slimrank.prompt import Prompt, PromptEncoder
-from slimrank.serving.session import OrtScorer
 from tests.command import slimrank
 from tests.tiny_pairs import KINDS, make_cross_encoder, make_embedder, make_pair_model
 

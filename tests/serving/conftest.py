@@ -13,13 +13,13 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from slimrank.engine.model import Model
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
-from slimrank.serving.gateway import make_gateway
+from slimrank.serving.gateway.app import make_gateway
+from slimrank.serving.gateway.server import make_app, uvicorn_config
 from slimrank.serving.guarded import GuardedBackend
 from slimrank.serving.metrics import Metrics
-from slimrank.serving.model import Model
-from slimrank.serving.server import make_app, uvicorn_config
 from slimrank.settings import Settings
 from tests.doubles import FakeScorer
 

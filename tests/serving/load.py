@@ -19,7 +19,7 @@ from typing import Any
 
 from slimrank import settings as process_settings
 from slimrank import store
-from slimrank.serving.bench_load import Plan, load
+from slimrank.bench.load import Plan, load
 from tests.serving.pinned import Pinned, best_rate, pinned
 
 SLEEP_SECONDS = 0.05

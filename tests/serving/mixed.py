@@ -27,8 +27,8 @@ from typing import Any
 
 import httpx
 
-from slimrank.serving.keys import new_key
-from slimrank.serving.slices import SLICE_SECONDS, TAIL
+from slimrank.engine.slices import SLICE_SECONDS, TAIL
+from slimrank.serving.gateway.keys import new_key
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
 from tests.serving.runs import AfterLeaving, after_leaving

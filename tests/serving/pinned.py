@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from slimrank.serving.bench_load import Plan, Tally, Texts, ask
+from slimrank.bench.load import Plan, Tally, Texts, ask
 from tests.nodes import process
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker

@@ -78,9 +78,9 @@ def jumping_clock(seconds: float) -> None:
 def main(role: str) -> None:
     """Run one process over a fake scorer."""
     from slimrank import settings as process_settings
-    from slimrank.serving.model import Model
-    from slimrank.serving.server import run_gateway
-    from slimrank.serving.worker import run_worker
+    from slimrank.engine.model import Model
+    from slimrank.serving.gateway.server import run_gateway
+    from slimrank.serving.queue.worker import run_worker
     from slimrank.telemetry import configure_logging
     from tests.doubles import FakeScorer
     from tests.serving.runs import WritingScorer

@@ -14,7 +14,7 @@ import asyncio
 import json
 from dataclasses import replace
 
-from slimrank.serving.bench_load import Plan, load
+from slimrank.bench.load import Plan, load
 from tests.serving.load import add_plan_options, folder_of, plan_of
 from tests.serving.pinned import best_rate, pinned
 

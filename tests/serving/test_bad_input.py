@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from slimrank import Reranker
-from slimrank.serving.model import Model
-from slimrank.serving.server import make_app
+from slimrank.engine.model import Model
+from slimrank.serving.gateway.server import make_app
 from slimrank.settings import Settings
 from tests.command import slimrank
 from tests.serving.conftest import in_thread
@@ -32,7 +32,7 @@ Way = Callable[[str, list[str]], dict[int, float]]
 
 @pytest.fixture(scope="module")
 def ways(tiny_model: Path) -> Iterator[dict[str, Way]]:
-    """Yield each way in that holds a model itself; `tests/serving/test_queue.py` compares these with the queue."""
+    """Yield each way in that holds a model itself; `tests/serving/queue/test_queue.py` compares these with the queue."""
     settings = Settings(model=tiny_model, embedded=True, threads=1)
     reranker = Reranker.load(tiny_model, threads=1)
 

@@ -12,13 +12,13 @@ import httpx
 import pytest
 from typer.main import get_command
 
-from connector.audit.graders import LocalGrader
+from connector.audit.judge.graders import LocalGrader
 from connector.proxy.scorer import EmbeddedScorer
 from slimrank import Reranker
 from slimrank.__main__ import COMMANDS, app
-from slimrank.beir import Document, write_documents, write_qrels, write_queries
-from slimrank.serving.jobs import Job
-from slimrank.serving.model import Model
+from slimrank.engine.jobs import Job
+from slimrank.engine.model import Model
+from slimrank.evaluation.beir import Document, write_documents, write_qrels, write_queries
 from slimrank.settings import DEFAULT_MODEL_NAME, load
 from slimrank.types import RerankRequest
 from tests.command import slimrank

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slimrank.engine.cache import CachedScorer, InMemory
+from slimrank.engine.jobs import Answer, Job
+from slimrank.engine.model import Model
+from slimrank.engine.turns import QUANTUM_SECONDS
 from slimrank.errors import Overloaded
 from slimrank.serving.admission import SLICE_SECONDS, Admission, Ticket, outstanding_of, units_of
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.jobs import Answer, Job
-from slimrank.serving.keys import KeyEntry, KeyRing, new_key
-from slimrank.serving.model import Model
-from slimrank.serving.score_cache import CachedScorer, InMemory
-from slimrank.serving.turns import QUANTUM_SECONDS
+from slimrank.serving.embedded_backend import EmbeddedBackend
+from slimrank.serving.gateway.keys import KeyEntry, KeyRing, new_key
 from slimrank.types import RerankRequest, Scored
 from tests.doubles import FakeScorer
 from tests.serving.conftest import over

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Encoding, Tokenizer, models, pre_tokenizers, trainers
 
+from slimrank.engine.model import DocumentCutter
 from slimrank.prompt import MAX_CHARACTERS_PER_TOKEN
-from slimrank.serving.model import DocumentCutter
 from tests.vocabularies import small_tokenizer
 
 ORDINARY = "the query relevance judge answers whether the document " * 40

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from slimrank import Reranker
+from slimrank.engine.jobs import Answer, Job
+from slimrank.engine.model import Model
 from slimrank.errors import InvalidRequest
-from slimrank.serving import messages
 from slimrank.serving.admission import cost_of
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.jobs import Answer, Job
-from slimrank.serving.model import Model
-from slimrank.serving.queued import _tokens_read
-from slimrank.serving.schemas import parse
+from slimrank.serving.embedded_backend import EmbeddedBackend
+from slimrank.serving.gateway.schemas import parse
+from slimrank.serving.queue import messages
+from slimrank.serving.queue.queued_backend import _tokens_read
 from slimrank.settings import CPU_DOCUMENT_TOKENS, Settings, load
 from slimrank.types import RerankRequest, Scored
 from tests.command import slimrank

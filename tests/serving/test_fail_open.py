@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.model import Model
+from slimrank.engine.model import Model
+from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.doubles import FakeScorer
 from tests.serving.conftest import over
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from slimrank.engine.jobs import Answer
+from slimrank.engine.reranker import Reranker
 from slimrank.errors import InvalidRequest
 from slimrank.manifest import Fusion
 from slimrank.scoring import only_first
-from slimrank.serving import answers, messages, schemas
-from slimrank.serving.jobs import Answer
-from slimrank.serving.reranker import Reranker
+from slimrank.serving.gateway import answers, schemas
+from slimrank.serving.queue import messages
 from slimrank.types import Scored
 
 

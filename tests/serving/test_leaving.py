@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from slimrank.serving import messages, redis_clients
+from slimrank.engine import redis_clients
+from slimrank.engine.jobs import Answer, Job
 from slimrank.serving.admission import Admission
-from slimrank.serving.jobs import Answer, Job
 from slimrank.serving.metrics import Metrics
-from slimrank.serving.queued import QueuedBackend
+from slimrank.serving.queue import messages
+from slimrank.serving.queue.queued_backend import QueuedBackend
 from slimrank.settings import Settings
 from slimrank.types import RerankRequest
 from tests.nodes.redis import running_redis
 from tests.serving.conftest import over
-from tests.serving.test_long_queue import keep_alive
-from tests.serving.test_queue import eventually
+from tests.serving.queue.test_long_queue import keep_alive
+from tests.serving.queue.test_queue import eventually
 
 
 class Endless:

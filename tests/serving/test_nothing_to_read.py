@@ -7,13 +7,13 @@ import httpx
 import numpy as np
 import pytest
 
-from connector.gateway import GatewayScorer
+from connector.gateway_client import GatewayScorer
 from connector.proxy.window import _order
 from slimrank import Reranker
+from slimrank.engine.model import Model
+from slimrank.engine.session import OrtScorer
 from slimrank.scoring import is_readable, rank
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.model import Model
-from slimrank.serving.session import OrtScorer
+from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.types import Scored
 from tests.serving.conftest import over
 

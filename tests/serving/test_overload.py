@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from slimrank.engine.cost import Speed
+from slimrank.engine.jobs import Answer, Job
+from slimrank.engine.model import Model
+from slimrank.engine.scoring_loop import ScoringLoop
 from slimrank.errors import Overloaded
 from slimrank.serving.admission import Admission, Ticket, cost_of
-from slimrank.serving.cost import Speed
-from slimrank.serving.jobs import Answer, Job
-from slimrank.serving.model import Model
-from slimrank.serving.scoring_loop import ScoringLoop
 from slimrank.types import RerankRequest, Scored
 
 RATE_OF_ONE_WORKER = 20.0

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slimrank.engine.model import Model
 from slimrank.errors import ConfigError, InvalidRequest, Overloaded
-from slimrank.serving import schemas
-from slimrank.serving.bodies import read_object
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.keys import KeyRing, new_key
-from slimrank.serving.model import Model
-from slimrank.serving.openapi import BODIES
+from slimrank.serving.embedded_backend import EmbeddedBackend
+from slimrank.serving.gateway import schemas
+from slimrank.serving.gateway.bodies import read_object
+from slimrank.serving.gateway.keys import KeyRing, new_key
+from slimrank.serving.gateway.openapi import BODIES
 from tests.doubles import FakeScorer
 from tests.nodes import process
 from tests.serving.conftest import over

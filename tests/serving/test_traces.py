@@ -11,9 +11,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from slimrank.engine.model import Model
 from slimrank.serving import traces
-from slimrank.serving.embedded import EmbeddedBackend
-from slimrank.serving.model import Model
+from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.doubles import FakeScorer
 from tests.serving.conftest import over
 from tests.serving.process import gateway, worker

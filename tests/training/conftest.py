@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import make_checkpoint
-from training.data import Group, write_groups
+from training.data.groups import Group, write_groups
 
 WORDS = ["spoon", "fork", "knife", "plate", "river", "stone", "cloud", "rain", "piano", "drum", "violin", "flute"]
 

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slimrank import trec
-from slimrank.frontier import FIRST_STAGE, Setting
-from slimrank.frontier_cells import draw, first_stage_figures, keep_quality, report
+from slimrank.evaluation import trec
+from slimrank.evaluation.frontier import FIRST_STAGE, Setting
+from slimrank.evaluation.frontier_cells import draw, first_stage_figures, keep_quality, report
+from tests.bench.test_full import collection
 from tests.command import slimrank
-from tests.serving.test_bench_all import collection
 from tests.vocabularies import small_tokenizer
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from slimrank import trec
-from slimrank.beir import Collection, Document, write_documents, write_qrels, write_queries
 from slimrank.errors import DataError
-from slimrank.evaluation import ScoreFile
+from slimrank.evaluation import trec
+from slimrank.evaluation.beir import Collection, Document, write_documents, write_qrels, write_queries
+from slimrank.evaluation.evaluate import ScoreFile
 from slimrank.types import Scored
 from tests.command import slimrank
 from tests.training.conftest import make_groups

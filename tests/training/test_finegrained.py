@@ -17,7 +17,7 @@ from slimrank.prompt import SLIMRANK, PromptEncoder
 from tests.training.conftest import make_base, make_groups
 from training.checkpoint import checkpoints
 from training.config import FinegrainedConfig, ModelConfig, read_config
-from training.data import write_groups
+from training.data.groups import write_groups
 from training.finegrained import group_order, train
 from training.model import GroupScorer, load_model
 from training.scorer import TorchScorer

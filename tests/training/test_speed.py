@@ -12,7 +12,7 @@ from tests.training.conftest import make_groups
 from training import speed
 from training.cli import app
 from training.config import FinegrainedConfig, read_config
-from training.data import write_groups
+from training.data.groups import write_groups
 
 TINY = Path("training/configs/tiny.yaml")
 

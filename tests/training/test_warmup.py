@@ -14,8 +14,8 @@ from slimrank.prompt import SLIMRANK, PromptEncoder
 from tests.training.conftest import make_groups
 from training.calibration import calibrated, kept_margin
 from training.config import ModelConfig, WarmupConfig, read_config
-from training.couples import CoupleSource, Pair
-from training.data import write_groups
+from training.data.couples import CoupleSource, Pair
+from training.data.groups import write_groups
 from training.judge import Judge, Plateau, RewardWatch, judge_dev, mean_margin
 from training.model import GroupScorer, load_model
 from training.warmup import train

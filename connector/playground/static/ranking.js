@@ -1,4 +1,4 @@
-// Orders and measures of one query's hits. Pure functions; the tests compare them with slimrank.measures and slimrank.fusion.
+// Orders and measures of one query's hits. Pure functions; the tests compare them with slimrank.evaluation.measures and slimrank.fusion.
 
 /** Return the places (0-based, in first-stage order) best first; equal scores keep the first stage's order. */
 export function orderByScore(scores) {

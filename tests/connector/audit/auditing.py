@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from connector.audit.access import Access
+from connector.audit.ask.access import Access
 from connector.audit.flow import audit
 from connector.audit.folder import Folder
 from connector.audit.spec import Spec, parse_spec

@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from connector.audit.access import Access
+from connector.audit.ask.access import Access
 from connector.audit.flow import audit
 from connector.audit.folder import Folder
 from connector.audit.spec import parse_spec
-from slimrank.beir import read_collection
+from slimrank.evaluation.beir import read_collection
 from tests.connector.audit.shop import Index
 from tests.nodes.engine import OPENSEARCH, running
 

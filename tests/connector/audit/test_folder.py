@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import slimrank
-from tests.connector.audit.test_judging import folder
+from tests.connector.audit.judge.test_judging import folder
 
 __all__ = ["folder"]
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from connector.audit.access import Reached, Sides
+from connector.audit.ask.access import Reached, Sides
+from connector.audit.ask.plan import make_plan
+from connector.audit.ask.run import run_audit
 from connector.audit.flow import write_report
 from connector.audit.folder import Folder
-from connector.audit.judging import _grade_with
-from connector.audit.judgments import from_qrels, grades_file, write_grades
-from connector.audit.plan import make_plan
-from connector.audit.report import examine
-from connector.audit.run import run_audit
-from connector.audit.sheet import write_sheet
+from connector.audit.judge.judging import _grade_with
+from connector.audit.judge.judgments import from_qrels, grades_file, write_grades
+from connector.audit.judge.sheet import write_sheet
+from connector.audit.report.contents import examine
 from connector.audit.spec import parse_spec
 from tests.connector.audit.auditing import Judging
 
@@ -128,8 +128,8 @@ def peak(step: Callable[[], object]) -> int:
 
 def test_memory_does_not_grow_with_the_number_of_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connector.audit.spill.BLOCK", 100)
-    monkeypatch.setattr("connector.audit.statistics.ROUNDS", 199)
-    monkeypatch.setattr("connector.audit.causes._INSPECTED", 20)
+    monkeypatch.setattr("connector.audit.compare.significance.ROUNDS", 199)
+    monkeypatch.setattr("connector.audit.compare.causes._INSPECTED", 20)
     for name in ("warm", "few", "many"):
         (tmp_path / name).mkdir()
     audit(tmp_path / "warm", 40)  # imports and compiled patterns

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connector.audit.access import Access
+from connector.audit.ask.access import Access
 from connector.audit.flow import audit
 from connector.audit.folder import Folder
 from slimrank.errors import DataError, EngineError

@@ -11,17 +11,17 @@ from typing import Any
 import httpx
 import pytest
 
-from connector.audit.access import Access
+from connector.audit.ask.access import Access
+from connector.audit.ask.plan import estimate, make_plan
+from connector.audit.ask.run import run_audit
+from connector.audit.ask.state import read_state
+from connector.audit.ask.tasks import audit_chunk, enqueue
 from connector.audit.flow import audit
 from connector.audit.folder import Folder
-from connector.audit.plan import estimate, make_plan
-from connector.audit.run import run_audit
 from connector.audit.spec import Queries
-from connector.audit.state import read_state
 from connector.audit.sweep import sweep
-from connector.tasks import audit_chunk, enqueue
 from slimrank.errors import ConfigError
-from slimrank.serving.queue import make_app
+from slimrank.serving.queue.celery_app import make_app
 from slimrank.settings import Settings
 from tests.connector.audit.auditing import audit_shop, shop_spec
 from tests.connector.audit.shop import PROPERTIES, SETTINGS, THINGS, Index, Shop, make_shop
@@ -147,7 +147,18 @@ def test_queue_workers_and_threads_write_the_same_bytes(
         run_audit(by_threads, sides)
     monkeypatch.setenv("SLIMRANK_REDIS_URL", redis_url)
     assert enqueue(make_app(Settings(redis_url=redis_url)), by_queue, Access(), workers=1) == len(by_queue.chunks)
-    command = [sys.executable, "-m", "celery", "-A", "slimrank.serving.queue", "worker", "-Q", "audit", "-I", "connector.tasks"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "slimrank.serving.queue.celery_app",
+        "worker",
+        "-Q",
+        "audit",
+        "-I",
+        "connector.audit.ask.tasks",
+    ]
     worker = subprocess.Popen([*command, "--concurrency", "1", "--pool", "solo", "--loglevel", "error"])
     try:
         _wait_until(lambda: not by_queue.missing_chunks(), worker)

@@ -3,7 +3,7 @@
 import pytest
 
 from connector.audit.sweep import Point, _time, knee, window
-from slimrank.serving.score_cache import CachedScorer, InMemory
+from slimrank.engine.cache import CachedScorer, InMemory
 from tests.doubles import FakeScorer
 
 

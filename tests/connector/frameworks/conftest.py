@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 
+from slimrank.engine.model import Model
+from slimrank.engine.reranker import Reranker
 from slimrank.manifest import Fusion
-from slimrank.serving.model import Model
-from slimrank.serving.reranker import Reranker
-from slimrank.serving.server import make_app
+from slimrank.serving.gateway.server import make_app
 from slimrank.settings import Settings
 from slimrank.types import Scored
 from tests.doubles import FakeScorer
@@ -70,7 +70,7 @@ class UnsortedGateway:
 @pytest.fixture
 def unsorted() -> object:
     """Return a scorer for a gateway with unsorted results."""
-    from connector.gateway import GatewayScorer
+    from connector.gateway_client import GatewayScorer
 
     return GatewayScorer("http://gateway", http=httpx.Client(transport=httpx.MockTransport(UnsortedGateway())))
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import uvicorn
 
+from connector.proxy.answering import Parts
 from connector.proxy.app import Proxy
 from connector.proxy.metrics import Metrics
 from connector.proxy.rules import Rules
-from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
-from connector.windows import AS_SET, Part
+from connector.window_cache import AS_SET, Part
 from slimrank.errors import ModelNotReady
 from slimrank.scoring import only_first
-from slimrank.serving.protocol import options
+from slimrank.serving.gateway.protocol import options
 from slimrank.types import Scored
 from tests.connector.proxy.engine import Engine
 

@@ -1,6 +1,6 @@
 """A search is reranked because of its ``ext.slimrank``, a rule's path or a percentage."""
 
-from connector.windows import Part
+from connector.window_cache import Part
 from tests.connector.proxy.conftest import RunningProxy, StartProxy
 from tests.connector.proxy.engine import Engine
 from tests.connector.proxy.searches import SEARCH, best_first, ids

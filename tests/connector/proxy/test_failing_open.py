@@ -164,7 +164,7 @@ def test_a_silent_engine_times_out_and_occupies_no_place(start_proxy: StartProxy
 
 
 def test_a_slow_window_releases_its_place(start_proxy: StartProxy, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.proxy.searching.WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr("connector.proxy.answering.WINDOW_SECONDS", 0.5)
 
     def reply(request: Received) -> Reply:
         whole = engine.search(request)

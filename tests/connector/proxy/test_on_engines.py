@@ -13,9 +13,9 @@ import pytest
 from elasticsearch.helpers import bulk as elasticsearch_bulk
 from opensearchpy.helpers import bulk as opensearch_bulk
 
+from connector.proxy.answering import Parts
 from connector.proxy.metrics import Metrics
 from connector.proxy.rules import Rules
-from connector.proxy.searching import Parts
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from tests.connector.proxy.conftest import CountingScorer, RunningProxy

@@ -6,11 +6,11 @@ import httpx
 import pytest
 
 from connector.proxy.scorer import EmbeddedScorer, RemoteScorer
-from connector.windows import Part
+from connector.window_cache import Part
 from slimrank import Reranker
+from slimrank.engine.jobs import Answer, Job
 from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
 from slimrank.scoring import only_first
-from slimrank.serving.jobs import Answer, Job
 from slimrank.types import Scored
 
 

@@ -1,0 +1,1 @@
+"""Have what changed graded, by people, clicks or models, and bring the grades together."""

@@ -1,0 +1,1 @@
+"""Look at this machine, its model and its services, and say what to do: ``slimrank doctor``."""

@@ -1,0 +1,1 @@
+"""Install slimrank into an Elasticsearch cluster, check it, remove it."""

@@ -1,0 +1,1 @@
+"""Install slimrank into an OpenSearch cluster, check it, find the traps, remove it."""
