@@ -131,7 +131,7 @@ print(*sorted(set(sys.modules) - before))
     assert run.stderr == ""
     imported = set(run.stdout.split())
     assert not imported & NEVER_IMPORTED
-    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | {"deploy"}
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | {"slimrank"}
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         assert (tmp_path / "stdlib" / name).read_bytes() == (built / name).read_bytes()
 
