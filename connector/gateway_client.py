@@ -15,11 +15,11 @@ from connector.bounded import PLAIN_OR_GZIP, bounded
 from connector.urls import require_url
 from connector.window_cache import Windows
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError
+from slimrank.identity import ModelIdentity
+from slimrank.scoring import PROBE_DOCUMENT, PROBE_QUERY
 from slimrank.types import Scored
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
-PROBE = ("how warm is a wool coat", "Wool keeps most of its warmth when wet.")
-"""A pair that never changes. If its score differs, the model differs."""
 
 
 class GatewayScorer:
@@ -92,17 +92,14 @@ class GatewayScorer:
         return [float(probability) for probability in self._score(body, len(documents)).scores]
 
     def identify(self) -> dict[str, Any]:
-        """Return which model answers: its ``score`` of ``PROBE``; also ``model``, ``model_sha256`` and ``prompt_sha256`` if the
-        gateway sends them.
+        """Return which model answers: its ``score`` of a pair that never changes, and its name and hashes if the gateway sends them.
 
         Raises:
             SlimrankError: as ``score`` does.
         """
-        query, document = PROBE
-        answer = self._post(rerank_body(query, [document], None), 1)
+        answer = self._post(rerank_body(PROBE_QUERY, [PROBE_DOCUMENT], None), 1)
         score = round(float(read_answer(self.url, answer, 1).scores[0]), 2)  # machines differ in later digits
-        meta = answer.json().get("meta") or {}
-        return {"score": score} | {name: meta[name] for name in ("model", "model_sha256", "prompt_sha256") if meta.get(name)}
+        return {"score": score} | ModelIdentity.from_meta(answer.json().get("meta") or {}).hashes()
 
     def _score(self, body: dict[str, Any], expected: int) -> Scored:
         scored = read_answer(self.url, self._post(body, expected), expected)

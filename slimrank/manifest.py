@@ -34,7 +34,7 @@ Kind = Literal["language_model", "cross_encoder"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FileRecord(_Record):

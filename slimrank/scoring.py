@@ -23,8 +23,15 @@ import numpy.typing as npt
 from slimrank.errors import ScoringError
 from slimrank.types import RankedDocument, Scored, Scores
 
-FIRST_STAGE_SCORE = -1000.0
-FIRST_STAGE_STEP = 1e-15
+UNSCORED = -1000.0
+"""Where the band of the documents begins that the model did not score; it goes down from here. Searches and cascades use it too."""
+UNSCORED_STEP = 1e-15
+"""Between the probabilities of two such documents."""
+PROBE_QUERY = "how warm is a wool coat"
+PROBE_DOCUMENT = "Wool keeps most of its warmth when wet."
+"""The pair that every check of a model or a gateway scores. It never changes: another score of it means another model."""
+PROBE_DOCUMENTS = (PROBE_DOCUMENT, "The warm-up band wore a coat on stage.")
+"""For checks that need two documents."""
 NOTHING_SCORE = -100_000.0
 """Of a document with nothing to read: below every one with text, those that were not scored included."""
 SEEN_CHARACTERS = 4096
@@ -79,13 +86,13 @@ def rank(scored: Scored, *, scale: float = 1.0, offset: float = 0.0) -> list[Ran
     chances[is_blank] = 0.0
     ranked = [RankedDocument(int(i), float(scored.scores[i]), float(chances[i]), bool(scored.truncated[i])) for i in order]
     read, blank = [one for one in ranked if not is_blank[one.index]], [one for one in ranked if is_blank[one.index]]
-    lowest = min(FIRST_STAGE_SCORE, read[-1].score) if read else FIRST_STAGE_SCORE
+    lowest = min(UNSCORED, read[-1].score) if read else UNSCORED
     return read + not_scored(depth, count, below=lowest) + blank
 
 
-def not_scored(start: int, count: int, *, below: float = FIRST_STAGE_SCORE) -> list[RankedDocument]:
+def not_scored(start: int, count: int, *, below: float = UNSCORED) -> list[RankedDocument]:
     """Return the documents from ``start`` in the order given, strictly descending in a band of their own."""
-    return [RankedDocument(i, below - i, (count - i) * FIRST_STAGE_STEP, is_scored=False) for i in range(start, count)]
+    return [RankedDocument(i, below - i, (count - i) * UNSCORED_STEP, is_scored=False) for i in range(start, count)]
 
 
 def only_first(scored: Scored, count: int) -> Scored:
@@ -93,7 +100,7 @@ def only_first(scored: Scored, count: int) -> Scored:
     depth = len(scored.scores)
     if depth == count:
         return scored
-    rest = FIRST_STAGE_SCORE - np.arange(depth, count, dtype=np.float32)
+    rest = UNSCORED - np.arange(depth, count, dtype=np.float32)
     truncated = np.concatenate([scored.truncated, np.zeros(count - depth, dtype=np.bool_)])
     return replace(scored, scores=np.concatenate([scored.scores, rest]), truncated=truncated, depth=depth)
 

@@ -7,11 +7,14 @@ byte-level BPE whose digits are single tokens and which knows the chat tokens.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 
 from slimrank.adapters import CONFIG_FILE, VALUES_FILE, WEIGHTS_FILE
+from slimrank.engine.model import Model
+from slimrank.settings import Settings
 from tests.vocabularies import small_tokenizer
 
 MAX_PAIR_TOKENS = 512
@@ -69,6 +72,12 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.save_pretrained(folder)
+
+
+def loaded(folder: Path, **settings: Any) -> Model:
+    """Return a model as a process with these settings loads it; it reads whole documents and keeps no scores unless they say so."""
+    usual = {"threads": 1, "batch_tokens": 512, "document_tokens": 0, "score_cache": "off"}
+    return Model.from_settings(Settings(model=folder, home=folder.parent, **(usual | settings)))
 
 
 def make_adapter(checkpoint: Path, folder: Path, *, layers: int | None = None) -> Path:

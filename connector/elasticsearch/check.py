@@ -4,9 +4,7 @@ from connector.cluster import Cluster, Refusal
 from connector.elasticsearch.install import find_endpoint, has_several_shards, plain, require_inference, search
 from connector.findings import Finding
 from slimrank.errors import PipelineNotInstalled
-
-_QUERY = "which metal does not rust"
-_DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
+from slimrank.scoring import PROBE_DOCUMENTS, PROBE_QUERY
 
 
 def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: str = "", query: str = "") -> list[Finding]:
@@ -28,7 +26,7 @@ def check(cluster: Cluster, *, name: str = "slimrank", index: str = "", field: s
     if index and '"first_stage_order": true' in str(plain(endpoint_found.get("service_settings", {}).get("request"))):
         findings += _check_order(cluster, index)
     if index and field:
-        findings.append(_check_search(cluster, name, index, field, query or _QUERY))
+        findings.append(_check_search(cluster, name, index, field, query or PROBE_QUERY))
     return findings
 
 
@@ -41,7 +39,7 @@ def _check_order(cluster: Cluster, index: str) -> list[Finding]:
 
 def _check_call(cluster: Cluster, name: str) -> Finding:
     try:
-        answer = cluster.read(f"/_inference/rerank/{name}", {"query": _QUERY, "input": _DOCUMENTS})
+        answer = cluster.read(f"/_inference/rerank/{name}", {"query": PROBE_QUERY, "input": PROBE_DOCUMENTS})
     except Refusal as refusal:
         return Finding(
             "endpoint",
@@ -50,7 +48,7 @@ def _check_call(cluster: Cluster, name: str) -> Finding:
             "check that the gateway runs, and that the cluster's nodes can reach its URL",
         )
     scores = {entry["index"]: entry["relevance_score"] for entry in answer.get("rerank", [])}
-    if sorted(scores) != list(range(len(_DOCUMENTS))):
+    if sorted(scores) != list(range(len(PROBE_DOCUMENTS))):
         return Finding(
             "endpoint", "fault", f"two documents were sent and {scores} came back", "the URL is not slimrank's /v1/rerank"
         )

@@ -23,13 +23,12 @@ TRUSTED_PRIVATE = "plugins.ml_commons.trusted_connector_private_endpoints_regex"
 PRIVATE_IP = "plugins.ml_commons.connector.private_ip_enabled"
 
 # Raw scores: the engine keeps 32 bits of a score, so probabilities near 1 would tie. The hits of one call are in first-stage
-# order and begin with the first hit. A gateway that cannot score in time answers the first-stage order with scores from DEGRADED
+# order and begin with the first hit. A gateway that cannot score in time answers the first-stage order with scores from UNSCORED
 # down, so that each hit shows it. The pipeline's ignore_failure catches all other failures silently.
 _OPTIONS: Json = {"raw_scores": True, "first_stage_order": True, "on_failure": "first_stage"}
 SCORE_FIELD = "slimrank_score"
 SCORED_FIELD = "slimrank_scored"
 """Field that is added to each hit: how many of the fetched hits the gateway scored in time."""
-DEGRADED = -1000.0
 _RESERVE_MILLISECONDS = 500  # part of the read timeout that is kept for sending the answer back
 
 

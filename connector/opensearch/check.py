@@ -16,8 +16,9 @@ from connector.opensearch import bodies, trust
 from connector.opensearch.installation import Installation, require_installation
 from connector.opensearch.judging_processors import judges_of, strict
 from connector.opensearch.pipelines import find_pipeline
-from connector.opensearch.predict import DOCUMENTS, QUERY, explain, try_model
+from connector.opensearch.predict import explain, try_model
 from slimrank.errors import EngineError, PipelineNotInstalled
+from slimrank.scoring import PROBE_DOCUMENTS, PROBE_QUERY
 
 Json = dict[str, Any]
 
@@ -87,15 +88,15 @@ def _check_search(cluster: Cluster, pipeline: Json, index: str, query: str) -> F
     fields = judge.fields if judge else (_FIELD,)
     path = judge.query_path if judge else ""
     if index:
-        return _search(cluster, pipeline, index, _body(query or QUERY, fields[0], path))
+        return _search(cluster, pipeline, index, _body(query or PROBE_QUERY, fields[0], path))
     index = f"slimrank-check-{secrets.token_hex(4)}"
     try:
-        for number, text in enumerate(DOCUMENTS):
+        for number, text in enumerate(PROBE_DOCUMENTS):
             source: Json = {}
             for field in fields:
                 _merge(source, bodies.at_path(field, text))
             cluster.write("PUT", f"/{index}/_doc/{number}?refresh=true", source)
-        return _search(cluster, pipeline, index, _body(QUERY, fields[0], path))
+        return _search(cluster, pipeline, index, _body(PROBE_QUERY, fields[0], path))
     finally:
         _delete_quietly(cluster, index)
 

@@ -11,9 +11,7 @@ from connector.cluster import Cluster, Refusal
 from connector.findings import Finding
 from connector.opensearch import bodies
 from slimrank.errors import EngineRefused
-
-QUERY = "which metal does not rust"
-DOCUMENTS = ["a metal that does not rust is gold", "a letter to the editor on which metal bands are loud"]
+from slimrank.scoring import PROBE_DOCUMENTS, PROBE_QUERY, UNSCORED
 
 _LATE = "Read timed out"
 
@@ -56,12 +54,14 @@ def try_model(cluster: Cluster, model_id: str, *, by_field: bool) -> Finding:
         by_field: Whether the connector is for ml_inference, which reads the gateway's answer unchanged.
     """
     try:
-        scores = scores_of(cluster, model_id, QUERY, DOCUMENTS, by_field=by_field)
+        scores = scores_of(cluster, model_id, PROBE_QUERY, list(PROBE_DOCUMENTS), by_field=by_field)
     except Refusal as refusal:
         return Finding("predict", "fault", *explain(refusal))
-    if len(scores) != len(DOCUMENTS) or not all(isinstance(score, int | float) and math.isfinite(score) for score in scores):
+    if len(scores) != len(PROBE_DOCUMENTS) or not all(
+        isinstance(score, int | float) and math.isfinite(score) for score in scores
+    ):
         return Finding("predict", "fault", f"two documents were sent and the scores {scores} came back", "read the gateway's log")
-    if max(scores) <= bodies.DEGRADED:
+    if max(scores) <= UNSCORED:
         words = "the gateway answers, but could not score: it returned the first-stage order"
         return Finding("predict", "fault", words, "check the gateway's /readyz and its log, and that a worker runs")
     return Finding("predict", "ok", f"two documents scored {scores[0]:.4g} and {scores[1]:.4g}")

@@ -18,6 +18,7 @@ from connector.opensearch.judging_processors import judges_of, sample_factor
 from connector.opensearch.pipelines import find_pipeline, is_ours, merged
 from connector.opensearch.predict import scores_of
 from slimrank.evaluation import made_up_texts
+from slimrank.scoring import UNSCORED
 
 Json = dict[str, Any]
 
@@ -97,7 +98,7 @@ def fit(cluster: Cluster, pipeline: str, *, deadline_seconds: float, clock: Call
         return scores_of(cluster, judge.model_id, query, documents, by_field=bool(judge.query_path))
 
     try:
-        found = measure(score, unscored=bodies.DEGRADED, clock=clock)
+        found = measure(score, unscored=UNSCORED, clock=clock)
     except Refusal as refusal:
         return (
             f"window: {sample_factor(body):g} times the page; how many hits the gateway scores in time "

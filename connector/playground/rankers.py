@@ -8,17 +8,17 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any, Protocol
 
 import httpx
 
 from connector.bounded import PLAIN_OR_GZIP, bounded_async
-from connector.gateway_client import PROBE, explain_refusal, read_answer, rerank_body
+from connector.gateway_client import explain_refusal, read_answer, rerank_body
 from slimrank.engine.jobs import Job
 from slimrank.engine.model import Model
 from slimrank.errors import DeadlineExceeded, ModelNotReady, SlimrankError
-from slimrank.scoring import probabilities
+from slimrank.identity import ModelIdentity
+from slimrank.scoring import PROBE_DOCUMENT, PROBE_QUERY, probabilities
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.types import RerankRequest, Scored
 
@@ -29,16 +29,18 @@ PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Scores of one query's documents, in the given order, and the time that scoring took."""
+    """Scores of one query's documents, in the given order, and how long it waited and took."""
 
     scored: Scored
-    probabilities: Sequence[float]
-    model: str
+    model: ModelIdentity
     queue_seconds: float
     infer_seconds: float
-    total_seconds: float
-    fusion_weight: float = 0.0
-    """The fitted weight of the first-stage rank beside the model's score (``slimrank.fusion``)."""
+
+    def probabilities(self) -> list[float]:
+        """Return the probability of each document."""
+        calibration = self.model.calibration
+        chances: list[float] = probabilities(self.scored.scores, scale=calibration.scale, offset=calibration.offset).tolist()
+        return chances
 
 
 class Ranker(Protocol):
@@ -84,23 +86,13 @@ class EmbeddedRanker:
 
     async def fusion_weight(self) -> float | None:
         """Return the model's weight; see ``Ranker``."""
-        return self._model.fusion_weight
+        return self._model.identity.fusion_weight
 
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
         """Score the documents; see ``Ranker``."""
-        begin = monotonic()
         job = Job(RerankRequest(query, documents), takes_partial=True)
         answer = await self._backend.score(job, timeout_seconds=timeout_seconds, grace_seconds=GRACE_SECONDS)
-        chances = probabilities(answer.scored.scores, scale=answer.scale, offset=answer.offset).tolist()
-        return Ranking(
-            answer.scored,
-            chances,
-            answer.model,
-            answer.queue_seconds,
-            answer.infer_seconds,
-            monotonic() - begin,
-            answer.fusion_weight,
-        )
+        return Ranking(answer.scored, answer.model, answer.queue_seconds, answer.infer_seconds)
 
 
 class GatewayRanker:
@@ -138,28 +130,19 @@ class GatewayRanker:
     async def fusion_weight(self) -> float | None:
         """Return the weight in the gateway's last answer; before the first answer, let the gateway score one pair."""
         if self._fusion_weight is None:
-            query, document = PROBE
             with suppress(SlimrankError):  # the first search will report what is wrong
-                await self.rank(query, [document], timeout_seconds=PROBE_SECONDS)
+                await self.rank(PROBE_QUERY, [PROBE_DOCUMENT], timeout_seconds=PROBE_SECONDS)
         return self._fusion_weight
 
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
         """Score the documents; see ``Ranker``."""
-        begin = monotonic()
         body = rerank_body(query, documents, None) | {"deadline_ms": max(1, round(timeout_seconds * 1000))}
         answer = await self._post(body, timeout_seconds, len(documents))
         scored = read_answer(self.url, answer, len(documents))
-        meta: dict[str, Any] = answer.json().get("meta", {})
-        self._fusion_weight = float(meta.get("fusion_weight", 0.0))
-        return Ranking(
-            scored,
-            probabilities(scored.scores, **meta.get("calibration", {})).tolist(),
-            str(meta.get("model", "")),
-            _seconds(answer, "x-queue-time"),
-            _seconds(answer, "x-inference-time"),
-            monotonic() - begin,
-            self._fusion_weight,
-        )
+        model = ModelIdentity.from_meta(answer.json().get("meta", {}))
+        self._fusion_weight = model.fusion_weight
+        queued, inferred = _seconds(answer, "x-queue-time"), _seconds(answer, "x-inference-time")
+        return Ranking(scored, model, queued, inferred)
 
     async def _post(self, body: dict[str, Any], timeout_seconds: float, count: int) -> httpx.Response:
         try:

@@ -176,17 +176,17 @@ def reranked_event(ranking: Ranking) -> dict[str, Any]:
     """Return the event that reorders the hits; it has one entry for each hit, in first-stage order."""
     return {
         "event": "reranked",
-        "model": ranking.model,
+        "model": ranking.model.name,
         "scores": ranking.scored.scores.tolist(),
         # Documents after these were not scored in time: their numbers only keep the first-stage order.
         "scored": len(ranking.scored.scores) if ranking.scored.depth is None else ranking.scored.depth,
         # Documents without text: their numbers only put them last.
         "is_blank": (ranking.scored.scores < NOTHING_SCORE / 2).tolist(),
-        "probabilities": list(ranking.probabilities),
+        "probabilities": ranking.probabilities(),
         "truncated": ranking.scored.truncated.tolist(),
         "query_truncated": ranking.scored.query_truncated,
         "tokens": ranking.scored.tokens,
-        "fusion_weight": ranking.fusion_weight,
+        "fusion_weight": ranking.model.fusion_weight,
         "queue_ms": ranking.queue_seconds * 1000,
         "inference_ms": ranking.infer_seconds * 1000,
     }

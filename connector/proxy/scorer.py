@@ -127,7 +127,7 @@ class EmbeddedScorer:
             takes_partial=True,
         )
         answer = await self._backend.score(job, timeout_seconds=timeout_seconds)
-        return fuse_scored(answer.scored, range(1, len(documents) + 1), answer.fusion_weight)
+        return fuse_scored(answer.scored, range(1, len(documents) + 1), answer.model.fusion_weight)
 
 
 def make_scorer(where: str, *, model: Path | None = None, api_key: str | None = None) -> AsyncScorer:

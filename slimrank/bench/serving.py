@@ -95,11 +95,12 @@ def _free_port() -> int:
 def main(role: str) -> None:
     """Run one process of the comparison."""
     from slimrank.engine.model import Model
+    from slimrank.identity import ModelIdentity
     from slimrank.serving.gateway.server import run_gateway
     from slimrank.serving.queue.worker import run_worker
     from slimrank.telemetry import configure_logging
 
-    settings, model = process_settings.load(), Model("instant", InstantScorer())
+    settings, model = process_settings.load(), Model(ModelIdentity("instant"), InstantScorer())
     configure_logging(settings.log_level)
     if role == "worker":
         run_worker(settings, model)

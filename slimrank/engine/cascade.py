@@ -13,11 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimrank.engine.cache import scoped
-from slimrank.scoring import Scorer
+from slimrank.scoring import UNSCORED, Scorer
 from slimrank.types import Scored
-
-NARROWED_OUT = -1000.0
-"""What is left out keeps the cheap score in a band below every full score, so its order stays and marks it."""
 
 
 class CascadeScorer:
@@ -54,8 +51,8 @@ def kept_of(cheap: Scored, keep: int) -> list[int]:
 
 
 def narrowed(cheap: Scored, kept: Sequence[int], full: Scored) -> Scored:
-    """Return the full model's scores of what was kept, and the cheap one's, in a band below them, of the rest."""
-    places, scores, truncated = list(kept), (NARROWED_OUT + cheap.scores).astype(np.float32), cheap.truncated.copy()
+    """Return the full model's scores of what was kept, and the cheap one's of the rest, moved to a band below them, so that their order stays."""
+    places, scores, truncated = list(kept), (UNSCORED + cheap.scores).astype(np.float32), cheap.truncated.copy()
     scores[places] = full.scores
     truncated[places] = full.truncated
     passages = [one.passages for one in (cheap, full) if one.passages is not None]

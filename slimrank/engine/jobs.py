@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from slimrank.identity import ModelIdentity
 from slimrank.types import RerankRequest, Scored
 
 Priority = Literal["query", "audit"]
@@ -58,17 +59,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said, and how its scores become probabilities."""
+    """What a model said, and which model it was."""
 
     scored: Scored
-    model: str
-    scale: float = 1.0
-    offset: float = 0.0
-    fusion_weight: float = 0.0
-    """How much the first-stage ranks weigh where a request gives them (``slimrank.fusion``)."""
-    model_sha256: str = ""
-    """The hash of the model folder (``Manifest.digest``); "" where a scorer has none."""
-    prompt_sha256: str = ""
+    model: ModelIdentity
     queue_seconds: float = 0.0
     """From acceptance to the first pair entering the model."""
     infer_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""A loaded model: its scorer, its name and how its scores become probabilities.
+"""A loaded model: its scorer and its identity.
 
 What a worker and an embedded gateway both hold. It answers a ``Job`` with an ``Answer`` and knows
 nothing of queues or HTTP.
@@ -25,6 +25,7 @@ from slimrank.engine.probe import PROBES
 from slimrank.engine.slices import CascadeSlices, PlainSlices
 from slimrank.engine.windows import windows
 from slimrank.errors import InvalidRequest
+from slimrank.identity import ModelIdentity
 from slimrank.prompt import MAX_CHARACTERS_PER_TOKEN, PromptEncoder, encodable
 from slimrank.scoring import Scorer, only_first
 from slimrank.settings import Settings
@@ -80,7 +81,7 @@ def _ends_before_last_word(encoding: Encoding, count: int) -> bool:
 
 
 class Model:
-    """A scorer with the name and calibration it is served under.
+    """A scorer with the identity that it is served under.
 
     Args:
         cutter: Needed only for requests that ask for shorter documents than the model's limit.
@@ -92,25 +93,16 @@ class Model:
 
     def __init__(
         self,
-        name: str,
+        identity: ModelIdentity,
         scorer: Scorer,
         *,
-        scale: float = 1.0,
-        offset: float = 0.0,
-        fusion_weight: float = 0.0,
-        model_sha256: str = "",
-        prompt_sha256: str = "",
         cutter: DocumentCutter | None = None,
         encoder: PromptEncoder | None = None,
         cascade: "tuple[Model, Model, int] | None" = None,
         document_window: DocumentWindow = "head",
         document_tokens: int = 0,
     ) -> None:
-        self.name = name
-        self.scale = scale
-        self.offset = offset
-        self.fusion_weight = fusion_weight
-        self.model_sha256, self.prompt_sha256 = model_sha256, prompt_sha256
+        self.identity = identity
         self.cost = anytime.cost_of(scorer)
         self._scorer = scorer
         self._cutter = cutter
@@ -119,50 +111,6 @@ class Model:
         self._cascade = cascade
         self._document_window = document_window
         self.document_tokens = document_tokens if cutter else 0
-
-    @classmethod
-    def load(
-        cls,
-        folder: Path,
-        *,
-        threads: int,
-        batch_tokens: int,
-        probe_folder: Path | None = None,
-        provider: str = "cpu",
-        cuda_graphs: bool = False,
-        document_window: DocumentWindow = "head",
-        document_tokens: int = 0,
-    ) -> "Model":
-        """Load a model folder that passed its checks.
-
-        Args:
-            batch_tokens: Most padded tokens in a batch; 0 = fitted in warm-up.
-            probe_folder: Where the warm-up's timings are kept for the next start.
-            provider: Where the graph runs.
-            cuda_graphs: Record runs as CUDA graphs.
-            document_window: Which part of a document is read where a request does not say.
-            document_tokens: Most tokens of a document that are read where a request does not say; 0 = as many as the model takes.
-
-        Raises:
-            ManifestError: the folder may not be served.
-        """
-        from slimrank.engine.session import OrtScorer  # onnxruntime is not needed by a gateway without a model
-
-        scorer = OrtScorer.load(folder, threads=threads, batch_tokens=batch_tokens, provider=provider, cuda_graphs=cuda_graphs)
-        scorer.warm_up(probe_folder)
-        return cls(
-            scorer.manifest.name,
-            scorer,
-            scale=scorer.manifest.calibration.scale,
-            offset=scorer.manifest.calibration.offset,
-            fusion_weight=scorer.manifest.fusion.weight if scorer.manifest.fusion else 0.0,
-            model_sha256=scorer.manifest.digest(),
-            prompt_sha256=scorer.manifest.prompt_sha256,
-            cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
-            encoder=scorer.encoder,
-            document_window=document_window,
-            document_tokens=document_tokens,
-        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Model":
@@ -180,25 +128,13 @@ class Model:
         levels = _cache_levels(settings)
 
         def load(folder: Path) -> "Model":
-            probes = settings.home_folder / PROBES
-            model = cls.load(
-                folder,
-                threads=settings.threads,
-                batch_tokens=settings.batch_tokens,
-                probe_folder=probes,
-                provider=settings.provider,
-                cuda_graphs=settings.cuda_graphs,
-                document_window="best" if settings.document_window == "best" else "head",
-                document_tokens=settings.tokens_read,
-            )
-            if not levels:
-                return model
-            return model.over(CachedScorer(model._scorer, model_id(manifest.read(folder)), levels))
+            model = cls._of_folder(folder, settings)
+            return model.over(CachedScorer(model._scorer, model_id(manifest.read(folder)), levels)) if levels else model
 
         model = load(folder)
         log.info(
             "model name=%s provider=%s document_window=%s document_tokens=%s",
-            *(model.name, settings.provider, settings.document_window, model.document_tokens or "all that fit"),
+            *(model.identity.name, settings.provider, settings.document_window, model.document_tokens or "all that fit"),
         )
         if cheap is None:
             return model
@@ -206,16 +142,27 @@ class Model:
         keep = settings.cascade_keep
         return model.over(CascadeScorer(first._scorer, model._scorer, keep=keep), cascade=(first, model, keep))
 
-    def over(self, scorer: Scorer, *, cascade: "tuple[Model, Model, int] | None" = None) -> "Model":
-        """Return this model, its name, limits and calibration, with scores from another scorer."""
-        return Model(
-            self.name,
+    @classmethod
+    def _of_folder(cls, folder: Path, settings: Settings) -> "Model":
+        """Load one model folder that passed its checks."""
+        from slimrank.engine.loading import open_engine  # onnxruntime is not needed by a gateway without a model
+
+        scorer = open_engine(settings, folder)
+        scorer.warm_up(settings.home_folder / PROBES)
+        return cls(
+            ModelIdentity.of(scorer.manifest),
             scorer,
-            scale=self.scale,
-            offset=self.offset,
-            fusion_weight=self.fusion_weight,
-            model_sha256=self.model_sha256,
-            prompt_sha256=self.prompt_sha256,
+            cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
+            encoder=scorer.encoder,
+            document_window="best" if settings.document_window == "best" else "head",
+            document_tokens=settings.tokens_read,
+        )
+
+    def over(self, scorer: Scorer, *, cascade: "tuple[Model, Model, int] | None" = None) -> "Model":
+        """Return this model, its identity and limits, with scores from another scorer."""
+        return Model(
+            self.identity,
+            scorer,
             cutter=self._cutter,
             encoder=self._encoder,
             cascade=cascade,
@@ -230,7 +177,9 @@ class Model:
             InvalidRequest: passages were asked for, and there is no tokenizer to split documents with.
         """
         if job.long_document != "truncate" and self._splitter is None:
-            raise InvalidRequest(f"{self.name} has no tokenizer to split documents with; leave out long_document", status=422)
+            raise InvalidRequest(
+                f"{self.identity.name} has no tokenizer to split documents with; leave out long_document", status=422
+            )
         if self._window(job) == "best":  # also where a slice holds only some of the documents
             job = replace(job, of=job.of or job.request.documents)
         if self._cascade is not None and not job.takes_partial:
@@ -304,16 +253,7 @@ class Model:
 
     def answer(self, scored: Scored, job: Job) -> Answer:
         """Return scores as this model's answer to a job."""
-        return Answer(
-            scored,
-            self.name,
-            self.scale,
-            self.offset,
-            self.fusion_weight,
-            self.model_sha256,
-            self.prompt_sha256,
-            document_tokens=self._tokens_by_default(job),
-        )
+        return Answer(scored, self.identity, document_tokens=self._tokens_by_default(job))
 
 
 def _cache_levels(settings: Settings) -> list[Level]:

@@ -25,13 +25,12 @@ from slimrank.engine.probe import PROBES
 from slimrank.engine.window_scorer import Parts, WindowScorer
 from slimrank.errors import InvalidRequest
 from slimrank.fusion import fuse_scored
+from slimrank.identity import NO_CALIBRATION
 from slimrank.manifest import Calibration, Fusion
 from slimrank.prompt import PromptEncoder
 from slimrank.request_checks import DEFAULT_MAX_DOCUMENTS, check_request
 from slimrank.scoring import Scorer, rank
 from slimrank.types import RankedDocument, Scored
-
-NO_CALIBRATION = Calibration()
 
 
 class Reranker:

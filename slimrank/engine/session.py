@@ -31,7 +31,7 @@ from slimrank.engine.lanes import Lanes
 from slimrank.errors import ConfigError, ManifestError, ScoringError
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, TOKENIZER_FILE, Manifest
 from slimrank.prompt import Piece, Prompt, PromptEncoder
-from slimrank.scoring import NOTHING_SCORE, is_readable, scores_from_logits
+from slimrank.scoring import NOTHING_SCORE, PROBE_DOCUMENT, PROBE_QUERY, is_readable, scores_from_logits
 from slimrank.types import Scored
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class OrtScorer:
             found = probe.timings(self._run_rows, sizes=sizes, largest=most)
             if probe.is_telling(found):
                 probe.keep(file, found)
-        self.score("warm up", ["a document", ""])
+        self.score(PROBE_QUERY, [PROBE_DOCUMENT, ""])
         for tokens, seconds in found:
             self.cost.learn(lanes * tokens, seconds)
         if self._fits_budget:

@@ -18,11 +18,11 @@ class EmbeddedBackend:
 
     def choose_model(self, wanted: str | None) -> str:
         """Return the one model there is, whatever it is called by."""
-        return self._loop.model.name
+        return self._loop.model.identity.name
 
     def models(self) -> list[str]:
         """Return the name of the one model there is."""
-        return [self._loop.model.name]
+        return [self._loop.model.identity.name]
 
     def document_tokens(self, model: str) -> int:
         """Return what the model is set to; see ``Backend``."""

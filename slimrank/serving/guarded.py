@@ -10,6 +10,7 @@ from time import monotonic
 
 from slimrank.engine.jobs import Answer, Job
 from slimrank.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from slimrank.scoring import PROBE_DOCUMENT, PROBE_QUERY
 from slimrank.serving.admission import Admission, cost_of
 from slimrank.serving.backend import Backend
 from slimrank.serving.breaker import Breaker
@@ -116,7 +117,7 @@ class GuardedBackend:
         """Score one pair, past admission and breaker, and report to the breaker how it went."""
         try:
             # Another document each time, so that the model answers and not its cache.
-            probe = Job(RerankRequest("ready?", [f"ready {monotonic()}"]))
+            probe = Job(RerankRequest(PROBE_QUERY, [f"{PROBE_DOCUMENT} {monotonic()}"]))
             answer = await self._backend.score(probe, timeout_seconds=PROBE_SECONDS)
         except Exception:
             self._breaker.failed()

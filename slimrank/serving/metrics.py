@@ -55,7 +55,7 @@ class Metrics:
         for tokens in scored.batch_tokens:
             self._batch.observe(tokens)
         self._truncated.inc(int(answer.scored.truncated.sum()))
-        self._info.labels(answer.model).set(1)
+        self._info.labels(answer.model.name).set(1)
 
     def count_request(self, status: int, seconds: float) -> None:
         """Count an answer of any kind."""

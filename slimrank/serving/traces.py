@@ -107,7 +107,7 @@ def scored(parent: str | None, arrival_ns: int, answer: Answer) -> None:
 
     span = _tracer.start_span("score", context=_context(parent), start_time=arrival_ns)
     span.set_attributes({"slimrank.documents": len(answer.scored.scores), "slimrank.tokens": answer.scored.tokens})
-    span.set_attribute("slimrank.model", answer.model)
+    span.set_attribute("slimrank.model", answer.model.name)
     begin, tokenise = arrival_ns, answer.scored.tokenise_seconds
     for name, seconds in (("queue", answer.queue_seconds), ("tokenise", tokenise), ("infer", answer.infer_seconds - tokenise)):
         end = begin + int(max(0.0, seconds) * 1e9)

@@ -18,6 +18,7 @@ from connector.proxy.scorer import RemoteScorer
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.conformance import catalogue
 from tests.conformance.cases import Place
@@ -62,9 +63,13 @@ def gateways() -> Iterator[dict[str, str]]:
     that do not work.
     """
     with contextlib.ExitStack() as stack:
-        good = stack.enter_context(over(EmbeddedBackend(Model("words", FakeScorer()))))
-        fused = stack.enter_context(over(EmbeddedBackend(Model("fused", FakeScorer(), fusion_weight=FUSION.weight))))
-        slow = stack.enter_context(over(EmbeddedBackend(Model("slow", FakeScorer(seconds=1.5))), max_backlog_seconds=60))
+        good = stack.enter_context(over(EmbeddedBackend(Model(ModelIdentity("words"), FakeScorer()))))
+        fused = stack.enter_context(
+            over(EmbeddedBackend(Model(ModelIdentity("fused", fusion_weight=FUSION.weight), FakeScorer())))
+        )
+        slow = stack.enter_context(
+            over(EmbeddedBackend(Model(ModelIdentity("slow"), FakeScorer(seconds=1.5))), max_backlog_seconds=60)
+        )
         yield {
             "good": str(good.base_url).rstrip("/"),
             "fused": str(fused.base_url).rstrip("/"),

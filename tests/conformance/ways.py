@@ -18,6 +18,7 @@ from connector.gateway_client import GatewayScorer
 from connector.opensearch import bodies
 from slimrank.engine.reranker import Reranker
 from slimrank.manifest import Fusion
+from slimrank.scoring import UNSCORED
 from tests.doubles import FakeScorer
 from tests.nodes.ml_commons import MlCommons
 
@@ -177,7 +178,7 @@ class PipelineWay:
             return Outcome(hits[:size], False, "the first stage found nothing" if not hits else "ignore_failure", content)
         order = sorted(range(len(hits)), key=lambda place: -scores[place])
         ranked = [{**hits[place], "_score": scores[place]} for place in order]
-        is_degraded = max(scores) <= bodies.DEGRADED
+        is_degraded = max(scores) <= UNSCORED
         return Outcome(ranked[:size], not is_degraded, "first stage, marked by its scores" if is_degraded else "", content)
 
     def _scores(self, ask: Ask, hits: list[Json]) -> list[float] | None:

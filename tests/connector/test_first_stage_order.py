@@ -15,6 +15,7 @@ from connector.proxy.scorer import RemoteScorer
 from connector.scorers import score_hits
 from slimrank.engine.model import Model
 from slimrank.engine.reranker import Reranker
+from slimrank.identity import ModelIdentity
 from slimrank.manifest import Fusion
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.connector.doubles import ListEngine
@@ -28,7 +29,7 @@ TEXTS = ["a lead pipe", "gold", "gold ring"]
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[str]:
-    with over(EmbeddedBackend(Model("fused", FakeScorer(), fusion_weight=WEIGHT))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fused", fusion_weight=WEIGHT), FakeScorer()))) as client:
         yield str(client.base_url).rstrip("/")
 
 

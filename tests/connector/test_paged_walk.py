@@ -14,7 +14,6 @@ from connector.client import rerank_search
 from connector.cluster import Cluster, Refusal, open_cluster
 from connector.facts import read_facts
 from connector.gateway_client import GatewayScorer
-from connector.opensearch import bodies
 from connector.opensearch.install import Plan, install, remove
 from connector.opensearch.pipelines import find_pipeline
 from connector.proxy.answering import Parts
@@ -24,6 +23,7 @@ from connector.proxy.scorer import RemoteScorer
 from connector.proxy.shadow import Shadow
 from connector.proxy.upstream import Upstream
 from slimrank.errors import PipelineNotInstalled
+from slimrank.scoring import UNSCORED
 from tests.connector.fake_gateway import overlap_gateway
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.proxy.conftest import CountingScorer, RunningProxy
@@ -56,8 +56,8 @@ class HurriedGateway:
         answer = json.loads(text)
         for result in answer["results"]:
             if result["index"] >= depth:
-                result["relevance_score"] = bodies.DEGRADED - result["index"]
-        answer["scores"] = [score if place < depth else bodies.DEGRADED - place for place, score in enumerate(answer["scores"])]
+                result["relevance_score"] = UNSCORED - result["index"]
+        answer["scores"] = [score if place < depth else UNSCORED - place for place, score in enumerate(answer["scores"])]
         answer["meta"] = {"scored_documents": min(depth, len(payload["documents"]))}
         return httpx.Response(status, json=answer)
 

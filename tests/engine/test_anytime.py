@@ -17,7 +17,8 @@ from slimrank.engine.jobs import Answer, Job
 from slimrank.engine.model import Model
 from slimrank.engine.scoring_loop import ScoringLoop
 from slimrank.errors import DeadlineExceeded, InvalidRequest
-from slimrank.scoring import FIRST_STAGE_SCORE, rank
+from slimrank.identity import ModelIdentity
+from slimrank.scoring import UNSCORED, rank
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.queue import messages
 from slimrank.types import RerankRequest, Scored
@@ -138,9 +139,7 @@ def test_a_chunk_keeps_every_lane_busy() -> None:
 
 
 def test_fused_and_very_low_scores_stay_above_what_was_not_scored() -> None:
-    scored = Scored(
-        np.array([-3000, -900, FIRST_STAGE_SCORE - 2], dtype=np.float32), np.zeros(3, dtype=np.bool_), False, 1, depth=2
-    )
+    scored = Scored(np.array([-3000, -900, UNSCORED - 2], dtype=np.float32), np.zeros(3, dtype=np.bool_), False, 1, depth=2)
     assert [hit.index for hit in rank(scored)] == [1, 0, 2]
     assert rank(scored)[2].score < -3000
 
@@ -158,7 +157,7 @@ def test_the_python_way_marks_what_was_not_scored() -> None:
 
 def test_the_loop_answers_with_what_there_is() -> None:
     scorer = warm(Clocked())
-    loop = ScoringLoop(Model("fake", scorer), clock=scorer.clock)
+    loop = ScoringLoop(Model(ModelIdentity("fake"), scorer), clock=scorer.clock)
     job = Job(RerankRequest("q", DOCUMENTS), takes_partial=True)
     future = loop.submit(job, timeout_seconds=5)
     waiting = loop._next()
@@ -178,7 +177,7 @@ def test_partial_answers_travel_through_the_queue() -> None:
     assert messages.decode_job(messages.encode_job(job)) == job
     scored = Scored(np.ones(2, dtype=np.float32), np.zeros(2, dtype=np.bool_), False, 3, depth=1, passages=4, cached=1)
     found = messages.answer_of(
-        messages.decode_reply(messages.encode_answer("id", Answer(scored, "m", is_partial=True))), documents=2
+        messages.decode_reply(messages.encode_answer("id", Answer(scored, ModelIdentity("m"), is_partial=True))), documents=2
     )
     assert (found.is_partial, found.scored.depth, found.scored.passages, found.scored.cached) == (True, 1, 4, 1)
 
@@ -213,7 +212,7 @@ def ask(client: httpx.Client, **fields: object) -> httpx.Response:
 
 
 def test_the_gateway_marks_a_partial_answer_in_header_meta_metric_log_and_numbers(caplog: pytest.LogCaptureFixture) -> None:
-    with over(EmbeddedBackend(Model("fake", Stopped()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), Stopped()))) as client:
         answer = ask(client, deadline_ms=20_000)
         body = answer.json()
         depth = body["meta"]["scored_documents"]
@@ -228,7 +227,7 @@ def test_the_gateway_marks_a_partial_answer_in_header_meta_metric_log_and_number
 
 
 def test_the_gateway_scores_to_the_depth_that_was_asked_for() -> None:
-    with over(EmbeddedBackend(Model("fake", Clocked()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), Clocked()))) as client:
         body = ask(client, depth=3).json()
         assert (body["meta"]["scored_documents"], body["meta"]["partial"]) == (3, False)
         assert ask(client, depth="auto", deadline_ms=20_000).json()["meta"]["scored_documents"] == 100

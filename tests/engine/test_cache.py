@@ -8,6 +8,7 @@ import redis
 
 from slimrank.engine.cache import SLOTS, CachedScorer, InMemory, InRedis, Level
 from slimrank.engine.model import Model, _cache_levels
+from slimrank.identity import ModelIdentity
 from slimrank.scoring import Scorer
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.settings import Settings
@@ -150,7 +151,7 @@ def test_a_switch_turns_it_off() -> None:
 
 
 def test_hits_are_counted() -> None:
-    with over(EmbeddedBackend(Model("fake", CachedScorer(FakeScorer(), "m", [memory()])))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), CachedScorer(FakeScorer(), "m", [memory()])))) as client:
         for _ in range(2):
             answer = client.post("/v1/rerank", json={"query": "pipe", "documents": ["a pipe", "a spoon"]})
             assert answer.status_code == 200

@@ -46,7 +46,7 @@ def test_commands_refuse_it_in_one_line(
     assert "SLIMRANK_PROVIDER=tensorrt was asked for" in " ".join(done.err.split())
 
 
-def test_a_session_is_opened_in_two_places_only() -> None:
+def test_a_session_is_opened_in_one_place_only() -> None:
     folder = Path(__file__).parents[2] / "slimrank"
     opening = {path.name for path in folder.rglob("*.py") if re.search(r"OrtScorer\.load\(", path.read_text(encoding="utf-8"))}
-    assert opening == {"loading.py", "model.py"}
+    assert opening == {"loading.py"}

@@ -15,10 +15,12 @@ from slimrank.engine.passages import MOST_CHARACTERS, MOST_PASSAGES, PassageScor
 from slimrank.engine.scoring_loop import ScoringLoop
 from slimrank.engine.session import OrtScorer
 from slimrank.errors import DeadlineExceeded, InvalidRequest
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.types import RerankRequest, Scored
 from tests.doubles import FakeScorer
 from tests.serving.conftest import over
+from tests.tiny import loaded
 
 SENTENCE = "The moon Titan has lakes of methane and a thick orange sky. "
 LONG = SENTENCE * 120 + "The needle lies here, at the very end."
@@ -79,7 +81,7 @@ def test_truncation_never_sees_what_the_best_passage_says(scorer: OrtScorer) -> 
 
 
 def test_the_cost_is_told(tiny_model: Path) -> None:
-    model = Model.load(tiny_model, threads=1, batch_tokens=512)
+    model = loaded(tiny_model)
     with over(EmbeddedBackend(model)) as client:
         asked = {"query": "needle", "documents": [LONG, "short"]}
         meta = client.post("/v1/rerank", json=asked | {"long_document": "max_passage"}).json()["meta"]
@@ -94,7 +96,7 @@ def test_the_cost_is_told(tiny_model: Path) -> None:
 def test_without_a_tokenizer_passages_are_refused() -> None:
     job = Job(RerankRequest("q", ["a"]), long_document="max_passage")
     with pytest.raises(InvalidRequest, match="no tokenizer"):
-        Model("fake", FakeScorer()).score(job)
+        Model(ModelIdentity("fake"), FakeScorer()).score(job)
     with pytest.raises(InvalidRequest, match="cannot be had"):
         Reranker(FakeScorer()).rank("q", ["a"], long_document="max_passage")
 
@@ -136,7 +138,7 @@ def test_no_text_of_two_megabytes_is_split_for_longer_than_a_few_seconds(scorer:
 
 
 def test_splitting_counts_against_the_deadline_and_one_document_holds_the_model_for_a_slice(scorer: OrtScorer) -> None:
-    model = Model("fake", Needle(), encoder=scorer.encoder)
+    model = Model(ModelIdentity("fake"), Needle(), encoder=scorer.encoder)
     now = itertools.count()
     loop = ScoringLoop(model, clock=lambda: 0.2 * next(now))  # every look at the clock costs a fifth of a second
     late = loop.submit(Job(RerankRequest("q", [SENTENCE * 2000] * 50), long_document="max_passage"), timeout_seconds=5)
@@ -147,11 +149,11 @@ def test_splitting_counts_against_the_deadline_and_one_document_holds_the_model_
         loop._turn(one)
     with pytest.raises(DeadlineExceeded):
         late.result(0)
-    assert other.result(0).model == "fake"
+    assert other.result(0).model.name == "fake"
 
 
 def test_half_a_document_is_an_answer_at_the_deadline_and_marked_as_cut(scorer: OrtScorer) -> None:
-    model = Model("fake", Needle(), encoder=scorer.encoder)
+    model = Model(ModelIdentity("fake"), Needle(), encoder=scorer.encoder)
     slices = model.slices(Job(RerankRequest("q", [LONG, LONG]), long_document="max_passage", takes_partial=True))
     slices.prepare(10)
     slices.advance(2)
@@ -165,7 +167,7 @@ def test_half_a_document_is_an_answer_at_the_deadline_and_marked_as_cut(scorer: 
 
 
 def test_only_what_may_hold_the_tokens_asked_for_is_tokenised(tiny_model: Path) -> None:
-    model = Model.load(tiny_model, threads=1, batch_tokens=512)
+    model = loaded(tiny_model)
     begin = time.process_time()
     answer = model.score(Job(RerankRequest("q", ["word " * 5_600_000, "a b"]), max_document_tokens=5))
     assert time.process_time() - begin < 2

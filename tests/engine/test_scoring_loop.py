@@ -18,6 +18,7 @@ from slimrank.engine.scoring_loop import ScoringLoop
 from slimrank.engine.slices import SLICE_SECONDS, TAIL
 from slimrank.engine.turns import QUANTUM_SECONDS
 from slimrank.errors import DeadlineExceeded, ModelNotReady, ScoringError
+from slimrank.identity import ModelIdentity
 from slimrank.types import RerankRequest, Scored
 from tests.doubles import FakeScorer
 
@@ -28,7 +29,7 @@ def start() -> Iterator[Callable[[FakeScorer], ScoringLoop]]:
     loops: list[ScoringLoop] = []
 
     def start_one(scorer: FakeScorer) -> ScoringLoop:
-        loops.append(ScoringLoop(Model("fake", scorer)))
+        loops.append(ScoringLoop(Model(ModelIdentity("fake"), scorer)))
         loops[-1].start()
         return loops[-1]
 
@@ -80,7 +81,7 @@ class Timed(FakeScorer):
 
 def stepped(scorer: Timed) -> tuple[ScoringLoop, Callable[[], None]]:
     """Return a loop on the scorer's clock, and a function that lets it work until nothing waits."""
-    loop = ScoringLoop(Model("fake", scorer), clock=scorer.clock)
+    loop = ScoringLoop(Model(ModelIdentity("fake"), scorer), clock=scorer.clock)
 
     def work() -> None:
         while loop._queries or loop._audits:
@@ -197,7 +198,7 @@ def test_an_error_is_the_askers_and_the_loop_goes_on(start: Callable[[FakeScorer
     loop = start(FakeScorer())
     with pytest.raises(ScoringError):
         loop.submit(job(query="fail"), timeout_seconds=10).result(10)
-    assert loop.submit(job(), timeout_seconds=10).result(10).model == "fake"
+    assert loop.submit(job(), timeout_seconds=10).result(10).model.name == "fake"
 
 
 def test_what_waits_at_the_end_is_finished_and_what_comes_later_refused(start: Callable[[FakeScorer], ScoringLoop]) -> None:
@@ -240,7 +241,7 @@ def test_a_fault_of_the_loop_itself_fails_the_job_and_not_the_thread(
         spoilt.setattr(loop, "_company", lambda waiting: [][0])
         with pytest.raises(ScoringError, match="its log says more"):
             loop.submit(job(), timeout_seconds=10).result(10)
-    assert loop.submit(job(), timeout_seconds=10).result(10).model == "fake"
+    assert loop.submit(job(), timeout_seconds=10).result(10).model.name == "fake"
     assert not loop.is_stuck
 
 
@@ -310,7 +311,7 @@ def test_a_job_whose_caller_left_or_whose_time_is_up_is_not_in_the_run(queue_up:
     scorer, futures = queue_up(*jobs, timeout_seconds=0.0)
     with pytest.raises(DeadlineExceeded):
         futures[0].result(10)
-    assert all(future.result(10).model == "fake" for future in futures[1:])
+    assert all(future.result(10).model.name == "fake" for future in futures[1:])
     assert scorer.runs == [["hold"], ["b", "c"]]
 
 
@@ -318,5 +319,5 @@ def test_a_job_that_fails_the_run_fails_alone(queue_up: Callable[..., Waiting]) 
     scorer, futures = queue_up(asked("a", "a"), asked("fail", "b"), asked("c", "c"))
     with pytest.raises(ScoringError):
         futures[1].result(10)
-    assert all(futures[place].result(10).model == "fake" for place in (0, 2))
+    assert all(futures[place].result(10).model.name == "fake" for place in (0, 2))
     assert scorer.runs == [["hold"], ["a", "fail", "c"], ["a"], ["fail"], ["c"]]

@@ -15,6 +15,7 @@ from slimrank.engine.cache import CachedScorer, InMemory
 from slimrank.engine.jobs import Answer
 from slimrank.engine.session import OrtScorer
 from slimrank.errors import InvalidRequest, ManifestError, PromptMismatch, ScoringError
+from slimrank.identity import ModelIdentity
 from slimrank.prompt import SLIMRANK, Piece, PromptEncoder
 from slimrank.scoring import NOTHING_SCORE, joined
 from slimrank.serving.metrics import Metrics
@@ -219,7 +220,7 @@ def test_an_answer_tells_what_its_batches_cost_also_through_cache_queue_and_part
     cached = CachedScorer(careful, "tiny", [InMemory(entries=100, seconds=60)]).score(QUERY, DOCUMENTS)
     assert cached.batch_tokens == plain.batch_tokens
     assert cached.tokenise_seconds > 0
-    answer = Answer(cached, "tiny")
+    answer = Answer(cached, ModelIdentity("tiny"))
     sent = messages.answer_of(messages.decode_reply(messages.encode_answer("id", answer)), documents=len(answer.scored.scores))
     assert sent.scored.batch_tokens == plain.batch_tokens
     assert joined([cached, plain]).batch_tokens == 2 * plain.batch_tokens

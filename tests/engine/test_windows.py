@@ -22,6 +22,7 @@ from slimrank.serving.gateway.schemas import parse
 from slimrank.serving.queue.messages import decode_job, encode_job
 from slimrank.types import RerankRequest
 from tests.command import slimrank
+from tests.tiny import loaded
 
 FILLER = "Nothing of that kind is told in this sentence. "
 LONG = FILLER * 30 + "Titan is the largest moon of Saturn. " + FILLER * 30
@@ -104,7 +105,7 @@ def test_a_huge_document_or_query_costs_what_its_first_pages_cost(text: str) -> 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> Model:
-    return Model.load(tiny_model, threads=1, batch_tokens=512)
+    return loaded(tiny_model)
 
 
 DOCUMENTS = [LONG, "Titan is the largest moon of Saturn.", LONG.replace("Titan", "Ganymede"), ""]
@@ -136,7 +137,7 @@ def test_without_a_limit_the_window_is_what_the_pair_has_room_for(model: Model, 
 
 
 def test_the_process_setting_counts_where_a_request_does_not_say(tiny_model: Path) -> None:
-    best = Model.load(tiny_model, threads=1, batch_tokens=512, document_window="best")
+    best = loaded(tiny_model, document_window="best")
     request = RerankRequest("largest moon", DOCUMENTS)
     asked, said = (best.score(Job(request, max_document_tokens=60, document_window=way)) for way in ("best", None))
     assert asked.scored.scores.tolist() == said.scored.scores.tolist()

@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.admission import Admission
 from slimrank.serving.backend import Backend
 from slimrank.serving.gateway.app import make_gateway
@@ -52,7 +53,7 @@ def over(backend: Backend, **fields: Any) -> Iterator[httpx.Client]:
 def client() -> Iterator[httpx.Client]:
     """Yield a client of an embedded gateway with a body limit of 4 MiB."""
     settings = Settings(max_body_bytes=4 * 2**20, embedded=True)
-    with in_thread(settings, make_app(settings, Model("fake", FakeScorer()))) as client:
+    with in_thread(settings, make_app(settings, Model(ModelIdentity("fake"), FakeScorer()))) as client:
         yield client
 
 

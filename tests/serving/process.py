@@ -79,6 +79,7 @@ def main(role: str) -> None:
     """Run one process over a fake scorer."""
     from slimrank import settings as process_settings
     from slimrank.engine.model import Model
+    from slimrank.identity import ModelIdentity
     from slimrank.serving.gateway.server import run_gateway
     from slimrank.serving.queue.worker import run_worker
     from slimrank.telemetry import configure_logging
@@ -94,7 +95,7 @@ def main(role: str) -> None:
     }
     runs = os.environ.get("SLIMRANK_FAKE_RUNS")
     scorer = WritingScorer(Path(runs), **seconds) if runs else FakeScorer(**seconds)
-    model = Model(os.environ.get("SLIMRANK_FAKE_MODEL", "fake"), scorer)
+    model = Model(ModelIdentity(os.environ.get("SLIMRANK_FAKE_MODEL", "fake")), scorer)
     configure_logging(settings.log_level)
     if role == "worker":
         run_worker(settings, model)

@@ -140,7 +140,7 @@ def test_what_scores_in_a_callers_process_takes_a_name(shipping: Shipping, monke
     monkeypatch.setenv("SLIMRANK_CASCADE_MODEL", SHALLOW)
     both = Model.from_settings(load(cascade_keep=1))
     answer = both.score(Job(RerankRequest("red", DOCUMENTS)))
-    assert answer.model == SHALLOW and sum(score > -900 for score in answer.scored.scores) == 1, "one reached the full model"
+    assert answer.model.name == SHALLOW and sum(score > -900 for score in answer.scored.scores) == 1, "one reached the full model"
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])

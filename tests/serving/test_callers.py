@@ -10,6 +10,7 @@ from slimrank.engine.jobs import Answer, Job
 from slimrank.engine.model import Model
 from slimrank.engine.turns import QUANTUM_SECONDS
 from slimrank.errors import Overloaded
+from slimrank.identity import ModelIdentity
 from slimrank.serving.admission import SLICE_SECONDS, Admission, Ticket, outstanding_of, units_of
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway.keys import KeyEntry, KeyRing, new_key
@@ -83,7 +84,7 @@ def test_what_was_known_already_teaches_nothing_of_what_scoring_takes() -> None:
     known = Scored(np.zeros(10, dtype=np.float32), np.zeros(10, dtype=np.bool_), False, 0, cached=10)
     before = admission._speeds["m"].seconds(3000)
     for _ in range(20):
-        admission.learn(Ticket("m", "", 3000, 3.0, 3.0), Answer(known, "m", infer_seconds=0.001))
+        admission.learn(Ticket("m", "", 3000, 3.0, 3.0), Answer(known, ModelIdentity("m"), infer_seconds=0.001))
     assert admission._speeds["m"].seconds(3000) == before
 
 
@@ -121,7 +122,7 @@ def test_a_key_learns_from_no_count_what_another_has_had_scored(tmp_path: Path) 
     keys = {name: new_key(name) for name in ("one", "other")}
     write_keys(tmp_path / "keys.json", *(entry for _, entry in keys.values()))
     scorer = FakeScorer()
-    model = Model("fake", CachedScorer(scorer, "fake", [InMemory(entries=100, seconds=60)]))
+    model = Model(ModelIdentity("fake"), CachedScorer(scorer, "fake", [InMemory(entries=100, seconds=60)]))
     body = {"query": "secret plan", "documents": ["the secret plan", "nothing"]}
     with over(EmbeddedBackend(model), api_keys_file=tmp_path / "keys.json") as client:
 

@@ -13,6 +13,7 @@ from slimrank import Reranker
 from slimrank.engine.jobs import Answer, Job
 from slimrank.engine.model import Model
 from slimrank.errors import InvalidRequest
+from slimrank.identity import ModelIdentity
 from slimrank.serving.admission import cost_of
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway.schemas import parse
@@ -22,6 +23,7 @@ from slimrank.settings import CPU_DOCUMENT_TOKENS, Settings, load
 from slimrank.types import RerankRequest, Scored
 from tests.command import slimrank
 from tests.serving.conftest import over
+from tests.tiny import loaded
 
 TOKENS = 20
 SENTENCE = "Nothing of that kind is told in this sentence. "
@@ -32,7 +34,7 @@ BODY = {"query": "largest moon", "documents": DOCUMENTS, "raw_scores": True}
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> Model:
-    return Model.load(tiny_model, threads=1, batch_tokens=512, document_tokens=TOKENS)
+    return loaded(tiny_model, document_tokens=TOKENS)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_a_request_that_does_not_say_is_read_as_the_process_is_set_and_no_docume
 
 
 def test_a_request_may_ask_for_more_than_the_process_is_set_to(model: Model, tiny_model: Path) -> None:
-    whole = Model.load(tiny_model, threads=1, batch_tokens=512)
+    whole = loaded(tiny_model)
     answer = model.score(Job(RerankRequest("largest moon", DOCUMENTS), max_document_tokens=4096))
     assert answer.scored.scores.tolist() == scores(whole) == scores(model, max_document_tokens=0) != scores(model)
     assert answer.scored.truncated.tolist() == [True, False, False]  # the first is longer than the model reads
@@ -88,7 +90,7 @@ def test_a_request_may_ask_for_more_than_the_process_is_set_to(model: Model, tin
 
 
 def test_passages_are_read_to_the_end_and_a_window_within_the_cut(model: Model, tiny_model: Path) -> None:
-    whole = Model.load(tiny_model, threads=1, batch_tokens=512)
+    whole = loaded(tiny_model)
     assert scores(model, long_document="max_passage") == scores(whole, long_document="max_passage")
     best = [split.passages[0] for split in model.texts(Job(RerankRequest("largest moon", DOCUMENTS), document_window="best"))]
     assert "Titan" in best[0]
@@ -131,7 +133,7 @@ def test_formats_without_meta_are_read_alike(client: httpx.Client, model: Model)
 
 def test_what_a_worker_is_set_to_reaches_its_gateway() -> None:
     scored = Scored(np.zeros(1, dtype=np.float32), np.zeros(1, dtype=np.bool_), False, 1)
-    answer = Answer(scored, "m", document_tokens=TOKENS)
+    answer = Answer(scored, ModelIdentity("m"), document_tokens=TOKENS)
     assert messages.answer_of(json.loads(messages.encode_answer("1", answer)), documents=1).document_tokens == TOKENS
     old = {name: value for name, value in json.loads(messages.encode_answer("1", answer)).items() if name != "document_tokens"}
     assert messages.answer_of(old, documents=1).document_tokens == 0

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.doubles import FakeScorer
 from tests.serving.conftest import over
@@ -21,7 +22,7 @@ SECONDS = 0.5
 @pytest.fixture(scope="module")
 def slow() -> Iterator[httpx.Client]:
     """Yield a client of a gateway that takes half a second a request and lets one second of work wait."""
-    with over(EmbeddedBackend(Model("fake", FakeScorer(seconds=SECONDS))), max_backlog_seconds=1) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer(seconds=SECONDS))), max_backlog_seconds=1) as client:
         yield client
 
 
@@ -49,7 +50,7 @@ def test_a_deadline_that_is_no_number_is_refused(slow: httpx.Client, value: str)
 
 def test_expired_work_is_not_scored() -> None:
     scorer = FakeScorer(seconds=0.2)
-    with over(EmbeddedBackend(Model("fake", scorer))) as client, ThreadPoolExecutor(10) as pool:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), scorer))) as client, ThreadPoolExecutor(10) as pool:
         body = GOOD | {"deadline_ms": 250}
         statuses = [answer.status_code for answer in pool.map(lambda _: client.post("/v1/rerank", json=body), range(10))]
         time.sleep(0.5)
@@ -100,7 +101,7 @@ def test_a_failing_model_leaves_the_first_stage_order(slow: httpx.Client) -> Non
 
 
 def test_what_would_wait_too_long_is_refused_at_once() -> None:
-    with over(EmbeddedBackend(Model("fake", FakeScorer(seconds=SECONDS))), max_backlog_seconds=1) as slow:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer(seconds=SECONDS))), max_backlog_seconds=1) as slow:
         assert slow.post("/v1/rerank", json=GOOD).status_code == 200  # teaches the speed
 
         def ask(number: int) -> tuple[httpx.Response, float]:
@@ -123,7 +124,7 @@ def test_what_would_wait_too_long_is_refused_at_once() -> None:
 
 def test_a_hanging_model_opens_the_breaker_and_an_answer_closes_it() -> None:
     scorer = FakeScorer(seconds=3)
-    with over(EmbeddedBackend(Model("fake", scorer))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), scorer))) as client:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: client.post("/v1/rerank", json=GOOD | {"deadline_ms": 300}), range(24)))
         begin = time.monotonic()

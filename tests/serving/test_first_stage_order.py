@@ -6,6 +6,7 @@ import pytest
 from slimrank.engine.jobs import Answer
 from slimrank.engine.reranker import Reranker
 from slimrank.errors import InvalidRequest
+from slimrank.identity import ModelIdentity
 from slimrank.manifest import Fusion
 from slimrank.scoring import only_first
 from slimrank.serving.gateway import answers, schemas
@@ -24,7 +25,7 @@ class Even:
 def answered(weight: float = 1.0, **fields: object) -> list[int]:
     body = {"query": "q", "documents": ["a", "b", "c"], "raw_scores": True, **fields}
     call = schemas.parse(body, max_documents=10)
-    answer = Answer(Even().score("q", list(call.job_by_rank().request.documents)), "m", fusion_weight=weight)
+    answer = Answer(Even().score("q", list(call.job_by_rank().request.documents)), ModelIdentity("m", fusion_weight=weight))
     results = answers.body_of(call, answer, request_id="1")["results"]
     assert [r["relevance_score"] for r in results] == sorted((r["relevance_score"] for r in results), reverse=True)
     return [result["index"] for result in results]
@@ -52,7 +53,7 @@ def test_documents_are_scored_in_the_order_of_their_ranks_so_that_a_deadline_lea
     documents = list(call.job_by_rank().request.documents)
     assert documents == ["b", "c", "a"]
     scored = Scored(np.array([1, 2], dtype=np.float32), np.array([False, True]), False, 1)
-    answer = Answer(only_first(scored, 3), "m", is_partial=True)
+    answer = Answer(only_first(scored, 3), ModelIdentity("m"), is_partial=True)
     body = answers.body_of(call, answer, request_id="1")
     assert [(hit["index"], hit["document"]["text"]) for hit in body["results"]] == [(2, "c"), (1, "b"), (0, "a")]
     assert body["scores"] == sorted(body["scores"])
@@ -71,11 +72,11 @@ def test_ranks_and_documents_must_be_as_many() -> None:
 
 
 def test_the_weight_travels_over_the_queue_and_its_absence_means_none() -> None:
-    answer = Answer(Even().score("q", ["a"]), "m", fusion_weight=0.7)
+    answer = Answer(Even().score("q", ["a"]), ModelIdentity("m", fusion_weight=0.7))
     reply = messages.decode_reply(messages.encode_answer("1", answer))
-    assert messages.answer_of(reply, documents=len(reply["scores"])).fusion_weight == 0.7
+    assert messages.answer_of(reply, documents=len(reply["scores"])).model.fusion_weight == 0.7
     del reply["fusion_weight"]
-    assert messages.answer_of(reply, documents=len(reply["scores"])).fusion_weight == 0
+    assert messages.answer_of(reply, documents=len(reply["scores"])).model.fusion_weight == 0
 
 
 def test_in_python_the_order_counts_only_where_it_is_said() -> None:

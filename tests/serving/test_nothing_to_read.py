@@ -10,12 +10,12 @@ import pytest
 from connector.gateway_client import GatewayScorer
 from connector.proxy.window import _order
 from slimrank import Reranker
-from slimrank.engine.model import Model
 from slimrank.engine.session import OrtScorer
 from slimrank.scoring import is_readable, rank
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.types import Scored
 from tests.serving.conftest import over
+from tests.tiny import loaded
 
 DOCUMENTS = ["", "Titan is a moon.", " \n\t", "zzz qqq xxx", "\u200b\u00ad", "rye bread", "\x00", "git reset"]
 BLANK = [0, 2, 4, 6]
@@ -28,7 +28,7 @@ def scorer(tiny_model: Path) -> OrtScorer:
 
 @pytest.fixture(scope="module")
 def client(tiny_model: Path) -> Iterator[httpx.Client]:
-    with over(EmbeddedBackend(Model.load(tiny_model, threads=1, batch_tokens=512))) as client:
+    with over(EmbeddedBackend(loaded(tiny_model))) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from slimrank.engine.jobs import Answer, Job
 from slimrank.engine.model import Model
 from slimrank.engine.scoring_loop import ScoringLoop
 from slimrank.errors import Overloaded
+from slimrank.identity import ModelIdentity
 from slimrank.serving.admission import Admission, Ticket, cost_of
 from slimrank.types import RerankRequest, Scored
 
@@ -53,7 +54,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.chance = random.Random(5)
         self.admission = Admission(max_backlog_seconds=10.0, max_waiting=1000)
-        self.loop = ScoringLoop(Model("fake", self), clock=lambda: self.now)
+        self.loop = ScoringLoop(Model(ModelIdentity("fake"), self), clock=lambda: self.now)
         self.numbers = itertools.count()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from slimrank.engine.model import Model
 from slimrank.errors import ConfigError, InvalidRequest, Overloaded
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway import schemas
 from slimrank.serving.gateway.bodies import read_object
@@ -42,7 +43,7 @@ def ring(tmp_path: Path) -> Iterator[tuple[httpx.Client, Path, str]]:
     path = tmp_path / "keys.json"
     key, entry = new_key("shop")
     write_keys(path, entry)
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=path) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), api_keys_file=path) as client:
         yield client, path, key
 
 
@@ -96,7 +97,7 @@ def test_a_key_may_be_limited_in_rate(tmp_path: Path) -> None:
 def test_a_key_may_be_limited_to_models(tmp_path: Path) -> None:
     key, entry = new_key("other")
     write_keys(tmp_path / "keys.json", entry.model_copy(update={"models": ["another"]}))
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=tmp_path / "keys.json") as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), api_keys_file=tmp_path / "keys.json") as client:
         assert status(client, f"Bearer {key}") == 403
 
 
@@ -140,7 +141,7 @@ def is_open(port: int) -> bool:
 
 def test_no_text_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         for body in (
             GOOD,
             GOOD | {"top_n": 0},

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving import traces
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from tests.doubles import FakeScorer
@@ -32,7 +33,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 
 def test_an_embedded_gateway_goes_on_with_the_callers_trace(spans: InMemorySpanExporter) -> None:
-    with over(EmbeddedBackend(Model("fake", FakeScorer(seconds=0.05)))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer(seconds=0.05)))) as client:
         client.post("/v1/rerank", json=GOOD, headers=HEADERS)
     found = {span.name: span for span in spans.get_finished_spans()}
     assert set(found) == {"rerank", "score", "queue", "tokenise", "infer"}
@@ -45,14 +46,14 @@ def test_an_embedded_gateway_goes_on_with_the_callers_trace(spans: InMemorySpanE
 
 @pytest.mark.parametrize("header", ["", "00-zz-yy-01", "x" * 5000])
 def test_a_traceparent_that_is_none_begins_a_trace_of_its_own(spans: InMemorySpanExporter, header: str) -> None:
-    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         assert client.post("/v1/rerank", json=GOOD, headers={"traceparent": header}).status_code == 200
     (root,) = [span for span in spans.get_finished_spans() if span.name == "rerank"]
     assert root.parent is None
 
 
 def test_a_refusal_is_traced_with_its_status(spans: InMemorySpanExporter) -> None:
-    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         client.post("/v1/rerank", json={})
     (root,) = spans.get_finished_spans()
     assert root.attributes["http.response.status_code"] == 422

@@ -20,6 +20,7 @@ from connector.cluster import explain_transport
 from connector.gateway_client import GatewayScorer
 from slimrank import manifest
 from slimrank.errors import EngineRefused
+from slimrank.identity import ModelIdentity
 
 
 class Grader(Protocol):
@@ -77,7 +78,7 @@ class LocalGrader:
         folder = model_folder(load())
         made = manifest.read(folder)
         self._reranker, self._max_grade = Reranker.load(folder), max_grade
-        self.identity: Json = {"model": made.name, "model_sha256": made.digest(), "prompt_sha256": made.prompt_sha256}
+        self.identity: Json = dict(ModelIdentity.of(made).hashes())
 
     def __call__(self, query: str, documents: Sequence[str]) -> list[int | None]:
         """Grade documents."""

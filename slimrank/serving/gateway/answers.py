@@ -32,12 +32,12 @@ def body_of(call: RerankCall, answer: Answer, *, request_id: str) -> Any:
     Raises:
         InvalidRequest: something was cut, and the caller would rather have an error.
     """
-    scored = answer.scored
+    scored, calibration = answer.scored, answer.model.calibration
     if call.must_fit:
         _check_uncut(call, scored)
-    if call.first_stage_ranks is not None and answer.fusion_weight:
-        scored = fuse_scored(scored, sorted(call.first_stage_ranks), answer.fusion_weight)
-    ranked = _in_places(call, rank(scored, scale=answer.scale, offset=answer.offset))
+    if call.first_stage_ranks is not None and answer.model.fusion_weight:
+        scored = fuse_scored(scored, sorted(call.first_stage_ranks), answer.model.fusion_weight)
+    ranked = _in_places(call, rank(scored, scale=calibration.scale, offset=calibration.offset))
     return _body(call, ranked, _meta(call, answer), tokens=answer.scored.tokens, request_id=request_id)
 
 
@@ -82,18 +82,18 @@ def _body(call: RerankCall, ranked: list[RankedDocument], meta: dict[str, Any], 
 def _meta(call: RerankCall, answer: Answer) -> dict[str, Any]:
     scored = answer.scored
     documents = len(scored.scores)
-    meta = _meta_of(call, model=answer.model) | {
-        # probability = sigmoid(scale * score + offset), for callers that ask for raw scores
-        "calibration": {"scale": float(answer.scale), "offset": float(answer.offset)},
-        "fusion_weight": float(answer.fusion_weight),
-        **({"model_sha256": answer.model_sha256, "prompt_sha256": answer.prompt_sha256} if answer.model_sha256 else {}),
-        "query_truncated": scored.query_truncated,
-        "truncated_documents": _cut_places(call, scored),
-        # what is cut from every document, unless a request says otherwise, is said once and not document by document
-        **({"document_tokens": answer.document_tokens} if answer.document_tokens else {}),
-        "scored_documents": documents if scored.depth is None else scored.depth,
-        "partial": answer.is_partial,
-    }
+    meta = (
+        _meta_of(call, model=answer.model.name)
+        | answer.model.meta()
+        | {
+            "query_truncated": scored.query_truncated,
+            "truncated_documents": _cut_places(call, scored),
+            # what is cut from every document, unless a request says otherwise, is said once and not document by document
+            **({"document_tokens": answer.document_tokens} if answer.document_tokens else {}),
+            "scored_documents": documents if scored.depth is None else scored.depth,
+            "partial": answer.is_partial,
+        }
+    )
     return meta if scored.passages is None else meta | {"passages": scored.passages}
 
 

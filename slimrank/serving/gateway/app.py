@@ -174,7 +174,7 @@ class _Gateway:
             answer = await self._backend.probe()
         except Exception as error:
             return _refusal(error, str(uuid.uuid4()))
-        return _json({"status": "ready", "model": answer.model})
+        return _json({"status": "ready", "model": answer.model.name})
 
     async def info(self, request: Request) -> Response:
         """Say what is served, as Text Embeddings Inference does."""

@@ -23,6 +23,7 @@ from pydantic_core import to_json
 from slimrank.engine.jobs import Answer, Job
 from slimrank.engine.redis_clients import KEY_PREFIX
 from slimrank.errors import DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
+from slimrank.identity import ModelIdentity
 from slimrank.types import RerankRequest, Scored
 
 WORKERS_KEY = KEY_PREFIX + "workers"
@@ -124,15 +125,10 @@ def encode_answer(request_id: str, answer: Answer) -> bytes:
             "batch_tokens": list(scored.batch_tokens),
             "is_partial": answer.is_partial,
             "document_tokens": answer.document_tokens,
-            "model": answer.model,
-            "scale": answer.scale,
-            "offset": answer.offset,
-            "fusion_weight": answer.fusion_weight,
-            "model_sha256": answer.model_sha256,
-            "prompt_sha256": answer.prompt_sha256,
             "queue_seconds": answer.queue_seconds,
             "infer_seconds": answer.infer_seconds,
-        },
+        }
+        | answer.model.message(),
         allow_nan=False,
     ).encode()
 
@@ -218,12 +214,7 @@ def _answer_of(reply: dict[str, Any]) -> Answer:
     )
     return Answer(
         scored,
-        reply["model"],
-        reply["scale"],
-        reply["offset"],
-        reply.get("fusion_weight", 0.0),
-        reply.get("model_sha256", ""),
-        reply.get("prompt_sha256", ""),
+        ModelIdentity.from_message(reply),
         queue_seconds=reply["queue_seconds"],
         infer_seconds=reply["infer_seconds"],
         is_partial=reply.get("is_partial", False),

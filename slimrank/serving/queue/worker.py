@@ -66,7 +66,7 @@ class SignOfLife:
         self._scoring = scoring
         self._id = worker_id
         model = scoring.model
-        said = {"model": model.name, "document_tokens": model.document_tokens}
+        said = {"model": model.identity.name, "document_tokens": model.document_tokens}
         self._message = json.dumps(said | {"host": socket.gethostname(), "pid": os.getpid()})
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sign-of-life", daemon=True)
@@ -136,9 +136,9 @@ def run_worker(settings: Settings, model: Model) -> None:
         server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=metrics.registry)
         handler: Any = server.RequestHandlerClass
         handler.timeout = METRICS_SECONDS  # else whoever says nothing keeps a thread for ever
-    log.info("serving worker=%s model=%s redis=%s", worker_id, model.name, redis_clients.address(settings))
+    log.info("serving worker=%s model=%s redis=%s", worker_id, model.identity.name, redis_clients.address(settings))
     try:
-        while _consume(app, settings, worker_id, model.name) == EX_FAILURE:
+        while _consume(app, settings, worker_id, model.identity.name) == EX_FAILURE:
             # One message that is not JSON ends Celery's consumer; it is gone from the queue, the next may be good.
             log.error("restart worker=%s: its consumer failed", worker_id)
             time.sleep(RESTART_SECONDS)

@@ -15,6 +15,7 @@ from connector.elasticsearch.check import check
 from connector.elasticsearch.install import Plan, endpoint, install, remove, search
 from slimrank.engine.jobs import Answer
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
+from slimrank.identity import ModelIdentity
 from slimrank.serving.gateway.answers import body_of
 from slimrank.serving.gateway.schemas import parse
 from tests.connector.contracts import as_contract, contract
@@ -114,7 +115,7 @@ def test_a_changed_key_is_noticed_and_without_a_new_key_the_old_key_is_kept() ->
 def _as_tei(payload: dict[str, Any]) -> tuple[int, str]:
     """Answer like the gateway, in the format of Text Embeddings Inference."""
     call = parse(payload, max_documents=10)
-    answer = Answer(FakeScorer().score(call.job.request.query, call.job.request.documents), "m")
+    answer = Answer(FakeScorer().score(call.job.request.query, call.job.request.documents), ModelIdentity("m"))
     return 200, json.dumps(body_of(call, answer, request_id="1"))
 
 

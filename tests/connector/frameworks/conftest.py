@@ -11,6 +11,7 @@ import pytest
 
 from slimrank.engine.model import Model
 from slimrank.engine.reranker import Reranker
+from slimrank.identity import ModelIdentity
 from slimrank.manifest import Fusion
 from slimrank.serving.gateway.server import make_app
 from slimrank.settings import Settings
@@ -47,7 +48,7 @@ def tidy() -> Iterator[None]:
 def gateway() -> Iterator[str]:
     """Yield the URL of a real gateway with a fake model; its answers are sorted by score and have indices."""
     settings = Settings(embedded=True)
-    with in_thread(settings, make_app(settings, Model("fake", FakeScorer()))) as client:
+    with in_thread(settings, make_app(settings, Model(ModelIdentity("fake"), FakeScorer()))) as client:
         yield str(client.base_url).rstrip("/")
 
 

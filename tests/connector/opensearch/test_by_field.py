@@ -12,6 +12,7 @@ from connector.opensearch.install import Plan, install, remove
 from connector.opensearch.traps import body_traps
 from slimrank.engine.jobs import Answer
 from slimrank.errors import ConfigError, PipelineNotInstalled
+from slimrank.identity import ModelIdentity
 from slimrank.serving.gateway.answers import body_of
 from slimrank.serving.gateway.schemas import parse
 from tests.connector.contracts import as_contract, contract
@@ -87,7 +88,7 @@ def test_the_gateways_answer_has_the_scores_in_the_order_of_the_hits() -> None:
     documents = ["lead pipe", "gold ring", "pipe"]
     call = parse({"query": "pipe", "documents": documents, "raw_scores": True}, max_documents=10)
     scored = FakeScorer().score("pipe", documents)
-    body = body_of(call, Answer(scored, model="fake"), request_id="1")
+    body = body_of(call, Answer(scored, ModelIdentity("fake")), request_id="1")
     assert body["scores"] == scored.scores.tolist()
 
 

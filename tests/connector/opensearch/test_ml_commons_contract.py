@@ -12,6 +12,8 @@ from connector.cluster import Cluster
 from connector.opensearch import bodies
 from connector.opensearch.install import Plan, install
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
+from slimrank.scoring import UNSCORED
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway.json_numbers import to_json
 from tests.connector.contracts import contract
@@ -54,7 +56,7 @@ QUERIES += ["a ${parameters.documents} ${parameters.request}", "a\nb", '"gold"']
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[httpx.Client]:
-    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         yield client
 
 
@@ -118,7 +120,7 @@ def test_an_answer_without_scores_is_read_as_the_marked_first_stage(ml_commons: 
     (payload,) = _payloads(ml_commons, ["fail"], DOCUMENTS)
     answer = gateway.post("/v1/rerank", content=payload["ok"], headers={"content-type": "application/json"})
     (result,) = ml_commons.run([{"op": "scores", "answer": answer.text}])
-    assert result["ok"] == [bodies.DEGRADED - place for place in range(len(DOCUMENTS))]
+    assert result["ok"] == [UNSCORED - place for place in range(len(DOCUMENTS))]
 
 
 def test_every_number_that_the_gateway_writes_can_be_read(ml_commons: MlCommons) -> None:

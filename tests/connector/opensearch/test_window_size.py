@@ -11,6 +11,7 @@ from connector.cluster import Cluster
 from connector.opensearch import bodies
 from connector.opensearch.install import Plan, install
 from connector.opensearch.window_size import Depth, fit, measure, with_factor
+from slimrank.scoring import UNSCORED
 from tests.connector.fake_gateway import overlap_gateway
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.served import serving
@@ -47,8 +48,8 @@ def _slow(payload: dict[str, Any]) -> tuple[int, str]:
     answer = json.loads(text)
     for result in answer["results"]:
         if result["index"] >= 10:
-            result["relevance_score"] = bodies.DEGRADED - result["index"]
-    answer["scores"] = [score if place < 10 else bodies.DEGRADED - place for place, score in enumerate(answer["scores"])]
+            result["relevance_score"] = UNSCORED - result["index"]
+    answer["scores"] = [score if place < 10 else UNSCORED - place for place, score in enumerate(answer["scores"])]
     return status, json.dumps(answer)
 
 

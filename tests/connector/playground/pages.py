@@ -16,6 +16,7 @@ from connector.playground.sources import CorpusSource, FirstStage, Source
 from slimrank.engine.model import Model
 from slimrank.errors import EngineUnavailable
 from slimrank.evaluation.beir import Document
+from slimrank.identity import ModelIdentity
 from slimrank.serving.gateway.protocol import options
 from tests.doubles import FakeScorer
 
@@ -53,7 +54,7 @@ def corpus() -> CorpusSource:
 
 def fake_ranker(seconds: float = 0.0, *, fusion_weight: float = 0.0) -> EmbeddedRanker:
     """Return a ranker that counts words."""
-    return EmbeddedRanker(Model("fake", FakeScorer(seconds=seconds), fusion_weight=fusion_weight))
+    return EmbeddedRanker(Model(ModelIdentity("fake", fusion_weight=fusion_weight), FakeScorer(seconds=seconds)))
 
 
 def playground(

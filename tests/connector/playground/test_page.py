@@ -13,7 +13,7 @@ from connector.playground.rankers import Ranking
 from slimrank import fusion
 from slimrank.errors import ModelNotReady
 from slimrank.evaluation import beir, measures, trec
-from slimrank.scoring import probabilities
+from slimrank.identity import ModelIdentity
 from slimrank.types import Scored
 from tests.connector.playground.pages import BrokenSource, fake_ranker, playground, running
 
@@ -184,7 +184,7 @@ class FailsLater:
             raise ModelNotReady("the gateway does not answer; is it running?")
         scores = np.arange(len(documents), dtype=np.float32)
         scored = Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, 10)
-        return Ranking(scored, probabilities(scores).tolist(), "once", 0.0, 0.1, 0.1, 0.0)
+        return Ranking(scored, ModelIdentity("once"), 0.0, 0.1)
 
 
 def test_a_failing_search_removes_the_results_of_the_search_before(page: Page) -> None:
@@ -229,7 +229,7 @@ class HalfRanker:
     async def rank(self, query: str, documents: Sequence[str], *, timeout_seconds: float) -> Ranking:
         scores = np.array([1.0, 2.0, *(-1000.0 - i for i in range(2, len(documents)))], dtype=np.float32)
         scored = Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, 10, depth=2)
-        return Ranking(scored, probabilities(scores).tolist(), "half", 0.0, 0.1, 0.1, 0.0)
+        return Ranking(scored, ModelIdentity("half"), 0.0, 0.1)
 
 
 def test_documents_not_scored_in_time_are_marked_and_show_no_score(page: Page) -> None:

@@ -7,6 +7,7 @@ import pytest
 from connector.playground.rankers import EmbeddedRanker, GatewayRanker, Ranking
 from slimrank.engine.model import Model
 from slimrank.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from slimrank.identity import ModelIdentity
 from tests.connector.playground.pages import fake_ranker
 from tests.doubles import FakeScorer
 
@@ -35,12 +36,12 @@ def test_a_gateways_answer_is_returned_in_first_stage_order_with_its_times() -> 
     assert body == {"query": "query", "documents": ["a", "b"], "raw_scores": True, "deadline_ms": 2000}
     assert ranking.scored.scores.tolist() == [-2.0, 2.0]  # type: ignore[attr-defined]
     assert ranking.scored.truncated.tolist() == [True, False]  # type: ignore[attr-defined]
-    assert (ranking.queue_seconds, ranking.infer_seconds, ranking.model) == (0.003, 0.04, "m")  # type: ignore[attr-defined]
+    assert (ranking.queue_seconds, ranking.infer_seconds, ranking.model.name) == (0.003, 0.04, "m")  # type: ignore[attr-defined]
 
 
 def test_probabilities_use_the_gateways_calibration() -> None:
     ranking, _ = rank(httpx.Response(200, json=ANSWER))
-    assert ranking.probabilities == pytest.approx([0.5, 0.8807970779778823])  # type: ignore[attr-defined]
+    assert ranking.probabilities() == pytest.approx([0.5, 0.8807970779778823])  # type: ignore[attr-defined]
 
 
 def test_a_gateways_errors_become_slimrank_errors() -> None:
@@ -74,7 +75,7 @@ def test_a_partial_answer_of_the_gateway_at_the_deadline_is_used() -> None:
 
 def test_a_model_in_this_process_returns_its_scores_so_far_at_the_deadline() -> None:
     async def ranked() -> Ranking:
-        ranker = EmbeddedRanker(Model("slow", FakeScorer(document_seconds=0.06)))
+        ranker = EmbeddedRanker(Model(ModelIdentity("slow"), FakeScorer(document_seconds=0.06)))
         await ranker.start()
         try:
             return await ranker.rank("a tree", ["a tree"] * 20, timeout_seconds=0.4)
@@ -99,7 +100,7 @@ def test_a_real_gateway_and_a_model_in_this_process_give_the_same_scores() -> No
     documents = ["a tree", "delete a tree", "nothing"]
 
     async def both() -> tuple[object, object]:
-        app = make_app(Settings(embedded=True), Model("fake", FakeScorer()))
+        app = make_app(Settings(embedded=True), Model(ModelIdentity("fake"), FakeScorer()))
         near, far = fake_ranker(), GatewayRanker("http://localhost", transport=httpx.ASGITransport(app))
         async with app.router.lifespan_context(app):
             await near.start()
@@ -110,4 +111,4 @@ def test_a_real_gateway_and_a_model_in_this_process_give_the_same_scores() -> No
 
     near, far = asyncio.run(both())
     assert near.scored.scores.tolist() == pytest.approx(far.scored.scores.tolist(), rel=1e-6)  # type: ignore[attr-defined]
-    assert near.probabilities == pytest.approx(far.probabilities, rel=1e-6)  # type: ignore[attr-defined]
+    assert near.probabilities() == pytest.approx(far.probabilities(), rel=1e-6)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from connector.window_cache import Part
 from slimrank import Reranker
 from slimrank.engine.jobs import Answer, Job
 from slimrank.errors import ConfigError, DeadlineExceeded, InvalidRequest, ModelNotReady, Overloaded, ScoringError, SlimrankError
+from slimrank.identity import ModelIdentity
 from slimrank.scoring import only_first
 from slimrank.types import Scored
 
@@ -120,7 +121,9 @@ def test_a_model_in_this_process_answers_with_what_is_scored_by_the_deadline_and
     class Kept:
         async def score(self, job: Job, *, timeout_seconds: float) -> Answer:
             jobs.append(job)
-            return Answer(only_first(Reranker.load(tiny_model).scorer.score("red", ["a"]), 3), "tiny", fusion_weight=1.0)
+            return Answer(
+                only_first(Reranker.load(tiny_model).scorer.score("red", ["a"]), 3), ModelIdentity("tiny", fusion_weight=1.0)
+            )
 
     async def run() -> Scored:
         scorer = EmbeddedScorer(tiny_model)

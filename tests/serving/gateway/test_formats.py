@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway import schemas
 from slimrank.serving.gateway.bodies import read_object
@@ -343,7 +344,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
     ]
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": [entry.model_dump(exclude_none=True) for entry in entries]}))
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=path) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), api_keys_file=path) as client:
         yield client, {name: f"Bearer {key}" for name, (key, _) in made.items()}
 
 

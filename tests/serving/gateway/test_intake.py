@@ -15,6 +15,7 @@ import pytest
 
 from slimrank.engine.model import Model
 from slimrank.errors import ConfigError
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway.intake import Intake
 from tests.doubles import FakeScorer
@@ -55,7 +56,9 @@ def test_six_large_bodies_at_once_fit_into_the_shipped_memory(documents: int) ->
 @pytest.fixture
 def narrow() -> Iterator[httpx.Client]:
     """Yield a client of a gateway that holds 4 MiB of bodies, and 3 MiB of large ones."""
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), max_body_bytes=3 * 2**20, max_bodies_bytes=4 * 2**20) as client:
+    with over(
+        EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), max_body_bytes=3 * 2**20, max_bodies_bytes=4 * 2**20
+    ) as client:
         yield client
 
 
@@ -158,6 +161,6 @@ def test_a_rebound_name_reads_no_metrics(client: httpx.Client) -> None:
 
 
 def test_a_gateway_that_listens_for_all_answers_to_any_name_but_to_no_page() -> None:
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), host="0.0.0.0") as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), host="0.0.0.0") as client:
         assert client.post("/v1/rerank", content=BODY, headers={"host": "gateway:8080"}).status_code == 200
         assert client.post("/v1/rerank", content=BODY, headers={"origin": "https://evil.example"}).status_code == 403

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway.keys import KeyRing
 from tests.command import slimrank
@@ -28,7 +29,7 @@ def made(path: Path, name: str, *options: object) -> str:
 def test_a_key_that_was_made_is_let_in_within_its_limits_and_one_removed_is_not(path: Path) -> None:
     shop, lab = made(path, "shop", "--model", "fake"), made(path, "lab", "--model", "other")
     now = [0.0]
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=path) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), api_keys_file=path) as client:
         assert (status(client, f"Bearer {shop}"), status(client, f"Bearer {lab}")) == (200, 403)
     ring = KeyRing(path, clock=lambda: now[0])
     assert ring.admit(f"Bearer {shop}") is not None

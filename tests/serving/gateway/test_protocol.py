@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.gateway import protocol
 from slimrank.serving.gateway.keys import new_key
@@ -173,7 +174,7 @@ def test_a_trailer_is_no_header(tmp_path: Path) -> None:
         BODY,
         key.encode(),
     )
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), api_keys_file=tmp_path / "keys.json") as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), api_keys_file=tmp_path / "keys.json") as client:
         for headers, status in (((), 401), ((f"Authorization: Bearer {key}".encode(),), 200)):
             with connected(client) as connection:
                 connection.sendall(request(b"Transfer-Encoding: chunked", *headers, body=chunked, length=False))
@@ -244,7 +245,7 @@ def test_pipelined_requests_are_not_hoarded(client: httpx.Client) -> None:
 
 def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "STALLED_SECONDS", 0.3)
-    with over(EmbeddedBackend(Model("fake", FakeScorer()))) as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         body = json.dumps({"query": "q", "documents": ["a" * 12_000_000], "return_documents": True}).encode()
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

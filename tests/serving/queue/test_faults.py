@@ -20,6 +20,7 @@ import redis
 
 from slimrank.engine import redis_clients
 from slimrank.engine.jobs import Answer
+from slimrank.identity import ModelIdentity
 from slimrank.serving.queue import messages
 from slimrank.types import Scored
 from tests.nodes import process
@@ -245,7 +246,7 @@ def test_a_reply_that_was_cut_off_on_its_way_is_read_again() -> None:
             np.zeros(len(GOOD["documents"]), dtype=np.float32), np.zeros(len(GOOD["documents"]), dtype=np.bool_), False, 3
         )
         # As it lies in Redis when the connection goes between taking it aside and its arrival.
-        store.rpush(taken, messages.encode_answer(request_id, Answer(scored, "mute")))
+        store.rpush(taken, messages.encode_answer(request_id, Answer(scored, ModelIdentity("mute"))))
         proxy.cut()
         answer = waiting.result()
         assert answer.status_code == 200, answer.text

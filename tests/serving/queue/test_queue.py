@@ -17,6 +17,7 @@ import redis
 
 from slimrank.engine import redis_clients
 from slimrank.engine.model import Model
+from slimrank.identity import ModelIdentity
 from slimrank.serving.embedded_backend import EmbeddedBackend
 from slimrank.serving.queue import messages
 from tests.doubles import FakeScorer
@@ -212,5 +213,5 @@ def test_a_job_of_a_killed_worker_is_sent_again_and_answered_once() -> None:
 
 
 def test_the_embedded_backend_needs_no_redis() -> None:
-    with over(EmbeddedBackend(Model("fake", FakeScorer())), redis_url="redis://127.0.0.1:1/0") as client:
+    with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer())), redis_url="redis://127.0.0.1:1/0") as client:
         assert client.post("/v1/rerank", json=GOOD).status_code == 200

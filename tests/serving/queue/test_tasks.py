@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slimrank.engine.jobs import Job
 from slimrank.engine.model import Model
 from slimrank.engine.scoring_loop import ScoringLoop
+from slimrank.identity import ModelIdentity
 from slimrank.serving.metrics import Metrics
 from slimrank.serving.queue import messages, tasks
 from slimrank.serving.queue.tasks import RerankTask
@@ -27,7 +28,7 @@ REPLY_TO = messages.reply_key("fuzz")
 @pytest.fixture(scope="module")
 def task(redis_url: str) -> Iterator[tuple[RerankTask, redis.Redis]]:
     """Yield a worker's task and the store that it reads."""
-    scoring = ScoringLoop(Model("fake", FakeScorer()))
+    scoring = ScoringLoop(Model(ModelIdentity("fake"), FakeScorer()))
     scoring.start()
     with redis.Redis.from_url(redis_url) as store:
         yield RerankTask(scoring, store, Metrics(), worker_id="fuzzed"), store
@@ -72,7 +73,7 @@ def test_a_job_whose_caller_left_ends_with_the_slice_in_hand(redis_url: str, mon
     monkeypatch.setattr(tasks, "LOOK_SECONDS", 60)  # so that looking now and then helps nobody
     with redis.Redis.from_url(redis_url) as store:
         scorer = Leaving(store)
-        scoring = ScoringLoop(Model("fake", scorer))
+        scoring = ScoringLoop(Model(ModelIdentity("fake"), scorer))
         scoring.start()
         job = Job(RerankRequest("pipe", [f"document {place}" for place in range(400)]))
         store.set(messages.job_key("left"), messages.encode_job(job), px=60_000)
