@@ -15,9 +15,8 @@ from connector.rerank_plan import DEFAULT_WINDOW, Options, RerankPlan, documents
 from connector.scorers import AnyScorer, score_hits
 from connector.window_cache import window_key
 from slimrank.errors import SlimrankError
-from slimrank.types import Scored
+from slimrank.types import Json, Scored
 
-Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 

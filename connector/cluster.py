@@ -7,15 +7,14 @@ All writes are recorded; a dry run records them without sending them. Searches f
 import json
 import ssl
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
 from connector.bounded import PLAIN_OR_GZIP, bounded
 from connector.urls import require_url
 from slimrank.errors import ConfigError, EngineError, EngineRefused, EngineUnavailable
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 MAX_CLUSTER_BYTES = 256 * 2**20
 

@@ -11,8 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from slimrank.errors import ConfigError
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _PLACEHOLDER = re.compile(r"\{([\w.@-]+)\}")
 FRAGMENT_JOINT = " ... "

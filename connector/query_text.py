@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _PER_FIELD = {  # {clause: {field: text or {key: text}}}
     "match": "query",

@@ -14,9 +14,7 @@ from connector.fields import Template, matches
 from connector.query_text import find_query_text
 from slimrank.errors import ConfigError
 from slimrank.scoring import rank
-from slimrank.types import Scored
-
-Json = dict[str, Any]
+from slimrank.types import Json, Scored
 
 DEFAULT_WINDOW = 20
 """The default window: two cores score this number of hits in about a second (docs/decisions/0008)."""

@@ -10,10 +10,13 @@ query, G completions of a prompt.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+Json = dict[str, Any]
+"""A JSON object, as it is written or was read."""
 Scores = npt.NDArray[np.float32]
 Run = Mapping[str, Mapping[str, float]]
 """query_id -> doc_id -> score."""

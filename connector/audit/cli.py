@@ -26,13 +26,14 @@ from connector.audit.flow import Steps, audit, conclude, write_report
 from connector.audit.folder import Folder
 from connector.audit.judge.judgments import judgments
 from connector.audit.judge.sheet import write_sheet
-from connector.audit.spec import JUDGED, Json, load_spec
+from connector.audit.spec import JUDGED, load_spec
 from connector.audit.swap import perform, prepare
 from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
 from slimrank.tables import print_table
+from slimrank.types import Json
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,8 +10,9 @@ from connector.audit.judge.judging import judge_all
 from connector.audit.report.contents import build, examine
 from connector.audit.report.junit import to_junit
 from connector.audit.report.page import to_html
-from connector.audit.spec import Json, Spec
+from connector.audit.spec import Spec
 from slimrank.files import replace_text
+from slimrank.types import Json
 
 Steps = Callable[[str], Progress]
 """A function that takes the name of a step and returns the function that reports the step's progress."""

@@ -19,8 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import read_text
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 
 def _without_credentials(url: str) -> str:

@@ -10,8 +10,8 @@ from connector.audit.ask.access import Sides
 from connector.audit.ask.state import read_state
 from connector.audit.compare.differences import index_name
 from connector.audit.folder import Folder
-from connector.audit.spec import Json
 from slimrank.errors import EngineRefused
+from slimrank.types import Json
 
 
 @dataclass(frozen=True, slots=True)

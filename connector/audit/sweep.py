@@ -18,11 +18,11 @@ from connector.audit.compare import measures
 from connector.audit.folder import Folder
 from connector.audit.judge.judgments import judgments
 from connector.audit.sample import Query
-from connector.audit.spec import Json
 from connector.fields import Template
 from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 from slimrank.scoring import Scorer
+from slimrank.types import Json
 
 DEPTHS = (0, 5, 10, 20, 30, 50, 75, 100)
 _TIMED_QUERIES = 5

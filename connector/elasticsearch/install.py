@@ -18,8 +18,7 @@ from connector.facts import Facts, read_facts
 from connector.installing import key_check, require_name, rerank_url
 from connector.rerank_plan import DEFAULT_WINDOW
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 CUSTOM_SINCE = {8: (8, 19), 9: (9, 1)}
 """Release line -> the first version with the ``custom`` service."""

@@ -4,12 +4,10 @@ Shapes: OpenSearch's ML Commons remote connectors, and the neural-search rerank 
 """
 
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
 from connector.opensearch import scripts
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 CONNECTION_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5

@@ -7,7 +7,6 @@ index to search.
 
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 from connector.cluster import Cluster, Refusal
 from connector.facts import Facts, read_facts, require_reranking
@@ -19,8 +18,7 @@ from connector.opensearch.pipelines import find_pipeline
 from connector.opensearch.predict import explain, try_model
 from slimrank.errors import EngineError, PipelineNotInstalled
 from slimrank.scoring import PROBE_DOCUMENTS, PROBE_QUERY
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _FIELD = "text"
 

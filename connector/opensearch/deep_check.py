@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from connector.cluster import Cluster
 from connector.facts import read_facts
@@ -14,8 +13,7 @@ from connector.opensearch.installation import require_installation
 from connector.opensearch.judging_processors import refuses_pages
 from connector.opensearch.pipelines import find_pipeline
 from connector.opensearch.scripts import DEFAULT_SIZE
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _SAMPLES = 100
 _PAGING = Finding(

@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from connector import installing
 from connector.cluster import Cluster
@@ -26,8 +25,7 @@ from connector.opensearch.predict import require_scores
 from connector.opensearch.record import MARK, Record
 from connector.opensearch.trust import Undo, distrust, trust
 from slimrank.errors import ConfigError, EngineError, EngineRefused
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 NO_KEY = "none"
 """The key that a connector sends if the gateway asks for none: ML Commons accepts no connector without a credential."""

@@ -7,14 +7,12 @@ keyword. So the query only narrows the search, with words that match in both cas
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from connector.cluster import Cluster
 from connector.opensearch.record import MARK, Record, read_record
 from connector.opensearch.trust import Undo
 from slimrank.errors import PipelineNotInstalled
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _MANY = 1000
 _DEPLOYED = {"DEPLOYED", "DEPLOYING", "PARTIALLY_DEPLOYED"}

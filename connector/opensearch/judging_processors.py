@@ -1,11 +1,9 @@
 """Read a search pipeline: which processors judge its hits, with which model, on which fields, and by which query text."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from connector.opensearch import scripts
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _REQUEST = "$._request."
 

@@ -4,15 +4,13 @@ Registering a model creates a model group and a task, and each deployment create
 """
 
 import time
-from typing import Any
 
 from connector.cluster import Cluster, Refusal
 from connector.opensearch import bodies
 from connector.opensearch.installation import Installation, is_ours, models_of, search
 from connector.opensearch.record import MARK, Record
 from slimrank.errors import EngineRefused, EngineUnavailable
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _TASK_SECONDS = 60.0
 _GONE_SECONDS = 10.0

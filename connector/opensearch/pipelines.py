@@ -4,13 +4,10 @@ Our processors have our tag. Processors that others added to the pipeline are ke
 ``phase_results_processors``, which hybrid search needs.
 """
 
-from typing import Any
-
 from connector.cluster import Cluster
 from connector.opensearch.record import MARK
 from slimrank.errors import EngineRefused
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 TAG = "slimrank"
 _SECTIONS = ("request_processors", "response_processors")

@@ -4,12 +4,9 @@ The permissions are the names of the actions that the installer's calls and sear
 The operator maps users to the roles.
 """
 
-from typing import Any
-
 from connector.cluster import Cluster, Refusal
 from slimrank.errors import PipelineNotInstalled
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _ML = "cluster:admin/opensearch/ml/"
 

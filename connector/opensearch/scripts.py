@@ -7,9 +7,8 @@ same.
 """
 
 import json
-from typing import Any
 
-Json = dict[str, Any]
+from slimrank.types import Json
 
 REQUEST_BODY = "${parameters.request}"
 _REQUEST = """StringBuilder request = new StringBuilder('{"query": "');

@@ -11,8 +11,7 @@ from typing import Any
 
 from connector.findings import Finding
 from connector.opensearch.judging_processors import Judge, judges_of
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _ABSENT = object()
 

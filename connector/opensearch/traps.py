@@ -13,8 +13,7 @@ from connector.opensearch.judging_processors import capped, judges_of, refuses_p
 from connector.opensearch.scripts import DEFAULT_SIZE, MOST_HITS
 from connector.opensearch.trust import host_of
 from connector.query_text import find_query_text
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 NESTED_SINCE = (3, 6)
 _LONGEST_SENSIBLE_TIMEOUT = 60  # seconds; a larger number was meant in milliseconds

@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from connector.cluster import Cluster, Refusal
 from connector.opensearch import bodies
@@ -19,8 +18,7 @@ from connector.opensearch.pipelines import find_pipeline, is_ours, merged
 from connector.opensearch.predict import scores_of
 from slimrank.evaluation import made_up_texts
 from slimrank.scoring import UNSCORED
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 PAGE = 10
 """The size of a search that names no size."""

@@ -14,8 +14,8 @@ from connector.proxy.rules import Extension, Reranking, Rule, Rules, read_extens
 from connector.proxy.splice import without_extension
 from connector.rerank_plan import Options, RerankPlan, plan_search
 from slimrank.errors import InvalidRequest
+from slimrank.types import Json
 
-Json = dict[str, Any]
 Params = list[tuple[str, str]]
 
 _NOTHING, _NO_PLAN = Reranking(), RerankPlan({})

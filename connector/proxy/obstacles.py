@@ -9,8 +9,7 @@ from typing import Any
 
 from connector.fields import matches
 from connector.rerank_plan import RerankPlan, holds_key
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _ALSO_FIELDS = ("docvalue_fields", "script_fields", "collapse")
 _HIDDEN_IN = ("hits", "hits", "_source")

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimrank.serving.gateway.json_numbers import fixed
-
-Json = dict[str, Any]
+from slimrank.types import Json
 
 _read = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -8,10 +8,9 @@ import pytest
 
 from connector.fields import Template
 from slimrank.fusion import fuse
+from slimrank.types import Json
 from tests.conformance.ways import FUSION, HTTP, INDEX, Ask, EngineSaysNo, Outcome, Way
 from tests.doubles import FakeScorer
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

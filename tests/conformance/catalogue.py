@@ -1,9 +1,8 @@
 """The documents and queries of the conformance run: a small made-up shop, the same on every machine."""
 
 from itertools import product
-from typing import Any
 
-Json = dict[str, Any]
+from slimrank.types import Json
 
 COLOURS = ("red", "blue", "green", "black", "white")
 MATERIALS = ("leather", "cotton", "steel", "oak", "wool")

@@ -19,10 +19,10 @@ from connector.opensearch import bodies
 from slimrank.engine.reranker import Reranker
 from slimrank.manifest import Fusion
 from slimrank.scoring import UNSCORED
+from slimrank.types import Json
 from tests.doubles import FakeScorer
 from tests.nodes.ml_commons import MlCommons
 
-Json = dict[str, Any]
 INDEX = "slimrank-conformance"
 DEADLINE_SECONDS = 0.4
 FUSION = Fusion(weight=2.0, first_stage="the engine")

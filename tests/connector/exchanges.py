@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 
 from connector.opensearch import bodies
-from tests.connector.fake_gateway import Json, answering, overlap_gateway
+from slimrank.types import Json
+from tests.connector.fake_gateway import answering, overlap_gateway
 from tests.connector.served import serving
 
 INDICES = ("connector", "model", "model-group", "task")

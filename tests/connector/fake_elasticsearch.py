@@ -8,13 +8,11 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
+from slimrank.types import Json
 from tests.connector.fake_gateway import Gateway, Refused, overlap_gateway
-
-Json = dict[str, Any]
 
 
 @dataclass

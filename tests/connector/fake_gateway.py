@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 
-Json = dict[str, Any]
+from slimrank.types import Json
+
 Gateway = Callable[[Json], tuple[int, str]]
 
 

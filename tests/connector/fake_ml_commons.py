@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connector.opensearch import scripts
-from tests.connector.fake_gateway import Gateway, Json, Refused, overlap_gateway
+from slimrank.types import Json
+from tests.connector.fake_gateway import Gateway, Refused, overlap_gateway
 from tests.connector.fake_queries import matches
 from tests.connector.recordings import recorded
 

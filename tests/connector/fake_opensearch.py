@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.connector.fake_gateway import Json, Refused
+from slimrank.types import Json
+from tests.connector.fake_gateway import Refused
 from tests.connector.fake_searches import FakeSearches
 
 _DEFAULT_TRUSTED = ["^https://runtime\\.sagemaker\\..*[a-z0-9-]\\.amazonaws\\.com/.*$", "^https://api\\.cohere\\.ai/.*$"]

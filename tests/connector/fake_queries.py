@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from tests.connector.fake_gateway import Json, Refused
+from slimrank.types import Json
+from tests.connector.fake_gateway import Refused
 
 
 def matches(query: Json, id: str, source: Json, properties: Json) -> bool:

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from connector.opensearch import scripts
-from tests.connector.fake_gateway import Json, Refused
+from slimrank.types import Json
+from tests.connector.fake_gateway import Refused
 from tests.connector.fake_ml_commons import FakeMlCommons
 
 

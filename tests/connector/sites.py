@@ -10,7 +10,8 @@ import pytest
 from connector.cluster import Cluster
 from connector.facts import read_facts
 from connector.opensearch.install import remove
-from tests.connector.fake_gateway import Gateway, Json, answering, overlap_gateway
+from slimrank.types import Json
+from tests.connector.fake_gateway import Gateway, answering, overlap_gateway
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.connector.served import serving
 from tests.nodes.engine import Engine

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from connector.audit.ask.access import Reached
 from connector.audit.ask.fields import compared_fields, shown_fields, under
 from connector.audit.ask.search import business_id
-from connector.audit.spec import Json, Spec
+from connector.audit.spec import Spec
 from connector.fields import Template
+from slimrank.types import Json
 
 _AT_A_TIME = 500
 _SHOWN_CHARACTERS = 2_000

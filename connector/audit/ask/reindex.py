@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from connector.audit.ask.access import Sides
 from connector.audit.ask.run import Progress
-from connector.audit.spec import Json
 from slimrank.errors import ConfigError, EngineRefused
+from slimrank.types import Json
 
 _POLL_SECONDS = 0.5
 _SHOWN_FAILURES = 3

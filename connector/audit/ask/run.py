@@ -16,9 +16,10 @@ from connector.audit.ask.documents import Shelf, pair_up
 from connector.audit.ask.search import Searcher
 from connector.audit.ask.state import read_state
 from connector.audit.folder import Folder, write_lines
-from connector.audit.spec import Json, Spec
+from connector.audit.spec import Spec
 from connector.cluster import Refusal
 from slimrank.errors import DeadlineExceeded, EngineError, EngineUnavailable, ModelNotReady, Overloaded
+from slimrank.types import Json
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from connector.audit.ask.access import Reached
-from connector.audit.spec import Json, Side, Spec
+from connector.audit.spec import Side, Spec
 from connector.cluster import Refusal
 from connector.fields import Template
 from connector.scorers import score_hits
 from slimrank.errors import ConfigError, DataError
 from slimrank.hits import value_at
+from slimrank.types import Json
 
 _MOST_HITS = 5_000  # below the engines' default max_result_window of 10,000
 _SIGNIFICANT = 6

@@ -6,7 +6,7 @@ and any move of its alias change it; refreshes and merges do not.
 
 from connector.audit.ask.access import Reached
 from connector.audit.folder import digest
-from connector.audit.spec import Json
+from slimrank.types import Json
 
 
 def read_state(reached: Reached) -> Json:

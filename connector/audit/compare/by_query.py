@@ -8,7 +8,8 @@ from connector.audit.compare import bounds, measures
 from connector.audit.compare.bounds import Bounds
 from connector.audit.folder import Folder
 from connector.audit.sample import Query
-from connector.audit.spec import Json, Spec
+from connector.audit.spec import Spec
+from slimrank.types import Json
 
 _FUNCTIONS = {"nDCG": measures.ndcg, "RR": measures.reciprocal_rank, "AP": measures.average_precision, "P": measures.precision}
 

@@ -17,7 +17,8 @@ from connector.audit.compare.differences import Difference, find_differences, va
 from connector.audit.compare.explain import explain_document
 from connector.audit.compare.tokens import Analyzers, Token
 from connector.audit.folder import Folder
-from connector.audit.spec import Json, Spec
+from connector.audit.spec import Spec
+from slimrank.types import Json
 
 _INSPECTED = 300
 """The number of changed queries to inspect, the most changed first."""

@@ -16,7 +16,8 @@ from connector.audit.ask.access import Reached, Sides
 from connector.audit.ask.documents import content_hash
 from connector.audit.ask.fields import compared_fields, under
 from connector.audit.ask.search import business_id
-from connector.audit.spec import Json, Spec
+from connector.audit.spec import Spec
+from slimrank.types import Json
 
 _PAGE = 1000
 _EXAMPLES = 20

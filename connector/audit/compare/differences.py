@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from connector.audit.ask.fields import compared_fields, under
 from connector.audit.ask.state import is_harmless
-from connector.audit.spec import Json, Side, Spec
+from connector.audit.spec import Side, Spec
+from slimrank.types import Json
 
 Where = Literal["query", "engine", "settings", "analysis", "mapping", "shards", "deleted documents", "pipeline"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from connector.audit.ask.access import Reached
 from connector.audit.ask.search import fill, template_of
-from connector.audit.spec import Json
 from connector.cluster import Refusal
+from slimrank.types import Json
 
 _WEIGHT = re.compile(r"weight\((?P<field>[^:()]+):(?P<term>.+?) in \d+\)")
 _PARTS = ("boost", "idf", "tf")

@@ -6,8 +6,8 @@ Synonym files are stored on the nodes and not in settings, so only the tokens sh
 from typing import Any
 
 from connector.audit.compare.differences import index_name, only_index
-from connector.audit.spec import Json
 from connector.cluster import Cluster, Refusal
+from slimrank.types import Json
 
 Token = tuple[str, int, str]
 """Text, position and type; synonyms have their own type."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from connector.audit.folder import Folder
 from connector.audit.judge.judgments import grades_file, in_step, read_grades, read_identity
-from connector.audit.spec import Json, Judge
+from connector.audit.spec import Judge
+from slimrank.types import Json
 
 _ROUNDS = 2_000
 _FAMILIES = ("slimrank", "smollm", "qwen", "llama", "mistral", "mixtral", "gemma", "gemini", "phi", "gpt", "claude", "deepseek",

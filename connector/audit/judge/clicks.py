@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from connector.audit.folder import read_lines
 from connector.audit.sample import Query
-from connector.audit.spec import Json, Judge
+from connector.audit.spec import Judge
 from connector.audit.spill import Grade, in_order, scratch
 from connector.cluster import Cluster
 from slimrank.errors import DataError
 from slimrank.hits import value_at
+from slimrank.types import Json
 
 LEAST_IMPRESSIONS = 10
 _LOWEST_RANK = 10_000

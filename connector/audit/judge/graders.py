@@ -14,13 +14,14 @@ from typing import Protocol
 import httpx
 
 from connector.audit.ask.access import Access
-from connector.audit.spec import Json, Judge
+from connector.audit.spec import Judge
 from connector.bounded import PLAIN_OR_GZIP, bounded
 from connector.cluster import explain_transport
 from connector.gateway_client import GatewayScorer
 from slimrank import manifest
 from slimrank.errors import EngineRefused
 from slimrank.identity import ModelIdentity
+from slimrank.types import Json
 
 
 class Grader(Protocol):

@@ -19,10 +19,11 @@ from connector.audit.judge.clicks import grade_clicks
 from connector.audit.judge.graders import Grader, open_grader
 from connector.audit.judge.judgments import changed_documents, from_qrels, grades_file, identity_file, write_grades
 from connector.audit.judge.sheet import read_sheet
-from connector.audit.spec import Json, Judge
+from connector.audit.spec import Judge
 from connector.audit.spill import Grade
 from connector.cluster import Cluster
 from slimrank.errors import DataError
+from slimrank.types import Json
 
 CACHE = "judgments.cache.sqlite"
 

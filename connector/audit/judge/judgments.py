@@ -10,10 +10,11 @@ from pathlib import Path
 
 from connector.audit.compare.by_query import Row, compare_query
 from connector.audit.folder import Folder, digest, read_lines, write_lines
-from connector.audit.spec import Json, Judge, Spec
+from connector.audit.spec import Judge, Spec
 from connector.audit.spill import Grade, in_order
 from slimrank.evaluation import beir, trec
 from slimrank.files import plain_name
+from slimrank.types import Json
 
 
 def grades_file(folder: Folder, judge: Judge) -> Path:

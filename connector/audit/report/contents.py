@@ -18,9 +18,10 @@ from connector.audit.compare.verdict import judge_rules, outcome_of
 from connector.audit.folder import Folder
 from connector.audit.judge import agreement
 from connector.audit.judge.judgments import judgments
-from connector.audit.spec import JUDGED, Json
+from connector.audit.spec import JUDGED
 from connector.audit.spill import quantiles
 from slimrank import __version__
+from slimrank.types import Json
 
 
 def examine(folder: Folder, sides: Sides) -> None:

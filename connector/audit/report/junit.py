@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree as xml
 
-from connector.audit.spec import Json
+from slimrank.types import Json
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters of https://www.w3.org/TR/xml/#charsets, without the C1 controls that it discourages."""

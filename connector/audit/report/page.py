@@ -11,7 +11,7 @@ from connector.audit.compare.differences import value_in_words
 from connector.audit.compare.verdict import show
 from connector.audit.folder import Folder
 from connector.audit.report import plots
-from connector.audit.spec import Json
+from slimrank.types import Json
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = ("fail", "warn", "pass", "not measured")

@@ -10,7 +10,8 @@ from connector.opensearch.check import check
 from connector.opensearch.deep_check import deep
 from connector.opensearch.install import Plan, install, remove
 from slimrank.errors import ConfigError, EngineRefused
-from tests.connector.fake_gateway import Gateway, Json, overlap_gateway
+from slimrank.types import Json
+from tests.connector.fake_gateway import Gateway, overlap_gateway
 from tests.connector.sites import NAME, Site, real, stand_in
 
 NORMALISE = {"normalization-processor": {"normalization": {"technique": "l2"}}}

@@ -8,7 +8,7 @@ import pytest
 
 from connector.opensearch.deep_check import deep
 from connector.opensearch.install import Plan, install
-from tests.connector.fake_gateway import Json
+from slimrank.types import Json
 from tests.connector.opensearch.test_lifecycle import NAME, site
 from tests.connector.sites import Site
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-Json = dict[str, Any]
+from slimrank.types import Json
 
 
 @dataclass
