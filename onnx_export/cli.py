@@ -23,6 +23,7 @@ from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.adapters import ADAPTER_HASH_KEY, CONFIG_FILE, LAYERS_KEY, VALUES_FILE, adapter_hash, is_adapter, layers_of
 from slimrank.errors import ConfigError, ManifestError
+from slimrank.flags import JsonFlag
 from slimrank.folders import check_replaceable, new_folder
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
 from slimrank.providers import check_precision
@@ -36,7 +37,6 @@ model = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Make a model that ships with slimrank, or list the models of this machine."
 )
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProviderFlag = Annotated[
     str | None, typer.Option(help="Where the model is verified and timed: cpu or cuda; default SLIMRANK_PROVIDER.")
 ]

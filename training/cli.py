@@ -14,6 +14,7 @@ from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation.evaluate import Gain
 from slimrank.files import parse_json, read_text
+from slimrank.flags import JsonFlag
 from slimrank.folders import one_at_a_time
 from slimrank.tables import print_table
 from slimrank.telemetry import configure_logging
@@ -186,7 +187,7 @@ def speed(
     base: BaseOption = None,
     groups: GroupsOption = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of groups to measure on.")] = 8,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure how fast stage 2 learns on this machine.
 
@@ -265,7 +266,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of TREC runs, NAME.SPLIT.trec; their hits are reordered instead of BM25's."),
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure nDCG@10 of an adapter or a teacher on several sets.
 
@@ -303,7 +304,7 @@ def evaluate(
         measured.append((drawn, evaluation.score(drawn, scorer, scores, key, lambda done, total: None)))
     rows = [evaluation.compare(drawn, found, fusion_weight=fusion) for drawn, found in measured]
     mean = evaluation.mean_gain(measured, fusion_weight=fusion)
-    if json_output:
+    if as_json:
         typer.echo(json.dumps({"sets": [asdict(row) for row in rows], "mean_gain": asdict(mean), "fusion_weight": fusion}))
         return
     table = Table(

@@ -32,6 +32,7 @@ from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
+from slimrank.flags import JsonFlag
 from slimrank.tables import print_table
 from slimrank.types import Json
 
@@ -46,7 +47,6 @@ out, err = Console(soft_wrap=True), Console(stderr=True)
 SpecFile = Annotated[Path, typer.Argument(help="YAML file with the audit's specification; see `slimrank audit example`.")]
 AuditFolder = Annotated[Path, typer.Argument(help="The audit's folder.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the audit. Steps that are already done in it are not repeated.")]
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _LONG_HOURS = 1.0
 _PATIENCE_SECONDS = 60.0
 
@@ -78,7 +78,7 @@ def plan(
     spec_file: SpecFile,
     folder: Out = Path("audit"),
     sample: Annotated[int | None, typer.Option(min=1, help="Number of queries to draw, instead of sample.size.")] = None,
-    json_output: JsonOutput = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Draw the queries, and print how long it will take to ask them.
 
@@ -90,7 +90,7 @@ def plan(
     with made.at_work(begins=True), access.reach(spec) as sides:
         make_plan(spec, made, sides)
         cost = estimate(spec, made, sides)
-    if json_output:
+    if as_json:
         about = {"population": made.plan["population"], "dropped_as_personal": made.plan["dropped_as_personal"]}
         typer.echo(json.dumps({**asdict(cost), **about, "seed": spec.sample.seed, "folder": str(folder)}))
         return
@@ -178,7 +178,7 @@ def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV fi
 
 
 @app.command()
-def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
+def report(folder: AuditFolder, as_json: JsonFlag = False) -> None:
     """Judge the changes, find their causes, and write report.html, report.json and junit.xml.
 
     Example: slimrank audit report audit
@@ -186,7 +186,7 @@ def report(folder: AuditFolder, json_output: JsonOutput = False) -> None:
     made, access = Folder(folder), Access()
     with made.at_work(), access.reach(made.spec) as sides, _progress() as progress:
         found = conclude(made, sides, access, progress)
-    _print(found, folder, json_output)
+    _print(found, folder, as_json)
     raise typer.Exit(EXIT_CODES[found["verdict"]])
 
 
@@ -199,7 +199,7 @@ def gate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the request that would move the alias instead of sending it.")
     ] = False,
-    json_output: JsonOutput = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Run the whole audit. Exit code 0 pass, 1 warn, 2 fail. With `--then swap`, a pass moves the alias.
 
@@ -210,8 +210,8 @@ def gate(
     spec, access, made = load_spec(spec_file), Access(), Folder(folder)
     with _progress() as progress:
         found = audit(spec, made, access, progress)
-    _print(found, folder, json_output)
-    words = err if json_output else out
+    _print(found, folder, as_json)
+    words = err if as_json else out
     if then == "swap" and alias and found["verdict"] == "pass":
         with access.reach(spec) as sides:
             swap = prepare(made, sides, alias)
@@ -239,7 +239,7 @@ def reindex(
     ] = None,
     slices: Annotated[str, typer.Option(help="Number of parallel slices, or auto.")] = "auto",
     documents_per_second: Annotated[float, typer.Option(help="Limit of documents a second; -1 for no limit.")] = -1,
-    json_output: JsonOutput = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Copy the index of `before` into the index of `after`, then run the whole audit.
 
@@ -252,12 +252,10 @@ def reindex(
         copied = copy_documents(
             sides, body=body, slices=slices, requests_per_second=documents_per_second, progress=progress("copy documents")
         )
-        (err if json_output else out).print(
-            f"{copied.total} documents copied in {copied.seconds:.0f} s, no failures, no conflicts"
-        )
+        (err if as_json else out).print(f"{copied.total} documents copied in {copied.seconds:.0f} s, no failures, no conflicts")
     with _progress() as progress:
         found = audit(spec, Folder(folder), access, progress)
-    _print(found, folder, json_output)
+    _print(found, folder, as_json)
     raise typer.Exit(EXIT_CODES[found["verdict"]])
 
 
@@ -266,7 +264,7 @@ def sweep(
     folder: AuditFolder,
     side: Annotated[Literal["before", "after"], typer.Option(help="The reranked side.")] = "after",
     depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, separated by commas.")] = ",".join(map(str, DEPTHS)),
-    json_output: JsonOutput = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure nDCG and time for growing rerank depths, and mark the knee. The report shows the result.
 
@@ -280,7 +278,7 @@ def sweep(
     with made.at_work(), access.reach(made.spec) as sides, _progress() as progress:
         found = measure_depths(made, dict(sides.items())[side], wanted, progress("rerank"))
         write_report(made)
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(found))
         return
     table = Table("hits reranked", f"nDCG@{made.spec.k}", "ms", "", box=None, pad_edge=False)
@@ -295,7 +293,7 @@ def calibrate_verdict(
     folder: AuditFolder,
     trials: Annotated[int, typer.Option(min=100, help="Simulated audits.")] = 5_000,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
-    json_output: JsonOutput = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure the verdict's false alarms and its power on this audit's differences.
 
@@ -308,7 +306,7 @@ def calibrate_verdict(
             raise DataError(f"{folder} has no judged differences to simulate from: nothing changed, or nothing is judged")
         queries = sum(len(block.weights) for block in tally.blocks())
         found = calibrate(tally.blocks, trials=trials, seed=seed)
-    if json_output:
+    if as_json:
         power = dict(zip(JUDGED, found.power, strict=True))
         typer.echo(
             json.dumps({"trials": trials, "queries": queries, "false_alarms": found.false_alarms, "power": power, "seed": seed})
@@ -331,9 +329,9 @@ def _read_json(path: Path) -> Json:
 _STYLES = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
 
-def _print(found: Json, folder: Path, json_output: bool) -> None:
+def _print(found: Json, folder: Path, as_json: bool) -> None:
     """Print the verdict, its reasons and the measures, or the content of report.json."""
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(found))
         return
     counts = found["queries"]

@@ -24,6 +24,7 @@ from connector.facts import Facts, read_facts, require_reranking
 from connector.findings import Finding
 from slimrank import __version__, cgroups, manifest, processor, settings, store
 from slimrank.errors import ConfigError, ManifestError, PipelineNotInstalled, SlimrankError
+from slimrank.flags import JsonFlag
 from slimrank.settings import Settings
 
 SECONDS = 5.0
@@ -47,7 +48,7 @@ def doctor(
     model: Annotated[
         Path | None, typer.Option(help="Model folder, or the name of a shipped model. Default: the model in the settings.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Check this machine, the model, Redis, the gateway and the engine, and report what to do. The exit code is 1 if there is a
     fault.
@@ -55,7 +56,7 @@ def doctor(
     Example: slimrank doctor --engine http://localhost:9200
     """
     current = settings.load(model=model)
-    Out(json_output).findings(list(examine(current, engine=engine, gateway=gateway)))
+    Out(as_json).findings(list(examine(current, engine=engine, gateway=gateway)))
 
 
 def examine(current: Settings, *, engine: str | None = None, gateway: str | None = None) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from slimrank.errors import DataError
 from slimrank.evaluation import measures
 from slimrank.evaluation.beir import Collection, read_collection
 from slimrank.evaluation.python_docs import corpus
+from slimrank.flags import JsonFlag
 from slimrank.manifest import Manifest
 
 SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "cleanup-at-exit", "mutual-exclusion")
@@ -78,7 +79,7 @@ def demo(
             help=f"Model folder, or the name of a shipped model, which is made on first use; default {settings.DEFAULT_MODEL_NAME}."
         ),
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Search the Python documentation, and show BM25's list beside the reranked list.
 
@@ -95,19 +96,19 @@ def demo(
             reranker = Reranker.load(folder, threads=current.threads)
             collection, index = library.result()
     manifest = manifests.read(folder)
-    if not json_output:
+    if not as_json:
         _introduce(out, collection, manifest, is_showcase=not query)
     comparisons = []
     for asked in _questions(collection, query):
         with console.status(f"Reranking: {asked}"):
             comparisons.append(compare(collection, index, reranker, asked, depth))
-        if not json_output:  # show each answer when it is there
+        if not as_json:  # show each answer when it is there
             out.print(_table(comparisons[-1]), "")
             if len(comparisons) == 1:
                 out.print(
                     f"First answer after {perf_counter() - BEGAN:.0f} s, counted from the start of this command.\n", style="dim"
                 )
-    if json_output:
+    if as_json:
         typer.echo(json.dumps([as_json(comparison) for comparison in comparisons], indent=2))
     else:
         out.print("Ask your own: [bold]slimrank demo --query 'how do I …'[/]")

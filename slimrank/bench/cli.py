@@ -17,6 +17,7 @@ from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.bench.load import Plan, load
 from slimrank.errors import ConfigError
+from slimrank.flags import JsonFlag
 from slimrank.tables import print_table
 
 LOAD_SECONDS, ALL_SECONDS = 10.0, 1800.0
@@ -80,7 +81,7 @@ def bench(
     pair_tokens: Annotated[int | None, typer.Option(min=64, help="Fill or cut every pair to so many tokens.")] = None,
     depth: Annotated[int | None, typer.Option(min=1, help="Documents a request of the engine's comparison.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of each contender; 0 = its own choice.")] = 0,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: JsonFlag = False,
 ) -> None:
     """Load a gateway at a stated rate, measure the queue or the engine, or compare the engine with its peers.
 

@@ -27,6 +27,7 @@ from slimrank.evaluation.beir import read_collection
 from slimrank.evaluation.evaluate import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
 from slimrank.evaluation.splits import shared_with_train
 from slimrank.files import STANDARD_INPUT, open_text, parse_json
+from slimrank.flags import JsonFlag
 from slimrank.manifest import Fusion, Manifest
 from slimrank.processor import conditions
 from slimrank.prompt import document_text, encodable
@@ -130,7 +131,7 @@ def evaluate_collections(
     plot: Annotated[
         Path | None, typer.Option(help="Draw nDCG@10 by how many hits are reranked there: a .png or .svg file.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: JsonFlag = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Measure a collection before and after reranking BM25's hits.

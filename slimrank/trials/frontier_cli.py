@@ -18,6 +18,7 @@ from slimrank.errors import ConfigError
 from slimrank.evaluation import frontier, frontier_cells
 from slimrank.evaluation.frontier_cells import Draw
 from slimrank.files import replace_text
+from slimrank.flags import JsonFlag
 from slimrank.folders import one_at_a_time
 from slimrank.tables import print_table
 from slimrank.trials.commands import pairs_progress, whole_numbers
@@ -54,7 +55,7 @@ def measure_frontier(
     threads: Annotated[int, typer.Option(min=0, help="Threads of each model; 0 = one a physical core.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw nDCG@10 against time there: a .png or .svg file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report there as JSON, a row a line.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure settings of rerankers beside each other: what each gains over BM25, what it takes here, and which of them nothing beats.
 
@@ -90,7 +91,7 @@ def measure_frontier(
     if out is not None:
         with replace_text(out) as file:
             file.write(frontier.text_of(report))
-    if json_output:
+    if as_json:
         typer.echo(frontier.text_of(report), nl=False)
         return
     for table in tables(report):
