@@ -15,13 +15,13 @@ from tokenizers import Tokenizer
 
 from onnx_export.pairs import read_pairs
 from onnx_export.runner import GraphRunner
-from onnx_export.verify import kendall_tau
 from slimrank import manifest as manifests
 from slimrank.evaluation import measures
 from slimrank.evaluation.beir import read_collection
 from slimrank.evaluation.evaluate import first_stage, sample_queries
 from slimrank.manifest import TOKENIZER_FILE
 from slimrank.prompt import Prompt, PromptEncoder
+from slimrank.rank_correlation import kendall_tau
 from slimrank.types import Scores
 
 LEAST_AGREEMENT = 0.9

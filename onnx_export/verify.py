@@ -21,6 +21,7 @@ from slimrank.errors import ManifestError
 from slimrank.manifest import PROMPT_FILE, Manifest, Precision, Verification
 from slimrank.prompt import Prompt
 from slimrank.providers import check_precision
+from slimrank.rank_correlation import kendall_tau
 from slimrank.types import Scores
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.25, "fp16": 0.05, "int8": 1.0, "int8-gpu": 0.5}
@@ -102,16 +103,6 @@ def uneven_batches(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     batches = [[by_length[0], by_length[-1]], by_length[1:-1]] if len(rows) > 1 else [by_length]
     return [batch for batch in batches if batch]
-
-
-def kendall_tau(first: Sequence[float] | Scores, second: Sequence[float] | Scores) -> float:
-    """Return Kendall's tau-b of two score lists; 1.0 if all scores of a list are equal."""
-    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    upper = np.triu_indices(len(one), 1)
-    signs_one = np.sign(one[:, None] - one)[upper]
-    signs_two = np.sign(two[:, None] - two)[upper]
-    untied = np.sqrt(np.abs(signs_one).sum() * np.abs(signs_two).sum())
-    return float((signs_one * signs_two).sum() / untied) if untied else 1.0
 
 
 def _checkpoint_folder(manifest: Manifest, given: Path | None) -> Path:

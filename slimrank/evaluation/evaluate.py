@@ -254,7 +254,8 @@ def paired_gain(before: Mapping[str, float], after: Mapping[str, float], *, seed
 def mean_gain(sets: Sequence[npt.NDArray[np.float64]], *, seed: int = 0) -> Gain:
     """Return the gain averaged over sets of queries, each weighing the same, and its 95% interval.
 
-    The paired bootstrap draws queries anew within each set.
+    The paired bootstrap draws queries anew within each set. ``connector.audit.compare.significance`` has one for weighted queries that
+    come in blocks; its docstring says why there are two.
 
     Args:
         sets: What each query of a set gained.

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from onnx_export import checkpoint as checkpoints
 from onnx_export.reference import reference_scores, token_groups
-from onnx_export.verify import kendall_tau, verify
+from onnx_export.verify import verify
 from slimrank import manifest as manifests
 from slimrank.errors import ManifestError
 from slimrank.prompt import SLIMRANK
@@ -40,11 +39,3 @@ def test_verify_refuses_another_checkpoint(model_copy: Path, tiny_qwen_checkpoin
         verify(model_copy, ignore, checkpoint=tiny_qwen_checkpoint)
     with pytest.raises(ManifestError, match="--checkpoint"):
         verify(model_copy, ignore, checkpoint=tmp_path)
-
-
-def test_kendalls_tau_counts_pairs_in_order() -> None:
-    assert kendall_tau([1, 2, 3], [10, 20, 30]) == 1.0
-    assert kendall_tau([1, 2, 3], [3, 2, 1]) == -1.0
-    assert kendall_tau([1, 2, 3, 4], [1, 3, 2, 4]) == pytest.approx(4 / 6)
-    assert kendall_tau([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / np.sqrt(2 * 3))
-    assert kendall_tau([1, 1], [1, 2]) == 1.0

@@ -1,14 +1,17 @@
 """Compare two rankings of one query, with and without judgments. Values are not rounded.
 
 Without judgments: overlap, Jaccard, rank-biased overlap, and Kendall's tau and rank-biased distance of the shared hits. With
-judgments: nDCG, DCG, RR, AP and P, equal to those of ir-measures (trec_eval) on the same input. They are computed here because an
-audit streams queries. ``bounds`` computes what unjudged documents could change.
+judgments: nDCG, DCG, RR, AP and P, equal to those of ir-measures (trec_eval) on the same input, which ``slimrank.evaluation`` uses.
+There are two because an audit reads one query at a time and ``bounds`` computes what unjudged documents could change, and
+ir-measures takes all queries at once and gives no parts of a sum.
 
 A ranking is a sequence of distinct document ids, best first. Two empty rankings are equal, so their similarity is 1.0, not 0.
 """
 
 from collections.abc import Mapping, Sequence
 from math import fsum, log2, nan
+
+from slimrank.rank_correlation import kendall_tau
 
 RELEVANT = 1
 """The least grade that RR, AP and P count as relevant, as in ``slimrank.evaluation.measures``."""
@@ -80,17 +83,11 @@ def shared_orders(before: Sequence[str], after: Sequence[str]) -> tuple[list[str
     return [document for document in before if document in both], [document for document in after if document in both]
 
 
-def kendall_tau(before: Sequence[str], after: Sequence[str]) -> float:
-    """Return Kendall's tau of the shared hits: (concordant - discordant) / (n·(n-1)/2); nan if fewer than two are shared."""
+def tau_of_shared(before: Sequence[str], after: Sequence[str]) -> float:
+    """Return Kendall's tau of the shared hits; nan if fewer than two are shared."""
     a, b = shared_orders(before, after)
-    n = len(a)
-    if n < 2:
-        return nan
     place = {document: rank for rank, document in enumerate(b)}
-    ranks = [place[document] for document in a]
-    concordant = sum(ranks[i] < ranks[j] for i in range(n) for j in range(i + 1, n))
-    pairs = n * (n - 1) // 2
-    return (2 * concordant - pairs) / pairs
+    return kendall_tau(range(len(a)), [place[document] for document in a]) if len(a) > 1 else nan
 
 
 def rank_biased_distance(before: Sequence[str], after: Sequence[str], p: float) -> float:

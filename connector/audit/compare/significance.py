@@ -247,6 +247,9 @@ def holm(p_values: Floats) -> Floats:
 def bootstrap(blocks: Blocks, totals: Totals, *, seed: int, rounds: int = ROUNDS) -> tuple[Floats, Floats]:
     """Return the limits of the 95% interval of each weighted mean, (M,) and (M,), by resampling queries.
 
+    ``slimrank.evaluation.evaluate`` has a bootstrap of its own: there all queries weigh the same and are in memory, sets of queries are
+    averaged, and its seeded draws are in published figures. Here queries have weights and come in blocks.
+
     First the number of a round's picks in each block is drawn (binomial for each block, so multinomial over all blocks), then the
     queries within the block.
     """
