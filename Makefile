@@ -42,7 +42,7 @@ BENCH ?= build/bench
 bench: setup ## Compare the engine with others in minutes; with DATA="FOLDER FOLDER" (BEIR) in full, written into the documentation
 	$(RUN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	mkdir -p $(BENCH)
-	$(if $(DATA),$(RUN)/slimrank bench --all $(BENCH) $(addprefix --data ,$(DATA)),$(RUN)/slimrank bench --quick --plot $(BENCH)/quick.svg)
+	$(if $(DATA),$(RUN)/slimrank bench all $(BENCH) $(addprefix --data ,$(DATA)),$(RUN)/slimrank bench engine --quick --plot $(BENCH)/quick.svg)
 	$(if $(DATA),$(RUN)/python -m docs.write_benchmark $(BENCH) && $(RUN)/python -m docs.write_readme --without-answer)
 
 check: setup ## Lint and type-check

@@ -22,7 +22,7 @@ HITS, LENGTHS, LIMITS = (10, 30, 100), (64, 128, 400), (0.2, 1.0)
 
 MEASURED_CORES = 2
 WITHOUT_VNNI = 25.2 / 9.2
-"""`slimrank bench --quick` in docs/log/engine.md: pairs a second on two cores with VNNI (2026-11-29) and without (2026-11-24)."""
+"""`slimrank bench engine --quick` in docs/log/engine.md: pairs a second on two cores with VNNI (2026-11-29) and without (2026-11-24)."""
 GPU_TOKENS_A_SECOND, GPU_LEAST_SECONDS = 42_963 / 0.284, 0.158
 """One forward pass of this model in torch on an H100 (docs/log/training.md, 2026-11-24): by tokens, and where it only waits for launches."""
 PROMPT_TOKENS = 60

@@ -1,4 +1,4 @@
-"""Put the figures of ``slimrank bench --all FOLDER`` into the guide to the engine.
+"""Put the figures of ``slimrank bench all FOLDER`` into the guide to the engine.
 
     python -m docs.write_benchmark FOLDER
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.marks import fill
-from slimrank.bench.full import CURVES_FILE, PLOT_FILE, WEIGHTS
+from slimrank.bench.cells import CURVES_FILE, PLOT_FILE, WEIGHTS
 from slimrank.bench.table import table
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +23,7 @@ PLOT = ROOT / "docs" / "images" / "engine.svg"
 BEGIN, END = "<!-- benchmark: python -m docs.write_benchmark -->", "<!-- end of benchmark -->"
 LEAST_QUERIES = 50
 """nDCG@10 of fewer queries is too inexact, and is not shown."""
-COMMAND = "slimrank bench --all FOLDER"
+COMMAND = "slimrank bench all FOLDER"
 
 
 def cells(folder: Path) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def curves(found: dict[str, Any]) -> str:
 def main() -> None:
     """Write the page and the plot."""
     parser = argparse.ArgumentParser(description="Put a benchmark's figures into the documentation.")
-    parser.add_argument("folder", type=Path, help="folder that `slimrank bench --all` wrote")
+    parser.add_argument("folder", type=Path, help="folder that `slimrank bench all` wrote")
     folder: Path = parser.parse_args().folder
     reports = [with_telling_figures(report) for report in cells(folder)]
     if not reports:

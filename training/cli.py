@@ -233,6 +233,21 @@ def clicks(
     typer.echo(f"{out}: {count} queries")
 
 
+@app.command()
+def debian(
+    out: Annotated[Path, typer.Option(help="Folder to write the collections to, one folder for each.")],
+) -> None:
+    """Make collections of many kinds of text out of Debian packages, on any Debian machine.
+
+    Packages are fetched with apt and only read: nothing is installed.
+
+    Example: slimrank train debian --out collections
+    """
+    from training.data.debian import write_collections
+
+    write_collections(out)
+
+
 @app.command("average")
 def average_adapters(
     checkpoints: Annotated[list[Path], typer.Argument(help="Adapters of one run.")],

@@ -1,1 +1,1 @@
-"""How fast: the engine beside its peers, a gateway under load, what the queue costs. Nothing imports this room."""
+"""``slimrank bench``: how fast the engine and a gateway are, and what bounds they keep. Nothing imports this room."""

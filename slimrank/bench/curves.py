@@ -1,8 +1,8 @@
-"""``slimrank bench --curves``: what the engine's time depends on, and how near it is to the machine's limit.
+"""``slimrank bench curves``: what the engine's time depends on, and how near it is to the limit of the processor.
 
-Seconds against documents, pair length and threads; start to first score; products' operations a second beside
-what a plain fp32 matrix product reaches on the same cores. Our engine only; peers are
-``engine``'s.
+Measures seconds by documents, by length of a pair and by threads; the time from the start to the first score; and how many
+operations a second the matrix products reach, beside a plain fp32 product on the same cores. ``slimrank.bench.engine``
+compares the engine with others.
 """
 
 import json
@@ -16,10 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from slimrank import processor
 from slimrank import settings as process_settings
 from slimrank.engine.loading import open_engine
 from slimrank.engine.session import OrtScorer
-from slimrank.processor import conditions
 
 DOCUMENTS = (1, 5, 10, 20, 50, 100)
 LENGTHS = (64, 128, 256, 512)
@@ -33,10 +33,10 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
     """Return the curves; each point is the best of three runs, seconds.
 
     Args:
-        threads: Numbers of threads to try; the first is that of the other curves.
-        most_documents: Where the curves end.
+        threads: Numbers of threads to try; the other curves use the first one.
+        most_documents: Most documents of a request.
     """
-    now, chance, settings = conditions(), random.Random(seed), process_settings.load()
+    now, chance, settings = processor.conditions(), random.Random(seed), process_settings.load()
     began = time.perf_counter()
     scorer = open_engine(settings, folder, threads=threads[0])
     scorer.score_rows(_ids(chance, PREFIX_TOKENS), [_ids(chance, DOCUMENT_TOKENS)])
@@ -67,10 +67,16 @@ def measure_curves(folder: Path, *, threads: Sequence[int], most_documents: int,
     }
 
 
-def product_parameters(folder: Path) -> int:
-    """Return the weights that every token is multiplied with: all but embedding and head.
+def thread_counts(threads: int) -> list[int]:
+    """Return the numbers of threads to try: the given one (0 = all cores) first, then the powers of two below it."""
+    most = processor.lanes(threads, "cpu")
+    return [most, *(2**power for power in range(most.bit_length()) if 2**power < most)]
 
-    An inner layer of BERT's kind has two products, a gated one three.
+
+def product_parameters(folder: Path) -> int:
+    """Return the number of weights that every token is multiplied with: all but those of embedding and head.
+
+    A feed-forward layer of BERT's kind has two products, a gated one has three.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
@@ -82,7 +88,7 @@ def product_parameters(folder: Path) -> int:
 
 
 def peak_gigaops() -> float:
-    """Return what numpy's fp32 matrix product reaches, with as many threads as its library takes."""
+    """Return the operations a second, in billions, of numpy's fp32 matrix product; its library chooses the threads."""
     one = np.ones((PEAK_SIZE, PEAK_SIZE), dtype=np.float32)
     best = float("inf")
     for _ in range(ROUNDS + 1):
@@ -96,7 +102,7 @@ def _seconds(scorer: OrtScorer, chance: random.Random, count: int, length: int) 
     prefix, rows = _ids(chance, PREFIX_TOKENS), [_ids(chance, length) for _ in range(count)]
     best = float("inf")
     for _ in range(ROUNDS):
-        fresh = scorer.with_budget(0)  # no cached prefix
+        fresh = scorer.with_budget(0)  # without a cached prefix
         began = time.perf_counter()
         fresh.score_rows(prefix, rows)
         best = min(best, time.perf_counter() - began)

@@ -1,12 +1,12 @@
-"""Compare the scoring engine with other ways to run the same weights: ``slimrank bench --quick``.
+"""``slimrank bench engine``: compare the scoring engine with other ways to run the same weights.
 
-Every contender is a process of its own and gets the same token ids; each request goes to all of
-them in turn before the next one, so what else the machine does hits all alike. A ratio is the median
-over requests of peer's seconds by ours. On a machine with other work read ``cpu_ratios``: processor
-time does not count waiting for a turn (give ``--threads 1``: threads that spin while they wait do count).
+Every contender is a process of its own and gets the same token ids. Each request goes to all of them in turn before the
+next one, so that other work on the machine slows all of them alike. A ratio is the seconds of a peer divided by ours, in the
+median over requests. On a busy machine, read ``cpu_ratios``: processor time leaves out the waiting for a turn. Give
+``--threads 1`` then, since threads that spin while they wait use processor time.
 
-Where the pairs are judged, nDCG@10 of each contender's order stands beside ours on the same requests: fast counts only if
-it ranks as well. Which pairs those are is ``pairs``'.
+If the pairs are judged, the report holds nDCG@10 of each contender beside ours, on the same requests: a fast contender must
+rank as well. ``slimrank.bench.pairs`` makes the pairs.
 """
 
 import json
@@ -32,6 +32,7 @@ from slimrank.errors import ConfigError, ScoringError
 from slimrank.evaluation import measures
 from slimrank.evaluation.evaluate import paired_gain
 from slimrank.manifest import GRAPH_FILE, PROMPT_FILE, Manifest
+from slimrank.options import SPLIT
 
 OURS = "fused"
 TORCH_PEERS = ("torch-fp32", "torch-bf16")
@@ -40,9 +41,9 @@ INSTALLED_PEERS = {
     "sentence-transformers-bf16": "sentence_transformers",
     "mxbai-rerank-fp32": "mxbai_rerank",
 }
-"""Peers that take part where their package is installed (the extra ``bench``)."""
+"""Peers that take part if their package is installed (the extra ``bench``)."""
 FOR_SCALE = "minilm-sized-fp32"
-"""Random weights: what another size of model costs, not what it finds."""
+"""A model of random weights: it shows what another size costs, and nothing of quality."""
 WARM_UP_ROWS = 2
 
 
@@ -54,16 +55,16 @@ class Contender:
     process: "subprocess.Popen[str]"
     load_seconds: float = 0.0
     first_answer_seconds: float = 0.0
-    """From the start of the process, Python and its imports counted."""
+    """Seconds from the start of the process, with Python's start and its imports."""
     seconds: list[float] = field(default_factory=list)
-    """Of the requests, from the first on; a contender may leave before the last."""
+    """Seconds of each request, from the first one on; a contender may leave before the last one."""
     cpu_seconds: list[float] = field(default_factory=list)
     scores: list[list[float]] = field(default_factory=list)
     tokens: int = 0
     peak_bytes: int = 0
 
     def ask(self, request: TokenRequest) -> dict[str, Any]:
-        """Let it score a request.
+        """Send a request to the contender, and return its answer.
 
         Raises:
             ScoringError: the process ended.
@@ -74,7 +75,7 @@ class Contender:
         return self.answer()
 
     def count(self, request: TokenRequest) -> None:
-        """Let it score a request and count that."""
+        """Send a request to the contender, and count its answer."""
         answer = self.ask(request)
         self.peak_bytes = answer["peak_bytes"]
         self.seconds.append(answer["seconds"])
@@ -83,11 +84,11 @@ class Contender:
         self.tokens += request.tokens
 
     def expected_seconds(self, request: TokenRequest) -> float:
-        """Return what a request will take, by what its tokens took so far."""
+        """Return how long a request will take, judged by the tokens that the contender has scored."""
         return sum(self.seconds) / self.tokens * request.tokens if self.tokens else 0.0
 
     def answer(self) -> dict[str, Any]:
-        """Read one line of its output."""
+        """Read one line of the contender's output."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -102,6 +103,7 @@ def compare(
     plain: Path | None,
     checkpoint: Path | None,
     data: Path | None,
+    split: str = SPLIT,
     queries: int,
     depth: int,
     threads: int,
@@ -116,20 +118,21 @@ def compare(
     Args:
         folder: Model folder, as served.
         plain: The same weights exported with ``--plain``.
-        checkpoint: The checkpoint, for torch; default where it lay at export.
-        data: BEIR folder; default the interpreter's own documentation.
-        seconds: Every contender answers the first request; a later one is begun only if it is expected to end within this
-            time. So a slow contender leaves earlier, and ours never before another.
-        pair_tokens: Fill or cut every pair to so many tokens; default natural lengths.
+        checkpoint: The checkpoint, for torch; default the folder that the model was exported from.
+        data: BEIR folder; default the documentation of this Python.
+        split: Split of ``data``.
+        seconds: Every contender answers the first request. A later request is sent only if it is expected to end within this
+            time. So a slow contender leaves earlier, and ours never leaves before another.
+        pair_tokens: Fill or cut every pair to this many tokens; default natural lengths.
         without: Contenders to leave out.
-        keep: Gets the report so far after each answer.
+        keep: Is called with the unfinished report after each answer.
 
     Raises:
         ConfigError: there is no peer to compare with, or the checkpoint's weights are not the folder's.
     """
     manifest = manifests.check(folder)
     places = {name: place for name, place in _places(folder, manifest, plain, checkpoint).items() if name not in without}
-    pairs = token_pairs(folder, manifest, data, queries=queries, depth=depth, seed=seed, pair_tokens=pair_tokens)
+    pairs = token_pairs(folder, manifest, data, split=split, queries=queries, depth=depth, seed=seed, pair_tokens=pair_tokens)
     asked = processor.conditions() | {"depth": depth, "pair_tokens": pair_tokens, "left_out": sorted(without)}
     begin = monotonic()
     with ExitStack() as stack:
@@ -167,18 +170,18 @@ def _places(folder: Path, manifest: Manifest, plain: Path | None, checkpoint: Pa
         torch_peers = TORCH_PEERS if not is_pair or _has_head(checkpoint) else ()
         places |= dict.fromkeys([*torch_peers, *installed, FOR_SCALE], checkpoint)
     if len(places) == ours:
-        raise ConfigError(f"there is nothing to compare with: no checkpoint at {checkpoint}; give --checkpoint or --plain")
+        raise ConfigError(f"there is nothing to compare with: no checkpoint at {str(checkpoint)!r}; give --checkpoint or --plain")
     return places
 
 
 def _has_head(checkpoint: Path) -> bool:
-    """Tell whether transformers loads a cross-encoder whole; of a chain of modules it loads the body, and makes up a head."""
+    """Tell whether transformers loads a whole cross-encoder; of a chain of modules, it loads the body and gives it a random head."""
     architectures = json.loads((checkpoint / "config.json").read_text(encoding="utf-8")).get("architectures") or []
     return any(name.endswith("ForSequenceClassification") for name in architectures)
 
 
 def _check_weights(checkpoint: Path, manifest: Manifest) -> None:
-    """Refuse a checkpoint of other weights, where both are known by one hash."""
+    """Refuse a checkpoint of other weights, if one hash is known for each."""
     expected = manifest.made_with.get("checkpoint_sha256", "")
     parts = sorted(checkpoint.glob("*.safetensors"))
     if not expected or "+" in expected or len(parts) != 1:
@@ -191,9 +194,9 @@ def _check_weights(checkpoint: Path, manifest: Manifest) -> None:
 
 
 def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None:
-    """Return the same weights as Optimum's graph, exported on first use; None where there is no checkpoint.
+    """Return the same weights as Optimum's graph, exported on first use; None if there is no checkpoint.
 
-    Exported by a process of its own, as the default model is: making a graph needs torch, and the parts meet on disk.
+    Another process makes the export, because making a graph needs torch, and this process must not load it.
     """
     manifest = manifests.read(folder)
     source = checkpoint or Path(manifest.made_with.get("checkpoint", ""))
@@ -214,7 +217,7 @@ def made_plain(folder: Path, checkpoint: Path | None, home: Path) -> Path | None
 
 
 def report_of(contenders: list[Contender], pairs: Pairs, folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """Return the figures of those who answered anything."""
+    """Return the figures of the contenders that answered at least one request."""
     ours, *peers = contenders
     answered = [ours, *(peer for peer in peers if peer.seconds and ours.seconds)]
     asked = pairs.requests[: len(ours.seconds)]
@@ -253,7 +256,7 @@ def _figures(contender: Contender, ours: Contender, pairs: Pairs) -> dict[str, A
 
 
 def _agreement(contender: Contender, ours: Contender, pairs: Pairs) -> dict[str, Any]:
-    """Return how far its scores are from ours, and where pairs are judged, what that does to the ranking."""
+    """Return how far its scores are from ours and, if the pairs are judged, how well each ranks."""
     both = list(zip(pairs.requests, contender.scores, ours.scores, strict=False))
     found: dict[str, Any] = {"largest_difference_from_ours": max(float(np.abs(np.subtract(a, b)).max()) for _, a, b in both)}
     if not pairs.qrels:
@@ -275,7 +278,7 @@ def _agreement(contender: Contender, ours: Contender, pairs: Pairs) -> dict[str,
 
 
 def _ratios(contenders: list[Contender], spent: Callable[[Contender], list[float]]) -> dict[str, float | None]:
-    """Return how many times as long as ours each peer took, in the median of the requests that both answered."""
+    """Return how many times as long as ours each peer took: the median over the requests that both answered."""
     ours = spent(contenders[0])
     found = {peer.name: median(theirs / mine for theirs, mine in zip(spent(peer), ours, strict=False)) for peer in contenders[1:]}
     torch = [found[name] for name in (*TORCH_PEERS, *INSTALLED_PEERS) if name in found]

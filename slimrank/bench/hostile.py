@@ -1,9 +1,9 @@
-"""``slimrank bench --hostile``: how often an irrelevant document that was written to win beats the relevant one.
+"""``slimrank bench hostile``: how often an irrelevant document that was written to win beats the relevant one.
 
-Twenty short queries, written for this, each with a document that answers it and one about something else. Every
-attack of ``slimrank.evaluation.hostile_texts`` is tried on the second. What is counted is the model alone: the first stage's
-order would help, but an attacker wins that too. A judged collection gives more cases, which nobody wrote for this: a relevant
-document of a query beside any that is not.
+There are twenty short queries that were written for this, each with a document that answers it and a document about something
+else. Every attack of ``slimrank.evaluation.hostile_texts`` changes the second one. Only the model's score counts: the first
+stage's order would help, but an attacker can win that too. A judged collection gives cases that nobody wrote for this: a relevant
+document of each query, and a random document that is not relevant.
 """
 
 import json
@@ -36,8 +36,8 @@ def read_cases() -> list[Case]:
     return [Case(**json.loads(line)) for line in CASES_FILE.read_text(encoding="utf-8").splitlines()]
 
 
-def cases_of(folder: Path, *, split: str, queries: int, seed: int) -> list[Case]:
-    """Return cases of a judged collection, one a query.
+def cases_of(folder: Path, *, split: str, queries: int | None, seed: int) -> list[Case]:
+    """Return the cases of a judged collection, one for each query.
 
     Raises:
         DataError: the collection cannot be read, or no query has a relevant document.
@@ -50,7 +50,7 @@ def cases_of(folder: Path, *, split: str, queries: int, seed: int) -> list[Case]
     every, cases = sorted(collection.documents), []
     usable = {name: collection.queries[name] for name, found in relevant.items() if found and len(found) < len(every)}
     if not usable:
-        raise DataError(f"{folder} gives no hostile cases: a query is needed that some documents answer and others do not")
+        raise DataError(f"{folder} gives no hostile cases: no query has both a relevant document and others")
     for query_id in sample_queries(replace(collection, queries=usable), queries, seed):
         best = max(relevant[query_id], key=lambda doc_id: (collection.qrels[query_id][doc_id], doc_id))
         other = draw.choice([doc_id for doc_id in every if doc_id not in relevant[query_id]])
@@ -61,10 +61,10 @@ def cases_of(folder: Path, *, split: str, queries: int, seed: int) -> list[Case]
 def measure_hostile(scorer: Scorer, cases: Sequence[Case] | None = None) -> dict[str, Any]:
     """Return for each attack how many relevant documents it beats, and its mean probability.
 
-    ``as_it_is`` is the irrelevant document without any attack.
+    ``as_it_is`` is the irrelevant document without an attack.
 
     Args:
-        cases: Left out, the committed ones.
+        cases: Default the twenty committed cases.
     """
     cases = read_cases() if cases is None else cases
     beaten = dict.fromkeys(("as_it_is", *ATTACKS), 0)

@@ -1,8 +1,8 @@
-"""``slimrank bench --rate``: load on a gateway at a stated rate.
+"""``slimrank bench load``: requests to a gateway at a stated rate.
 
-Requests leave when they are due, whether or not earlier ones were answered (an open loop), so a
-gateway that falls behind shows it. Every answer is checked: each document exactly once, and the
-text at each index the one that was sent. Knows nothing of how a gateway works.
+A request is sent when it is due, even if earlier requests have no answer yet (an open loop), so that a gateway that falls behind
+shows it. Every answer is checked: it must hold each document exactly once, and at each index the text that was sent. This file
+knows HTTP only, and nothing of how a gateway works.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ WORDS = [
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer with documents in it."""
+    """One answer that holds documents."""
 
     answer_id: str
     kind: Literal["full", "partial", "degraded"]
@@ -50,17 +50,17 @@ class Answer:
     seconds: float
     is_right: bool
     is_late: bool
-    """It came after its deadline."""
+    """The answer came after its deadline."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests."""
+    """The answers to all requests, and what happened to requests without one."""
 
     sent: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    """Requests without an answer, by what happened."""
+    """Number of requests without an answer, by the kind of error."""
     degraded: Counter[str] = field(default_factory=Counter)
     refused_seconds: list[float] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A load."""
+    """What is sent: to which gateway, how often, how long, and how large."""
 
     url: str
     rate: float
@@ -105,7 +105,7 @@ class Plan:
 
 
 async def load(plan: Plan) -> dict[str, Any]:
-    """Send a plan's requests and return what became of them.
+    """Send the requests of a plan, and return the figures of their answers.
 
     Raises:
         ModelNotReady: the gateway is not ready.
@@ -172,7 +172,7 @@ def _is_right(documents: list[str], results: list[dict[str, Any]]) -> bool:
 
 
 class Texts:
-    """Documents and queries made beforehand, so that making them does not slow the load down."""
+    """Documents that are made before the load, so that making them does not slow it down."""
 
     def __init__(self, chance: random.Random, *, characters: int, count: int) -> None:
         self._chance = chance
@@ -184,7 +184,7 @@ class Texts:
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Return p50, p95 and p99 in milliseconds, each a time that occurred; nothing where there are no times."""
+    """Return p50, p95 and p99 in milliseconds, each a time that occurred; an empty result if there are no times."""
     ordered = sorted(seconds)
     return {
         f"p{percent}": round(1000 * ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)], 1)

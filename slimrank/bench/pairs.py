@@ -1,6 +1,6 @@
 """The pairs of a benchmark, as token ids: a collection's queries with BM25's hits, or Python's own documentation.
 
-Every contender gets the same ids, so that no tokenizer's speed or cut is compared. Scores nothing.
+Every contender gets the same ids, so that the comparison leaves out the speed and the cuts of tokenizers. This file scores nothing.
 """
 
 import random
@@ -13,6 +13,7 @@ from slimrank.bm25 import BM25
 from slimrank.errors import ConfigError
 from slimrank.evaluation.beir import read_collection
 from slimrank.manifest import PROMPT_FILE, TOKENIZER_FILE, Manifest
+from slimrank.options import SPLIT
 from slimrank.prompt import Prompt, PromptEncoder
 from slimrank.types import Qrels
 
@@ -34,7 +35,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Requests and what is known of their documents' relevance: nothing, where they are no collection's."""
+    """Requests, and the judgments of their documents; there are none for requests that are not from a collection."""
 
     source: str
     requests: list[TokenRequest]
@@ -42,25 +43,33 @@ class Pairs:
 
 
 def token_pairs(
-    folder: Path, manifest: Manifest, data: Path | None, *, queries: int, depth: int, seed: int, pair_tokens: int | None = None
+    folder: Path,
+    manifest: Manifest,
+    data: Path | None,
+    *,
+    split: str = SPLIT,
+    queries: int,
+    depth: int,
+    seed: int,
+    pair_tokens: int | None = None,
 ) -> Pairs:
     """Return requests of real text.
 
     Args:
         folder: Model folder, whose tokenizer and prompt are used.
-        data: BEIR folder; default the interpreter's own documentation.
-        depth: Documents a request; a query that BM25 finds fewer for is passed over.
-        pair_tokens: Fill every pair, by repeating its document, or cut it to one length; default natural lengths.
+        data: BEIR folder; default the documentation of this Python.
+        depth: Documents of a request; a query for which BM25 finds fewer is left out.
+        pair_tokens: Every pair is cut to this length, or filled up to it by repeating the document; default natural lengths.
 
     Raises:
-        ConfigError: no query has so many hits.
+        ConfigError: no query has as many hits as ``depth``.
     """
     encoder = _encoder(folder, manifest)
     qrels: Qrels = {}
     if data is None:
         texts = _python_documentation(queries, depth, seed)
     else:
-        texts, qrels = _collection(data, queries, depth, seed)
+        texts, qrels = _collection(data, split, queries, depth, seed)
     requests = []
     for query_id, query, documents in texts:
         prefix = encoder.prefix_ids(query).ids
@@ -84,8 +93,8 @@ Texts = list[tuple[str, str, dict[str, str]]]
 """query_id, query, and doc_id -> text."""
 
 
-def _collection(folder: Path, queries: int, depth: int, seed: int) -> tuple[Texts, Qrels]:
-    collection = read_collection(folder, "test")
+def _collection(folder: Path, split: str, queries: int, depth: int, seed: int) -> tuple[Texts, Qrels]:
+    collection = read_collection(folder, split)
     texts = {doc_id: document.content for doc_id, document in collection.documents.items()}
     index = BM25(texts)
     judged = sorted(collection.qrels)
@@ -98,16 +107,22 @@ def _collection(folder: Path, queries: int, depth: int, seed: int) -> tuple[Text
             break
     if not found:
         raise ConfigError(
-            f"{depth} documents a request are asked for, but BM25 finds so many for no query of {folder}; ask for fewer"
+            f"{depth} documents a request are asked for, but BM25 finds fewer for every query of {folder}; give a smaller --depth"
         )
     return found, collection.qrels
+
+
+def python_paragraphs() -> list[str]:
+    """Return the paragraphs of Python's documentation that say more than a heading does."""
+    from pydoc_data.topics import topics
+
+    return [text for topic in topics.values() for text in topic.split("\n\n") if len(text) > 80]
 
 
 def _python_documentation(queries: int, depth: int, seed: int) -> Texts:
     from pydoc_data.topics import topics
 
-    chooser = random.Random(seed)
-    paragraphs = [text for topic in topics.values() for text in topic.split("\n\n") if len(text) > 80]
+    chooser, paragraphs = random.Random(seed), python_paragraphs()
     return [
         (
             topic,

@@ -1,10 +1,9 @@
-"""Other ways to run the same weights on the same token ids; each in a process of its own.
+"""The contenders of ``slimrank bench engine``: ways to run the same weights on the same token ids, each in its own process.
 
     python -m slimrank.bench.peers KIND FOLDER THREADS
 
-Reads one JSON object a line, ``{"prefix": ids, "rows": [ids, ...]}``, and answers with seconds,
-scores and peak memory. Not imported by serving: torch is loaded here, and only where it is the
-peer's own engine.
+Reads one JSON object a line, ``{"prefix": ids, "rows": [ids, ...]}``, and answers with seconds, scores and peak memory.
+Only the contenders that run in torch load it.
 
     fused          our engine: the model folder as it is served
     fused-alone    the same graph without sharing the prefix
@@ -20,7 +19,7 @@ peer's own engine.
     minilm-sized-fp32
                    for scale, an encoder of MiniLM-L6's size in torch; its weights are random, so it shows cost alone
 
-sentence-transformers and mxbai-rerank get our token ids by standing in for their tokenization; all else is theirs.
+For sentence-transformers and mxbai-rerank, our token ids replace their tokenization. All else is their own code.
 """
 
 import json
@@ -40,7 +39,7 @@ Score = Callable[[list[int], list[list[int]]], list[float]]
 
 
 def fused(folder: str, threads: int) -> Score:
-    """Our engine, prefix shared."""
+    """Our engine; the pairs of a query share its prefix."""
     from slimrank.engine.loading import open_engine
     from slimrank.engine.probe import PROBES
 
@@ -51,13 +50,13 @@ def fused(folder: str, threads: int) -> Score:
 
 
 def fused_alone(folder: str, threads: int) -> Score:
-    """Our engine, nothing shared."""
+    """Our engine; the pairs share nothing."""
     score = fused(folder, threads)
     return lambda prefix, rows: score([], [prefix + row for row in rows])
 
 
 def plain(folder: str, threads: int) -> Score:
-    """Optimum's graph, as its documentation runs it."""
+    """Optimum's graph, run as its documentation shows."""
     from slimrank import graph_io, manifest
     from slimrank.engine.session import open_session
     from slimrank.manifest import GRAPH_FILE
@@ -71,7 +70,7 @@ def plain(folder: str, threads: int) -> Score:
 
 
 def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: Sequence[int]) -> Score:
-    """Transformers on the CPU."""
+    """The model in transformers, on the CPU."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -95,7 +94,7 @@ def torch_peer(folder: str, threads: int, *, half: bool, answer_ids: Sequence[in
 
 
 def cross_encoder_peer(folder: str, threads: int, *, half: bool) -> Score:
-    """Transformers on the CPU with a cross-encoder, as sentence-transformers' CrossEncoder runs it: sorted, padded batches of 32."""
+    """A cross-encoder in transformers on the CPU, run as CrossEncoder of sentence-transformers does: in sorted, padded batches of 32."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -121,7 +120,7 @@ def cross_encoder_peer(folder: str, threads: int, *, half: bool) -> Score:
 
 
 def sentence_transformers_peer(folder: str, threads: int, *, half: bool, answer_ids: Sequence[int]) -> Score:
-    """sentence-transformers' CrossEncoder over a causal language model."""
+    """The class CrossEncoder of sentence-transformers with a causal language model."""
     import torch
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Transformer
@@ -151,7 +150,7 @@ def sentence_transformers_peer(folder: str, threads: int, *, half: bool, answer_
 
 
 def mxbai_peer(folder: str, threads: int) -> Score:
-    """mxbai-rerank's class for causal language models."""
+    """The class of mxbai-rerank for causal language models."""
     import torch
     from mxbai_rerank.mxbai_rerank_v2 import MxbaiRerankV2
 
@@ -187,7 +186,7 @@ def minilm_sized_peer(threads: int) -> Score:
 
 
 class _TokenText(str):
-    """A text of a length that stands for token ids, which it carries."""
+    """A text that carries token ids, and is as long as they are many, so that others sort it by their number."""
 
     ids: list[int]
 
@@ -219,7 +218,7 @@ def _batched(run: Callable[[list[list[int]]], list[float]]) -> Score:
 
 
 def main(kind: str, folder: str, threads: int, answer_ids: Sequence[int]) -> None:
-    """Answer requests from standard input until it ends; without answer tokens the model is a cross-encoder."""
+    """Answer requests from standard input until it ends. A model without answer tokens is a cross-encoder."""
     started = time.perf_counter()
     peers: dict[str, Callable[[], Score]] = {
         "fused": lambda: fused(folder, threads),

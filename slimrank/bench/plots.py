@@ -1,18 +1,15 @@
-"""The benchmark as pictures: contenders beside each other, and the engine's curves. Needs matplotlib."""
+"""Pictures of the benchmark: the contenders beside each other, and the curves of the engine. Needs matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimrank.bench.table import LABELS
-
-if TYPE_CHECKING:
-    pass
-from slimrank.trials.plots import OURS, PEERS, _line, dress, new_figure, save
+from slimrank.trials.plots import OURS, PEERS, draw_line, dress, new_figure, save
 
 
 def draw_contenders(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw comparisons of ``engine`` side by side: pairs a second of each contender."""
+    """Draw comparisons side by side: the pairs a second of each contender."""
     best = {name: figures["pairs_per_second"] for report in reversed(reports) for name, figures in report["contenders"].items()}
     names = sorted(best, key=lambda name: best[name])
     colors = [OURS if name.startswith("fused") else PEERS for name in names]
@@ -28,7 +25,7 @@ def draw_contenders(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def draw_curves(report: Mapping[str, Any], file: Path) -> None:
-    """Draw the curves of ``curves``: seconds by documents (the depth), by the length of pairs, by threads."""
+    """Draw the seconds of a request by documents, by the length of a pair, and by threads."""
     curves = {
         "documents reranked": report["seconds_by_documents"],
         "tokens of a pair": report["seconds_by_pair_tokens"],
@@ -36,7 +33,7 @@ def draw_curves(report: Mapping[str, Any], file: Path) -> None:
     }
     figure = new_figure(12, 3.4)
     for axes, (label, points) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
-        _line(axes, {int(place): seconds for place, seconds in points.items()}, "{:.2g} s")
+        draw_line(axes, {int(place): seconds for place, seconds in points.items()}, "{:.2g} s")
         axes.set_ylim(bottom=0)
         dress(axes, label, "")
     figure.suptitle(f"{report['model']} ({report['precision']}), seconds of a request", fontsize="medium")

@@ -1,6 +1,6 @@
-"""The benchmark's figures as tables: a row a contender, a column or a table a cell, and the marks that they reach or miss.
+"""The figures of the benchmark as tables: one of all cells, one for each cell with a row for each contender, and the marks.
 
-Reads reports of ``engine`` as ``full`` keeps them; measures nothing.
+Reads reports of ``slimrank.bench.engine`` as ``slimrank.bench.cells`` stores them. Measures nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ LABELS = {
     "mxbai-rerank-fp32": "mxbai-rerank fp32",
     "minilm-sized-fp32": "six layers of MiniLM's size, fp32",
 }
-"""What tables and plots call the contenders."""
+"""The names of the contenders in tables and plots."""
 HEADS = (
     "contender",
     "requests",
@@ -34,14 +34,14 @@ HEADS = (
     "nDCG@10",
     "ours gains",
 )
-"""Of a cell's own table."""
+"""The columns of a cell's table."""
 MARKS = (("best_torch_peer", 2.0), ("torch_fp32", 4.0), ("plain_optimum", 2.0))
 MARKED_DEPTH = 100
 NDCG_MARGIN = 0.005
 
 
 def summary(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Return one table of all cells: pairs a second of each contender, and how many times as long as ours it took."""
+    """Return one table of all cells: the pairs a second of each contender, and how many times as long as ours it took."""
     names = [name for name in LABELS if any(name in report["contenders"] for report in reports)]
     lines = ["| pairs a second (times ours) | " + " | ".join(map(title, reports)) + " |", "|---" + "|--:" * len(reports) + "|"]
     for name in names:
@@ -50,7 +50,7 @@ def summary(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Return the summary, every cell's own table, and the marks."""
+    """Return the table of all cells, the table of each cell, and the marks."""
     parts = [summary(reports)] if reports else []
     for report in reports:
         head, *others = _filled([HEADS, *rows(report)])
@@ -70,10 +70,10 @@ def table(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def marks(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
-    """Return what is aimed at on natural lengths, what was found, and whether that reaches it.
+    """Return each mark, what was found, and whether that reaches the mark. Only cells of natural lengths have marks.
 
-    Ranking as well means that nDCG@10 differs by at most .005 from that of fp32 in torch on the same requests; the
-    interval beside it says how much these few requests can tell.
+    The engine ranks as well as fp32 in torch if their nDCG@10 differ by at most .005 on the same requests. The interval says
+    how exact that is with so few requests.
     """
     found = []
     for report in reports:
@@ -92,7 +92,7 @@ def marks(reports: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
 
 
 def title(report: Mapping[str, Any]) -> str:
-    """Return what a cell is called."""
+    """Return the title of a cell."""
     length = f"{report['pair_tokens']} tokens" if report["pair_tokens"] else "natural lengths"
     return f"{report['source']}, top {report['depth']}, {length}"
 
@@ -105,20 +105,20 @@ def _speed(report: Mapping[str, Any], name: str) -> str:
 
 
 def about(report: Mapping[str, Any]) -> str:
-    """Return what a cell measured, and who is not in it."""
+    """Return what a cell measured, and which contenders it left out."""
     left_out = ", ".join(LABELS[name] for name in LABELS if name in report["left_out"])
-    why = f" Left out, as one request each would not have fitted into the time: {left_out}." if left_out else ""
+    why = f" Left out, because one request of each would not have fitted into the time: {left_out}." if left_out else ""
     what = f"{report['pairs']} pairs, {report['tokens']} tokens, {report['model']} in {report['precision']}"
     return f"{what}, {report['bytes_on_disk'] / 1e6:.0f} MB on disk.{why}"
 
 
 def rows(report: Mapping[str, Any]) -> list[list[str]]:
-    """Return a cell's own table, a row a contender under ``HEADS``."""
+    """Return the table of a cell: under ``HEADS``, one row for each contender."""
     return [_row(report, name) for name in LABELS if name in report["contenders"]]
 
 
 def _filled(lines: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Leave out the columns that have a head and nothing else."""
+    """Leave out the columns that are empty below their head."""
     kept = [place for place in range(len(lines[0])) if any(line[place] for line in lines[1:])]
     return [[line[place] for place in kept] for line in lines]
 

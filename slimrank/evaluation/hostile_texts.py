@@ -1,6 +1,6 @@
 """Documents written to win: what an author can put into a text to please the model, whatever the text is about.
 
-Pure functions from a query and a document to the attacked document. ``slimrank bench --hostile`` measures
+Pure functions from a query and a document to the attacked document. ``slimrank bench hostile`` measures
 what they gain, ``slimrank train prepare`` makes negatives of them.
 """
 

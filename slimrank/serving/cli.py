@@ -1,12 +1,11 @@
-"""The commands of this package: ``rank``, ``evaluate``, ``serve`` and ``worker``."""
+"""The commands ``serve``, ``worker`` and ``health``."""
 
+import typer
+
+from slimrank.errors import ModelNotReady
 from slimrank.flags import with_settings
 from slimrank.settings import Settings
 from slimrank.telemetry import configure_logging
-from slimrank.trials.commands import evaluate_collections as evaluate
-from slimrank.trials.commands import rank
-
-__all__ = ["evaluate", "rank", "serve", "worker"]
 
 WORKER_ONLY = frozenset({"metrics_port", "worker_requests"})
 GATEWAY_ONLY = frozenset(
@@ -47,3 +46,18 @@ def worker(settings: Settings) -> None:
 
     configure_logging(settings.log_level)
     run_worker(settings, Model.from_settings(settings))
+
+
+def health() -> None:
+    """Say whether a worker of this machine is alive; the exit status is 0 only if one is.
+
+    Example: slimrank health
+    """
+    from slimrank.serving.queue.health import FRESH_SECONDS, main
+
+    if main() != 0:
+        raise ModelNotReady(
+            f"no worker of this machine gave a sign of life within {FRESH_SECONDS:g} s; start one with `slimrank worker`, or look"
+            " at its log: it gives none while its model hangs or Redis is gone"
+        )
+    typer.echo("a worker of this machine is alive")

@@ -29,6 +29,7 @@ from slimrank.evaluation.splits import shared_with_train
 from slimrank.files import STANDARD_INPUT, open_text, parse_json
 from slimrank.flags import JsonFlag
 from slimrank.manifest import Fusion, Manifest
+from slimrank.options import DEPTH, SEED, SPLIT, DataOption, DepthOption, QueriesOption, SeedOption, SplitOption, whole_numbers
 from slimrank.processor import conditions
 from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
@@ -97,14 +98,12 @@ def rank(
 
 
 def evaluate_collections(
-    data: Annotated[
-        list[Path], typer.Option(help="BEIR folder (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv); may be given several times.")
-    ],
+    data: DataOption,
     model: ModelOption = None,
-    split: Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv.")] = "test",
-    depth: Annotated[int, typer.Option(min=1, help="First-stage hits that are reranked.")] = 100,
-    queries: Annotated[int | None, typer.Option(min=1, help="Sample this many queries; left out, all.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
+    split: SplitOption = SPLIT,
+    depth: DepthOption = DEPTH,
+    queries: QueriesOption = None,
+    seed: SeedOption = SEED,
     fusion_weight: Annotated[
         float | None,
         typer.Option(min=0, help="Weight of BM25's order beside the score; left out, what the model was fitted with; 0, none."),
@@ -224,18 +223,6 @@ def evaluate_collections(
 def _curve(result: Evaluation, depth: int) -> dict[int, float]:
     """Return nDCG@10 by depth, from none reranked to all."""
     return {0: result.before["nDCG@10"], **result.sweep, depth: result.after.measures["nDCG@10"]}
-
-
-def whole_numbers(option: str, given: str) -> list[int]:
-    """Return the numbers of an option such as ``48,64,96``.
-
-    Raises:
-        ConfigError: they are none.
-    """
-    found = [int(part) for part in given.split(",") if part.strip().isdigit() and int(part) > 0]
-    if len(found) != len(given.split(",")):
-        raise ConfigError(f"{option} is whole numbers above 0 with commas between, such as 48,64,96; found {given!r}")
-    return found
 
 
 def _show_cuts(

@@ -20,8 +20,9 @@ from slimrank.evaluation.frontier_cells import Draw
 from slimrank.files import replace_text
 from slimrank.flags import JsonFlag
 from slimrank.folders import one_at_a_time
+from slimrank.options import SPLIT, OptionalDataOption, SplitOption, whole_numbers
 from slimrank.tables import print_table
-from slimrank.trials.commands import pairs_progress, whole_numbers
+from slimrank.trials.commands import pairs_progress
 from slimrank.trials.cuts import WINDOWS
 from slimrank.trials.plots import check_plot, draw_frontier
 from slimrank.trials.quality import Contender, Grid, measure_cascade, measure_quality
@@ -31,9 +32,7 @@ from slimrank.trials.times import measure_times
 
 def measure_frontier(
     folder: Annotated[Path, typer.Argument(help="Where scores, figures and times are kept; a run goes on with what is there.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="BEIR folder whose test split is measured; several give a mean.")
-    ] = None,
+    data: OptionalDataOption = None,
     model: Annotated[
         list[Path] | None,
         typer.Option(
@@ -48,7 +47,7 @@ def measure_frontier(
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="Hits that a cascade's first model lets through.")] = 10,
     queries: Annotated[int, typer.Option(min=1, help="Queries sampled from each set.")] = 50,
-    split: Annotated[str, typer.Option(help="Which qrels/SPLIT.tsv.")] = "test",
+    split: SplitOption = SPLIT,
     seed: Annotated[int, typer.Option(help="Seed of the sample and of made-up documents.")] = 7,
     without_times: Annotated[bool, typer.Option("--without-times", help="Measure no times; show those that are there.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Times that each setting is timed.")] = 5,

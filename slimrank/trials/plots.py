@@ -42,7 +42,7 @@ def draw_depths(sweeps: Mapping[str, Mapping[int, float]], report: Mapping[str, 
     figure = new_figure(7, 4)
     axes = figure.subplots()
     for name, sweep in sweeps.items():
-        _line(axes, sweep, "{:.3f}", name)
+        draw_line(axes, sweep, "{:.3f}", name)
     axes.set_ylabel("nDCG@10")
     if len(sweeps) > 1:
         axes.legend(frameon=False)
@@ -95,7 +95,7 @@ def _draw_first_stages(axes: "Axes", rows: Sequence[Row]) -> None:
         axes.axhline(row.quality or 0, color=PEERS, linestyle=style, label=f"{row.setting.label} alone")
 
 
-def _line(axes: "Axes", points: Mapping[int, float], words: str, label: str = "") -> None:
+def draw_line(axes: "Axes", points: Mapping[int, float], words: str, label: str = "") -> None:
     """Draw a line with each point's value; the places stand evenly, so that small ones do not lie on each other."""
     names = [str(place) for place in sorted(points)]
     values = [points[int(name)] for name in names]

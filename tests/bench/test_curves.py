@@ -1,8 +1,10 @@
-"""The engine's curves at tiny size: that they are there, not how fast."""
+"""``slimrank bench curves`` at tiny size: the points are there; their times say nothing."""
 
+import json
 from pathlib import Path
 
 from slimrank.bench import curves
+from tests.command import slimrank
 
 
 def test_curves_have_a_point_for_each_size(tiny_model: Path) -> None:
@@ -18,3 +20,11 @@ def test_curves_have_a_point_for_each_size(tiny_model: Path) -> None:
 def test_every_product_is_counted(tiny_model: Path) -> None:
     # two layers: q and o 64 x 64, k and v 64 x 32, gate, up and down 64 x 96
     assert curves.product_parameters(tiny_model) == 2 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96)
+
+
+def test_the_command_draws_the_curves_up_to_the_most_documents_asked_for(tiny_model: Path, tmp_path: Path) -> None:
+    given = ("--model", tiny_model, "--most-documents", 1, "--threads", 1, "--plot", tmp_path / "curves.svg", "--json")
+    done = slimrank("bench", "curves", *given)
+    assert done.code == 0, done.err
+    assert list(json.loads(done.out)["seconds_by_documents"]) == ["1"]
+    assert (tmp_path / "curves.svg").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""The measure of texts written to win, with scorers whose answers are known."""
+"""``slimrank bench hostile`` with scorers whose answers are known."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.doubles import FakeScorer
 
 
 class Oracle:
-    """Knows the relevant documents by heart."""
+    """A scorer that knows the relevant documents."""
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
         right = {case.relevant for case in read_cases()}
@@ -33,21 +33,21 @@ def test_twenty_cases_differ_in_every_part() -> None:
         assert len({getattr(case, part) for case in cases}) == 20
 
 
-def test_who_counts_words_is_beaten_by_every_pasting_and_less_often_without() -> None:
+def test_a_scorer_that_counts_words_is_beaten_by_every_pasted_query() -> None:
     beaten = measure_hostile(FakeScorer())["beaten"]
     assert {beaten[attack.__name__] for attack in PASTING} == {20}
     assert beaten["as_it_is"] < 12
 
 
 def test_the_command_measures_a_model_folder(tiny_model: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", "--hostile", "--model", str(tiny_model), "--threads", "1", "--json"])
+    done = CliRunner().invoke(app, ["bench", "hostile", "--model", str(tiny_model), "--threads", "1", "--json"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert set(report["beaten"]) == {"as_it_is", *ATTACKS}
     assert report["cases"] == 20
 
 
-def test_who_knows_what_is_relevant_is_never_beaten() -> None:
+def test_a_scorer_that_knows_the_relevant_documents_is_never_beaten() -> None:
     report = measure_hostile(Oracle())
     assert report["beaten"] == dict.fromkeys(("as_it_is", *ATTACKS), 0)
     assert report["mean_probability"]["query_once"] == 0.007
@@ -69,7 +69,14 @@ def test_a_judged_collection_gives_a_case_for_each_query_with_a_relevant_documen
     assert measure_hostile(Oracle(), cases)["cases"] == 2
 
 
-def test_a_query_that_every_document_answers_gives_no_case(collection: Path) -> None:
+def test_a_collection_whose_queries_every_document_answers_is_refused(collection: Path) -> None:
     write_qrels(collection, "test", {"q1": {f"d{place}": 1 for place in range(4)}})
     with pytest.raises(DataError, match="no hostile cases"):
         cases_of(collection, split="test", queries=9, seed=1)
+
+
+def test_the_command_measures_the_sampled_queries_of_a_split(tiny_model: Path, collection: Path) -> None:
+    write_qrels(collection, "dev", {"q1": {"d0": 1}, "q2": {"d2": 1}})
+    given = ["--model", str(tiny_model), "--threads", "1", "--data", str(collection), "--split", "dev", "--json"]
+    every, one = (CliRunner().invoke(app, ["bench", "hostile", *given, *more]) for more in ([], ["--queries", "1"]))
+    assert [json.loads(done.stdout)["cases"] for done in (every, one)] == [2, 1]

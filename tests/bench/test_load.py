@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from slimrank.bench.cli import _sizes
 from slimrank.bench.load import Plan, load
-from slimrank.errors import ConfigError
-from slimrank.serving.breaker import Breaker
 from tests.command import slimrank
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
@@ -48,42 +45,21 @@ def test_beyond_saturation_every_request_is_answered_once_and_rightly(on_failure
 @pytest.mark.slow
 def test_the_command_reports_as_json() -> None:
     with gateway(embedded=True) as gate:
-        command = [sys.executable, "-m", "slimrank", "bench", "--url", gate, "--seconds", "2", "--rate", "5", "--json"]
+        command = [sys.executable, "-m", "slimrank", "bench", "load", "--url", gate, "--seconds", "2", "--rate", "5", "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     assert report["sent"] == report["answered"] > 0
     assert set(report["full_ms"]) == {"p50", "p95", "p99"}
 
 
-def test_nothing_to_load_is_said_in_one_line() -> None:
-    done = slimrank("bench", "--url", "http://127.0.0.1:9", "--json")
+def test_a_gateway_that_does_not_answer_is_named_in_one_line() -> None:
+    done = slimrank("bench", "load", "--url", "http://127.0.0.1:9", "--json")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "nothing answers at http://127.0.0.1:9" in done.err
 
 
 @pytest.mark.parametrize("text", ["", "a", "10,,20", "0", "-1"])
 def test_wrong_sizes_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="whole numbers above 0"):
-        _sizes(text)
-
-
-def test_the_breaker_opens_on_silence_only_and_lets_one_probe_through() -> None:
-    now = [0.0]
-    breaker = Breaker(failures_to_open=3, silence_seconds=1.0, pause_seconds=1.0, clock=lambda: now[0])
-    for _ in range(10):
-        breaker.failed()
-    assert not breaker.is_open  # many at once, but within no time
-    breaker.succeeded()
-    for _ in range(3):
-        now[0] += 0.6
-        breaker.failed()
-    assert breaker.is_open
-    assert not breaker.may_probe()
-    now[0] += 1.0
-    assert [breaker.may_probe(), breaker.may_probe()] == [True, False]
-    breaker.failed()
-    assert breaker.is_open
-    now[0] += 1.0
-    assert breaker.may_probe()
-    breaker.succeeded()
-    assert not breaker.is_open
+    done = slimrank("bench", "load", "--documents", text)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--documents is whole numbers above 0 with commas between" in done.err

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from docs import write_benchmark
-from tests.bench.test_full import report
+from tests.bench.test_cells import report
 
 CURVES: dict[str, Any] = {
     "seconds_by_documents": {"1": 0.1, "10": 1.0},

@@ -66,7 +66,7 @@ ENDS = {
     "slimrank export mixedbread-ai/mxbai-rerank-base-v2 --prompt mxbai-rerank-v2 --precision auto --trained --out models/mxbai": "models/mxbai",
     "slimrank export Qwen/Qwen3-Reranker-0.6B --prompt qwen3-reranker --precision auto --trained --out models/qwen3": "models/qwen3",
     "slimrank verify models/shop": "",
-    "slimrank bench --curves --json": "seconds_by_threads",
+    "slimrank bench curves --json": "seconds_by_threads",
     "slimrank evaluate --model models/shop --data collections/shop --split test --depth 50": "nDCG@10",
     "slimrank evaluate --model models/minilm --data collections/scifact --depth 30": "nDCG@10",
 }

@@ -8,8 +8,9 @@ import pytest
 
 from slimrank import Reranker
 from slimrank.bench import peers
-from slimrank.bench.bounds import measure_determinism, measure_memory
 from slimrank.bench.curves import measure_curves
+from slimrank.bench.determinism import measure_determinism
+from slimrank.bench.memory import measure_memory
 from slimrank.engine.model import Model
 from slimrank.errors import ConfigError
 from slimrank.settings import load

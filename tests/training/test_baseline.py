@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from slimrank.evaluation import trec
 from slimrank.evaluation.frontier import FIRST_STAGE, Setting
 from slimrank.evaluation.frontier_cells import draw, first_stage_figures, keep_quality, report
-from tests.bench.test_full import collection
+from tests.bench.test_cells import collection
 from tests.command import slimrank
 from tests.vocabularies import small_tokenizer
 

@@ -16,7 +16,7 @@ from slimrank.trials.kept_scores import KeptScores
 from slimrank.trials.quality import Contender, Grid, scores_of
 from slimrank.trials.times import measure_times
 from slimrank.types import Scored
-from tests.bench.test_full import collection
+from tests.bench.test_cells import collection
 from tests.command import Ended, slimrank
 from tests.doubles import FakeScorer
 

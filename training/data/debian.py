@@ -1,6 +1,6 @@
 """Text of many kinds out of Debian packages, as BEIR folders for ``slimrank train prepare``.
 
-    python -m training.data.debian --out COLLECTIONS
+    slimrank train debian --out COLLECTIONS
 
 writes corpora without queries (those are made, see ``training.data.synthetic``):
 ``debian_packages`` (what each package is for, much as a shop describes its goods),
@@ -12,18 +12,16 @@ fetched with apt, unpacked beside the output and only read: nothing is installed
 apt's package lists with English descriptions (``apt-get -o Acquire::Languages=en update``).
 """
 
-import argparse
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from lxml import etree, html
 
-from slimrank.errors import DataError, SlimrankError
+from slimrank.errors import DataError
 from slimrank.evaluation.beir import Document, write_documents, write_qrels, write_queries
 from training.data import documentation
 from training.data.documentation import MAX_CHARACTERS, MIN_WORDS, SOURCES, Source
@@ -183,22 +181,16 @@ def _write(folder: Path, documents: Iterable[Document]) -> None:
     print(f"{folder.name}: {len(kept):,} documents", flush=True)
 
 
-def main() -> None:
-    """Write the collections."""
-    parser = argparse.ArgumentParser(description="Write collections out of Debian packages, as BEIR folders.")
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder a collection")
-    out = parser.parse_args().out
-    try:
-        with TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            _write(out / "debian_packages", package_descriptions())
-            _write(out / "debian_words", words(_unpacked(["wordnet-base"], folder)))
-            _write(out / "debian_office", office_pages(_unpacked(["libreoffice-help-en-us"], folder)))
-            _write(out / "debian_desktop", desktop_pages(_unpacked(["gnome-user-docs"], folder)))
-            write_documentation(out, folder)
-    except SlimrankError as error:
-        sys.exit(f"error: {error}")
+def write_collections(out: Path) -> None:
+    """Write a folder for each collection into ``out``.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        DataError: a package cannot be fetched, states another licence, or has no text.
+    """
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _write(out / "debian_packages", package_descriptions())
+        _write(out / "debian_words", words(_unpacked(["wordnet-base"], folder)))
+        _write(out / "debian_office", office_pages(_unpacked(["libreoffice-help-en-us"], folder)))
+        _write(out / "debian_desktop", desktop_pages(_unpacked(["gnome-user-docs"], folder)))
+        write_documentation(out, folder)

@@ -1,6 +1,7 @@
 """Tell whether a worker of this host shows its sign of life; a container's health check.
 
-    python -m slimrank.serving.queue.health      exit code 0 if one does
+    slimrank health                              says it in words
+    python -m slimrank.serving.queue.health      exit code 0 if one does; for probes, since it loads a third as much
 
 A worker withholds its sign while its model hangs or Redis is gone, so this is more than "the process runs". With each sign it
 touches a file, which is all that is looked at where it is fresh: no Redis client is loaded. Where it is not, as where nothing

@@ -1,8 +1,7 @@
-"""``slimrank bench --serving``: what the queue costs over the embedded engine.
+"""``slimrank bench queue``: how much longer a request takes through the queue than in an embedded gateway.
 
-Real processes over a real Redis, but a scorer that costs nothing: what remains is the way there and back.
-
-    python -m slimrank.bench.serving worker | gateway      one process of the comparison
+The processes and Redis are real, and the scorer takes no time. So what is measured is the way of a request and of its answer.
+This file starts itself for each process of the comparison: ``python -m slimrank.bench.queue_cost worker | gateway``.
 """
 
 import contextlib
@@ -28,18 +27,18 @@ START_SECONDS = 60.0
 
 
 class InstantScorer:
-    """Scores by length, at once: what remains is the way there and back."""
+    """A scorer that takes no time: a score is a number made from the length of the document."""
 
     def score(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> Scored:
-        """Return one score a document."""
+        """Return one score for each document."""
         scores = np.asarray([len(document) % 97 for document in documents], dtype=np.float32)
         return Scored(scores, np.zeros(len(documents), dtype=np.bool_), False, len(documents))
 
 
 def compare_ways(*, characters: int, count: int = 100, rounds: int = 300) -> dict[str, Any]:
-    """Ask an embedded and a queued gateway in turn, both over a scorer that costs nothing.
+    """Ask an embedded gateway and one with a queue in turns.
 
-    Redis is the one that ``SLIMRANK_REDIS_URL`` names.
+    ``SLIMRANK_REDIS_URL`` names the Redis of the queue.
     """
     body = Texts(random.Random(0), characters=characters, count=count).body(count)
     ports = _free_port(), _free_port()
@@ -57,7 +56,7 @@ def compare_ways(*, characters: int, count: int = 100, rounds: int = 300) -> dic
             for way, url in urls.items():
                 begin = time.perf_counter()
                 client.post(f"{url}/v1/rerank", json=body).raise_for_status()
-                if turn >= 20:  # the first ones warm connections up
+                if turn >= 20:  # the first requests open connections
                     seconds[way].append(time.perf_counter() - begin)
     report: dict[str, Any] = {way: {"min": round(1000 * min(v), 2)} | percentiles(v) for way, v in seconds.items()}
     extra = [queued - embedded for embedded, queued in zip(seconds["embedded"], seconds["queued"], strict=True)]
@@ -78,7 +77,7 @@ def _wait_ready(client: httpx.Client, url: str) -> None:
 @contextlib.contextmanager
 def _process(role: str, **variables: object) -> Iterator[None]:
     env = os.environ | {"SLIMRANK_LOG_LEVEL": "error"} | {name: str(value) for name, value in variables.items()}
-    running = subprocess.Popen([sys.executable, "-m", "slimrank.bench.serving", role], env=env)
+    running = subprocess.Popen([sys.executable, "-m", "slimrank.bench.queue_cost", role], env=env)
     try:
         yield
     finally:

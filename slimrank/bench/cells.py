@@ -1,10 +1,10 @@
-"""``slimrank bench --all FOLDER``: every cell of the benchmark within about a given time.
+"""``slimrank bench all FOLDER``: every cell of the benchmark, within about a given time.
 
-A cell is a collection, a depth and a length of pairs. Each is kept as FOLDER/NAME.json after every answer, so a run
-that is killed loses one answer; a run into the same folder goes on with the cells that are not finished, or that were
-measured for another graph or machine. In the first cell, a cheap one, every contender takes part. After it, what a
-contender's tokens took says what a request will take it, and the slowest are left out of a cell that would not fit
-into its share of the time that is left; the table says so. The most telling cells come next.
+A cell is a collection, a depth and a length of pairs. It is stored as FOLDER/NAME.json after every answer, so a run that is
+killed loses one answer. A run into the same folder measures the cells that are not complete, or that were measured for another
+graph or machine. Every contender takes part in the first cell, which is a cheap one. From then on, the speed of a contender says
+how long a request will take it, and a cell that would not fit into its share of the time leaves out the slowest contenders;
+the table names them. The cells that say most come right after the first one.
 """
 
 import json
@@ -18,22 +18,23 @@ from typing import Any
 from slimrank import manifest as manifests
 from slimrank import processor
 from slimrank.bench import table as bench_table
-from slimrank.bench.curves import measure_curves
+from slimrank.bench.curves import measure_curves, thread_counts
 from slimrank.bench.engine import OURS, compare
 from slimrank.bench.plots import draw_contenders
 from slimrank.errors import ConfigError
 from slimrank.files import replace_text
 from slimrank.manifest import GRAPH_FILE
+from slimrank.options import SPLIT
 
 WEIGHTS = {(20, None): 3, (100, None): 10, (20, 512): 3, (100, 512): 6}
-"""(depth, tokens of a pair) -> share of the time, in the order of measuring."""
+"""(depth, tokens of a pair) -> share of the time; cells are measured in this order."""
 MOST_REQUESTS = 30
 CURVES_FILE, TABLE_FILE, PLOT_FILE = "curves.json", "table.md", "engine.svg"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Some pairs to score."""
+    """The pairs of one comparison: where they come from, how many a request has, and how long they are."""
 
     data: Path
     depth: int
@@ -42,7 +43,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its file."""
+        """The name of the cell's file."""
         return f"{self.data.name}-{self.depth}" + (f"-{self.pair_tokens}" if self.pair_tokens else "")
 
 
@@ -51,6 +52,7 @@ def measure_all(
     target: Path,
     data: Sequence[Path],
     *,
+    split: str = SPLIT,
     plain: Path | None,
     checkpoint: Path | None,
     threads: int,
@@ -61,14 +63,15 @@ def measure_all(
 
     Args:
         folder: Model folder.
+        target: Folder to write.
         data: BEIR folders.
-        seconds: About how long it may take; the first cell takes what it takes.
+        seconds: About how long it may take; the first cell is measured in any case.
 
     Raises:
-        ConfigError: there is no peer to compare with, or nothing to draw with.
+        ConfigError: there is no peer to compare with, or matplotlib is missing.
     """
-    if find_spec("matplotlib") is None:  # said before the first cell, not after it
-        raise ConfigError("--all needs matplotlib for its plot; install the extra `bench`")
+    if find_spec("matplotlib") is None:  # refused before half an hour of measuring
+        raise ConfigError("`slimrank bench all` needs matplotlib for its plot; run: pip install 'slimrank[bench]'")
     end = monotonic() + seconds
     target.mkdir(parents=True, exist_ok=True)
     graph = manifests.check(folder).files[GRAPH_FILE].sha256
@@ -87,6 +90,7 @@ def measure_all(
             plain=plain,
             checkpoint=checkpoint,
             data=cell.data,
+            split=split,
             queries=MOST_REQUESTS,
             depth=cell.depth,
             threads=threads,
@@ -108,16 +112,10 @@ def measure_all(
     return done | {"curves": curves}
 
 
-def thread_counts(threads: int) -> list[int]:
-    """Return the numbers of threads that curves try: that many (0 = all cores), and the powers of two below."""
-    most = processor.lanes(threads, "cpu")
-    return [most, *(2**power for power in range(most.bit_length()) if 2**power < most)]
-
-
 def too_slow(cell: Cell, done: Sequence[Mapping[str, Any]], share: float) -> set[str]:
-    """Return the contenders that one request each of would not fit into ``share`` seconds, the slowest first.
+    """Return the slowest contenders: those whose first request does not fit into ``share`` seconds with the requests of the others.
 
-    Judged by their newest speeds; those of whom none is known are not among them.
+    Their newest speeds are used. A contender whose speed is not known yet is not returned.
     """
     if not done:
         return set()
@@ -135,7 +133,7 @@ def too_slow(cell: Cell, done: Sequence[Mapping[str, Any]], share: float) -> set
 
 
 def _show(target: Path, done: Mapping[str, dict[str, Any]]) -> None:
-    """Write the table and the plot of what is there."""
+    """Write the table and the plot of the cells that are complete."""
     reports = list(done.values())
     (target / TABLE_FILE).write_text(bench_table.table(reports), encoding="utf-8")
     drawn = [report for report in reports if (report["depth"], report["pair_tokens"]) == (bench_table.MARKED_DEPTH, None)]

@@ -1,4 +1,4 @@
-"""Every cell of the benchmark at tiny size: results and what is kept, not times."""
+"""``slimrank bench all`` at tiny size: its results and what it stores, not its times."""
 
 import json
 import os
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from slimrank.bench import cli, full
+from slimrank.bench import cells, cli
 from slimrank.bench import table as bench_table
-from slimrank.bench.full import WEIGHTS, Cell, measure_all, thread_counts, too_slow
+from slimrank.bench.cells import WEIGHTS, Cell, measure_all, too_slow
+from slimrank.bench.curves import thread_counts
 from slimrank.bench.pairs import token_pairs
 from slimrank.errors import ConfigError
 from slimrank.processor import machine
@@ -18,7 +19,7 @@ from tests.tiny import make_model
 
 
 def collection(folder: Path) -> Path:
-    """A collection of twelve documents that all hold the words of its two queries."""
+    """Write a collection of twelve documents, which all hold the words of two of its queries."""
     (folder / "qrels").mkdir(parents=True)
     texts = [f"red apple number {place} {'and a pear ' * place}" for place in range(12)]
     rows = [json.dumps({"_id": f"d{place}", "title": "", "text": text}) for place, text in enumerate(texts)]
@@ -32,14 +33,14 @@ def collection(folder: Path) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(full, "WEIGHTS", {(12, None): 2, (5, 96): 1})
-    monkeypatch.setattr(full, "MOST_REQUESTS", 2)
+    monkeypatch.setattr(cells, "WEIGHTS", {(12, None): 2, (5, 96): 1})
+    monkeypatch.setattr(cells, "MOST_REQUESTS", 2)
     monkeypatch.setattr(bench_table, "MARKED_DEPTH", 12)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
-def test_every_cell_is_kept_with_equal_scores_and_a_second_run_measures_only_what_is_missing(
+def test_every_cell_is_stored_and_a_second_run_measures_only_the_missing_ones(
     tiny_model: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     data, target = [collection(tmp_path / "a"), collection(tmp_path / "b")], tmp_path / "out"
@@ -67,11 +68,13 @@ def test_every_cell_is_kept_with_equal_scores_and_a_second_run_measures_only_wha
     assert {name for name in before if now[name] != before[name]} == {"b-12.json", "a-5-96.json"}
 
 
-def test_the_cells_are_those_that_are_promised() -> None:
+def test_cells_are_two_depths_at_natural_lengths_and_at_512_tokens() -> None:
     assert set(WEIGHTS) == {(depth, length) for depth in (20, 100) for length in (None, 512)}
 
 
-def test_a_query_with_too_few_hits_is_passed_over_and_none_at_all_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_query_with_too_few_hits_is_left_out_and_a_collection_of_such_queries_is_refused(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     from slimrank import manifest
 
     data = collection(tmp_path / "a")
@@ -83,7 +86,7 @@ def test_a_query_with_too_few_hits_is_passed_over_and_none_at_all_is_an_error(ti
 
 
 def report(**speeds: float) -> dict[str, Any]:
-    """A report as a cell keeps it: 100 pairs of 10 tokens in one request, tokens a second as given."""
+    """Return a report as a cell stores it: 100 pairs of 10 tokens in one request, at these tokens a second."""
     contenders = {
         name.replace("_", "-"): {
             "requests": 1,
@@ -106,7 +109,7 @@ def report(**speeds: float) -> dict[str, Any]:
     return about | {"pairs": 100, "tokens": 1000, "bytes_on_disk": 1, "contenders": contenders, "ratios": ratios}
 
 
-def test_the_slowest_are_left_out_of_a_cell_that_would_not_fit() -> None:
+def test_a_cell_leaves_out_the_slowest_contenders_if_it_would_not_fit() -> None:
     done = [report(fused=100.0, torch_fp32=10.0, torch_bf16=50.0)]
     cell = Cell(Path("a"), 20, None, 1)  # 200 tokens: 2, 20 and 4 s, and a second to start
     assert too_slow(cell, [], 1.0) == set()
@@ -115,7 +118,7 @@ def test_the_slowest_are_left_out_of_a_cell_that_would_not_fit() -> None:
     assert too_slow(cell, done, 1.0) == {"fused", "torch-fp32", "torch-bf16"}
 
 
-def test_the_table_says_who_was_left_out_and_which_marks_are_missed() -> None:
+def test_the_table_names_the_contenders_left_out_and_the_marks_that_are_missed() -> None:
     text = bench_table.table([report(fused=100.0, torch_fp32=10.0)])
     assert "would not have fitted into the time: Optimum, fp32" in text
     assert "| transformers fp32 | 1 | 1.0 | 10.00 |" in text
@@ -123,23 +126,47 @@ def test_the_table_says_who_was_left_out_and_which_marks_are_missed() -> None:
     assert "nDCG@10 of fp32 within 0.005 | -0.0100 [-0.0200, +0.0000] | no |" in text
 
 
-def test_a_comparison_is_printed_as_a_row_a_contender(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._show(report(fused=100.0, torch_fp32=10.0))
+def test_a_comparison_is_printed_with_a_row_for_each_contender(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.show_comparison(report(fused=100.0, torch_fp32=10.0))
     text = capsys.readouterr().out
     (row,) = [line for line in text.splitlines() if "transformers fp32" in line]
     assert [cell.strip() for cell in row.split("│")[2:5]] == ["1", "1.0", "10.00"]
     assert "torch fp32 10.00 times ours" in text
     assert "2 cores of a processor, 2026-01-02 03:04 UTC, load 0.5 before" in text
-    assert "plain optimum" not in text, "a peer without a figure has none"
+    assert "plain optimum" not in text, "this peer has no figure"
 
 
 @pytest.mark.parametrize(("threads", "counts"), [(1, [1]), (2, [2, 1]), (6, [6, 1, 2, 4])])
-def test_threads_are_tried_by_powers_of_two(threads: int, counts: list[int]) -> None:
+def test_curves_try_the_powers_of_two_below_the_number_of_threads(threads: int, counts: list[int]) -> None:
     assert thread_counts(threads) == counts
 
 
-def test_no_collection_and_one_too_many_are_said_in_one_line(tmp_path: Path, tiny_model: Path) -> None:
-    none = slimrank("bench", "--all", str(tmp_path / "out"), "--model", str(tiny_model))
+def test_a_run_without_a_collection_is_refused_in_one_line(tmp_path: Path, tiny_model: Path) -> None:
+    none = slimrank("bench", "all", tmp_path / "out", "--model", tiny_model)
     assert (none.code, none.err.count("\n")) == (2, 1) and "name BEIR folders with --data" in none.err
-    two = slimrank("bench", "--quick", "--data", "a", "--data", "b")
-    assert (two.code, two.err.count("\n")) == (2, 1) and "--all takes several" in two.err
+    missing = slimrank("bench", "all", tmp_path / "out", "--model", tiny_model, "--plain", tiny_model, "--data", tmp_path / "no")
+    assert (missing.code, missing.err.count("\n")) == (2, 1) and str(tmp_path / "no") in missing.err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_the_command_measures_the_split_that_is_asked_for_and_prints_the_table(tiny_model: Path, tmp_path: Path) -> None:
+    data, target = collection(tmp_path / "a"), tmp_path / "out"
+    (data / "qrels" / "test.tsv").rename(data / "qrels" / "dev.tsv")
+    given = (
+        "--model",
+        tiny_model,
+        "--plain",
+        tiny_model,
+        "--checkpoint",
+        tmp_path,
+        "--threads",
+        1,
+        "--split",
+        "dev",
+        "--data",
+        data,
+    )
+    done = slimrank("bench", "all", target, *given)
+    assert (done.code, "slimrank, prefix shared" in done.out) == (0, True), done.err
+    assert (target / "a-12.json").is_file() and (target / "engine.svg").is_file()
