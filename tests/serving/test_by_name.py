@@ -27,7 +27,12 @@ from tests.shipping import SHALLOW, Shipping
 
 DOCUMENTS = ["red shoes", "a blue hat", "green racks of shoes"]
 TAKES = {
-    ("bench", "model"): ["bench", "--memory"],
+    ("bench all", "model"): ["bench", "all", "kept", "--data", "set"],
+    ("bench curves", "model"): ["bench", "curves"],
+    ("bench determinism", "model"): ["bench", "determinism"],
+    ("bench engine", "model"): ["bench", "engine"],
+    ("bench hostile", "model"): ["bench", "hostile"],
+    ("bench memory", "model"): ["bench", "memory"],
     ("demo", "model"): ["demo"],
     ("doctor", "model"): ["doctor", "--json"],
     ("evaluate", "cascade_model"): ["evaluate", "--data", "set", "--model", SHALLOW],
@@ -94,7 +99,7 @@ def test_a_wrong_name_is_told_in_one_line_with_the_names_and_at_once(
         (["rank", "--query", "red shoes", "lines"], '"index": 0'),
         (["evaluate", "--data", "set", "--json"], '"nDCG@10"'),
         (["evaluate", "--data", "set", "--cascade-model", SHALLOW, "--cascade-keep", "1", "--json"], '"nDCG@10"'),
-        (["bench", "--determinism", "--requests", "1", "--threads", "1", "--json"], "{"),
+        (["bench", "determinism", "--rounds", "1", "--threads", "1", "--json"], "{"),
         (["doctor", "--json"], f"{SHALLOW} (fp32) at "),
     ],
     ids=lambda value: "-".join(value[:1]) if isinstance(value, list) else "",

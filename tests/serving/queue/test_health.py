@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from slimrank.serving.queue import health
+from tests.command import slimrank
 from tests.nodes.redis import running_redis
 from tests.serving.process import ROOT, worker
 from tests.serving.queue.test_queue import eventually
@@ -60,6 +61,16 @@ def test_a_fresh_sign_is_seen_without_a_redis_client(folder: Path) -> None:
     env = {"TMPDIR": str(folder), "PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_command_says_whether_a_worker_is_alive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIMRANK_REDIS_URL", "redis://127.0.0.1:9/0")
+    none = slimrank("health")
+    assert (none.code, none.out, none.err.count("\n")) == (2, "", 1)
+    assert "no worker of this machine gave a sign of life within 5 s" in none.err
+    health.touch()
+    one = slimrank("health")
+    assert (one.code, one.out, one.err) == (0, "a worker of this machine is alive\n", "")
 
 
 @pytest.mark.slow
