@@ -143,14 +143,14 @@ def test_no_text_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         for body in (
-            GOOD,
-            GOOD | {"top_n": 0},
-            {"query": "fail", "documents": ["a lead pipe"]},
-            {"query": "fault", "documents": ["lead"]},
+            GOOD | {"documents": ["a zirconium pipe"]},
+            GOOD | {"documents": ["a zirconium pipe"], "top_n": 0},
+            {"query": "fail", "documents": ["a zirconium pipe"]},
+            {"query": "fault", "documents": ["zirconium"]},
         ):
             client.post("/v1/rerank", json=body)
     assert caplog.records
-    assert "lead" not in caplog.text
+    assert "zirconium" not in caplog.text  # a word that no folder of a checkout has in its name
 
 
 JSON = st.recursive(
