@@ -139,7 +139,7 @@ def install_opensearch(
 
     Then search with ?search_pipeline=slimrank, and put the query's text into ext.rerank.query_context.query_text.
     """
-    plan = opensearch.Plan(
+    plan = opensearch.InstallPlan(
         gateway=gateway,
         fields=field,
         name=name,
@@ -232,7 +232,7 @@ def install_elasticsearch(
 
     Then search with the text_similarity_reranker retriever; its inference_id is slimrank.
     """
-    plan = elasticsearch.Plan(gateway, name, model, _shown(api_key, dry_run), deadline_ms, first_stage_order)
+    plan = elasticsearch.InstallPlan(gateway, name, model, _shown(api_key, dry_run), deadline_ms, first_stage_order)
     out.lines(elasticsearch.install(cluster, plan, replace=replace), cluster)
 
 

@@ -50,10 +50,10 @@ def ways() -> Iterator[Way]:
     yield Way("a rule of `slimrank proxy`", rule.rank_window_size, rule.deadline_ms / 1000)
     yield Way("`ext.slimrank` in a search", extension.rank_window_size, extension.deadline_ms / 1000)
     connector = bodies.connector("name", f"{GATEWAY}/v1/rerank", model="", api_key="key", description="")
-    widest = round(max(window_size.WIDEST, opensearch.Plan(GATEWAY, ["text"]).oversample) * window_size.PAGE)
+    widest = round(max(window_size.WIDEST, opensearch.InstallPlan(GATEWAY, ["text"]).oversample) * window_size.PAGE)
     yield Way("OpenSearch's pipeline, at its widest", widest, _deadline_seconds(connector))
     retriever = elasticsearch.search("query", "text")["retriever"]["text_similarity_reranker"]
-    endpoint = elasticsearch.endpoint(elasticsearch.Plan(GATEWAY))
+    endpoint = elasticsearch.endpoint(elasticsearch.InstallPlan(GATEWAY))
     yield Way("Elasticsearch's retriever, as in the guide", retriever["rank_window_size"], _deadline_seconds(endpoint))
     window = inspect.signature(rerank_search).parameters["rank_window_size"].default
     yield Way("`rerank_search` in Python", window, DEFAULT_TIMEOUT_SECONDS)

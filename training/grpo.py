@@ -30,7 +30,7 @@ from slimrank.errors import ConfigError
 from training.checkpoint import optimizer_state, restore_optimizer
 from training.config import WarmupConfig
 from training.data.couples import Couple, CoupleSource, Pair, pairs_of
-from training.judge import Judge, Plateau, RewardWatch, judge_dev
+from training.judge import AnswerModel, Plateau, RewardWatch, judge_dev
 from training.progress import RunLog
 from training.rewards import couple_reward, format_reward
 
@@ -47,7 +47,7 @@ LOGGED = {
 """The figures of TRL that are logged, and the names that ``training.warmup`` uses for them."""
 
 
-def train_grpo(config: WarmupConfig, judge: Judge, source: CoupleSource, dev: Mapping[str, Sequence[Couple]]) -> Path:
+def train_grpo(config: WarmupConfig, judge: AnswerModel, source: CoupleSource, dev: Mapping[str, Sequence[Couple]]) -> Path:
     """Run GRPO and return the folder of the final adapter.
 
     Raises:
@@ -75,7 +75,7 @@ def train_grpo(config: WarmupConfig, judge: Judge, source: CoupleSource, dev: Ma
     return final
 
 
-def make_trainer(config: WarmupConfig, judge: Judge, source: CoupleSource) -> "WarmupTrainer":
+def make_trainer(config: WarmupConfig, judge: AnswerModel, source: CoupleSource) -> "WarmupTrainer":
     """Return a trainer over the couples of all steps, in their order."""
     tokenizer = AutoTokenizer.from_pretrained(config.model.base, local_files_only=True)
     pairs: list[Pair] = []
@@ -141,7 +141,7 @@ def _decay(config: WarmupConfig) -> dict[str, Any]:
 class DrawDigits:
     """TRL's rollout: draws one token for each prompt, all G draws of a document from one forward."""
 
-    def __init__(self, judge: Judge, pairs: Sequence[Pair], config: WarmupConfig) -> None:
+    def __init__(self, judge: AnswerModel, pairs: Sequence[Pair], config: WarmupConfig) -> None:
         self._judge, self._pairs, self._config = judge, pairs, config
 
     @torch.no_grad()
@@ -168,7 +168,7 @@ class DrawDigits:
 class WarmupTrainer(GRPOTrainer):  # type: ignore[misc]
     """A GRPOTrainer that computes all draws of a document in one forward pass, and writes checkpoints without pickles."""
 
-    def __init__(self, *, judge: Judge, **arguments: Any) -> None:
+    def __init__(self, *, judge: AnswerModel, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._judge = judge
 
@@ -220,7 +220,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     """Writes the log, saves checkpoints by time, measures dev, and stops on a plateau of the last level."""
 
     def __init__(
-        self, config: WarmupConfig, judge: Judge, dev: Mapping[str, Sequence[Couple]], run_log: RunLog, rewards: RewardWatch
+        self, config: WarmupConfig, judge: AnswerModel, dev: Mapping[str, Sequence[Couple]], run_log: RunLog, rewards: RewardWatch
     ) -> None:
         self._config, self._judge, self._dev, self._log, self._rewards = config, judge, dev, run_log, rewards
         self._plateau, self._last_saved = Plateau(config.patience), time.monotonic()

@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 8
 """Rows of a batch on a CPU: enough to use the processor, and few enough that rows of similar length are together."""
 
 
-class Judge:
+class AnswerModel:
     """A model and its prompt; it returns answer probabilities for pairs.
 
     ``margin`` is subtracted from the logits of the digits (``training.calibration``).
@@ -74,12 +74,12 @@ class Judge:
         return objectives.AnswerChances(torch.cat(right), torch.cat(wrong)), torch.cat(margins)
 
 
-def mean_margin(judge: Judge, couples: Sequence[Couple]) -> float:
+def mean_margin(judge: AnswerModel, couples: Sequence[Couple]) -> float:
     """Return the mean margin over both documents of the couples: the model's bias to "1"."""
     return float(judge.look(pairs_of(couples))[1].mean())
 
 
-def judge_dev(judge: Judge, dev: Mapping[str, Sequence[Couple]], generations: int) -> dict[str, float]:
+def judge_dev(judge: AnswerModel, dev: Mapping[str, Sequence[Couple]], generations: int) -> dict[str, float]:
     """Measure the couples of each level.
 
     Returns:

@@ -28,7 +28,7 @@ from training import calibration, objectives, parallel
 from training.config import LevelConfig, WarmupConfig
 from training.data.couples import Couple, CoupleSource, Pair, pairs_of
 from training.data.groups import read_groups
-from training.judge import Judge, Plateau, RewardWatch, judge_dev, mean_margin
+from training.judge import AnswerModel, Plateau, RewardWatch, judge_dev, mean_margin
 from training.model import GroupScorer, load_model, tokenizer_file
 from training.progress import RunLog
 from training.stepper import Stepper
@@ -55,7 +55,7 @@ def train(config: WarmupConfig) -> Path:
     dev = {level.name: dev_source.at_level(level) for level in (LevelConfig(), *config.levels)}
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tokenizer_file(config.model.base))))
     model = load_model(config.model).to(parallel.state().device)
-    judge = Judge(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
+    judge = AnswerModel(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
     judge.document_tokens = max(config.document_tokens)
     resumed = any(config.output.glob("step-*")) or any(config.output.glob("checkpoint-*"))
     kept = calibration.kept_margin(config.output) if resumed else None
@@ -70,7 +70,7 @@ def train(config: WarmupConfig) -> Path:
 
 
 def _train_without_sampling(
-    config: WarmupConfig, judge: Judge, source: CoupleSource, dev: Mapping[str, Sequence[Couple]]
+    config: WarmupConfig, judge: AnswerModel, source: CoupleSource, dev: Mapping[str, Sequence[Couple]]
 ) -> Path:
     stepper = Stepper(judge.scorer.model, config.optimizer, config.steps)
     step = first_step = stepper.resume(config.output)
@@ -99,7 +99,7 @@ def _train_without_sampling(
     return stepper.save(step, config)
 
 
-def _step(config: WarmupConfig, judge: Judge, batch: Sequence[Pair], step: int, stepper: Stepper) -> dict[str, float]:
+def _step(config: WarmupConfig, judge: AnswerModel, batch: Sequence[Pair], step: int, stepper: Stepper) -> dict[str, float]:
     logits = judge.logits(batch)
     chances = judge.chances_of(logits, batch)
     if config.objective == "ce":

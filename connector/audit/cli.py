@@ -19,7 +19,7 @@ from connector.audit.ask.plan import Cost, estimate, make_plan
 from connector.audit.ask.reindex import reindex as copy_documents
 from connector.audit.ask.run import run_audit
 from connector.audit.compare.by_query import compare_queries
-from connector.audit.compare.calibration import calibrate
+from connector.audit.compare.error_rates import error_rates
 from connector.audit.compare.tally import tallied
 from connector.audit.compare.verdict import EXIT_CODES
 from connector.audit.flow import Steps, audit, conclude, write_report
@@ -305,7 +305,7 @@ def calibrate_verdict(
         if not any(block.differences.any() for block in tally.blocks()):
             raise DataError(f"{folder} has no judged differences to simulate from: nothing changed, or nothing is judged")
         queries = sum(len(block.weights) for block in tally.blocks())
-        found = calibrate(tally.blocks, trials=trials, seed=seed)
+        found = error_rates(tally.blocks, trials=trials, seed=seed)
     if as_json:
         power = dict(zip(JUDGED, found.power, strict=True))
         typer.echo(

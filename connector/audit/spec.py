@@ -169,7 +169,7 @@ def _known_measure(name: str) -> str:
 Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Rule(_Part):
+class VerdictRule(_Part):
     """A rule says when the verdict warns or fails. It has exactly one limit, of a kind that fits the measure."""
 
     measure: Annotated[str, AfterValidator(_known_measure)]
@@ -197,21 +197,21 @@ class Rule(_Part):
 
 
 DEFAULT_RULES = (
-    Rule(measure="nDCG", drop=0.02, significant=True, then="fail"),
-    Rule(measure="nDCG", drop=0.0, significant=True, then="warn"),
-    Rule(measure="RR", drop=0.0, significant=True, then="warn"),
-    Rule(measure="AP", drop=0.0, significant=True, then="warn"),
-    Rule(measure="P", drop=0.0, significant=True, then="warn"),
-    Rule(measure="golden broken", above=0, then="fail"),
-    Rule(measure="newly empty", above=0.0, then="warn"),
-    Rule(measure="newly empty", above=0.01, then="fail"),
-    Rule(measure="failed queries", above=0, then="fail"),
-    Rule(measure="documents lost", above=0, then="fail"),
-    Rule(measure="documents changed", above=0, then="warn"),
-    Rule(measure="RBO", below=0.95, unless_better=True, then="warn"),
-    Rule(measure="RBO", below=0.7, unless_judged=True, then="fail"),
-    Rule(measure="RBO", below=0.5, then="warn"),
-    Rule(measure="detectable nDCG", above=0.02, unless_better=True, then="warn"),
+    VerdictRule(measure="nDCG", drop=0.02, significant=True, then="fail"),
+    VerdictRule(measure="nDCG", drop=0.0, significant=True, then="warn"),
+    VerdictRule(measure="RR", drop=0.0, significant=True, then="warn"),
+    VerdictRule(measure="AP", drop=0.0, significant=True, then="warn"),
+    VerdictRule(measure="P", drop=0.0, significant=True, then="warn"),
+    VerdictRule(measure="golden broken", above=0, then="fail"),
+    VerdictRule(measure="newly empty", above=0.0, then="warn"),
+    VerdictRule(measure="newly empty", above=0.01, then="fail"),
+    VerdictRule(measure="failed queries", above=0, then="fail"),
+    VerdictRule(measure="documents lost", above=0, then="fail"),
+    VerdictRule(measure="documents changed", above=0, then="warn"),
+    VerdictRule(measure="RBO", below=0.95, unless_better=True, then="warn"),
+    VerdictRule(measure="RBO", below=0.7, unless_judged=True, then="fail"),
+    VerdictRule(measure="RBO", below=0.5, then="warn"),
+    VerdictRule(measure="detectable nDCG", above=0.02, unless_better=True, then="warn"),
 )
 
 
@@ -246,7 +246,7 @@ class Spec(_Part):
     )
     requests_per_second: float = Field(default=20, gt=0, description="Limit of searches a second, for each side")
     threads: int = Field(default=2, ge=1, le=64)
-    rules: list[Rule] = list(DEFAULT_RULES)
+    rules: list[VerdictRule] = list(DEFAULT_RULES)
 
     def identity(self) -> Json:
         """Return the settings that answers depend on. Judges and rules are not among them and may change later."""

@@ -32,7 +32,7 @@ _OUR_PATHS = {"custom": "/rerank", "hugging_face": "/v1/rerank"}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class InstallPlan:
     """What to install.
 
     Attributes:
@@ -50,7 +50,7 @@ class Plan:
     first_stage_order: bool | None = None
 
 
-def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
+def endpoint(plan: InstallPlan, *, request_as_object: bool = False) -> Json:
     """Return the body of PUT /_inference/rerank/NAME.
 
     It asks for raw scores: Elasticsearch maps a score s to max(s, 0) + min(exp(s), 1), which keeps the order, while probabilities
@@ -79,7 +79,7 @@ def endpoint(plan: Plan, *, request_as_object: bool = False) -> Json:
     }
 
 
-def plain_endpoint(plan: Plan) -> Json:
+def plain_endpoint(plan: InstallPlan) -> Json:
     """Return the body for a cluster without ``custom``: it uses the ``hugging_face`` service, which can call any URL.
 
     This service sends only the query and the texts. So the gateway answers probabilities with its default model, does not know
@@ -160,7 +160,7 @@ def plain(value: Any) -> Any:
     return value["content"] if isinstance(value, dict) and set(value) == {"content"} else value
 
 
-def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]:
+def install(cluster: Cluster, plan: InstallPlan, *, replace: bool = False) -> list[str]:
     """Create or update the endpoint; return what was done, one line for each step.
 
     Raises:
@@ -192,7 +192,7 @@ def install(cluster: Cluster, plan: Plan, *, replace: bool = False) -> list[str]
     return [f"inference endpoint {plan.name}: calls {rerank_url(plan.gateway)}, {order} the first-stage order"]
 
 
-def _require_key(found: Json | None, plan: Plan) -> None:
+def _require_key(found: Json | None, plan: InstallPlan) -> None:
     """Make sure that an endpoint with a key is not replaced by an endpoint without a key.
 
     Raises:
@@ -206,7 +206,7 @@ def _require_key(found: Json | None, plan: Plan) -> None:
         )
 
 
-def _with_key_of(found: Json, plan: Plan) -> Json:
+def _with_key_of(found: Json, plan: InstallPlan) -> Json:
     """Return the endpoint for a comparison: if the plan has no key, the key counts as unchanged."""
     settings = found["service_settings"]
     if plan.api_key is not None or not isinstance(settings.get("headers"), dict):
@@ -215,7 +215,7 @@ def _with_key_of(found: Json, plan: Plan) -> Json:
     return {**found, "service_settings": {**settings, "headers": headers}}
 
 
-def _put(cluster: Cluster, name: str, plan: Plan) -> str:
+def _put(cluster: Cluster, name: str, plan: InstallPlan) -> str:
     """Create an endpoint in the first form that this version accepts; return its service.
 
     Raises:

@@ -32,7 +32,7 @@ NO_KEY = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class InstallPlan:
     """What to install.
 
     Attributes:
@@ -64,7 +64,7 @@ class Plan:
         return self.pipeline or self.name
 
 
-def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: str) -> Json:
+def _connector(plan: InstallPlan, url: str, *, name: str, api_key: str, description: str) -> Json:
     return bodies.connector(
         name,
         url,
@@ -76,13 +76,13 @@ def _connector(plan: Plan, url: str, *, name: str, api_key: str, description: st
     )
 
 
-def _spec(plan: Plan, url: str) -> str:
+def _spec(plan: InstallPlan, url: str) -> str:
     """Return a fingerprint of the connector, without the key."""
     body = _connector(plan, url, name="", api_key="", description="")
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def install(cluster: Cluster, plan: Plan) -> list[str]:
+def install(cluster: Cluster, plan: InstallPlan) -> list[str]:
     """Install or upgrade; return what was done, one line for each step.
 
     Raises:
@@ -125,7 +125,7 @@ def install(cluster: Cluster, plan: Plan) -> list[str]:
     return done + _clear_away(cluster, plan, [each for each in earlier if each is not current], record.undo)
 
 
-def _record(plan: Plan, url: str, earlier: list[Undo], change: Undo) -> Record:
+def _record(plan: InstallPlan, url: str, earlier: list[Undo], change: Undo) -> Record:
     """Record the earlier changes that this installation also needs, so that the last installation to be removed undoes them."""
     spec, undo = _spec(plan, url), Undo()
     for each in earlier:
@@ -138,7 +138,7 @@ def _is_as_wanted(old: Record, new: Record, api_key: str | None) -> bool:
     return (old.spec, old.undo) == (new.spec, new.undo) and (api_key is None or new.key == old.key)
 
 
-def _require_key(plan: Plan, earlier: list[Installation]) -> None:
+def _require_key(plan: InstallPlan, earlier: list[Installation]) -> None:
     """Make sure that a connector with a key is not replaced by a connector without a key.
 
     Raises:
@@ -151,7 +151,7 @@ def _require_key(plan: Plan, earlier: list[Installation]) -> None:
         )
 
 
-def _make(cluster: Cluster, plan: Plan, url: str, record: Record, earlier: list[Installation]) -> Installation:
+def _make(cluster: Cluster, plan: InstallPlan, url: str, record: Record, earlier: list[Installation]) -> Installation:
     description = record.as_description()
     body = _connector(plan, url, name=plan.name, api_key=plan.api_key or NO_KEY, description=description)
     return ml_commons.make(
@@ -167,7 +167,7 @@ def _next_name(name: str, taken: list[str]) -> str:
     return f"{name}-{max(numbers, default=1) + 1}"
 
 
-def _switch(cluster: Cluster, found: Facts, plan: Plan, present: Json | None, current: Installation) -> list[str]:
+def _switch(cluster: Cluster, found: Facts, plan: InstallPlan, present: Json | None, current: Installation) -> list[str]:
     """Switch the pipeline to a model that scores. If the model does not score, raise an error and leave the pipeline
     unchanged."""
     done = []
@@ -184,7 +184,7 @@ def _switch(cluster: Cluster, found: Facts, plan: Plan, present: Json | None, cu
     ]
 
 
-def _pipeline(found: Facts, plan: Plan, model_id: str) -> Json:
+def _pipeline(found: Facts, plan: InstallPlan, model_id: str) -> Json:
     if plan.query_path:
         return bodies.by_field_pipeline(
             model_id, field=plan.fields[0], query_path=plan.query_path, oversample=plan.oversample, description=MARK,
@@ -195,7 +195,7 @@ def _pipeline(found: Facts, plan: Plan, model_id: str) -> Json:
     )
 
 
-def _clear_away(cluster: Cluster, plan: Plan, earlier: list[Installation], undo: Undo) -> list[str]:
+def _clear_away(cluster: Cluster, plan: InstallPlan, earlier: list[Installation], undo: Undo) -> list[str]:
     """Delete what earlier runs created, except models that other pipelines still use."""
     done = []
     for each in earlier:

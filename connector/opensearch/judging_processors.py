@@ -9,7 +9,7 @@ _REQUEST = "$._request."
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgingProcessor:
     """A processor that calls a model.
 
     Attributes:
@@ -22,7 +22,7 @@ class Judge:
     fails_soft: bool
 
 
-def judges_of(pipeline: Json) -> list[Judge]:
+def judges_of(pipeline: Json) -> list[JudgingProcessor]:
     """Return the judging processors in order: rerank processors with a model, and ml_inference followed by a rerank by_field."""
     found = []
     parts = [(kind, options) for part in pipeline.get("response_processors", []) for kind, options in part.items()]
@@ -31,12 +31,12 @@ def judges_of(pipeline: Json) -> list[Judge]:
         fails_soft = bool(options.get("ignore_failure"))
         if kind == "rerank" and "ml_opensearch" in options:
             fields = options.get("context", {}).get("document_fields", [])
-            found.append(Judge(options["ml_opensearch"].get("model_id", ""), tuple(fields), "", fails_soft))
+            found.append(JudgingProcessor(options["ml_opensearch"].get("model_id", ""), tuple(fields), "", fails_soft))
         elif kind == "ml_inference" and by_field:
             inputs: Json = next(iter(options.get("input_map", [])), {})
             path = str(inputs.get("query", "")).removeprefix(_REQUEST)
             soft = fails_soft and all(other.get("ignore_failure") for other in by_field)
-            found.append(Judge(options.get("model_id", ""), (str(inputs.get("documents", "")),), path, soft))
+            found.append(JudgingProcessor(options.get("model_id", ""), (str(inputs.get("documents", "")),), path, soft))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from connector.findings import Finding
-from connector.opensearch.judging_processors import Judge, judges_of
+from connector.opensearch.judging_processors import JudgingProcessor, judges_of
 from slimrank.types import Json
 
 _ABSENT = object()
@@ -50,7 +50,7 @@ def value_traps(index: str, sources: Sequence[Json], pipeline: Json) -> list[Fin
     ]  # fmt: skip
 
 
-def _look(index: str, sources: Sequence[Json], judge: Judge, field: str) -> list[Finding]:
+def _look(index: str, sources: Sequence[Json], judge: JudgingProcessor, field: str) -> list[Finding]:
     values = [_value(source, field) for source in sources]
     by_field = bool(judge.query_path)
     seen = f"of {len(values)} sampled documents of {index}"

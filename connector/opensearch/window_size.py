@@ -70,7 +70,7 @@ def window_of(cluster: Cluster, pipeline: str) -> float | None:
     return sample_factor(present) if present else None
 
 
-def install(cluster: Cluster, plan: opensearch.Plan, *, oversample: float | None = None) -> list[str]:
+def install(cluster: Cluster, plan: opensearch.InstallPlan, *, oversample: float | None = None) -> list[str]:
     """Install with the given window, else with the window of the earlier installation, else with one that the gateway scores in
     time.
 

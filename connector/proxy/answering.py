@@ -33,13 +33,13 @@ from connector.proxy.scorer import AsyncScorer
 from connector.proxy.shadow import Shadow
 from connector.proxy.splice import apply, elements, seek
 from connector.proxy.upstream import BROKEN, Upstream, explain
-from connector.proxy.window import Fetched, Outcome, Unusable, decompress, encoded, fetch, judge, widened_headers
+from connector.proxy.window import AnswerEdits, Fetched, Unusable, decompress, encoded, fetch, judge, widened_headers
 
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 30.0
 """The longest time from the head to the end of an engine's answer, if the answer is a window."""
-Editor = Callable[[str], Awaitable[list[Outcome]]]
+Editor = Callable[[str], Awaitable[list[AnswerEdits]]]
 """Takes an engine's answer, and returns the outcome of each search in it."""
 
 
@@ -107,7 +107,7 @@ async def answer(parts: Parts, exchange: Exchange, target: Target, raw: bytes) -
         return _try_in_shadow(parts, exchange, decision, target.indices, params, body)
     path = exchange.path + b"?" + widened_params(params, decision.plan).encode()
 
-    async def edit(text: str) -> list[Outcome]:
+    async def edit(text: str) -> list[AnswerEdits]:
         return [await judge(parts.pages, decision, text)]
 
     return await _rerank(parts, exchange, path, widened_body(body, decision), decision.body, edit)
@@ -135,8 +135,8 @@ async def _placed(parts: Parts, response: httpx.Response) -> AsyncIterator[Place
         await response.aclose()
 
 
-async def _give_back(parts: Parts, exchange: Exchange, fetched: Fetched, outcomes: list[Outcome]) -> None:
-    outcome = summary(outcomes) if outcomes else Outcome("passed", f"the engine answered {fetched.status}")
+async def _give_back(parts: Parts, exchange: Exchange, fetched: Fetched, outcomes: list[AnswerEdits]) -> None:
+    outcome = summary(outcomes) if outcomes else AnswerEdits("passed", f"the engine answered {fetched.status}")
     edits = [change for each in outcomes for change in each.edits]
     content, headers = encoded(apply(fetched.text, edits), fetched.headers) if edits else (fetched.raw, fetched.headers)
     if outcome.mark == "degraded":
@@ -150,7 +150,7 @@ async def _give_back(parts: Parts, exchange: Exchange, fetched: Fetched, outcome
     await exchange.answer(fetched.status, [*kept, mark(outcome.mark, outcome.reason), *_scored(outcomes)], content)
 
 
-def _scored(outcomes: list[Outcome]) -> Headers:
+def _scored(outcomes: list[AnswerEdits]) -> Headers:
     """Return the header that says how many of the window's hits were scored, with one entry for each search."""
     entries = [f"{each.scored}/{each.window}" if each.window else "-" for each in outcomes]
     return [(SCORED, ", ".join(entries).encode())] if any(each.window for each in outcomes) else []
@@ -208,7 +208,7 @@ async def _answer_many(parts: Parts, exchange: Exchange, target: Target, params:
             for search, decision, is_active in zip(plain, decisions, active, strict=True)
         ]
 
-        async def edit(text: str) -> list[Outcome]:
+        async def edit(text: str) -> list[AnswerEdits]:
             return await _judge_many(parts.pages, decisions, active, text)
 
         await _rerank(parts, exchange, exchange.target, _joined(lines, widened), own, edit)
@@ -232,7 +232,7 @@ def _indices_of(line: bytes, target: Target) -> str:
         return "\0"
 
 
-async def _judge_many(pages: Pages, decisions: list[Decision], active: list[bool], text: str) -> list[Outcome]:
+async def _judge_many(pages: Pages, decisions: list[Decision], active: list[bool], text: str) -> list[AnswerEdits]:
     """Return the outcome of each search.
 
     Raises:
@@ -255,18 +255,18 @@ async def _judge_many(pages: Pages, decisions: list[Decision], active: list[bool
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-    return [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+    return [outcome for outcome in outcomes if isinstance(outcome, AnswerEdits)]
 
 
-async def _passed(decision: Decision) -> Outcome:
-    return Outcome("passed", decision.reason or f"shadow of rule {decision.rule}")
+async def _passed(decision: Decision) -> AnswerEdits:
+    return AnswerEdits("passed", decision.reason or f"shadow of rule {decision.rule}")
 
 
-def summary(outcomes: list[Outcome]) -> Outcome:
+def summary(outcomes: list[AnswerEdits]) -> AnswerEdits:
     """Return one mark for all searches of a request: the worst outcome of all; reranked takes precedence over passed."""
     if len(outcomes) == 1:
         return outcomes[0]
     marks = [outcome.mark for outcome in outcomes]
     worst = next(name for name in ("degraded", "reranked", "passed") if name in marks)
     reason = next(outcome.reason for outcome in outcomes if outcome.mark == worst)
-    return Outcome(worst, f"{reason}: {marks.count('reranked')} of {len(marks)} searches reranked")
+    return AnswerEdits(worst, f"{reason}: {marks.count('reranked')} of {len(marks)} searches reranked")

@@ -58,7 +58,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AnswerEdits:
     """The outcome of one search: the edits that turn the engine's answer into the caller's answer, and the mark.
 
     Attributes:
@@ -137,7 +137,7 @@ def decompress(raw: bytes, encoding: bytes, limit: int) -> bytes | None:
     return plain if len(plain) <= limit and reader.eof else None
 
 
-async def judge(pages: Pages, decision: Decision, text: str, start: int = 0) -> Outcome:
+async def judge(pages: Pages, decision: Decision, text: str, start: int = 0) -> AnswerEdits:
     """Score the hits of the answer that begins at ``start``, and return the outcome with its edits.
 
     Raises:
@@ -148,20 +148,20 @@ async def judge(pages: Pages, decision: Decision, text: str, start: int = 0) -> 
     first_stage = range(len(found.hits))[plan.start : plan.start + plan.size]
     added = {"fields": plan.added_fields, "highlight": plan.added_highlights}
     if not found.hits:
-        return Outcome("passed", "no hits")
+        return AnswerEdits("passed", "no hits")
     try:
         scored = await _score(pages, decision, found)
     except SlimrankError as error:
         reason = f"{_NAMES.get(type(error), 'the scorer failed')}: {error}"
         if plan.depends_on_size:
             raise Unusable(reason, mark="degraded") from error
-        return Outcome("degraded", reason, reordered(text, found, first_stage, None, added))
+        return AnswerEdits("degraded", reason, reordered(text, found, first_stage, None, added))
     scores = _scores(scored)
     depth = len(scores) if scored.depth is None else scored.depth
     page = _order(scores, len(found.hits))[plan.start : plan.start + plan.size]
     edits = reordered(text, found, page, scores, added, shows_first_stage=decision.shows_first_stage)
     partial = "" if depth == len(scores) else f": {depth} of {len(scores)} hits scored in time"
-    return Outcome("reranked", f"rule {decision.rule}{partial}", edits, depth, len(scores))
+    return AnswerEdits("reranked", f"rule {decision.rule}{partial}", edits, depth, len(scores))
 
 
 def _hits(text: str, start: int) -> FoundHits:

@@ -99,7 +99,7 @@ def wait_for(cluster: Cluster, patience_seconds: float = PATIENCE_SECONDS) -> No
 def install_pipeline(cluster: Cluster, gateway: str) -> str:
     """Install the search pipeline ``slimrank`` if the engine supports it; return the result as a sentence."""
     try:
-        window_size.install(cluster, opensearch.Plan(gateway, ["text"]))
+        window_size.install(cluster, opensearch.InstallPlan(gateway, ["text"]))
     except PipelineNotInstalled as reason:
         return f"no search pipeline, which the search page does not need: {reason}"
     return "search pipeline slimrank is installed"

@@ -76,11 +76,11 @@ def load(
 
     Example: slimrank bench load --rate 5 --seconds 600 --deadline-ms 2000 --json
     """
-    from slimrank.bench.load import Plan
+    from slimrank.bench.load import LoadPlan
     from slimrank.bench.load import load as send
 
     sizes = whole_numbers("--documents", documents)
-    _print(asyncio.run(send(Plan(url, rate, seconds, sizes, characters, deadline_ms, on_failure, seed))), json_output)
+    _print(asyncio.run(send(LoadPlan(url, rate, seconds, sizes, characters, deadline_ms, on_failure, seed))), json_output)
 
 
 @app.command()

@@ -91,7 +91,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LoadPlan:
     """What is sent: to which gateway, how often, how long, and how large."""
 
     url: str
@@ -104,7 +104,7 @@ class Plan:
     seed: int
 
 
-async def load(plan: Plan) -> dict[str, Any]:
+async def load(plan: LoadPlan) -> dict[str, Any]:
     """Send the requests of a plan, and return the figures of their answers.
 
     Raises:

@@ -48,7 +48,7 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OrderQuality:
     """One order of the hits: its run, its measures and what it gains over the first stage."""
 
     run: Run = field(repr=False)
@@ -67,9 +67,9 @@ class Evaluation:
     pairs: int
     pairs_per_second: float
     before: Mapping[str, float]
-    after: Outcome
+    after: OrderQuality
     """With the first stage's order as a prior, if ``fusion_weight`` is not 0."""
-    scores_only: Outcome
+    scores_only: OrderQuality
     fusion_weight: float
     sweep: Mapping[int, float]
     """rank_window_size -> nDCG@10 when only that many hits are reranked."""
@@ -284,10 +284,10 @@ def calibration_error(
     return float(sum(gaps))
 
 
-def _outcome(qrels: Qrels, was: Mapping[str, Mapping[str, float]], run: Run) -> Outcome:
+def _outcome(qrels: Qrels, was: Mapping[str, Mapping[str, float]], run: Run) -> OrderQuality:
     now = measures.per_query(qrels, run)
     gains = {name: paired_gain(was[name], now[name]) for name in was if not name.startswith("Judged")}
-    return Outcome(run, _means(now), gains, changes(was["nDCG@10"], now["nDCG@10"]))
+    return OrderQuality(run, _means(now), gains, changes(was["nDCG@10"], now["nDCG@10"]))
 
 
 def _means(table: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

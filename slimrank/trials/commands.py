@@ -24,7 +24,7 @@ from slimrank.engine.reranker import Reranker
 from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation import trec
 from slimrank.evaluation.beir import read_collection
-from slimrank.evaluation.evaluate import Evaluation, Gain, Outcome, ScoreFile, evaluate, mean_gain
+from slimrank.evaluation.evaluate import Evaluation, Gain, OrderQuality, ScoreFile, evaluate, mean_gain
 from slimrank.evaluation.splits import shared_with_train
 from slimrank.files import STANDARD_INPUT, open_text, parse_json
 from slimrank.flags import JsonFlag
@@ -298,7 +298,7 @@ def _sets_as_json(results: list[Evaluation]) -> dict[str, Any]:
     }
 
 
-def _gain(outcome: Outcome) -> dict[str, Any]:
+def _gain(outcome: OrderQuality) -> dict[str, Any]:
     ndcg = outcome.gains["nDCG@10"]
     return {name: gain.mean for name, gain in outcome.gains.items()} | {"ci95": [ndcg.low, ndcg.high]}
 
@@ -361,7 +361,7 @@ def _notes(results: list[Evaluation]) -> Iterator[str]:
             yield f"{result.name}: {result.shared.documents} judged documents are judged in the train split too"
 
 
-def _outcomes(results: list[Evaluation]) -> tuple[list[Outcome], list[Outcome]]:
+def _outcomes(results: list[Evaluation]) -> tuple[list[OrderQuality], list[OrderQuality]]:
     return [result.after for result in results], [result.scores_only for result in results]
 
 

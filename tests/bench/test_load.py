@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from slimrank.bench.load import Plan, load
+from slimrank.bench.load import LoadPlan, load
 from tests.command import slimrank
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
 
 
-def plan(url: str, **fields: Any) -> Plan:
+def plan(url: str, **fields: Any) -> LoadPlan:
     defaults = {
         "rate": 20.0,
         "seconds": 4.0,
@@ -24,7 +24,7 @@ def plan(url: str, **fields: Any) -> Plan:
         "on_failure": "error",
         "seed": 7,
     }
-    return Plan(url=url, **(defaults | fields))
+    return LoadPlan(url=url, **(defaults | fields))
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_opensearchs_connector_sends_the_order(gateway: str, by_field: bool) -> 
 
 def test_elasticsearchs_endpoint_sends_the_order_if_searches_ask_one_shard(gateway: str) -> None:
     for is_said, order in ((True, [0, 1, 2]), (False, [2, 1, 0])):
-        settings = elasticsearch.endpoint(elasticsearch.Plan(gateway, first_stage_order=is_said))["service_settings"]
+        settings = elasticsearch.endpoint(elasticsearch.InstallPlan(gateway, first_stage_order=is_said))["service_settings"]
         filled = settings["request"].replace("${input}", json.dumps(TEXTS)).replace("${query}", '"gold ring"')
         answer = httpx.post(settings["url"], content=filled, trust_env=False).json()
         assert [result["index"] for result in answer["results"]] == order

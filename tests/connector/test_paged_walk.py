@@ -14,7 +14,7 @@ from connector.client import rerank_search
 from connector.cluster import Cluster, Refusal, open_cluster
 from connector.facts import read_facts
 from connector.gateway_client import GatewayScorer
-from connector.opensearch.install import Plan, install, remove
+from connector.opensearch.install import InstallPlan, install, remove
 from connector.opensearch.pipelines import find_pipeline
 from connector.proxy.answering import Parts
 from connector.proxy.metrics import Metrics
@@ -88,7 +88,7 @@ def test_a_pipeline_refuses_later_pages_or_reranks_each_page_alone(query_path: s
     fake = FakeOpenSearch()
     fake.indices[INDEX] = {"documents": {key: {"text": text} for key, text in TEXTS.items()}, "settings": {}, "mappings": {}}
     cluster = Cluster(fake.client())
-    install(cluster, Plan("http://127.0.0.1:8080", ["text"], name="slimrank-test", query_path=query_path))
+    install(cluster, InstallPlan("http://127.0.0.1:8080", ["text"], name="slimrank-test", query_path=query_path))
     _walk_the_pipeline(cluster, INDEX)
 
 
@@ -106,7 +106,7 @@ def walked_index(opensearch: Engine) -> Iterator[Engine]:
 @VARIANTS
 def test_a_real_pipeline_refuses_later_pages_or_reranks_each_page_alone(walked_index: Engine, query_path: str) -> None:
     with serving(HurriedGateway()) as url, open_cluster(walked_index.url) as cluster:
-        plan = Plan(
+        plan = InstallPlan(
             url.replace("127.0.0.1", walked_index.host_seen_from_engine), ["text"], name="slimrank-test", query_path=query_path
         )
         if "rerank" not in read_facts(cluster).processors:

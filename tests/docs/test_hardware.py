@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from connector.elasticsearch.install import Plan as ElasticsearchPlan
+from connector.elasticsearch.install import InstallPlan as ElasticsearchPlan
 from connector.gateway_client import DEFAULT_TIMEOUT_SECONDS
 from connector.opensearch.bodies import READ_TIMEOUT_SECONDS
 from connector.proxy.rules import Extension, Rules

@@ -12,7 +12,7 @@ from tests.tiny import DOCUMENTS
 from training.data.couples import Pair
 from training.data.groups import Group
 from training.finegrained import encode_group
-from training.judge import Judge
+from training.judge import AnswerModel
 
 CUT = 128
 """Training cuts documents sooner than serving; below this both leave them whole."""
@@ -30,7 +30,7 @@ def test_every_stage_renders_the_same_ids(query: str, tiny_checkpoint: Path, tin
     assert [exported.pair_ids(query, text).ids for text in documents] == expected
 
     trained = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(tiny_checkpoint / "tokenizer.json")))
-    judge = Judge(None, trained)  # type: ignore[arg-type]  # no model is asked for ids
+    judge = AnswerModel(None, trained)  # type: ignore[arg-type]  # no model is asked for ids
     assert [judge.ids(Pair(query, text, relevant=False)) for text in documents] == expected
 
     names = tuple(map(str, range(len(documents))))

@@ -19,7 +19,7 @@ from typing import Any
 
 from slimrank import settings as process_settings
 from slimrank import store
-from slimrank.bench.load import Plan, load
+from slimrank.bench.load import LoadPlan, load
 from tests.serving.pinned import Pinned, best_rate, pinned
 
 SLEEP_SECONDS = 0.05
@@ -47,10 +47,10 @@ def main() -> None:
     sys.exit(not report["conservation"]["holds"])
 
 
-def run(here: Pinned, plan: Plan, *, rate: float | None, share: float) -> dict[str, Any]:
+def run(here: Pinned, plan: LoadPlan, *, rate: float | None, share: float) -> dict[str, Any]:
     """Return the report of a load on what was started."""
     best = asyncio.run(best_rate(plan, seconds=min(20.0, plan.seconds)))
-    plan = Plan(
+    plan = LoadPlan(
         plan.url, rate or share * best, plan.seconds, plan.sizes, plan.characters, plan.deadline_ms, plan.on_failure, plan.seed
     )
     before = here.metrics()
@@ -93,10 +93,10 @@ def add_plan_options(parser: argparse.ArgumentParser, *, deadline_ms: int) -> No
     parser.add_argument("--seed", type=int, default=1)
 
 
-def plan_of(options: argparse.Namespace, url: str, *, seconds: float) -> Plan:
+def plan_of(options: argparse.Namespace, url: str, *, seconds: float) -> LoadPlan:
     """Return the load that the options name, its rate to be set."""
     sizes = [int(size) for size in options.sizes.split(",")]
-    return Plan(url, 1.0, seconds, sizes, options.characters, options.deadline_ms, options.on_failure, options.seed)
+    return LoadPlan(url, 1.0, seconds, sizes, options.characters, options.deadline_ms, options.on_failure, options.seed)
 
 
 def folder_of(model: str | None) -> Path | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from slimrank.bench.load import Plan, Tally, Texts, ask
+from slimrank.bench.load import LoadPlan, Tally, Texts, ask
 from tests.nodes import process
 from tests.nodes.redis import running_redis
 from tests.serving.process import gateway, worker
@@ -62,7 +62,7 @@ def pinned(model: Path | None, *, fake_seconds: float) -> Iterator[Pinned]:
         yield Pinned(stack.enter_context(gateway(redis_url=url, fake=fake)), f"http://127.0.0.1:{port}")
 
 
-async def best_rate(plan: Plan, *, seconds: float) -> float:
+async def best_rate(plan: LoadPlan, *, seconds: float) -> float:
     """Return the full answers a second to callers who each ask again as soon as they are answered."""
     tally, texts = Tally(), Texts(random.Random(plan.seed), characters=plan.characters, count=2 * max(plan.sizes))
     chance, begin = random.Random(plan.seed), time.monotonic()

@@ -14,7 +14,7 @@ import asyncio
 import json
 from dataclasses import replace
 
-from slimrank.bench.load import Plan, load
+from slimrank.bench.load import LoadPlan, load
 from tests.serving.load import add_plan_options, folder_of, plan_of
 from tests.serving.pinned import best_rate, pinned
 
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     goodput: dict[float, float] = {}
     with pinned(folder_of(options.model), fake_seconds=SLEEP_SECONDS) as here:
-        plan: Plan = plan_of(options, here.url, seconds=options.seconds)
+        plan: LoadPlan = plan_of(options, here.url, seconds=options.seconds)
         best = options.best or asyncio.run(best_rate(plan, seconds=options.seconds / 2))
         print(json.dumps({"best": round(best, 3), "is_measured": options.best is None}), flush=True)
         for share in SHARES:

@@ -16,7 +16,7 @@ from training.calibration import calibrated, kept_margin
 from training.config import ModelConfig, WarmupConfig, read_config
 from training.data.couples import CoupleSource, Pair
 from training.data.groups import write_groups
-from training.judge import Judge, Plateau, RewardWatch, judge_dev, mean_margin
+from training.judge import AnswerModel, Plateau, RewardWatch, judge_dev, mean_margin
 from training.model import GroupScorer, load_model
 from training.warmup import train
 
@@ -101,10 +101,10 @@ def test_stage_two_continues_with_the_adapter_of_stage_one(started: Path, base: 
     assert (finegrained(config) / "adapter_model.safetensors").is_file()
 
 
-def make_judge(base: Path) -> Judge:
+def make_judge(base: Path) -> AnswerModel:
     encoder = PromptEncoder(SLIMRANK, Tokenizer.from_file(str(base / "tokenizer.json")))
     model = load_model(ModelConfig.model_validate({"base": base, "adapter": {"rank": 4, "alpha": 4}}))
-    return Judge(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
+    return AnswerModel(GroupScorer(model, relevant_id=encoder.relevant_id, irrelevant_id=encoder.irrelevant_id), encoder)
 
 
 def test_calibration_removes_the_bias_and_changes_no_order(base: Path) -> None:

@@ -6,25 +6,25 @@ from math import isnan
 from typing import Literal
 
 from connector.audit.compare.significance import LEVEL, Paired
-from connector.audit.spec import DEFAULT_RULES, JUDGED, Rule
+from connector.audit.spec import DEFAULT_RULES, JUDGED, VerdictRule
 
-Outcome = Literal["pass", "warn", "fail"]
-EXIT_CODES: Mapping[Outcome, int] = {"pass": 0, "warn": 1, "fail": 2}
+Verdict = Literal["pass", "warn", "fail"]
+EXIT_CODES: Mapping[Verdict, int] = {"pass": 0, "warn": 1, "fail": 2}
 _ALMOST_ZERO = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleResult:
     """One rule and its outcome."""
 
     rule: str
-    outcome: Outcome | Literal["not measured"]
+    outcome: Verdict | Literal["not measured"]
     message: str
 
 
 def judge_rules(
-    rules: Sequence[Rule], paired: Sequence[Paired], scalars: Mapping[str, float], *, judged_share: float
-) -> list[Finding]:
+    rules: Sequence[VerdictRule], paired: Sequence[Paired], scalars: Mapping[str, float], *, judged_share: float
+) -> list[RuleResult]:
     """Apply every rule.
 
     If a measure is not available, its rule does not pass. A default rule, which the user did not ask for, then counts as not
@@ -41,40 +41,40 @@ def judge_rules(
     return [_insisted(rule, finding) for rule, finding in zip(rules, findings, strict=True)]
 
 
-def outcome_of(findings: Sequence[Finding]) -> Outcome:
+def outcome_of(findings: Sequence[RuleResult]) -> Verdict:
     """Return the worst outcome."""
     outcomes = {finding.outcome for finding in findings}
     return "fail" if "fail" in outcomes else "warn" if "warn" in outcomes else "pass"
 
 
-def _insisted(rule: Rule, finding: Finding) -> Finding:
+def _insisted(rule: VerdictRule, finding: RuleResult) -> RuleResult:
     if finding.outcome != "not measured":
         return finding
     cure = "name a judge whose grades cover the queries" if "nDCG" in rule.measure or rule.measure in JUDGED else "see `content`"
-    return Finding(finding.rule, rule.then, f"{finding.message}, so this rule is not met; {cure}, or leave the rule out")
+    return RuleResult(finding.rule, rule.then, f"{finding.message}, so this rule is not met; {cure}, or leave the rule out")
 
 
-def _apply(rule: Rule, paired: Mapping[str, Paired], scalars: Mapping[str, float], judged_share: float) -> Finding:
+def _apply(rule: VerdictRule, paired: Mapping[str, Paired], scalars: Mapping[str, float], judged_share: float) -> RuleResult:
     name = words_of(rule)
     pair = paired.get(rule.measure)
     if pair is not None and (rule.drop is not None or rule.rise is not None):
-        return Finding(name, *_apply_paired(rule, pair))
+        return RuleResult(name, *_apply_paired(rule, pair))
     value = scalars.get(rule.measure, float("nan"))
     if isnan(value):
-        return Finding(name, "not measured", f"{rule.measure} was not measured")
+        return RuleResult(name, "not measured", f"{rule.measure} was not measured")
     if rule.unless_judged and judged_share >= 0.5:
         words = f"{in_words(rule.measure, value)}; judgments decide, because they cover {judged_share:.0%} of the changes"
-        return Finding(name, "pass", words)
+        return RuleResult(name, "pass", words)
     ndcg = paired.get("nDCG")
     if rule.unless_better and ndcg is not None and ndcg.p_better <= LEVEL:
-        return Finding(name, "pass", f"{in_words(rule.measure, value)}, and nDCG is better (p {ndcg.p_better:.4f})")
+        return RuleResult(name, "pass", f"{in_words(rule.measure, value)}, and nDCG is better (p {ndcg.p_better:.4f})")
     fired = (rule.above is not None and value > rule.above + _ALMOST_ZERO) or (
         rule.below is not None and value < rule.below - _ALMOST_ZERO
     )
-    return Finding(name, rule.then if fired else "pass", in_words(rule.measure, value))
+    return RuleResult(name, rule.then if fired else "pass", in_words(rule.measure, value))
 
 
-def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
+def _apply_paired(rule: VerdictRule, pair: Paired) -> tuple[Verdict, str]:
     limit = rule.drop if rule.drop is not None else rule.rise or 0.0
     worse = -pair.difference if rule.drop is not None else pair.difference
     p_value = pair.p_worse if rule.drop is not None else pair.p_better
@@ -88,7 +88,7 @@ def _apply_paired(rule: Rule, pair: Paired) -> tuple[Outcome, str]:
     return (rule.then if fired else "pass"), words
 
 
-def words_of(rule: Rule) -> str:
+def words_of(rule: VerdictRule) -> str:
     """Return a rule as text, such as ``fail if nDCG drops by more than 0.02, significantly``."""
     limits = {"drop": "drops by more than", "rise": "rises by more than", "below": "is below", "above": "is above"}
     limit, words = next((getattr(rule, name), words) for name, words in limits.items() if getattr(rule, name) is not None)

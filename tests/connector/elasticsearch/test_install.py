@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from connector.cli import app
 from connector.cluster import Cluster, open_cluster
 from connector.elasticsearch.check import check
-from connector.elasticsearch.install import Plan, endpoint, install, remove, search
+from connector.elasticsearch.install import InstallPlan, endpoint, install, remove, search
 from slimrank.engine.jobs import Answer
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 from slimrank.identity import ModelIdentity
@@ -25,7 +25,7 @@ from tests.connector.served import serving
 from tests.doubles import FakeScorer
 from tests.nodes.engine import Engine
 
-PLAN = Plan("http://slimrank:8080")
+PLAN = InstallPlan("http://slimrank:8080")
 
 
 def test_the_calls_equal_the_contract() -> None:

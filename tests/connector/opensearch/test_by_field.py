@@ -8,7 +8,7 @@ import pytest
 from connector.cluster import Cluster
 from connector.opensearch.check import check
 from connector.opensearch.deep_check import deep
-from connector.opensearch.install import Plan, install, remove
+from connector.opensearch.install import InstallPlan, install, remove
 from connector.opensearch.traps import body_traps
 from slimrank.engine.jobs import Answer
 from slimrank.errors import ConfigError, PipelineNotInstalled
@@ -19,7 +19,7 @@ from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_opensearch import FakeOpenSearch
 from tests.doubles import FakeScorer
 
-PLAN = Plan("http://127.0.0.1:8080", ["text"], query_path="query.match.text.query")
+PLAN = InstallPlan("http://127.0.0.1:8080", ["text"], query_path="query.match.text.query")
 SEARCH = {"query": {"match": {"text": {"query": "gold ring"}}}, "size": 2}
 
 

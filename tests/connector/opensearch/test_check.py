@@ -6,13 +6,13 @@ import pytest
 
 from connector.cluster import Cluster, Refusal
 from connector.opensearch.check import Finding, check
-from connector.opensearch.install import Plan, install
+from connector.opensearch.install import InstallPlan, install
 from connector.opensearch.predict import explain
 from slimrank.errors import EngineUnavailable
 from tests.connector.fake_gateway import Gateway, overlap_gateway
 from tests.connector.fake_opensearch import FakeOpenSearch
 
-PLAN = Plan("http://127.0.0.1:8080", ["text"])
+PLAN = InstallPlan("http://127.0.0.1:8080", ["text"])
 
 
 def _raise(error: Exception) -> Gateway:

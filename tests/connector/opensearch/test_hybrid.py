@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connector.opensearch.install import Plan, install
+from connector.opensearch.install import InstallPlan, install
 from tests.connector.sites import NAME, Site, real
 from tests.nodes.engine import Engine
 
@@ -45,7 +45,7 @@ def _search(site: Site, pipeline: str) -> list[tuple[str, float]]:
 
 
 def test_hits_of_both_parts_are_normalised_and_then_reranked(site: Site) -> None:
-    install(site.cluster(), Plan(site.gateway_url, ["text"], name=NAME, hybrid=True))
+    install(site.cluster(), InstallPlan(site.gateway_url, ["text"], name=NAME, hybrid=True))
     site.send("PUT", "/_search/pipeline/plain", {"phase_results_processors": site.pipeline()["phase_results_processors"]})
     first_stage = _search(site, "plain")
     assert all(0 <= score <= 1 for _, score in first_stage)

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 
 from connector.cluster import Cluster
-from connector.opensearch.install import Plan, install, remove
+from connector.opensearch.install import InstallPlan, install, remove
 from connector.opensearch.installation import find_installation
 from slimrank.errors import ConfigError, EngineRefused, PipelineNotInstalled
 from tests.connector.contracts import as_contract, contract
 from tests.connector.fake_gateway import Refused
 from tests.connector.fake_opensearch import FakeOpenSearch
 
-PLAN = Plan("http://127.0.0.1:8080", ["title", "body"])
+PLAN = InstallPlan("http://127.0.0.1:8080", ["title", "body"])
 PUBLIC = replace(PLAN, gateway="http://93.184.215.14:8080")
 
 
@@ -32,7 +32,7 @@ def _state(fake: FakeOpenSearch) -> object:
         ("3.7.0", PLAN, "opensearch-3.7-install"),
     ],
 )
-def test_each_version_gets_the_calls_of_its_contract(version: str, plan: Plan, name: str) -> None:
+def test_each_version_gets_the_calls_of_its_contract(version: str, plan: InstallPlan, name: str) -> None:
     cluster = Cluster(FakeOpenSearch(version).client())
     install(cluster, plan)
     assert as_contract(cluster.calls) == contract(name)
@@ -222,7 +222,9 @@ def test_removing_nothing_is_reported() -> None:
         (FakeOpenSearch("2.13.0"), PLAN, "private address, which OpenSearch 2.13.0 never calls"),
     ],
 )
-def test_an_unsuitable_cluster_is_refused_with_the_reason_and_not_changed(fake: FakeOpenSearch, plan: Plan, words: str) -> None:
+def test_an_unsuitable_cluster_is_refused_with_the_reason_and_not_changed(
+    fake: FakeOpenSearch, plan: InstallPlan, words: str
+) -> None:
     cluster = Cluster(fake.client())
     with pytest.raises(PipelineNotInstalled, match=words):
         install(cluster, plan)

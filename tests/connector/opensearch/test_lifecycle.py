@@ -8,7 +8,7 @@ import pytest
 
 from connector.opensearch.check import check
 from connector.opensearch.deep_check import deep
-from connector.opensearch.install import Plan, install, remove
+from connector.opensearch.install import InstallPlan, install, remove
 from slimrank.errors import ConfigError, EngineRefused
 from slimrank.types import Json
 from tests.connector.fake_gateway import Gateway, overlap_gateway
@@ -27,11 +27,11 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
             yield site
 
 
-def _plan(site: Site) -> Plan:
-    return Plan(site.gateway_url, ["text"], name=NAME)
+def _plan(site: Site) -> InstallPlan:
+    return InstallPlan(site.gateway_url, ["text"], name=NAME)
 
 
-def _install(site: Site, plan: Plan) -> list[str]:
+def _install(site: Site, plan: InstallPlan) -> list[str]:
     return install(site.cluster(), plan)
 
 
@@ -43,7 +43,7 @@ def _model_of(pipeline: Json) -> str:
     return next(part["rerank"]["ml_opensearch"]["model_id"] for part in pipeline["response_processors"] if "rerank" in part)
 
 
-def _fails(site: Site, plan: Plan, words: str, kind: type[Exception] = EngineRefused) -> None:
+def _fails(site: Site, plan: InstallPlan, words: str, kind: type[Exception] = EngineRefused) -> None:
     """Check that install fails with these words and changes nothing."""
     before = site.state()
     with pytest.raises(kind, match=words):

@@ -10,7 +10,7 @@ import pytest
 
 from connector.cluster import Cluster
 from connector.opensearch import bodies
-from connector.opensearch.install import Plan, install
+from connector.opensearch.install import InstallPlan, install
 from slimrank.engine.model import Model
 from slimrank.identity import ModelIdentity
 from slimrank.scoring import UNSCORED
@@ -180,6 +180,6 @@ def test_our_regex_does_not_trust_other_addresses(ml_commons: MlCommons) -> None
 
 def test_the_installer_sends_the_validated_connector() -> None:
     fake = FakeOpenSearch()
-    install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["title", "body"]))
+    install(Cluster(fake.client()), InstallPlan("http://127.0.0.1:8080", ["title", "body"]))
     made = next(iter(fake.connectors.values()))
     assert {key: value for key, value in made.items() if key != "created_time"} == _connector()

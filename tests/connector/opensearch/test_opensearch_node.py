@@ -9,7 +9,7 @@ import pytest
 from connector.cluster import Cluster, open_cluster
 from connector.facts import read_facts
 from connector.opensearch.check import check
-from connector.opensearch.install import Plan, install, remove
+from connector.opensearch.install import InstallPlan, install, remove
 from slimrank.errors import EngineRefused, PipelineNotInstalled
 from tests.connector.fake_gateway import overlap_gateway
 from tests.connector.served import serving
@@ -38,7 +38,7 @@ def test_the_facts_of_a_real_cluster_are_read_correctly(cluster: Cluster) -> Non
 def test_a_real_cluster_gets_an_installation_or_the_error_names_what_it_lacks(cluster: Cluster, opensearch: Engine) -> None:
     before = cluster.read("/_cluster/settings?flat_settings=true")
     with serving(_answer) as url:
-        plan = Plan(url.replace("127.0.0.1", opensearch.host_seen_from_engine), ["text"], name="slimrank-test")
+        plan = InstallPlan(url.replace("127.0.0.1", opensearch.host_seen_from_engine), ["text"], name="slimrank-test")
         if "rerank" in read_facts(cluster).processors:
             install(cluster, plan)
             assert [finding.state for finding in check(cluster, name="slimrank-test")] == ["ok"] * 5

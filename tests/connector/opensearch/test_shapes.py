@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connector.opensearch.deep_check import deep
-from connector.opensearch.install import Plan, install
+from connector.opensearch.install import InstallPlan, install
 from slimrank.types import Json
 from tests.connector.opensearch.test_lifecycle import NAME, site
 from tests.connector.sites import Site
@@ -31,7 +31,7 @@ def _findings(site: Site, field: str, *values: Any, query_path: str = "") -> lis
     site.indices.append(INDEX)
     for number, value in enumerate(values):
         site.send("PUT", f"/{INDEX}/_doc/{number}?refresh=true", {"other": "x"} if value is ... else {"text": value})
-    install(site.cluster(), replace(Plan(site.gateway_url, [field], name=NAME), query_path=query_path))
+    install(site.cluster(), replace(InstallPlan(site.gateway_url, [field], name=NAME), query_path=query_path))
     found = deep(site.cluster(), name=NAME, index=INDEX)
     return [(finding.state, finding.words) for finding in found if finding.name in ("field values", "derived field")]
 

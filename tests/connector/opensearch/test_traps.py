@@ -12,7 +12,7 @@ from connector.cluster import Cluster
 from connector.facts import Facts
 from connector.opensearch import bodies
 from connector.opensearch.deep_check import deep
-from connector.opensearch.install import Plan, install
+from connector.opensearch.install import InstallPlan, install
 from connector.opensearch.traps import (
     body_traps,
     connector_traps,
@@ -193,7 +193,7 @@ def test_a_pipeline_in_an_msearch_header_is_found() -> None:
 
 def test_all_parts_of_a_live_cluster_are_checked() -> None:
     fake = FakeOpenSearch()
-    install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["body"]))
+    install(Cluster(fake.client()), InstallPlan("http://127.0.0.1:8080", ["body"]))
     fake.indices["shop"] = {"documents": {}, "mappings": MAPPING, "settings": {"index.search.default_pipeline": "slimrank"}}
     found = deep(Cluster(fake.client()), index="shop", searches=[{**GOOD, "size": 0}])
     assert _names(found[1:]) == ["default pipeline", "size 0"]
@@ -210,7 +210,7 @@ def test_all_parts_of_a_live_cluster_are_checked() -> None:
 )
 def test_the_command_reads_a_search_or_an_msearch_from_a_file(tmp_path: Path, text: str, names: list[str]) -> None:
     fake = FakeOpenSearch()
-    install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["body"]))
+    install(Cluster(fake.client()), InstallPlan("http://127.0.0.1:8080", ["body"]))
     path = tmp_path / "search.json"
     path.write_text(text)
     with serving(fake.answer) as url:
@@ -222,7 +222,7 @@ def test_the_command_reads_a_search_or_an_msearch_from_a_file(tmp_path: Path, te
 @pytest.mark.parametrize("text", ["", "not json", "[1, 2]"])
 def test_a_file_without_a_search_is_refused(tmp_path: Path, text: str) -> None:
     fake = FakeOpenSearch()
-    install(Cluster(fake.client()), Plan("http://127.0.0.1:8080", ["body"]))
+    install(Cluster(fake.client()), InstallPlan("http://127.0.0.1:8080", ["body"]))
     path = tmp_path / "search.json"
     path.write_text(text)
     with serving(fake.answer) as url:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from connector.cli import app
 from connector.cluster import Cluster
 from connector.opensearch import bodies
-from connector.opensearch.install import Plan, install
+from connector.opensearch.install import InstallPlan, install
 from connector.opensearch.window_size import Depth, fit, measure, with_factor
 from slimrank.scoring import UNSCORED
 from tests.connector.fake_gateway import overlap_gateway
@@ -71,7 +71,7 @@ def _factor(fake: FakeOpenSearch) -> float:
 def test_the_window_is_narrowed_to_the_hits_that_the_gateway_scores_in_time() -> None:
     fake = FakeOpenSearch(gateway=_slow)
     cluster = Cluster(fake.client())
-    install(cluster, Plan("http://127.0.0.1:8080", ["text"]))
+    install(cluster, InstallPlan("http://127.0.0.1:8080", ["text"]))
     done = fit(cluster, "slimrank", deadline_seconds=4.5, clock=iter([0.0, 1.0]).__next__)
     assert done.startswith("window: 2 times the page (10 of 50 documents of 300 words were scored in 1.0 s)")
     made = fake.pipelines["slimrank"]

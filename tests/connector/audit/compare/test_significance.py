@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.audit.compare import measures, significance
-from connector.audit.compare.calibration import calibrate
+from connector.audit.compare.error_rates import error_rates
 from connector.audit.compare.significance import in_blocks
 from slimrank.errors import DataError
 
@@ -113,7 +113,7 @@ def test_false_alarms_are_5_percent_and_power_is_80_percent(weights: str) -> Non
     differences = judged_differences(300, seed=7)
     weight = ONES(300) if weights == "equal" else np.random.default_rng(1).uniform(0.5, 2.0, 300)
     # With 5,000 trials a share of 5% has a standard error of .3 points; with 15,000 the bound of .6 is three standard errors.
-    found = calibrate(in_blocks(np.zeros_like(differences), differences, weight), trials=15_000, seed=11)
+    found = error_rates(in_blocks(np.zeros_like(differences), differences, weight), trials=15_000, seed=11)
     assert found.false_alarms == pytest.approx(0.05, abs=0.006)
     assert min(found.power) >= 0.8
 
@@ -121,4 +121,4 @@ def test_false_alarms_are_5_percent_and_power_is_80_percent(weights: str) -> Non
 def test_calibration_refuses_too_few_queries() -> None:
     differences = judged_differences(2, seed=7)
     with pytest.raises(DataError, match="2 judged queries were found, too few"):
-        calibrate(in_blocks(np.zeros_like(differences), differences, ONES(2)), trials=100, seed=11)
+        error_rates(in_blocks(np.zeros_like(differences), differences, ONES(2)), trials=100, seed=11)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from connector.audit.compare.significance import Paired
 from connector.audit.compare.verdict import EXIT_CODES, judge_rules, outcome_of, words_of
-from connector.audit.spec import DEFAULT_RULES, Rule
+from connector.audit.spec import DEFAULT_RULES, VerdictRule
 
 
 def pair(difference: float, *, p_worse: float = 0.5, p_better: float = 0.5) -> Paired:
@@ -30,7 +30,7 @@ def pair(difference: float, *, p_worse: float = 0.5, p_better: float = 0.5) -> P
     )
 
 
-def outcome(rule: Rule, paired: Paired | None = None, judged_share: float = 1.0, **scalars: float) -> str:
+def outcome(rule: VerdictRule, paired: Paired | None = None, judged_share: float = 1.0, **scalars: float) -> str:
     named = {name.replace("_", " "): value for name, value in scalars.items()}
     return judge_rules([rule], [paired] if paired else [], named, judged_share=judged_share)[0].outcome
 
@@ -40,24 +40,24 @@ def outcome(rule: Rule, paired: Paired | None = None, judged_share: float = 1.0,
     [(-0.05, 0.01, "fail"), (-0.05, 0.2, "pass"), (-0.01, 0.01, "pass"), (0.05, 1.0, "pass"), (0.0, 1.0, "pass")],
 )
 def test_a_drop_must_be_large_and_significant(difference: float, p_worse: float, expected: str) -> None:
-    assert outcome(Rule(measure="nDCG", drop=0.02, significant=True), pair(difference, p_worse=p_worse)) == expected
+    assert outcome(VerdictRule(measure="nDCG", drop=0.02, significant=True), pair(difference, p_worse=p_worse)) == expected
 
 
 def test_a_rule_without_significance_uses_only_the_size() -> None:
-    assert outcome(Rule(measure="nDCG", drop=0.02), pair(-0.03, p_worse=0.9)) == "fail"
+    assert outcome(VerdictRule(measure="nDCG", drop=0.02), pair(-0.03, p_worse=0.9)) == "fail"
 
 
 def test_a_rule_can_limit_a_rise() -> None:
-    assert outcome(Rule(measure="nDCG", rise=0.02, then="warn"), pair(0.03)) == "warn"
+    assert outcome(VerdictRule(measure="nDCG", rise=0.02, then="warn"), pair(0.03)) == "warn"
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, "pass"), (0.02, "fail"), (float("nan"), "fail")])
 def test_a_rule_can_limit_a_single_value(value: float, expected: str) -> None:
-    assert outcome(Rule(measure="newly empty", above=0.01), newly_empty=value) == expected
+    assert outcome(VerdictRule(measure="newly empty", above=0.01), newly_empty=value) == expected
 
 
 def test_much_change_is_a_warning_unless_ndcg_is_better() -> None:
-    rule = Rule(measure="RBO", below=0.95, unless_better=True, then="warn")
+    rule = VerdictRule(measure="RBO", below=0.95, unless_better=True, then="warn")
     assert outcome(rule, pair(0.0), RBO=0.9) == "warn"
     assert outcome(rule, pair(0.03, p_better=0.01), RBO=0.9) == "pass"
     assert outcome(rule, None, RBO=0.96) == "pass"
@@ -71,12 +71,12 @@ def test_a_nearly_new_page_is_a_warning_even_if_ndcg_is_better() -> None:
 
 
 def test_a_difference_that_rounds_to_0_neither_fell_nor_rose() -> None:
-    found = judge_rules([Rule(measure="nDCG", drop=0.02)], [pair(-0.00000001)], {}, judged_share=1.0)[0]
+    found = judge_rules([VerdictRule(measure="nDCG", drop=0.02)], [pair(-0.00000001)], {}, judged_share=1.0)[0]
     assert found.message.startswith("nDCG stayed as it was (95% interval -0.0100 to +0.0100")
 
 
 def test_much_change_alone_is_not_a_failure_if_there_are_judgments() -> None:
-    rule = Rule(measure="RBO", below=0.7, unless_judged=True)
+    rule = VerdictRule(measure="RBO", below=0.7, unless_judged=True)
     assert outcome(rule, pair(0.0), RBO=0.3) == "pass"
     assert outcome(rule, pair(0.0), judged_share=0.2, RBO=0.3) == "fail"
 
@@ -96,12 +96,12 @@ def test_much_change_alone_is_not_a_failure_if_there_are_judgments() -> None:
 )
 def test_a_rule_that_could_never_fire_is_refused(rule: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(words)):
-        Rule.model_validate(rule)
+        VerdictRule.model_validate(rule)
 
 
 @pytest.mark.parametrize("then", ["warn", "fail"])
 def test_a_rule_whose_measure_is_missing_does_not_pass(then: Literal["warn", "fail"]) -> None:
-    found = judge_rules([Rule(measure="nDCG", drop=0.02, then=then)], [], {}, judged_share=1.0)[0]
+    found = judge_rules([VerdictRule(measure="nDCG", drop=0.02, then=then)], [], {}, judged_share=1.0)[0]
     assert (found.outcome, found.message) == (
         then,
         "nDCG was not measured, so this rule is not met; name a judge whose grades cover the queries, or leave the rule out",
@@ -127,5 +127,6 @@ def test_rules_are_written_as_sentences() -> None:
         "warn if nDCG drops, significantly",
     ]
     assert (
-        words_of(Rule(measure="RBO", below=0.95, unless_better=True, then="warn")) == "warn if RBO is below 0.95, unless better"
+        words_of(VerdictRule(measure="RBO", below=0.95, unless_better=True, then="warn"))
+        == "warn if RBO is below 0.95, unless better"
     )

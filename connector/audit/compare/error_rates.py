@@ -20,7 +20,7 @@ _AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class ErrorRates:
     """The results as shares of the simulated audits."""
 
     trials: int
@@ -29,7 +29,7 @@ class Calibration:
     """The power for each measure, at its minimum detectable effect."""
 
 
-def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) -> Calibration:
+def error_rates(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) -> ErrorRates:
     """Simulate ``trials`` audits of the differences of M measures on N queries.
 
     Raises:
@@ -60,7 +60,7 @@ def calibrate(blocks: Blocks, *, trials: int, seed: int, rounds: int = 1_999) ->
 
         alarms += int((randomisation(unchanged, rounds=rounds, seed=seed + start)[1] <= LEVEL).any(axis=1).sum())
         calls += (randomisation(dropped, rounds=rounds, seed=seed + start)[1] <= LEVEL).sum(axis=0)
-    return Calibration(trials, alarms / trials, tuple(float(share) for share in calls / trials))
+    return ErrorRates(trials, alarms / trials, tuple(float(share) for share in calls / trials))
 
 
 def _signs(seed: list[int], trials: int, queries: int) -> Floats:
