@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         description="Most tokens of a document that are read where a request does not say; 0 = as many as the model takes; left out,"
         f" {CPU_DOCUMENT_TOKENS} on a CPU and 0 on a GPU",
     )
+    fusion_weight: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the first stage's order beside the score; left out, what the model was fitted with for BM25; 0 = none",
+    )
     batch_tokens: int = Field(0, ge=0, description="Most padded tokens in one batch; 0 = timed at the first start")
     score_cache: str = Field(
         "memory",

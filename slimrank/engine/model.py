@@ -149,8 +149,11 @@ class Model:
 
         scorer = open_engine(settings, folder)
         scorer.warm_up(settings.home_folder / PROBES)
+        identity = ModelIdentity.of(scorer.manifest)
+        if settings.fusion_weight is not None:
+            identity = replace(identity, fusion_weight=settings.fusion_weight)
         return cls(
-            ModelIdentity.of(scorer.manifest),
+            identity,
             scorer,
             cutter=DocumentCutter(Tokenizer.from_file(str(folder / manifest.TOKENIZER_FILE))),
             encoder=scorer.encoder,

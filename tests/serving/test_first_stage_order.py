@@ -1,5 +1,7 @@
 """The first stage's order as a prior, only where the request gives it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from slimrank.scoring import only_first
 from slimrank.serving.gateway import answers, schemas
 from slimrank.serving.queue import messages
 from slimrank.types import Scored
+from tests.tiny import loaded
 
 
 class Even:
@@ -83,3 +86,12 @@ def test_in_python_the_order_counts_only_where_it_is_said() -> None:
     reranker = Reranker(Even(), fusion=Fusion(weight=1.0, first_stage="bm25"))
     assert [hit.index for hit in reranker.rank("q", ["a", "b", "c"])] == [2, 0, 1]
     assert [hit.index for hit in reranker.rank("q", ["a", "b", "c"], first_stage_order=True)] == [0, 2, 1]
+
+
+@pytest.mark.parametrize("weight", [0.7, 1.5])
+def test_the_weight_that_a_process_is_set_to_replaces_that_of_the_model(tiny_model: Path, weight: float) -> None:
+    """A model's weight is fitted for BM25's order; another first stage, such as hybrid search, may deserve another one."""
+    assert loaded(tiny_model, fusion_weight=weight).identity.fusion_weight == weight
+    fitted = loaded(tiny_model).identity
+    assert fitted.fusion_weight != weight
+    assert loaded(tiny_model, fusion_weight=weight).identity.hashes() == fitted.hashes(), "it is the same model"
