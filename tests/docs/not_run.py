@@ -58,6 +58,8 @@ NOT_RUN = {
     f"docker build -f deploy/docker/model.Dockerfile -t slimrank-model:{__version__} .": NEEDS_DOCKER,
     "slimrank bench engine --model models/minilm --data collections/scifact --depth 30": "takes a minute; tests/bench/test_engine.py runs it",
     "slimrank frontier runs/frontier --data collections/shop --model models/deep --model models/shallow --cascade shallow:deep": "takes two models of different names; tests/trials/test_frontier.py runs it on such",
+    "slimrank train hybrid --data collections --set shop:test --teacher teacher --out runs/hybrid": "needs an embedding model; tests/training/data/test_ensemble.py runs it on a tiny one",
+    "slimrank evaluate --data collections/shop --runs runs/hybrid --depth 30 --fusion-weight 1.5": "needs the runs of the command before it; tests/evaluation/test_evaluate.py reranks such runs",
     "slimrank train baseline runs/frontier --teacher teacher --name bge-small --data collections/shop": "needs an embedding model; tests/training/test_baseline.py runs it on a tiny one",
     "make demo": "tests/deploy/demo runs what it runs",
     "make clients": "installs two dozen public clients; tests/serving sends what they send",
