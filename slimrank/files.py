@@ -27,13 +27,13 @@ STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 64 * 2**20
 """Far above the longest document of any collection; a line is held in memory."""
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What the system says of a write where the file itself is as it should be; it names no file then."""
+"""Errors of a write that say nothing about the file itself; the system names no file with them."""
 MAX_WHOLE_BYTES = 64 * 2**20
-"""Of a file that is read at once: a configuration, a list of keys."""
+"""The largest file that is read as a whole, such as a configuration or a list of keys."""
 MAX_RATIO, FREE_BYTES = 200, 64 * 2**20
 """Text packs to a tenth, logs to a fiftieth; above this much a file is made to fill memory. What is small may pack as it likes."""
 _OPEN_ALREADY = (Path("/dev/stdin"), Path("/dev/fd"), Path("/proc/self/fd"))
-"""What the shell opened for us, as in `<(zcat log.gz)`: a pipe there cannot block before it is read."""
+"""Files that the shell opened for us, as in `<(zcat log.gz)`: opening such a pipe cannot block."""
 
 
 @contextmanager

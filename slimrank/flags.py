@@ -15,7 +15,7 @@ from slimrank import settings as process_settings
 from slimrank.settings import Settings
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a program, in place of text.")]
-"""Of every command that can."""
+"""The ``--json`` option of every command that has one."""
 
 
 def with_settings(*, without: frozenset[str] = frozenset()) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:

@@ -79,7 +79,7 @@ class Graph(Protocol):
     """An open graph that scores rows after a prefix computed once."""
 
     shares: bool
-    """Whether a prefix is computed once indeed; else it is put before every row and costs as much as if it stood there."""
+    """True if a prefix is computed once; otherwise it is put before every row, and every row pays for it."""
 
     def share(self, prefix_ids: Sequence[int], after: KeysValues | None = None) -> KeysValues:
         """Return the keys and values of a prefix, which may have no tokens; with those that it follows in front."""

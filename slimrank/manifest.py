@@ -24,13 +24,13 @@ PROMPT_FILE = "prompt.json"
 TOKENIZER_FILE = "tokenizer.json"
 GRAPH_FILE = "model.onnx"
 ADAPTER_FILE = "adapter_config.json"
-"""What a folder holds that is an adapter, and no model yet."""
+"""A folder with this file holds an adapter, which is not a model yet."""
 FORMAT = 1
 _HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-gpu"]
 Kind = Literal["language_model", "cross_encoder"]
-"""What a folder holds: a language model that answers a prompt with one of two tokens, or a classifier of pairs with one logit."""
+"""The kind of a model: a language model that answers a prompt with one of two tokens, or a pair classifier with one logit."""
 
 
 class _Record(BaseModel):

@@ -1,4 +1,4 @@
-"""What this machine's processor is: reports of speed name it, runs go side by side on its cores, ``slimrank doctor`` looks at it.
+"""Describe this machine's processor: reports of speed name it, the engine uses its cores, ``slimrank doctor`` checks it.
 
 8 bits are fast and exact where one instruction multiplies and adds them into 32 bits. Elsewhere two do it through 16 bits,
 which are slower and may saturate (Intel, "Lower Numerical Precision Deep Learning Inference and Training", 2018).

@@ -1,4 +1,4 @@
-"""Where a graph runs: ONNX Runtime's execution providers, by one setting.
+"""Choose where a graph runs: one setting names ONNX Runtime's execution providers.
 
 ``cpu`` needs the CPU wheel; ``cuda`` and ``tensorrt`` need the extra ``gpu``, whose wheel must not lie
 beside the CPU wheel: both install the same files. A GPU that was asked for and is not in use is an
@@ -39,7 +39,7 @@ CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 PRODUCTS = frozenset(
     {"MatMul", "Gemm", "Attention", "MatMulIntegerToFloat", "MatMulNBits", "RMSNormalization", "SkipSimplifiedLayerNormalization"}
 )
-"""Where the time goes. Lengths and shapes are worked out on the CPU in any case."""
+"""The operators that take the time. Lengths and shapes are always computed on the CPU."""
 
 ON_GPU = ("fp32", *FOR_GPU)
 PRECISIONS = {"cpu": ("fp32", "int8", "fp16", "int8-gpu"), "cuda": ON_GPU, "tensorrt": ON_GPU}

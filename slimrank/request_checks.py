@@ -1,4 +1,4 @@
-"""What a request must be, whichever way it came in: Python, command line, queue or HTTP.
+"""Check a request, whichever way it came in: Python, command line, queue or HTTP.
 
 An empty document is allowed and scored as empty text, so that an engine with a hit that lacks the
 field still gets its ranking; an empty query is a mistake. No documents is a request with an empty

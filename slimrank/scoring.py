@@ -24,7 +24,7 @@ from slimrank.errors import ScoringError
 from slimrank.types import RankedDocument, Scored, Scores
 
 UNSCORED = -1000.0
-"""Where the band of the documents begins that the model did not score; it goes down from here. Searches and cascades use it too."""
+"""The highest score of a document that the model did not score; the next ones go down from it. Searches and cascades use it too."""
 UNSCORED_STEP = 1e-15
 """Between the probabilities of two such documents."""
 PROBE_QUERY = "how warm is a wool coat"
@@ -33,11 +33,11 @@ PROBE_DOCUMENT = "Wool keeps most of its warmth when wet."
 PROBE_DOCUMENTS = (PROBE_DOCUMENT, "The warm-up band wore a coat on stage.")
 """For checks that need two documents."""
 NOTHING_SCORE = -100_000.0
-"""Of a document with nothing to read: below every one with text, those that were not scored included."""
+"""The score of a document without text: below every document with text, also below those that were not scored."""
 SEEN_CHARACTERS = 4096
-"""Of a document, where it is looked for something to read."""
+"""The first characters of a document that are searched for text."""
 LEAST_PROBABILITY = 2e-11
-"""Of a scored document beside others that were not: above the band of 10,000 of those."""
+"""The lowest probability of a scored document beside 10,000 others that were not scored."""
 
 
 def is_readable(document: str) -> bool:

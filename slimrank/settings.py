@@ -15,12 +15,12 @@ from slimrank.errors import ConfigError
 
 DEFAULT_MODEL_NAME = "slimrank-135m"
 CPU_DOCUMENT_TOKENS = 96
-"""Of each document that a CPU reads by default: what the shipped model's gain was measured with (docs/decisions/0008)."""
+"""Tokens of each document that a CPU reads by default; the shipped model's gain was measured with as many (docs/decisions/0008)."""
 SECRETS = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
-    """What an operator may set. Each field names its unit."""
+    """The settings of an operator. Each field names its unit."""
 
     model_config = SettingsConfigDict(
         env_prefix="SLIMRANK_", extra="ignore", protected_namespaces=(), secrets_dir=SECRETS if SECRETS.is_dir() else None

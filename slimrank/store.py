@@ -1,4 +1,4 @@
-"""Where models lie on this machine, which ones ship with slimrank, and which one is the default.
+"""Find models: those on this machine, those that ship with slimrank, and the default one.
 
 A model is given by its folder or by the name of one that ships. A shipped one is made on first use by running
 ``slimrank model pull`` as a process of its own: making it needs torch, serving it must not, and the two meet on disk.
@@ -22,10 +22,10 @@ FOR_GPU = "-fp16"
 
 _ROOT = Path(__file__).parent.parent
 SHIPPED = (_ROOT / "onnx_export" / "models", _ROOT / "models")
-"""Where the adapters of shipped models lie: in an installed wheel, and in a checkout."""
+"""The folders of the shipped adapters: in an installed wheel, and in a checkout."""
 
 MAKES = ("torch", "transformers", "onnx", "filelock")
-"""What making a model imports and serving it does not."""
+"""The packages that making a model needs and serving it does not."""
 
 
 def shipped_names() -> list[str]:

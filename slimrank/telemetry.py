@@ -49,7 +49,7 @@ QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "DATASETS_VERBOSITY": "error",
 }
-"""What libraries read when they are imported: no bar of their own, no advice about themselves."""
+"""Environment variables that libraries read at import: they turn off the libraries' own progress bars and advice."""
 
 
 def configure_logging(level: str, log_format: str = LOG_FORMAT) -> None:

@@ -26,7 +26,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a scorer says of N documents, in the order they were given."""
+    """The scores of N documents, in the order in which they were given."""
 
     scores: Scores
     """(N,) float32, unbounded, higher is better."""
@@ -36,11 +36,11 @@ class Scored:
     tokens: int
     """Tokens that went through the model, padding not counted."""
     depth: int | None = None
-    """Documents that were scored, counted from the first; None = all. The others keep their order below."""
+    """The number of documents that were scored, from the first on; None = all. The others keep their order below."""
     passages: int | None = None
     """Passages that were scored, where long documents were split into them."""
     cached: int = 0
-    """Documents whose score was known from an earlier request."""
+    """The number of documents whose score was cached from an earlier request."""
     tokenise_seconds: float = 0.0
     batch_tokens: tuple[int, ...] = ()
     """Padded tokens of each batch that was run for these documents; empty where a scorer has no batches."""

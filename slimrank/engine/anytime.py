@@ -1,4 +1,4 @@
-"""Score as many documents as a deadline allows, in the order given; the rest keep theirs below.
+"""Score as many documents as a deadline allows, in the order given; the others keep their order below.
 
 Two decisions, both from a cost model that is fitted in warm-up and learns on: how many documents
 fit before anything is scored (``depth="auto"``), and how many to score next, so that an estimate
@@ -18,11 +18,11 @@ from slimrank.scoring import Scorer, joined, only_first
 from slimrank.types import Scored
 
 LEAST_CHUNK = 4
-"""Smaller chunks waste the machine: the fixed part of a run outweighs its documents."""
+"""The smallest chunk: in a smaller one the fixed cost of a run is more than the cost of its documents."""
 HALF = 0.5
-"""Part of the time left that a chunk may fill where not all fits: the chunks halve towards the deadline."""
+"""The share of the time left that a chunk may fill if not all documents fit: chunks get smaller towards the deadline."""
 SAFETY = 0.8
-"""Part of the time left within which everything that fits is scored at once."""
+"""If all documents fit into this share of the time left, they are scored at once."""
 CHARACTERS_PER_TOKEN = 4
 PROMPT_TOKENS = 12
 MOST_TOKENS = 512
@@ -33,7 +33,7 @@ class CostedScorer(Protocol):
     """A scorer that knows what it costs."""
 
     cost: TokenCost
-    """Fitted in warm-up."""
+    """The cost model, which warm-up fits."""
 
     def token_counts(self, query: str, documents: Sequence[str], *, instruction: str | None = None) -> list[int]:
         """Return the tokens that each document would put through the model."""
@@ -65,7 +65,7 @@ def cost_of(scorer: Scorer) -> TokenCost:
 
 
 def depth_within(tokens: Sequence[int], seconds: float, cost: TokenCost) -> int:
-    """Return how many of the first documents fit into so much time; all of them before anything is known."""
+    """Return how many of the first documents fit into the time; all of them if the cost is not known yet."""
     for place, work in enumerate(cost.work(tokens)):
         if cost.seconds(work) > seconds:
             return place
@@ -73,7 +73,7 @@ def depth_within(tokens: Sequence[int], seconds: float, cost: TokenCost) -> int:
 
 
 def next_chunk(tokens: Sequence[int], left_seconds: float, cost: TokenCost) -> int:
-    """Return how many documents to score next; 0 where none fits into the time left."""
+    """Return how many documents to score next; 0 if none fits into the time left."""
     if left_seconds <= 0:
         return 0
     least = max(LEAST_CHUNK, cost.lanes)
@@ -116,7 +116,7 @@ def score_until(
     depth: Depth | None = None,
     instruction: str | None = None,
 ) -> Scored:
-    """Return the scores of the documents that there was time for, as an answer about all of them.
+    """Return an answer about all documents, with scores for those that there was time for.
 
     Args:
         deadline: When the answer is due, by ``clock``; None = whenever it is done.

@@ -16,9 +16,9 @@ from math import ceil
 from slimrank.graph_io import SHAPE_STEP
 
 RUN_TOKENS = 10
-"""What a run of the graph costs beside its tokens, in tokens (docs/log/engine.md): batches split where that saves more padding."""
+"""The fixed cost of a run of the graph, in tokens (docs/log/engine.md): a batch is split if that saves more padding."""
 MOST_BATCHES = 4
-"""Of a lane, where they are cut for all lanes to end together: more gain less than their runs cost."""
+"""The most batches of a lane when lanes are made to end together: with more, the runs cost more than they save."""
 GPU_RUN_TOKENS = 1024
 """The same on a GPU, where every run begins with some hundreds of kernels to launch: an estimate, three milliseconds at a few
 hundred thousand tokens a second."""

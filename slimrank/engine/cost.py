@@ -1,28 +1,28 @@
-"""What scoring costs: a line through what was timed, learnt in warm-up and from every job after it.
+"""Estimate what scoring costs: a line through measured times, learnt in warm-up and from every job after it.
 
-Admission estimates waits by it, from characters; the engine plans slices by it, from tokens. Knows neither of them.
+Admission uses it to estimate waits from characters, and the engine to plan slices from tokens. This module imports neither.
 """
 
 from collections.abc import Sequence
 from itertools import accumulate
 
 _FORGETS = 0.1
-"""Part of all that is known which one more observation takes the place of."""
+"""The weight of a new observation: it replaces this share of all that was learnt before."""
 
 
 class Speed:
-    """How long one model takes: ``fixed + slope * cost`` seconds, by least squares that forget."""
+    """The time of one model, ``fixed + slope * cost`` seconds, fitted by least squares in which old observations count less."""
 
     def __init__(self) -> None:
         self._count = self._cost = self._seconds = self._cost_cost = self._cost_seconds = 0.0
 
     @property
     def is_known(self) -> bool:
-        """Whether anything was learnt yet."""
+        """Return whether at least one observation was learnt."""
         return self._count > 0
 
     def seconds(self, cost: float) -> float:
-        """Return the estimated time of a job; 0 before the first."""
+        """Return the estimated time of a job; 0 before the first observation."""
         if not self._count:
             return 0.0
         mean_cost, mean_seconds = self._cost / self._count, self._seconds / self._count
@@ -30,7 +30,7 @@ class Speed:
         slope = steepest = mean_seconds / max(mean_cost, 1.0)
         if spread > 0.01 * mean_cost**2:  # else the jobs were too alike to tell the parts from each other
             slope = (self._cost_seconds / self._count - mean_cost * mean_seconds) / spread
-        # Neither part takes less than nothing.
+        # Neither part of a time can be negative.
         return mean_seconds + min(steepest, max(0.0, slope)) * (cost - mean_cost)
 
     def learn(self, cost: float, seconds: float) -> None:
@@ -44,10 +44,10 @@ class Speed:
 
 
 class TokenCost(Speed):
-    """Seconds for documents by their tokens, where some lanes score side by side.
+    """Estimate the seconds for documents from their tokens when several lanes score in parallel.
 
     Args:
-        lanes: How many; a document is scored in one of them, so a single one keeps all from their work as so many would.
+        lanes: The number of lanes. One lane scores a document, so the time of one document is that of one document in every lane.
     """
 
     def __init__(self, lanes: int = 1) -> None:
@@ -55,7 +55,7 @@ class TokenCost(Speed):
         self.lanes = lanes
 
     def work(self, tokens: Sequence[int]) -> list[int]:
-        """Return what the first, the first two, ... all documents cost, in tokens of lanes that are all busy."""
+        """Return the cost of the first document, of the first two, and so on to all, in tokens with all lanes busy."""
         totals, longests = accumulate(tokens), accumulate(tokens, max)
         return [max(total, self.lanes * longest) for total, longest in zip(totals, longests, strict=True)]
 

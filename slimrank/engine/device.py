@@ -49,7 +49,7 @@ class OnDevice:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What one recorded shape reads and writes, at addresses that stay."""
+    """The inputs and outputs of one recorded shape, at addresses that do not change."""
 
     binding: Any
     inputs: dict[str, Any]

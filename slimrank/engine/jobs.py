@@ -15,21 +15,21 @@ DocumentWindow = Literal["head", "best"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be scored."""
+    """A request to score, with its limits."""
 
     request: RerankRequest
     model: str | None = None
     """Name of a served model; None is the default one. Counts only where several are served."""
     max_document_tokens: int | None = None
-    """Documents are cut to so many tokens first; 0 leaves the model's own limit; None = what the model's process is set to."""
+    """Most tokens of a document that are read; 0 = the model's own limit; None = the setting of the model's process."""
     priority: Priority = "query"
     """Audit work is done while no query waits."""
     depth: Depth | None = None
-    """Documents to score, counted from the first; "auto" = as many as fit into the time; None = all."""
+    """The number of documents to score, from the first on; "auto" = as many as fit into the time; None = all."""
     takes_partial: bool = False
     """At the deadline, what is scored by then is an answer (``slimrank.engine.anytime``)."""
     long_document: LongDocument = "truncate"
-    """Whether a document beyond the pair length is cut, or split into passages (``slimrank.engine.passages``)."""
+    """A document that is longer than a pair is cut, or split into passages (``slimrank.engine.passages``)."""
     caller: str = ""
     """Who asks, a key's name or an address: callers take turns (``slimrank.engine.turns``)."""
     scope: str = ""
@@ -59,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model said, and which model it was."""
+    """The scores of a job, and the model that gave them."""
 
     scored: Scored
     model: ModelIdentity

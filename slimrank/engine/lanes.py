@@ -13,7 +13,7 @@ Batch = TypeVar("Batch")
 
 
 class Lanes:
-    """So many threads that take turns at whatever batches there are.
+    """Threads that share the batches of a job: each thread takes the next batch.
 
     Args:
         count: How many runs go side by side; with one, the caller's own thread runs them.

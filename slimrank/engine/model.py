@@ -35,7 +35,7 @@ from slimrank.types import Scored
 log = logging.getLogger(__name__)
 
 USUAL_CHARACTERS_PER_TOKEN = 6
-"""What is tokenised of a document at first; ordinary text has 3 to 5."""
+"""At first, this many characters of a document are tokenised for each token that is read; ordinary text has 3 to 5."""
 
 
 class DocumentCutter:
@@ -76,7 +76,7 @@ class DocumentCutter:
 
 
 def _ends_before_last_word(encoding: Encoding, count: int) -> bool:
-    """Tell whether the first so many tokens end in a word before the last one: where a text goes on, only its last word may change."""
+    """Return whether the first ``count`` tokens end before the last word: if a text continues, only its last word may change."""
     return bool(encoding.token_to_word(count - 1) != encoding.token_to_word(len(encoding.ids) - 1))
 
 
@@ -219,7 +219,7 @@ class Model:
 
     @property
     def merges(self) -> bool:
-        """Whether jobs that go with each other (``merging``) are cheaper in one run."""
+        """Return whether jobs that can be merged (``merging``) are cheaper in one run."""
         return isinstance(self._scorer, PairScorer)
 
     def score_together(self, jobs: Sequence[Job]) -> list[Answer]:

@@ -19,9 +19,9 @@ from slimrank.scoring import Scorer
 from slimrank.types import Scored
 
 MOST_PASSAGES = 64
-"""Of a document: some fifty pages. Beyond, one document could hold the model for minutes."""
+"""The most passages of a document, some fifty pages. With more, one document could keep the model busy for minutes."""
 MOST_CHARACTERS = 2**17
-"""Of a document that is split: about what so many passages hold. Nothing behind them is tokenised."""
+"""The most characters of a document that is split: about what ``MOST_PASSAGES`` hold. The text after them is not tokenised."""
 GROUP_CHARACTERS = 2**14
 """Tokenised at once, before it is seen whether there are passages enough."""
 PIECE_CHARACTERS_PER_TOKEN = 6

@@ -27,7 +27,7 @@ SIZES = (128, 256, 512, 1024, 2048)
 GPU_SIZES = (*SIZES, 4096, 8192, 16_384, 32_768)
 """A GPU's cores are filled later."""
 PROBE_SECONDS = 0.25
-"""No larger batch is tried once the last took so long."""
+"""After a batch that took this long, no larger one is tried."""
 ROUNDS = 2
 """Sizes take turns, and the best time of each counts: other work on the machine only ever makes one slower."""
 ROW_TOKENS = 128
@@ -36,9 +36,9 @@ TELLING = 2
 GOOD_ENOUGH = 1.05
 """The smallest batch is taken whose tokens cost at most so many times the cheapest: what more would bring is memory."""
 LEAST_BUDGET = 512
-"""Whatever a probe says: one long pair fills it, and smaller batches were never faster on a quiet machine (docs/log/engine.md)."""
+"""The smallest budget that a probe may choose: one long pair fills it, and smaller batches were never faster (docs/log/engine.md)."""
 BYTES_PER_TOKEN = 100_000
-"""Of the intermediate values of a batch; about what 135M parameters hold at the peak (docs/log/engine.md)."""
+"""Memory of a batch for each token: about the peak of a model with 135M parameters (docs/log/engine.md)."""
 MEMORY_SHARE = 0.25
 
 
@@ -74,7 +74,7 @@ def timings(
 
 
 def is_telling(found: Sequence[tuple[int, float]]) -> bool:
-    """Whether enough sizes were timed to choose between them, and to keep."""
+    """Return whether enough sizes were timed to choose one and to keep the result."""
     return len(found) >= TELLING
 
 

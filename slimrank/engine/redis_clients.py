@@ -29,7 +29,7 @@ from slimrank.settings import Settings
 
 CONNECT_SECONDS = 2.0
 SOCKET_SECONDS = 10.0
-"""Above the five seconds that a worker's blocking read may take."""
+"""Timeout of a socket: more than the five seconds that a worker's blocking read may take."""
 SENTINEL_PORT = 26379
 SERVERS = frozenset({"redis", "rediss", "unix", "redis+socket"})
 _SCHEMES = {"sentinel": "redis", "sentinels": "rediss"}
@@ -42,7 +42,7 @@ class Sentinels:
     nodes: list[tuple[str, int]]
     master: str
     url: str
-    """Of the master, as a plain server's would be, at an address that is not used."""
+    """The URL of the master in the form of a plain server's; its address is not used."""
     secrets: dict[str, str]
     """User and password of the Sentinels themselves."""
 

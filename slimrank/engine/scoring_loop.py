@@ -30,11 +30,11 @@ from slimrank.types import Scored
 log = logging.getLogger(__name__)
 
 REPLY_SECONDS = 0.02
-"""Kept of a job's time for the answer's way back."""
+"""The part of a job's time that is kept for sending the answer."""
 REPLY_SHARE = 0.05
-"""The same for a partial answer, as a part of its time: it is sent at the last moment, and one that comes late is none."""
+"""The same for a partial answer, as a share of its time: it is sent at the last moment, and a late answer is useless."""
 STUCK_SECONDS = 20.0
-"""A slice that takes so long, and ten times what was expected of it, will not come back."""
+"""A slice that takes this long, and ten times what was expected, is taken to be stuck."""
 STUCK_TIMES = 10
 
 
@@ -48,11 +48,11 @@ class _Waiting:
     begin: float | None = None
     infer_seconds: float = 0.0
     had_seconds: float = 0.0
-    """Of its present turn (``turns``)."""
+    """The time that the job used in its present turn (``turns``)."""
     slices: PlainSlices | CascadeSlices | None = None
 
     def left_seconds(self, now: float) -> float:
-        """Return the time for scoring: what is left, less the answer's way back."""
+        """Return the time for scoring: what is left, less the time for sending the answer."""
         return self.deadline - max(REPLY_SECONDS, REPLY_SHARE * (self.deadline - self.arrival)) - now
 
 
@@ -71,7 +71,7 @@ class ScoringLoop:
         self._changed = threading.Condition()
         self._stopping = False
         self._overdue = float("inf")
-        """When the slice in hand will have taken far too long."""
+        """The time at which the present slice counts as stuck."""
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
 
     def start(self) -> None:
@@ -88,7 +88,7 @@ class ScoringLoop:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the model makes no progress: a slice does not come back. How long a whole job takes says nothing."""
+        """Return whether the model is stuck: a slice does not end. The time of a whole job is no sign of that."""
         is_gone = self._thread.ident is not None and not self._thread.is_alive() and not self._stopping
         return is_gone or self._clock() > self._overdue
 
@@ -240,7 +240,7 @@ class ScoringLoop:
         else:
             size = slices.next_size()
             ends_late = now + slices.rest_seconds + REPLY_SECONDS >= waiting.deadline
-        # What cannot end in time is not begun, unless nobody else waits: the estimate may be wrong.
+        # A job that cannot end in time is not begun, unless no other job waits: the estimate may be wrong.
         if ends_late and (now >= waiting.deadline or self._queries):
             raise DeadlineExceeded(
                 f"the request was dropped after {now - waiting.arrival:.2f} s, when it could no longer be answered in time"

@@ -37,7 +37,7 @@ from slimrank.types import Scored
 log = logging.getLogger(__name__)
 
 DEFAULT_BATCH_TOKENS = 512
-"""Until a warm-up has fitted another, as in a command that scores once."""
+"""The budget of a batch before warm-up has fitted one, as in a command that scores once."""
 PREFIX_CACHE_BYTES = 64 * 2**20
 """Keys and values of recent queries: 46 kB a token for 135M parameters, so some thirty queries."""
 

@@ -1,4 +1,4 @@
-"""One job on its way through a model: its texts made ready some at a time, and scored a slice at a time.
+"""Take one job through a model: prepare some of its texts at a time, and score them a slice at a time.
 
 A slice is short in time, by the model's own cost model, whatever the texts are: between two slices the loop looks at who left, whose
 deadline passed and who else waits (``scoring_loop``). So nothing that a caller chooses may make one long. Texts are cut, split into
@@ -21,24 +21,24 @@ from slimrank.scoring import joined
 from slimrank.types import Scored
 
 SLICE_SECONDS = 0.3
-"""What a slice may take, by the cost model; what is there for one at least is a text for each lane."""
+"""The time of a slice by the cost model. A slice has at least one text for each lane."""
 TAIL = 1.5
-"""A rest of no more than so many slices is taken at once: the last slice would be too small for the machine."""
+"""If what is left is at most this many slices, it is scored at once: the last slice would be too small for the machine."""
 FIRST_TEXTS = 16
-"""Texts of a slice before anything is known of their cost."""
+"""The texts of a slice before their cost is known."""
 WINDOW_CHARACTERS = 2**17
-"""Of the documents that are made ready at once: some tens of milliseconds of a tokenizer."""
+"""The most characters of documents that are prepared at once: some tens of milliseconds of a tokenizer."""
 MOST_WINDOWS = 16
-"""Made ready for one slice, where documents are short or known."""
+"""The most windows that are prepared for one slice, when documents are short or cached."""
 
 
 class SlicedModel(Protocol):
-    """What is asked of a model here (``model.Model``)."""
+    """The methods of a model (``model.Model``) that a slice calls."""
 
     cost: TokenCost
 
     def texts(self, job: Job) -> list[Split]:
-        """Return what is read of each document of a job."""
+        """Return the part of each document of a job that is read."""
         ...
 
     def token_counts(self, job: Job, texts: Sequence[str]) -> list[int]:
@@ -62,12 +62,12 @@ class PlainSlices:
         self._cost: TokenCost = model.cost
         self._estimates = [estimated_tokens(document, self._limit) for document in job.request.documents]
         self.wanted = min(job.depth, len(self._estimates)) if isinstance(job.depth, int) else len(self._estimates)
-        """Documents to score, counted from the first."""
+        """The number of documents to score, from the first on."""
         self._is_planned = job.depth != "auto"
         self._texts: list[str] = []
         self._tokens: list[int] = []
         self._counts: list[int] = []
-        """Texts of each document that is ready: one, or its passages."""
+        """The number of texts of each prepared document: one, or its passages."""
         self._is_cut: list[bool] = []
         self._done = 0
         self._parts: list[Scored] = []
@@ -78,22 +78,22 @@ class PlainSlices:
 
     @property
     def is_done(self) -> bool:
-        """Whether all is scored that was to be."""
+        """Return whether all wanted documents are scored."""
         return self._done == len(self._texts) and len(self._counts) == self.wanted and bool(self._parts)
 
     @property
     def has_scores(self) -> bool:
-        """Whether there is anything to answer with."""
+        """Return whether at least one document is scored."""
         return bool(self._parts)
 
     @property
     def rest_seconds(self) -> float:
-        """The estimated time of what is left."""
+        """The estimated time of the texts that are left."""
         unread = sum(self._estimates[len(self._counts) : self.wanted])
         return self._cost.seconds(sum(self._tokens[self._done :]) + unread)
 
     def prepare(self, left_seconds: float) -> None:
-        """Make ready what the next slice may hold.
+        """Prepare the texts of the next slice.
 
         Args:
             left_seconds: For the whole job; what a depth of "auto" is chosen by.
@@ -195,7 +195,7 @@ class CascadeSlices:
 
     @property
     def is_done(self) -> bool:
-        """Whether all is scored that was to be."""
+        """Return whether all wanted documents are scored."""
         return self._cheap is not None and self._now.is_done
 
     @property

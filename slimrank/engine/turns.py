@@ -1,9 +1,9 @@
-"""Whose job is scored next: callers take turns by the time they have had, and the jobs of one caller by a second each.
+"""Choose whose job is scored next: callers take turns by the time they have used, the jobs of one caller by a second each.
 
 No caller can make the others wait: whoever has had the least of the model goes first, however many jobs another has sent. A caller
 who comes back after a pause has saved nothing up. Of one caller's jobs the first goes first, until it has had its second; then
 it stands behind those that came meanwhile. So one large job holds up no small ones, and jobs of ordinary size end in the order they came.
-Decides alone, by the seconds that it is told; ``scoring_loop`` measures them.
+It measures no time itself: ``scoring_loop`` tells it the seconds.
 """
 
 from collections import deque
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 QUANTUM_SECONDS = 1.0
-"""What a job may have before the caller's other jobs come first."""
+"""The time that a job may use before the other jobs of its caller come first."""
 MOST_IDLE = 1000
-"""Callers without a job of whom it is known what they had."""
+"""The most callers without a job whose used time is remembered."""
 
 One = TypeVar("One")
 
@@ -23,21 +23,21 @@ class _Line(Generic[One]):
     """The jobs of one caller."""
 
     had_seconds: float
-    """Of the model, all in all; not less than what the others had when the caller came back."""
+    """The model's time that this caller used in all; at least what the others had used when the caller came back."""
     jobs: deque[tuple[One, float]] = field(default_factory=deque)
-    """With what each has had since it last stood behind the others."""
+    """Each job with the time that it used since it last went to the end."""
 
 
 class Turns(Generic[One]):
-    """Jobs that wait, by caller. Used under the lock of whoever owns it."""
+    """The jobs that wait, by caller. The owner must hold its own lock when it calls a method."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line[One]] = {}
         self._level = 0.0
-        """What the caller had who was served last: newcomers begin there."""
+        """The used time of the caller who was served last: a new caller begins with it."""
 
     def __bool__(self) -> bool:
-        """Whether anything waits."""
+        """Return whether a job waits."""
         return any(line.jobs for line in self._lines.values())
 
     def add(self, caller: str, job: One) -> None:
@@ -53,7 +53,7 @@ class Turns(Generic[One]):
         return line.jobs[0][0] if line else None
 
     def pop(self) -> tuple[One, float]:
-        """Take the job that is next, with what it has had of its second; ``charge`` must follow."""
+        """Take the next job, with the part of its second that it has used; ``charge`` must follow."""
         line = self._next()
         if line is None:
             raise IndexError("no job waits")
@@ -61,7 +61,7 @@ class Turns(Generic[One]):
         return line.jobs.popleft()
 
     def charge(self, caller: str, seconds: float) -> None:
-        """Count what a job of a caller has had of the model."""
+        """Count the model's time that a job of a caller used."""
         if (line := self._lines.get(caller)) is not None:
             line.had_seconds += seconds
         self._forget()

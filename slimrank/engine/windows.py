@@ -19,10 +19,10 @@ from bm25s.stopwords import STOPWORDS_EN
 from slimrank.bm25 import K1
 
 MOST_CHARACTERS = 2**15
-"""Of a document that is looked at: ten pages and more."""
+"""The most characters of a document that are searched for a window: more than ten pages."""
 LEAST_CHARACTERS = 2**11
 ALL_CHARACTERS = 2**19
-"""Of a request's documents together, each with an equal share within the two bounds above: some tenths of a second."""
+"""The most characters of all documents of a request, some tenths of a second. Each has an equal share, within both bounds above."""
 QUERY_CHARACTERS = 2**11
 MOST_TERMS = 64
 HEADING_SHARE = 0.25
@@ -52,11 +52,11 @@ class Terms:
         self._pattern = _pattern(list(self._place))
         self._known: dict[str, int | None] = {}
         self.characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, ALL_CHARACTERS // max(1, len(documents))))
-        """Of each document that are looked at."""
+        """The characters of each document that are searched for a window."""
         self.weights = self._weights(documents)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to look for."""
+        """Return whether the query has a term to look for."""
         return bool(self._place)
 
     def found(self, text: str) -> list[tuple[int, int]]:

@@ -24,19 +24,19 @@ PASSAGES_CHARACTERS = 2**17
 """The same of a document that is split into passages."""
 CHARACTERS_PER_TOKEN = 4
 DOCUMENT_COST = 50
-"""What a document costs beyond its text: prompt tokens, in characters."""
+"""The cost of a document beyond its text: the prompt's tokens, in characters."""
 DOCUMENTS_OF_A_UNIT = 100
-"""What a key is charged one request for."""
+"""The number of documents for which a key is charged one request."""
 _SMOOTHING = 0.2
 _CORRECTION_BOUNDS = (1.0, 10.0)
 SLICE_SECONDS = 0.3
-"""What a worker's slice of somebody else's work may take; what is short beside it says nothing of an estimate."""
+"""The time of a worker's slice of another caller's work; a time much shorter than it does not test an estimate."""
 SAFETY = 0.7
-"""Part of a request's time that its estimate may fill; the rest is for the way to the caller and for errors of the estimate."""
+"""The share of a request's time that its estimate may fill; the rest is for the way to the caller and for errors of the estimate."""
 MOST_SECONDS = 86_400
-"""Of work, in what another gateway shows."""
+"""The most seconds of work that are believed from another gateway."""
 ELASTIC_SHARE = 0.35
-"""Part of its time that a request which takes a partial answer is counted with: half of what ``SAFETY`` leaves."""
+"""The share of its time that a request with a partial answer counts for: half of ``SAFETY``."""
 
 
 def cost_of(job: Job, *, document_tokens: int = 0) -> int:
@@ -61,7 +61,7 @@ def units_of(job: Job) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What ``admit`` counted for a request, to be given back to ``release``."""
+    """The counts that ``admit`` made for a request; ``release`` takes them back."""
 
     model: str
     caller: str
@@ -92,7 +92,7 @@ class Admission:
     here: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(dict))
     """Their work."""
     elsewhere: Outstanding = field(default_factory=dict)
-    """The same at the other gateways, as last heard."""
+    """The same at the other gateways, as they last reported it."""
     workers: Counter[str] = field(default_factory=Counter)
     """Workers alive, by model, as last heard."""
     _speeds: dict[str, Speed] = field(default_factory=lambda: defaultdict(Speed))
@@ -147,7 +147,7 @@ class Admission:
         return Ticket(model, caller, cost, work, wait + own)
 
     def _is_crowded(self, caller: str) -> bool:
-        """Whether as many wait as may, and this caller has its share of them."""
+        """Return whether the queue is full and this caller already has its share of it."""
         if self.waiting < self.max_waiting:
             return False
         counts: Counter[str] = Counter()

@@ -33,11 +33,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether callers are to be refused."""
+        """Return whether callers must be refused."""
         return self._opened is not None
 
     def may_probe(self) -> bool:
-        """Whether one probe is due now; the caller that is told yes must report how it went."""
+        """Return whether one probe is due now; the caller that gets True must report how it went."""
         if self._opened is None or self._is_probing or self.clock() - self._opened < self.pause_seconds:
             return False
         self._is_probing = True
@@ -48,7 +48,7 @@ class Breaker:
         self._failures, self._opened, self._is_probing = 0, None, False
 
     def failed(self) -> None:
-        """No answer came."""
+        """Count a call that had no answer."""
         now = self.clock()
         if self._failures == 0:
             self._failing_since = now

@@ -1,4 +1,4 @@
-"""What a gateway or a worker counts, for Prometheus; the names are in ``slimrank.telemetry``."""
+"""The counters of a gateway or a worker, for Prometheus; their names are in ``slimrank.telemetry``."""
 
 from typing import Any
 

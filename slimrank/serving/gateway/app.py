@@ -238,7 +238,7 @@ def deadline_seconds(headers: Mapping[str, str], call: RerankCall, settings: Set
 
 
 def takes_partial(headers: Mapping[str, str], call: RerankCall) -> bool:
-    """Whether what is scored by the deadline is an answer: where the caller set one, or would take no scores at all."""
+    """Return whether a partial answer is allowed: if the caller set a deadline, or would accept an answer without scores."""
     has_deadline = call.deadline_ms is not None or DEADLINE_HEADER in headers
     return call.job.priority == "query" and (has_deadline or call.on_failure == "first_stage")
 

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from slimrank.errors import InvalidRequest
 
 VALUES_PER_DOCUMENT = 100
-"""So many values may a body hold for each document that is allowed: vectors of hits that are sent whole are not read."""
+"""The most values of a body for each allowed document: a body with whole hits and their vectors is refused."""
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 _NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}

@@ -1,4 +1,4 @@
-"""What a page in a browser may reach: a page of another site can make its visitor's browser send requests to this machine.
+"""Refuse what a browser may not reach: a page of another site can make its visitor's browser send requests to this machine.
 
 Browsers name that page in ``Origin`` and ``Sec-Fetch-Site``, ask before they send JSON, and send the name of the page's own
 site as ``Host``, even where that name was made to lead here (DNS rebinding).

@@ -1,4 +1,4 @@
-"""How bodies come in: counted as they arrive, one by one and all together, unpacked within the same limits.
+"""Read bodies: each body and all bodies together are counted as they arrive, and unpacked within the same limits.
 
 A body costs several times its bytes while it is parsed and sent on, so all that are in hand share one budget. Where it is
 spent, the largest body that is still arriving is refused: a caller with a small request never pays for another's large one,
@@ -19,7 +19,7 @@ BODY_SECONDS = 10.0
 SMALL_BYTES = 2**20
 LARGE_SHARE = 0.75
 _STEP_BYTES = 2**18
-"""So much is unpacked before others have their turn."""
+"""The bytes that are unpacked before other requests have their turn."""
 
 
 @dataclass(eq=False, slots=True)

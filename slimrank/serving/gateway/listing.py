@@ -1,4 +1,4 @@
-"""What is served, in the words of those who ask before they rerank.
+"""List the served models, in the formats of clients that ask before they rerank.
 
 `/v1/models` as OpenAI and vLLM have it, with the words that xinference's client looks for; `/info` as Text Embeddings
 Inference has it, less what a gateway in front of a queue cannot know.

@@ -70,7 +70,7 @@ def _explain(error: ValidationError, body: type[Body]) -> str:
 
 
 def _is_of_the_caller(part: str | int) -> bool:
-    """Whether a part of an error's place is a key or an index of the body, and not the name of a type that was tried."""
+    """Return whether a part of an error's place is a key or an index of the body, and not the name of a type that was tried."""
     return isinstance(part, int) or (part.isidentifier() and part not in ("str", "bool", "int"))
 
 

@@ -56,7 +56,7 @@ class Chore:
 
     @property
     def is_failing(self) -> bool:
-        """Whether it has ended by itself, or does not come round for errors of its own."""
+        """Return whether the task has ended by itself, or only meets errors."""
         if self._task is not None and self._task.done():
             return True
         return self._failing_since is not None and self._clock() - self._failing_since >= FAILING_SECONDS

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import redis
 
 FRESH_SECONDS = 5.0
-"""As long as a sign of life lasts, in Redis too: ten beats, since a busy machine may let some come late."""
+"""How long a sign of life lasts, in Redis too: ten beats, because on a busy machine some come late."""
 
 
 def file() -> Path:

@@ -1,4 +1,4 @@
-"""What travels through Redis between a gateway and its workers, as JSON and nothing else.
+"""The messages that a gateway and its workers exchange through Redis, always as JSON.
 
     gateway                          Redis                              worker
     SET   slimrank:job:<id>  PX t    the job: query and documents       GET + PTTL
@@ -30,10 +30,10 @@ WORKERS_KEY = KEY_PREFIX + "workers"
 GATEWAYS_KEY = KEY_PREFIX + "gateways"
 MODELS_KEY = KEY_PREFIX + "models"
 MODELS_SECONDS = 86_400
-"""How long a model is known that has no worker any more."""
+"""How long a model without a worker is remembered."""
 TASK_NAME = "slimrank.rerank"
 REPLY_SECONDS = 60
-"""How long a reply list outlives the last answer in it, should its gateway be gone."""
+"""How long a reply list is kept after its last answer if its gateway is gone."""
 
 _ERRORS: dict[str, type[SlimrankError]] = {
     error.__name__: error for error in (InvalidRequest, Overloaded, ModelNotReady, DeadlineExceeded, ScoringError)
@@ -157,7 +157,7 @@ def decode_reply(message: bytes) -> dict[str, Any]:
 
 
 class Serves(NamedTuple):
-    """What a worker says of itself."""
+    """The facts that a worker publishes about itself."""
 
     model: str
     document_tokens: int = 0

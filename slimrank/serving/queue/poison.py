@@ -1,4 +1,4 @@
-"""How a worker takes messages from Redis: what cannot be ours is dropped and counted, and stops nothing.
+"""Take messages from Redis for a worker: a message that cannot be ours is dropped and counted, and stops nothing.
 
 Celery and kombu expect that whoever may write to the broker writes messages as they do. One that is no JSON, lacks a field or an
 id raises where nobody catches it: the consumer ends, begins anew, and is given the same message again. Here such a message is
@@ -17,9 +17,9 @@ from kombu.transport import redis as kombu_redis
 log = logging.getLogger(__name__)
 
 POISON = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What reading a message raises that none of ours wrote."""
+"""Errors of reading a message that no gateway of ours wrote."""
 DROP_OPTION = "slimrank_drop"
-"""Of kombu's transport options: whom to tell of a message that was dropped."""
+"""A transport option of kombu: the function to call with a message that was dropped."""
 
 
 def _drop(options: dict[str, Any], error: Exception) -> None:

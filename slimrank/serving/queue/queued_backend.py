@@ -47,9 +47,9 @@ DESERTED_SECONDS = 10.0
 """Requests for a model without a worker wait so long for one to come back, as in a restart."""
 PUBLISHERS = 4
 MOST_MODELS = 1000
-"""That are remembered."""
+"""The most models that are remembered."""
 POISON = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
-"""What reading a sign of life raises that none of ours wrote."""
+"""Errors of reading a sign of life that no worker of ours wrote."""
 Sign = TypeVar("Sign")
 
 

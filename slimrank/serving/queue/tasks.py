@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
 """Between two looks whether somebody still waits; a job that is being scored is looked at before each slice as well."""
 POISON = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
-"""What reading a job raises that no gateway of ours wrote."""
+"""Errors of reading a job that no gateway of ours wrote."""
 GONE = ModelNotReady("the request was gone from Redis before its deadline, as when Redis' clock is set; send it again")
 
 
 class RerankTask:
-    """What one worker process does with a message."""
+    """The work of one worker process on a message."""
 
     def __init__(self, scoring: ScoringLoop, store: redis.Redis, metrics: Metrics, *, worker_id: str) -> None:
         self._scoring = scoring

@@ -22,13 +22,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What is answered; a format writes it in its own words."""
+    """The answer, which each format writes in its own words."""
 
     call: "RerankCall"
     results: Sequence[Result]
     """Best first, as many as were asked for."""
     values: Sequence[float]
-    """Of every document, in the order of the request."""
+    """A value for every document, in the order of the request."""
     meta: dict[str, Any]
     model: str
     tokens: int

@@ -1,4 +1,4 @@
-"""Documents as texts or objects: which text of an object is judged."""
+"""Read documents that are texts or objects, and choose which text of an object is judged."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a body may hold in any format, beside that format's own words for query and documents."""
+"""The fields that a body may hold in any format, beside that format's own fields for query and documents."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal

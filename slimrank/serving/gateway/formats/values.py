@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 MOST = 2**63 - 1
-"""Above what any caller means, and below where arithmetic on it would fail."""
+"""The largest number that is read: more than any caller means, and small enough for arithmetic."""
 _DIGITS = len(str(MOST))
 # Said in the description only: the check, with its own words, is `check_request`.
 NOT_BLANK: dict[str, JsonValue] = {"pattern": "\\S"}
