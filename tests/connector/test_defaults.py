@@ -33,7 +33,7 @@ def test_read_whole_long_documents_would_be_answered_in_part() -> None:
     assert {"a rule of `slimrank proxy`", "`ext.slimrank` in a search", "OpenSearch's pipeline, at its widest"} <= late
 
 
-def test_what_is_deployed_leaves_the_defaults_as_they_are() -> None:
+def test_the_deployments_do_not_change_the_defaults() -> None:
     values = yaml.safe_load((ROOT / "deploy" / "helm" / "slimrank" / "values.yaml").read_text(encoding="utf-8"))
     assert (values["settings"], values["model"]["name"], values["worker"]["gpu"]["enabled"]) == ({}, DEFAULT_MODEL_NAME, False)
     assert int(values["worker"]["resources"]["limits"]["cpu"]) >= 2

@@ -73,7 +73,7 @@ def test_a_folder_of_known_files_alone_is_ours(target: Path) -> None:
     assert not only("mark")(target)
 
 
-def test_a_second_process_is_told_which_one_is_at_work(tmp_path: Path) -> None:
+def test_a_second_process_gets_the_name_of_the_one_that_works(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from slimrank.folders import one_at_a_time\n"
         "with one_at_a_time(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"

@@ -42,7 +42,7 @@ def test_a_whole_folder_is_accepted(folder: Path) -> None:
     assert manifest.check(folder).name == "m"
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="slimrank export"):
         manifest.check(tmp_path)
 

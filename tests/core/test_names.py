@@ -39,7 +39,9 @@ def test_a_folder_that_is_there_goes_before_a_name_and_the_default_is_never_a_fo
         (__file__, "or check the path"),
     ],
 )
-def test_what_is_neither_is_told_with_the_names_and_a_cure(shipping: Shipping, given: str, cure: str) -> None:
+def test_a_name_that_is_neither_a_folder_nor_shipped_is_refused_with_the_known_names(
+    shipping: Shipping, given: str, cure: str
+) -> None:
     with pytest.raises(ConfigError) as told:
         store.model_folder(settings(shipping, model=given))
     said = str(told.value)

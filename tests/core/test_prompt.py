@@ -121,7 +121,7 @@ def test_special_tokens_in_a_users_text_are_only_characters(encoder: PromptEncod
     assert [token for token in prefix if token in special] == [token for token in own if token in special]
 
 
-def test_only_the_document_is_cut_and_it_is_said(encoder: PromptEncoder) -> None:
+def test_only_the_document_is_cut_and_the_answer_says_so(encoder: PromptEncoder) -> None:
     whole = encoder.pair_ids("query", "short")
     cut = encoder.pair_ids("query", "word " * 1000)
     assert not whole.truncated

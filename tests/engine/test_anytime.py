@@ -109,7 +109,7 @@ def test_without_time_for_one_document_it_says_so() -> None:
 
 
 @given(st.lists(st.integers(1, 512), max_size=60), st.floats(0.001, 100))
-def test_what_is_chosen_fits_and_one_more_would_not(tokens: list[int], seconds: float) -> None:
+def test_the_chosen_documents_fit_and_one_more_would_not(tokens: list[int], seconds: float) -> None:
     cost = TokenCost()
     for count in (64, 512):
         cost.learn(count, 0.01 + count / 1000)
@@ -145,7 +145,7 @@ def test_fused_and_very_low_scores_stay_above_what_was_not_scored() -> None:
 
 
 @pytest.mark.parametrize("depth", [0, -1, "all", 2.5, True])
-def test_a_depth_that_is_none_is_refused(depth: object) -> None:
+def test_a_depth_that_is_neither_a_number_nor_auto_is_refused(depth: object) -> None:
     with pytest.raises(InvalidRequest, match="depth must be"):
         Reranker(Clocked()).rank("q", ["a"], depth=depth)  # type: ignore[arg-type]
 

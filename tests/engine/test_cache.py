@@ -100,7 +100,7 @@ def test_memory_is_bounded_in_entries_and_age() -> None:
     assert len(level) == 2
 
 
-def test_what_is_known_costs_nothing() -> None:
+def test_a_cached_score_costs_nothing() -> None:
     cached = CachedScorer(FakeScorer(), "m", [memory()])
     cached.score("pipe", ["a pipe"])
     assert cached.token_counts("pipe", ["a pipe", "a spoon"])[0] == 0

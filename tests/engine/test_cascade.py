@@ -78,6 +78,6 @@ def test_a_model_is_loaded_with_its_cascade(tiny_model: Path, tmp_path: Path) ->
     assert narrowed.model == full.model
 
 
-def test_a_first_model_that_is_none_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_first_model_that_is_no_model_folder_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
         Model.from_settings(Settings(model=tiny_model, cascade_model=tmp_path, home=tmp_path))

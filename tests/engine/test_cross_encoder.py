@@ -79,7 +79,7 @@ def _ask(url: str, **fields: object) -> dict[str, Any]:
     return found
 
 
-def test_evaluate_takes_such_a_folder(tiny_pair_model: Path, tmp_path: Path) -> None:
+def test_evaluate_takes_the_folder_of_a_cross_encoder(tiny_pair_model: Path, tmp_path: Path) -> None:
     beir.write_documents(tmp_path, [beir.Document(str(place), "", text) for place, text in enumerate(DOCUMENTS)])
     beir.write_queries(tmp_path, {"q": QUERY})
     beir.write_qrels(tmp_path, "test", {"q": {"0": 1}})

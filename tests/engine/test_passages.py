@@ -106,7 +106,7 @@ def test_neighbours_are_packed_up_to_the_room() -> None:
     assert pack([], [], 4) == [""]
 
 
-def test_a_document_is_read_up_to_a_bound_and_that_is_said(scorer: OrtScorer) -> None:
+def test_a_document_is_read_up_to_a_bound_and_the_answer_says_so(scorer: OrtScorer) -> None:
     needle = Needle()
     huge = SENTENCE * 30_000
     scored = PassageScorer(needle, scorer.encoder).score("q", [huge + "The needle.", "short"])

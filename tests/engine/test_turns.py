@@ -41,7 +41,7 @@ def test_a_job_keeps_its_place_for_a_second_and_then_goes_behind_the_callers_oth
     assert served(turns, callers, 0.25, 2 * slices) == ["long"] * slices + ["short"] * slices
 
 
-def test_what_is_peeked_at_is_what_comes() -> None:
+def test_the_job_that_peek_shows_is_the_next_one() -> None:
     turns: Turns[int] = Turns()
     assert turns.peek() is None and not turns
     for job in range(3):

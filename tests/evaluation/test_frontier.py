@@ -38,7 +38,7 @@ def test_what_something_beats_in_time_and_in_gain_is_not_on_the_frontier() -> No
     assert names(marked(rows)) == {FIRST_STAGE, "quick", "slow"}
 
 
-def test_what_is_alike_stays_on_the_frontier_together() -> None:
+def test_settings_with_equal_figures_stay_on_the_frontier_together() -> None:
     assert names(marked([row("one", 0.6, 100), row("other", 0.6, 100)])) == {"one", "other"}
 
 

@@ -152,7 +152,7 @@ def test_the_jobs_limit_goes_to_the_worker_and_none_stays_none() -> None:
         assert messages.decode_job(messages.encode_job(job)).max_document_tokens == limit
 
 
-def test_a_request_is_weighed_by_what_is_read_of_it() -> None:
+def test_the_cost_of_a_request_counts_only_the_text_that_is_read() -> None:
     request = RerankRequest("q", ["x" * 5000])
     whole, cut = cost_of(Job(request)), cost_of(Job(request), document_tokens=TOKENS)
     assert cut == cost_of(Job(request, max_document_tokens=TOKENS)) < whole

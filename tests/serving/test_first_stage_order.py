@@ -82,7 +82,7 @@ def test_the_weight_travels_over_the_queue_and_its_absence_means_none() -> None:
     assert messages.answer_of(reply, documents=len(reply["scores"])).model.fusion_weight == 0
 
 
-def test_in_python_the_order_counts_only_where_it_is_said() -> None:
+def test_in_python_the_order_counts_only_if_the_caller_says_so() -> None:
     reranker = Reranker(Even(), fusion=Fusion(weight=1.0, first_stage="bm25"))
     assert [hit.index for hit in reranker.rank("q", ["a", "b", "c"])] == [2, 0, 1]
     assert [hit.index for hit in reranker.rank("q", ["a", "b", "c"], first_stage_order=True)] == [0, 2, 1]

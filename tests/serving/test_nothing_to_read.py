@@ -64,7 +64,7 @@ def test_over_http(client: httpx.Client, extra: dict[str, object], raw_scores: b
     assert min(values[:4]) > max(values[4:])
 
 
-def test_for_proxy_and_client_a_hit_without_the_field_is_such_a_document(client: httpx.Client) -> None:
+def test_for_proxy_and_client_a_hit_without_the_field_has_nothing_to_read(client: httpx.Client) -> None:
     scored = GatewayScorer(str(client.base_url), http=client).score_in_order("the largest moon", DOCUMENTS)
     assert _order([float(score) for score in scored.scores], len(DOCUMENTS))[-4:] == BLANK
 

@@ -45,7 +45,7 @@ def test_an_embedded_gateway_goes_on_with_the_callers_trace(spans: InMemorySpanE
 
 
 @pytest.mark.parametrize("header", ["", "00-zz-yy-01", "x" * 5000])
-def test_a_traceparent_that_is_none_begins_a_trace_of_its_own(spans: InMemorySpanExporter, header: str) -> None:
+def test_an_invalid_traceparent_begins_a_new_trace(spans: InMemorySpanExporter, header: str) -> None:
     with over(EmbeddedBackend(Model(ModelIdentity("fake"), FakeScorer()))) as client:
         assert client.post("/v1/rerank", json=GOOD, headers={"traceparent": header}).status_code == 200
     (root,) = [span for span in spans.get_finished_spans() if span.name == "rerank"]

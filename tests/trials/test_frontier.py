@@ -140,7 +140,7 @@ def refused(*arguments: object) -> str:
     return done.err
 
 
-def test_what_cannot_be_measured_is_said_in_one_line(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_collection_that_cannot_be_measured_is_refused_in_one_line(tiny_model: Path, tmp_path: Path) -> None:
     assert "holds nothing yet" in refused(tmp_path / "out", "--without-times")
     assert "two of the models are called 'tiny-llama'" in refused(tmp_path / "out", "--model", tiny_model, "--model", tiny_model)
     assert "--cascade is FIRST:FULL" in refused(tmp_path / "out", "--model", tiny_model, "--cascade", "tiny-llama:other")

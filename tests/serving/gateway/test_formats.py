@@ -270,7 +270,7 @@ def test_a_document_comes_back_as_it_was_sent(client: httpx.Client, key: str, fl
     assert [result[key.removesuffix("s")] for result in results] == sent
 
 
-def test_a_number_that_is_none_comes_back_as_null(client: httpx.Client) -> None:
+def test_a_value_that_is_not_a_number_comes_back_as_null(client: httpx.Client) -> None:
     body = '{"query": "q", "documents": [{"text": "a", "price": NaN}], "return_documents": true}'
     answer = client.post("/v1/rerank", content=body)
     assert json.loads(answer.text, parse_constant=pytest.fail)["results"][0]["document"] == {"text": "a", "price": None}
@@ -293,7 +293,7 @@ def test_cutting_at_the_start_is_refused_and_not_ignored(client: httpx.Client, f
 @pytest.mark.parametrize(
     "field", [{"truncation_direction": "Right"}, {"truncation_side": "right"}, {"truncate": "END"}, {"truncate": True}]
 )
-def test_cutting_at_the_end_is_what_is_done(client: httpx.Client, field: dict[str, Any]) -> None:
+def test_a_request_to_cut_at_the_end_is_accepted(client: httpx.Client, field: dict[str, Any]) -> None:
     assert post(client, COHERE | {"documents": [LONG, "pipe"]} | field)["meta"]["truncated_documents"] == [0]
 
 
@@ -348,7 +348,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
         yield client, {name: f"Bearer {key}" for name, (key, _) in made.items()}
 
 
-def test_what_is_served_is_told_to_those_with_a_key(guarded: tuple[httpx.Client, dict[str, str]]) -> None:
+def test_a_caller_with_a_key_gets_the_list_of_models(guarded: tuple[httpx.Client, dict[str, str]]) -> None:
     client, keys = guarded
     for path in ("/info", "/v1/models", "/v1/models/fake"):
         assert client.get(path).status_code == 401

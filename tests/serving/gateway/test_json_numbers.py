@@ -41,7 +41,7 @@ def test_a_float32_score_survives_to_a_millionth(score: float) -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_is_refused(number: float) -> None:
+def test_a_number_that_is_not_finite_is_refused(number: float) -> None:
     with pytest.raises(ValueError, match="no JSON form"):
         fixed(number)
 

@@ -85,7 +85,7 @@ def test_what_makes_no_sense_changes_nothing_and_is_one_line(path: Path, argumen
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"keys": [{"name": "a", "sha256": "b"}]}', '{"keys": {}, "more": 1}'])
-def test_a_file_that_is_no_key_file_is_left_as_it_is(path: Path, content: str) -> None:
+def test_a_file_that_holds_no_keys_is_not_changed(path: Path, content: str) -> None:
     path.write_text(content)
     for arguments in (["add", "shop"], ["list"], ["remove", "shop"]):
         done = slimrank("keys", *arguments, "--file", path)

@@ -127,7 +127,7 @@ def test_a_reply_that_is_not_ours_stops_no_reader_and_is_counted(served: tuple[s
     assert httpx.get(f"{gate}/healthz").status_code == 200
 
 
-def test_a_sign_of_life_that_is_none_stops_no_watcher_and_is_counted(served: tuple[str, str, redis.Redis]) -> None:
+def test_an_unreadable_sign_of_life_stops_no_watcher_and_is_counted(served: tuple[str, str, redis.Redis]) -> None:
     gate, _, store = served
     before = dropped(f"{gate}/metrics", "sign of life")
     signs = [DEEP, b"{}", b"[]", b"5", b"null", b'{"model": 5}', b'{"model": [1]}', b'{"model": ""}', b"\xff", b'"fake"']

@@ -24,7 +24,7 @@ def test_a_heading_that_asks_becomes_a_question_and_its_section_the_answer() -> 
     }
 
 
-def test_what_is_too_short_to_be_asked_or_answered_is_no_question() -> None:
+def test_a_section_that_is_too_short_gives_no_question() -> None:
     assert not questions([page(Section("What next?", (PROSE,)), Section("Where does a river go?", ("To the sea.",)))], "Rivers")
 
 

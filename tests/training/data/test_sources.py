@@ -164,7 +164,7 @@ def test_fewer_groups_than_were_asked_for_are_refused(two_kinds: dict[str, objec
         prepare(PrepareConfig(groups=46, **two_kinds), data, tmp_path / "out")
 
 
-def test_what_is_drawn_from_an_entry_depends_on_no_other(two_kinds: dict[str, object], data: Path, tmp_path: Path) -> None:
+def test_the_groups_of_an_entry_do_not_depend_on_other_entries(two_kinds: dict[str, object], data: Path, tmp_path: Path) -> None:
     entries = two_kinds["collections"]
     assert isinstance(entries, list)
     both, one = (sorted(made({"collections": some}, data, tmp_path)) for some in (entries, entries[1:2]))
