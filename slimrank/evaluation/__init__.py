@@ -1,4 +1,4 @@
-"""What a measurement is made of: collections, runs, measures, and the reports of what was measured.
+"""The parts of a measurement: collections, runs, measures and reports.
 
 Runs no model. Training, export and every room above read and write the same files through it.
 """

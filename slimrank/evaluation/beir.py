@@ -26,7 +26,7 @@ class Document:
 
     @property
     def content(self) -> str:
-        """What is searched and scored: title and text."""
+        """The text that is searched and scored: title and text together."""
         return document_text(self.title, self.text)
 
 

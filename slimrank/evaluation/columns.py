@@ -1,4 +1,4 @@
-"""Ids, grades and scores as lines of columns hold them: what a column cannot say is refused with the line that says it."""
+"""Read and check ids, grades and scores in lines of columns: a bad value is refused with its line."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from slimrank.errors import DataError
 
 LARGEST_GRADE = 2**31 - 1
-"""What trec_eval's integers hold; with a smaller sign the same."""
+"""The largest grade that trec_eval's integers hold; the smallest is the same with a minus."""
 _WHOLE = re.compile(r"[+-]?[0-9]{1,10}", re.ASCII)
 
 

@@ -55,7 +55,7 @@ class OrderQuality:
     measures: Mapping[str, float]
     gains: Mapping[str, Gain]
     changes: npt.NDArray[np.float64] = field(repr=False)
-    """What each query gains in nDCG@10."""
+    """The gain of each query in nDCG@10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Evaluation:
     """rank_window_size -> nDCG@10 when only that many hits are reranked."""
     calibration_error: float
     shared: Shared
-    """What the measured split shares with the train split; its queries were left out."""
+    """The part of the measured split that the train split shares; its queries were left out."""
     left_out: int
     first_stage: Run = field(repr=False)
 
@@ -84,7 +84,7 @@ _KEY_LINE = b'{"key": '
 
 
 class ScoreFile:
-    """Scores kept as they are made, one JSON line a query, tied to one model and setting.
+    """A file of scores, one JSON line for each query, tied to one model and setting. A query is written when it is scored.
 
     Raises:
         DataError: the file was made with another model, collection or setting, is no file of scores, or another process writes it.

@@ -1,4 +1,4 @@
-"""Rerankers beside each other: what each setting gains and what it takes, which of them nothing beats, and which fits a budget.
+"""Compare rerankers: the gain and time of each setting, which settings are on the frontier, and which fits a budget.
 
 A *setting* is a model, how many hits it reranks, and which part of a document it reads. Gains hold for any machine, times for one.
 ``slimrank frontier`` measures both (``slimrank.evaluation.frontier_cells`` says where they are kept) and writes them as one report; the package
@@ -27,15 +27,15 @@ class Setting:
 
     model: str
     hits: int = 0
-    """Of the first stage that are reranked; 0 = none, a first stage alone."""
+    """The number of first-stage hits that are reranked; 0 = a first stage alone."""
     tokens: int = 0
-    """Of a document that are read; 0 = as many as fit, or vectors made beforehand."""
+    """The tokens of a document that are read; 0 = as many as fit, or vectors made beforehand."""
     window: Window = "head"
     first: str = ""
     """Cheaper model that narrows the hits to ``keep`` first (``slimrank.engine.cascade``)."""
     keep: int = 0
     is_served: bool = True
-    """Whether slimrank serves such a model; what is only there to compare with is not offered to anybody."""
+    """False for a setting that is only there for comparison: no budget offers it."""
 
     @property
     def label(self) -> str:
@@ -50,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a setting gives and takes; None is not measured."""
+    """The quality and time of a setting; None = not measured."""
 
     setting: Setting
     alone: float | None = None
@@ -58,30 +58,30 @@ class Row:
     fused: float | None = None
     """The same with the first stage's order as a prior; None too for a model without a fitted weight."""
     gain: Gain | None = None
-    """Over the first stage: fused where the model has a weight, else alone."""
+    """The gain over the first stage: fused if the model has a weight, else alone."""
     p50_ms: float | None = None
     on_frontier: bool = False
-    """Nothing with as many hits is both quicker and better."""
+    """True if no setting with as many hits is both quicker and better."""
 
     @property
     def quality(self) -> float | None:
-        """What the setting gives as it is served."""
+        """Mean nDCG@10 as a server would answer."""
         return self.alone if self.fused is None else self.fused
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All rows, and what they were measured on."""
+    """All rows, with the sets and the machine that they were measured on."""
 
     rows: Sequence[Row]
     sets: Mapping[str, int]
-    """Test set -> queries."""
+    """Test set -> number of queries."""
     seed: int
     machine: str = ""
-    """Of the times; "" where none were measured."""
+    """The machine of the times; "" without times."""
     date: str = ""
     load: float = 0.0
-    """What else the machine did when the times were begun: its load average."""
+    """The load average of the machine before the times were measured."""
 
 
 def marked(rows: Iterable[Row]) -> list[Row]:
@@ -111,11 +111,11 @@ def _beats(row: Row, quality: float, p50_ms: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to set where a search may wait so long for reranking."""
+    """The setting for a search that may wait ``budget_ms`` for reranking."""
 
     budget_ms: int
     row: Row | None = None
-    """None: nothing that gains fits."""
+    """None if no setting with a gain fits."""
     expected_ms: float = 0.0
 
 
@@ -140,7 +140,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _row_as_json(row: Row) -> dict[str, Any]:
-    """Leave out what is as ever, and digits that nobody measured."""
+    """Leave out default values, and digits beyond the precision of the measurement."""
     setting = {name: value for name, value in asdict(row.setting).items() if value != getattr(_PLAIN, name) or name == "model"}
     gain = {name: round(value, 4) for name, value in asdict(row.gain).items()} if row.gain else None
     numbers = {"alone": _rounded(row.alone, 4), "fused": _rounded(row.fused, 4), "gain": gain, "p50_ms": _rounded(row.p50_ms, 1)}

@@ -1,4 +1,4 @@
-"""What ``slimrank frontier`` keeps in its folder, cell by cell, so that a run does what is missing and no more.
+"""Read and write the folder of ``slimrank frontier``, cell by cell, so that a run measures only the missing cells.
 
     FOLDER/scores/MODEL/SET.SPLIT.jsonl     each text's score, so that no pair is scored twice (``slimrank.trials.kept_scores``)
     FOLDER/quality/SET.SPLIT/MODEL.json     nDCG@10 of every query under each setting; holds for any machine
@@ -38,7 +38,7 @@ class Draw:
     split: str
     seed: int
     run: Run
-    """Queries without a hit are in it, with none: they count 0 before and after."""
+    """Query id -> hits. A query without hits is in it too: it counts 0 before and after."""
 
     @property
     def name(self) -> str:
@@ -75,12 +75,12 @@ class Figures:
 
     @property
     def served(self) -> PerQuery:
-        """What it gives as it is served."""
+        """nDCG@10 of each query as a server would answer: fused if the model has a weight, else alone."""
         return self.alone if self.fused is None else self.fused
 
 
 def figures(drawn: Draw, setting: Setting, scores: Run, fusion_weight: float) -> Figures:
-    """Return what reordering the first ``setting.hits`` hits by scores gives.
+    """Return nDCG@10 after the first ``setting.hits`` hits are reordered by their scores.
 
     Args:
         scores: Of those hits at least.
@@ -98,7 +98,7 @@ def _ndcg(drawn: Draw, first: Run, scores: Run, hits: int) -> PerQuery:
 
 
 def first_stage_figures(drawn: Draw, model: str, run: Run, *, is_served: bool = False) -> Figures:
-    """Return what a first stage alone gives."""
+    """Return the figures of a first stage alone."""
     return Figures(Setting(model, is_served=is_served), measures.per_query(drawn.qrels, run, [NDCG])[NDCG])
 
 
@@ -179,7 +179,7 @@ def _keep(file: Path, record: Mapping[str, Any]) -> None:
 
 
 def report(folder: Path) -> Report:
-    """Return all that the folder holds as one report; a mean is of all sets, so what lacks one has none.
+    """Return all cells of the folder as one report. A mean needs all sets: a setting that lacks a set has no mean.
 
     Raises:
         DataError: there is nothing yet, sets were drawn differently, or times are of several machines.
@@ -226,7 +226,7 @@ def _times(folder: Path) -> tuple[dict[Setting, float], dict[str, Any]]:
 
 
 def _time_of(setting: Setting, times: Mapping[Setting, float]) -> float | None:
-    """Return what was measured; a cascade takes what its two models take one after the other."""
+    """Return the measured time; the time of a cascade is that of its two models together."""
     if setting in times or not setting.first:
         return 0.0 if setting.model == FIRST_STAGE else times.get(setting)
     cheap = times.get(Setting(setting.first, setting.hits, setting.tokens, setting.window))

@@ -1,4 +1,4 @@
-"""How the requests of ``slimrank frontier`` and ``slimrank train baseline`` are timed, and what they are made of.
+"""Make and time the requests of ``slimrank frontier`` and ``slimrank train baseline``.
 
 Documents are made up of words, twice as long as the cut, so that each is cut. Every request has a query and documents of its own, so
 that nothing is known already. Settings take turns, all of them in every round, so that what else the machine does meets all alike;
@@ -23,16 +23,16 @@ Answer = Callable[[str, list[str]], object]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A setting, whose times stand in the file of that name."""
+    """A setting, and the name of the file that holds its times."""
 
     name: str
     setting: Setting
     open: Callable[[], Answer]
-    """Makes ready what answers its requests, before the clock starts."""
+    """Prepares the function that answers its requests, before the clock starts."""
 
 
 def request_of(chance: random.Random, hits: int, tokens: int) -> tuple[str, list[str]]:
-    """Return a query, and documents that are cut at so many tokens; none where nothing of a document is read."""
+    """Return a query, and documents that are longer than ``tokens``; no documents if ``tokens`` is 0."""
     return made_up_texts.query(chance, QUERY_WORDS), made_up_texts.documents(chance, hits, 2 * tokens) if tokens else []
 
 

@@ -7,7 +7,7 @@ what they gain, ``slimrank train prepare`` makes negatives of them.
 from collections.abc import Callable, Mapping
 
 MANY = 10
-"""How often a query is repeated by those who repeat it many times."""
+"""How often the text repeats the query where it repeats it many times."""
 
 
 def query_once(query: str, document: str) -> str:
@@ -44,13 +44,13 @@ Attack = Callable[[str, str], str]
 ATTACKS: Mapping[str, Attack] = {
     attack.__name__: attack for attack in (query_once, query_many_times, only_the_query, forged_answer, command, markup)
 }
-"""All of them by name, the mildest first."""
+"""All attacks by name, the mildest first."""
 
 PASTING: tuple[Attack, ...] = (query_once, query_many_times, only_the_query, forged_answer)
-"""Those that bring the query's words into the text; the others gain nothing with the model that is shipped."""
+"""The attacks that put the query's words into the text; the others gain nothing with the shipped model."""
 
 MARK = "hostile-"
-"""Begins the id of a document in a training group that was attacked."""
+"""The id of an attacked document in a training group begins with it."""
 
 
 def is_hostile(doc_id: str) -> bool:

@@ -25,12 +25,12 @@ SENTENCE_WORDS = 14
 
 
 def query(chance: random.Random, words: int) -> str:
-    """Return a query of so many words."""
+    """Return a query of ``words`` words."""
     return " ".join(chance.choices(WORDS, k=words))
 
 
 def documents(chance: random.Random, count: int, words: int) -> list[str]:
-    """Return documents of so many words each, in sentences; a word is at least a token."""
+    """Return documents of ``words`` words each, in sentences; a word is at least one token."""
     return [_sentences(chance.choices(WORDS, k=words)) for _ in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""What two splits of a collection share, so that nothing seen in training is reported as test.
+"""Find what two splits of a collection share, so that no training query is reported as a test query.
 
 Texts count, not ids: a query asked twice under two ids is the same query. Training leaves such
 queries out of its groups (``training.data.prepare``), evaluation out of its figures.
@@ -14,16 +14,16 @@ TRAIN = "train"
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a split shares with the train split of its folder."""
+    """The queries and documents that a split shares with the train split of its folder."""
 
     query_ids: frozenset[str] = frozenset()
     """Queries whose text also stands in the train split."""
     documents: int = 0
-    """Documents that both splits judge: not wrong, but to be stated."""
+    """Documents that both splits judge. That is allowed, but a report must say it."""
 
 
 def query_key(text: str) -> str:
-    """Return what makes two queries the same: their words, whatever their case and spaces."""
+    """Return the words of a query without case and spaces: two queries with the same words are the same."""
     return " ".join(text.lower().split())
 
 

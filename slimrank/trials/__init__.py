@@ -1,4 +1,4 @@
-"""What a model gains and what it takes, on your collection and this machine: ``rank``, ``evaluate``, ``frontier``.
+"""Try a model on your collection and this machine: ``rank``, ``evaluate`` and ``frontier``.
 
 Runs the engine in this process, beside no server. Speed alone is ``slimrank.bench``'s affair.
 """

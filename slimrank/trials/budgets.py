@@ -1,4 +1,4 @@
-"""From a budget of time to settings, for the machine at hand.
+"""Find the settings for a budget of time, on this machine.
 
 What a setting gains was measured once (``slimrank.evaluation.frontier``) and holds anywhere. What it takes is computed: the engine's cost model
 is fitted in warm-up, which takes a second or two the first time, and says what a request of so many documents takes a model that is
@@ -19,7 +19,7 @@ from slimrank.settings import Settings
 
 
 class Expectation:
-    """How long settings take here.
+    """Estimate how long settings take on this machine.
 
     Args:
         report: Where gains and times were measured.
@@ -35,7 +35,7 @@ class Expectation:
         self._known: dict[Setting, float] = {}
 
     def milliseconds(self, row: Row) -> float | None:
-        """Return what a setting takes; None where neither a model nor a time is known."""
+        """Return the time of a setting; None if neither its model nor a measured time is there."""
         setting = row.setting
         if not setting.first:
             return self._of(setting)
@@ -53,7 +53,7 @@ class Expectation:
         return self._known[setting]
 
     def _scaled(self, setting: Setting) -> float | None:
-        """Return the time of the report, times what a model that is here takes beside its own time there."""
+        """Return the report's time, scaled by how much slower a model of this machine is here than in the report."""
         there = self._times.get(setting)
         for name, scorer in self._scorers.items():
             same = Setting(name, setting.hits, setting.tokens, setting.window)
@@ -63,7 +63,7 @@ class Expectation:
 
 
 def _computed(scorer: OrtScorer, setting: Setting) -> float:
-    """Return what the engine's cost model expects of documents that are cut to the setting."""
+    """Return the time that the engine's cost model expects for documents that are cut as the setting says."""
     query, documents = request_of(random.Random(0), 1, setting.tokens)
     [tokens] = WindowScorer(scorer, scorer.encoder, max_tokens=setting.tokens).token_counts(query, documents)
     return 1000 * scorer.cost.seconds(scorer.cost.work([tokens] * setting.hits)[-1])

@@ -25,17 +25,17 @@ NDCG = "nDCG@10"
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What one number of tokens gives."""
+    """The figures of one cut."""
 
     tokens: int
     share_cut: float
-    """Of the hits that are longer."""
+    """The share of hits that are longer than the cut."""
     alone: Mapping[str, float]
     """Window -> nDCG@10 of the scores alone."""
     fused: Mapping[str, float]
     """The same with the first stage's order as a prior."""
     gain: Gain
-    """What the best window gains over the head, alone."""
+    """The gain of the best window over the head, by the scores alone."""
     fused_gain: Gain
 
 
@@ -52,7 +52,7 @@ def measure_cuts(
     kept: ScoreFile,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Mapping[str, float], list[Cut]]:
-    """Return the first stage's measures and what each cut gives, smallest first.
+    """Return the first stage's measures and the figures of each cut, the smallest cut first.
 
     Args:
         left_out: Queries that also stand in the train split.

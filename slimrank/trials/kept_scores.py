@@ -12,7 +12,7 @@ from slimrank.evaluation.evaluate import ScoreFile
 from slimrank.scoring import Scorer
 
 NAME_CHARACTERS = 20
-"""Of a hash; 80 bits tell the texts of any collection apart."""
+"""The hexadecimal digits of a hash; 80 bits tell the texts of any collection apart."""
 
 
 class KeptScores:
@@ -42,5 +42,5 @@ class KeptScores:
 
 
 def name_of(query: str, text: str) -> str:
-    """Return what a query and a text are called in the file."""
+    """Return the key of a query and a text in the file."""
     return sha256(f"{query}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:NAME_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Measurements as pictures, PNG or SVG: contenders beside each other, the engine's curves, nDCG@10 by depth and by time.
+"""Draw measurements as PNG or SVG: contenders beside each other, the engine's curves, nDCG@10 by depth and by time.
 
 Each says below on which machine it was measured, when, and how busy that machine was before. Needs matplotlib.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OURS, PEERS = "#2a6f97", "#b0b7bd"
 KINDS = (".png", ".svg")
 PANELS_A_ROW = 3
-"""More would make the words unreadable on a page."""
+"""The most panels in a row: with more, the words are unreadable on a page."""
 
 
 def check_plot(file: Path | None) -> None:
@@ -108,7 +108,7 @@ def draw_line(axes: "Axes", points: Mapping[int, float], words: str, label: str 
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure, so many inches wide and high."""
+    """Return an empty figure of this width and height, in inches."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -116,7 +116,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def dress(axes: "Axes", label: str, title: str) -> None:
-    """Name a plot and its horizontal axis, and take away the frame that says nothing."""
+    """Set the title of a plot and of its horizontal axis, and remove the frame."""
     axes.set_xlabel(label)
     axes.set_title(title, fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The quality cells of ``slimrank frontier``: what each setting of a model gives on each test set.
+"""Measure the quality cells of ``slimrank frontier``: nDCG@10 of each setting of a model on each test set.
 
 All settings of a model come from one scoring at the most hits that are asked for: fewer hits are the first of those, and a cascade
 needs the kept scores of its two models and no new ones. The best window of a document is chosen among these hits.
@@ -34,7 +34,7 @@ class Grid:
     hits: Sequence[int] = (10, 30)
 
     def settings(self, model: str) -> list[Setting]:
-        """Return them."""
+        """Return the settings."""
         return [Setting(model, hits, tokens, window) for tokens in self.cuts for window in self.windows for hits in self.hits]
 
 
@@ -48,12 +48,12 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """What it is called in the report."""
+        """The name of the model in the report."""
         return self.manifest.name
 
     @property
     def digest(self) -> str:
-        """What its figures hold for."""
+        """The hash of the model, for which its figures hold."""
         return self.manifest.digest()
 
     @property
@@ -65,7 +65,7 @@ class Contender:
 
 
 def measure_quality(folder: Path, drawn: Draw, contender: Contender, grid: Grid, progress: Progress) -> None:
-    """Measure what is missing of a model's settings on a set; each is kept as soon as it is known.
+    """Measure the missing settings of a model on a set; each is written as soon as it is known.
 
     Raises:
         ScoringError: the model failed.

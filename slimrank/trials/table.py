@@ -58,7 +58,7 @@ def interval(gain: Gain | None) -> str:
 
 
 def about(report: Report) -> str:
-    """Return what the figures were measured on, in a sentence or two."""
+    """Return one or two sentences about the sets and the machine of the figures."""
     sets = ", ".join(f"{name.removesuffix('.test')} ({queries})" for name, queries in report.sets.items())
     quality = f"Mean over the test sets {sets} (queries), seed {report.seed}." if sets else "No test set was measured."
     if not report.machine:
@@ -76,7 +76,7 @@ def tables(report: Report) -> list[Table]:
 
 
 def reference_choices(report: Report, budgets: Sequence[int] = BUDGETS_MS) -> list[Choice]:
-    """Return what fits each budget on the machine of the report."""
+    """Return the setting that fits each budget on the machine of the report."""
     return choose(report.rows, lambda row: row.p50_ms, budgets)
 
 

@@ -25,7 +25,7 @@ def measure_times(
     home: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Time what is missing of each model's settings, all models in turns.
+    """Time the missing settings of each model, all models in turns.
 
     Args:
         threads: As given to the models; a part of what times hold for.
