@@ -109,7 +109,7 @@ def demo(
                     f"First answer after {perf_counter() - BEGAN:.0f} s, counted from the start of this command.\n", style="dim"
                 )
     if as_json:
-        typer.echo(json.dumps([as_json(comparison) for comparison in comparisons], indent=2))
+        typer.echo(json.dumps([record_of(comparison) for comparison in comparisons], indent=2))
     else:
         out.print("Ask your own: [bold]slimrank demo --query 'how do I …'[/]")
         out.print(_verdict(comparisons, collection, place, depth, manifest), markup=False)
@@ -140,7 +140,7 @@ def compare(collection: Collection, index: BM25, reranker: Reranker, query: str,
     return Comparison(query, hits, [hits[hit.index] for hit in ranked], judged.get(query, {}), searched - start, done - searched)
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def record_of(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as ``--json`` prints it."""
     ndcg = comparison.ndcg_at_10()
     return {

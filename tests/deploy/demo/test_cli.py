@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.cli import SHOWCASE, _questions, _table, _verdict, as_json, compare
+from deploy.demo.cli import SHOWCASE, _questions, _table, _verdict, compare, record_of
 from deploy.demo.figures import FIGURES_FILE, Figures
 from slimrank import manifest as manifests
 from slimrank.adapters import ADAPTER_HASH_KEY, adapter_hash
@@ -34,7 +34,7 @@ def test_reranking_keeps_the_first_stages_hits_and_measures_both_orders() -> Non
     comparison = compare(COLLECTION, INDEX, Reranker(FakeScorer()), "copy a directory tree", 10)
     assert sorted(comparison.reranked) == sorted(comparison.first_stage)
     assert comparison.reranked[0] == "shutil.copytree"
-    assert json.loads(json.dumps(as_json(comparison)))["nDCG@10"]["after"] == 1.0
+    assert json.loads(json.dumps(record_of(comparison)))["nDCG@10"]["after"] == 1.0
 
 
 def test_a_large_fusion_weight_keeps_the_first_stages_order() -> None:
