@@ -77,9 +77,10 @@ def token_budget_batches(lengths: Sequence[int], max_tokens: int, *, run_tokens:
 
 
 def lane_batches(lengths: Sequence[int], max_tokens: int, *, lanes: int, run_tokens: int = RUN_TOKENS) -> list[list[int]]:
-    """Return the indices of each batch, the dearest first, for lanes that each take the next batch when they are free.
+    """Return the indices of each batch, in order, for lanes that each take the next batch when they are free.
 
-    Of the cuts by ``token_budget_batches`` with budgets of a lane's whole share, half of it, and so on, the one whose last lane ends first.
+    ``token_budget_batches`` cuts with budgets of a lane's whole share, half of it, and so on. The cut and the order of its batches
+    are those whose last lane ends first.
 
     Args:
         lengths: Tokens of each document.
@@ -102,4 +103,6 @@ def lane_batches(lengths: Sequence[int], max_tokens: int, *, lanes: int, run_tok
     share = sum(lengths) / lanes
     budgets = {min(max_tokens, ceil(share / parts)) for parts in range(1, MOST_BATCHES + 1)} | {max_tokens}
     cuts = [token_budget_batches(lengths, budget, run_tokens=run_tokens) for budget in sorted(budgets, reverse=True)]
-    return min((sorted(cut, key=cost, reverse=True) for cut in cuts), key=last_end)
+    # The dearest batch first is the better order nearly always, and not always.
+    orders = [order for cut in cuts for order in (sorted(cut, key=cost, reverse=True), cut)]
+    return min(orders, key=last_end)

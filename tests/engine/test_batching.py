@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slimrank.engine.batching import RUN_TOKENS, lane_batches, repeating_batches, token_budget_batches
@@ -67,6 +67,9 @@ def last_end(lengths: list[int], batches: list[list[int]], lanes: int) -> int:
 
 
 @given(st.lists(st.integers(1, 600), max_size=100), st.integers(64, 2048), st.integers(1, 16))
+@example(
+    [7, 33, 1, 52, 43, 74, 1, 1, 60, 15, 23, 28], 94, 3
+)  # here the dearest batch first ends later than the longest document first
 def test_lanes_get_every_document_once_within_the_budget_and_end_no_later(lengths: list[int], budget: int, lanes: int) -> None:
     batches = lane_batches(lengths, budget, lanes=lanes)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
