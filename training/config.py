@@ -40,6 +40,11 @@ class ModelConfig(Settings):
     dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["eager", "sdpa"] = "sdpa"
 
+    @property
+    def adapter_layers(self) -> int | None:
+        """The layers that the trained adapter keeps; None = all of them, or no adapter is trained."""
+        return self.layers if self.adapter else None
+
 
 class OptimizerConfig(Settings):
     """AdamW under a warm-up, stable, decay schedule (https://arxiv.org/abs/2404.06395, section 4)."""

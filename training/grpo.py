@@ -70,8 +70,8 @@ def train_grpo(config: WarmupConfig, judge: AnswerModel, source: CoupleSource, d
     rewards.finish()
     final = config.output / "final"
     judge.scorer.model.save_pretrained(final, safe_serialization=True)
-    if config.model.adapter and config.model.layers is not None:
-        record(final, {LAYERS_KEY: config.model.layers})
+    if config.model.adapter_layers is not None:
+        record(final, {LAYERS_KEY: config.model.adapter_layers})
     return final
 
 

@@ -60,8 +60,9 @@ class Stepper:
             return place
         state = checkpoint.optimizer_state(self.optimizer, self.names, self.masters)
         progress = {"config": json.loads(config.model_dump_json())}
-        layers = config.model.layers if config.model.adapter else None
-        checkpoint.save_checkpoint(config.output, step, self.model, state, progress, keep=config.keep_checkpoints, layers=layers)
+        checkpoint.save_checkpoint(
+            config.output, step, self.model, state, progress, keep=config.keep_checkpoints, layers=config.model.adapter_layers
+        )
         log.info("checkpoint path=%s step=%d", place, step)
         return place
 
