@@ -16,7 +16,7 @@ from rich.text import Text
 
 from connector.cluster import Cluster, open_cluster
 from connector.findings import Finding
-from slimrank.flags import JsonFlag
+from slimrank.options import JsonOption
 
 _Own = ParamSpec("_Own")
 
@@ -75,7 +75,7 @@ def _options(
     ] = None,
     ca_cert: Annotated[str | None, typer.Option(help="File with the CA certificates to trust.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate; for tests only.")] = False,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Define the shared options by this function's signature."""
 

@@ -23,8 +23,8 @@ from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.adapters import ADAPTER_HASH_KEY, CONFIG_FILE, LAYERS_KEY, VALUES_FILE, adapter_hash, is_adapter, layers_of
 from slimrank.errors import ConfigError, ManifestError
-from slimrank.flags import JsonFlag
 from slimrank.folders import check_replaceable, new_folder
+from slimrank.options import JsonOption
 from slimrank.prompt import BUILT_IN, DEFAULT_MAX_PAIR_TOKENS, SLIMRANK, Prompt
 from slimrank.providers import check_precision
 from slimrank.settings import DEFAULT_MODEL_NAME
@@ -58,7 +58,7 @@ def pull(
     provider: Annotated[
         str | None, typer.Option(help="Where the model will run; for cuda or tensorrt it is made in fp16, in a second folder.")
     ] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a shipped model: download its base model, merge the adapter that comes with slimrank, export, verify.
 
@@ -78,7 +78,7 @@ def pull(
 
 
 @model.command("list")
-def list_models(home: HomeFlag = None, as_json: JsonFlag = False) -> None:
+def list_models(home: HomeFlag = None, as_json: JsonOption = False) -> None:
     """List the models of this machine, whether each can be served, and the shipped models that are not made yet.
 
     Example: slimrank model list
@@ -132,7 +132,7 @@ def export(
     ] = True,
     trained: Annotated[bool, typer.Option("--trained", help="The checkpoint was trained to rerank.")] = False,
     home: HomeFlag = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint to a model folder and verify it: a causal language model, or a cross-encoder with one logit.
 
@@ -210,7 +210,7 @@ def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, or a shipped name.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Its checkpoint, if it has moved since export.")] = None,
     provider: ProviderFlag = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the scores of a model folder with those of its checkpoint, and record the figures in its manifest.
 

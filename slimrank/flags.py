@@ -1,4 +1,4 @@
-"""Command-line flags that commands share: ``--json``, and those made from ``Settings``, so that every setting has a flag of the same name.
+"""Command-line flags made from ``Settings``, so that every setting has a flag of the same name.
 
 A command takes its settings as its first argument and names what it does not need; the flags,
 their types and their help come from the fields, and cannot drift from them.
@@ -13,9 +13,6 @@ import typer
 
 from slimrank import settings as process_settings
 from slimrank.settings import Settings
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for a program, in place of text.")]
-"""The ``--json`` option of every command that has one."""
 
 
 def with_settings(*, without: frozenset[str] = frozenset()) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:

@@ -23,6 +23,7 @@ OptionalDataOption = Annotated[
 SplitOption = Annotated[str, typer.Option(help="Split of each collection: qrels/SPLIT.tsv.")]
 QueriesOption = Annotated[int | None, typer.Option(min=1, help="Sample this many queries of each collection; default all.")]
 DepthOption = Annotated[int, typer.Option(min=1, help="First-stage hits of each query that are reranked.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program, in place of text.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the sample of queries, and of whatever else is drawn.")]
 
 SPLIT = "test"

@@ -14,8 +14,8 @@ from slimrank.bm25 import FIRST_STAGE
 from slimrank.errors import ConfigError, DataError
 from slimrank.evaluation.evaluate import Gain
 from slimrank.files import parse_json, read_text
-from slimrank.flags import JsonFlag
 from slimrank.folders import one_at_a_time
+from slimrank.options import JsonOption
 from slimrank.tables import print_table
 from slimrank.telemetry import configure_logging
 
@@ -187,7 +187,7 @@ def speed(
     base: BaseOption = None,
     groups: GroupsOption = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of groups to measure on.")] = 8,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how fast stage 2 learns on this machine.
 
@@ -281,7 +281,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of TREC runs, NAME.SPLIT.trec; their hits are reordered instead of BM25's."),
     ] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure nDCG@10 of an adapter or a teacher on several sets.
 

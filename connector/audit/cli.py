@@ -32,7 +32,7 @@ from connector.audit.sweep import DEPTHS
 from connector.audit.sweep import sweep as measure_depths
 from slimrank.errors import ConfigError, DataError
 from slimrank.files import parse_json, read_text
-from slimrank.flags import JsonFlag
+from slimrank.options import JsonOption
 from slimrank.tables import print_table
 from slimrank.types import Json
 
@@ -78,7 +78,7 @@ def plan(
     spec_file: SpecFile,
     folder: Out = Path("audit"),
     sample: Annotated[int | None, typer.Option(min=1, help="Number of queries to draw, instead of sample.size.")] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw the queries, and print how long it will take to ask them.
 
@@ -178,7 +178,7 @@ def sheet(folder: AuditFolder, file: Annotated[Path, typer.Argument(help="CSV fi
 
 
 @app.command()
-def report(folder: AuditFolder, as_json: JsonFlag = False) -> None:
+def report(folder: AuditFolder, as_json: JsonOption = False) -> None:
     """Judge the changes, find their causes, and write report.html, report.json and junit.xml.
 
     Example: slimrank audit report audit
@@ -199,7 +199,7 @@ def gate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the request that would move the alias instead of sending it.")
     ] = False,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole audit. Exit code 0 pass, 1 warn, 2 fail. With `--then swap`, a pass moves the alias.
 
@@ -239,7 +239,7 @@ def reindex(
     ] = None,
     slices: Annotated[str, typer.Option(help="Number of parallel slices, or auto.")] = "auto",
     documents_per_second: Annotated[float, typer.Option(help="Limit of documents a second; -1 for no limit.")] = -1,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the index of `before` into the index of `after`, then run the whole audit.
 
@@ -264,7 +264,7 @@ def sweep(
     folder: AuditFolder,
     side: Annotated[Literal["before", "after"], typer.Option(help="The reranked side.")] = "after",
     depths: Annotated[str, typer.Option(help="Numbers of hits to rerank, separated by commas.")] = ",".join(map(str, DEPTHS)),
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure nDCG and time for growing rerank depths, and mark the knee. The report shows the result.
 
@@ -293,7 +293,7 @@ def calibrate_verdict(
     folder: AuditFolder,
     trials: Annotated[int, typer.Option(min=100, help="Simulated audits.")] = 5_000,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure the verdict's false alarms and its power on this audit's differences.
 

@@ -24,7 +24,7 @@ from connector.facts import Facts, read_facts, require_reranking
 from connector.findings import Finding
 from slimrank import __version__, cgroups, manifest, processor, settings, store
 from slimrank.errors import ConfigError, ManifestError, PipelineNotInstalled, SlimrankError
-from slimrank.flags import JsonFlag
+from slimrank.options import JsonOption
 from slimrank.settings import Settings
 
 SECONDS = 5.0
@@ -48,7 +48,7 @@ def doctor(
     model: Annotated[
         Path | None, typer.Option(help="Model folder, or the name of a shipped model. Default: the model in the settings.")
     ] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check this machine, the model, Redis, the gateway and the engine, and report what to do. The exit code is 1 if there is a
     fault.

@@ -30,8 +30,8 @@ from slimrank.errors import DataError
 from slimrank.evaluation import measures
 from slimrank.evaluation.beir import Collection, read_collection
 from slimrank.evaluation.python_docs import corpus
-from slimrank.flags import JsonFlag
 from slimrank.manifest import Manifest
+from slimrank.options import JsonOption
 
 SHOWCASE = ("blocking-in-async", "slurp-file", "count-cores", "constant-time", "cleanup-at-exit", "mutual-exclusion")
 """In four of these the right answer rises, as in most questions; in one it falls; and in one BM25 does not find it."""
@@ -79,7 +79,7 @@ def demo(
             help=f"Model folder, or the name of a shipped model, which is made on first use; default {settings.DEFAULT_MODEL_NAME}."
         ),
     ] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Search the Python documentation, and show BM25's list beside the reranked list.
 

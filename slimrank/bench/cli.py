@@ -13,8 +13,7 @@ from typer.core import TyperGroup
 from slimrank import settings as process_settings
 from slimrank import store
 from slimrank.errors import ConfigError
-from slimrank.flags import JsonFlag
-from slimrank.options import SEED, SPLIT, OptionalDataOption, QueriesOption, SeedOption, SplitOption, whole_numbers
+from slimrank.options import SEED, SPLIT, JsonOption, OptionalDataOption, QueriesOption, SeedOption, SplitOption, whole_numbers
 from slimrank.tables import print_table
 
 QUICK_SECONDS = 240.0
@@ -70,7 +69,7 @@ def load(
     deadline_ms: Annotated[int, typer.Option(min=1, help="Deadline of every request.")] = 5000,
     on_failure: Annotated[str, typer.Option(help="error, or first_stage: what the gateway does if it cannot score.")] = "error",
     seed: Annotated[int, typer.Option(help="Seed of arrivals and sizes.")] = SEED,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send requests to a gateway at a stated rate, and check every answer.
 
@@ -80,7 +79,7 @@ def load(
     from slimrank.bench.load import load as send
 
     sizes = whole_numbers("--documents", documents)
-    _print(asyncio.run(send(LoadPlan(url, rate, seconds, sizes, characters, deadline_ms, on_failure, seed))), json_output)
+    _print(asyncio.run(send(LoadPlan(url, rate, seconds, sizes, characters, deadline_ms, on_failure, seed))), as_json)
 
 
 @app.command()
@@ -99,7 +98,7 @@ def engine(
     threads: Annotated[int, typer.Option(min=0, help="Threads of each contender; 0 = its own choice.")] = 0,
     seed: SeedOption = SEED,
     plot: Annotated[Path | None, typer.Option(help="Draw the comparison there: a .png or .svg file.")] = None,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the scoring engine with other ways to run the same weights.
 
@@ -126,7 +125,7 @@ def engine(
     )
     if plot is not None:
         draw_contenders([report], plot)
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(report))
     else:
         show_comparison(report)
@@ -135,7 +134,7 @@ def engine(
 @app.command()
 def queue(
     characters: Annotated[int, typer.Option(min=1, help="Length of a document.")] = 1500,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure what the queue costs: gateways with and without it, over a scorer that takes no time. Needs Redis.
 
@@ -143,7 +142,7 @@ def queue(
     """
     from slimrank.bench.queue_cost import compare_ways
 
-    _print(compare_ways(characters=characters), json_output)
+    _print(compare_ways(characters=characters), as_json)
 
 
 @app.command()
@@ -153,7 +152,7 @@ def memory(
     model: ModelOption = None,
     threads: ThreadsOption = 0,
     seed: SeedOption = SEED,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure the engine's memory over many mixed requests, and the peak that one very large request causes.
 
@@ -162,7 +161,7 @@ def memory(
     from slimrank.bench.memory import measure_memory
 
     report = measure_memory(_folder(model), requests=requests, most_documents=most_documents, threads=threads, seed=seed)
-    _print(report, json_output)
+    _print(report, as_json)
 
 
 @app.command()
@@ -171,7 +170,7 @@ def determinism(
     model: ModelOption = None,
     threads: ThreadsOption = 0,
     seed: SeedOption = SEED,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how far the score of a document moves between random batches.
 
@@ -179,7 +178,7 @@ def determinism(
     """
     from slimrank.bench.determinism import measure_determinism
 
-    _print(measure_determinism(_folder(model), rounds=rounds, threads=threads, seed=seed), json_output)
+    _print(measure_determinism(_folder(model), rounds=rounds, threads=threads, seed=seed), as_json)
 
 
 @app.command()
@@ -190,7 +189,7 @@ def hostile(
     seed: SeedOption = SEED,
     model: ModelOption = None,
     threads: ThreadsOption = 0,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Count how often a text that was written to win beats the relevant one.
 
@@ -204,7 +203,7 @@ def hostile(
     cases = [case for folder in data or [] for case in cases_of(folder, split=split, queries=queries, seed=seed)]
     settings = process_settings.load(model=model)
     scorer = open_engine(settings, store.model_folder(settings), threads=threads)
-    _print(measure_hostile(scorer, cases or None), json_output)
+    _print(measure_hostile(scorer, cases or None), as_json)
 
 
 @app.command()
@@ -214,7 +213,7 @@ def curves(
     threads: Annotated[int, typer.Option(min=0, help="Most threads that are tried; 0 = one a physical core.")] = 0,
     seed: SeedOption = SEED,
     plot: Annotated[Path | None, typer.Option(help="Draw the curves there: a .png or .svg file.")] = None,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure the engine's time against documents, length of a pair, and threads.
 
@@ -228,7 +227,7 @@ def curves(
     report = measure_curves(_folder(model), threads=thread_counts(threads), most_documents=most_documents, seed=seed)
     if plot is not None:
         draw_curves(report, plot)
-    _print(report, json_output)
+    _print(report, as_json)
 
 
 @app.command("all")
@@ -242,7 +241,7 @@ def every_cell(
     checkpoint: CheckpointOption = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of each contender; 0 = its own choice.")] = 0,
     seed: SeedOption = SEED,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the engine on each collection at each size, and measure the curves. The same command resumes a stopped run.
 
@@ -258,7 +257,7 @@ def every_cell(
     report = measure_all(
         ours, folder, data, split=split, plain=plain, checkpoint=checkpoint, threads=threads, seed=seed, seconds=seconds
     )
-    typer.echo(json.dumps(report) if json_output else (folder / TABLE_FILE).read_text(encoding="utf-8"))
+    typer.echo(json.dumps(report) if as_json else (folder / TABLE_FILE).read_text(encoding="utf-8"))
 
 
 def _folder(model: Path | None) -> Path:

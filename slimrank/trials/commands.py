@@ -27,9 +27,19 @@ from slimrank.evaluation.beir import read_collection
 from slimrank.evaluation.evaluate import Evaluation, Gain, OrderQuality, ScoreFile, evaluate, mean_gain
 from slimrank.evaluation.splits import shared_with_train
 from slimrank.files import STANDARD_INPUT, open_text, parse_json
-from slimrank.flags import JsonFlag
 from slimrank.manifest import Fusion, Manifest
-from slimrank.options import DEPTH, SEED, SPLIT, DataOption, DepthOption, QueriesOption, SeedOption, SplitOption, whole_numbers
+from slimrank.options import (
+    DEPTH,
+    SEED,
+    SPLIT,
+    DataOption,
+    DepthOption,
+    JsonOption,
+    QueriesOption,
+    SeedOption,
+    SplitOption,
+    whole_numbers,
+)
 from slimrank.processor import conditions
 from slimrank.prompt import document_text, encodable
 from slimrank.scoring import Scorer, probabilities
@@ -130,7 +140,7 @@ def evaluate_collections(
     plot: Annotated[
         Path | None, typer.Option(help="Draw nDCG@10 by how many hits are reranked there: a .png or .svg file.")
     ] = None,
-    json_output: JsonFlag = False,
+    as_json: JsonOption = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Measure a collection before and after reranking BM25's hits.
@@ -177,7 +187,7 @@ def evaluate_collections(
             weight,
             scores_folder,
             model_id,
-            json_output,
+            as_json,
         )
         return
     results = []
@@ -210,8 +220,8 @@ def evaluate_collections(
         results.append(result)
     if plot is not None:
         draw_depths({result.name: _curve(result, depth) for result in results}, now | {"model": manifest.name}, plot)
-    if json_output:
-        typer.echo(json.dumps(as_json(results[0]) if len(results) == 1 else _sets_as_json(results), indent=2))
+    if as_json:
+        typer.echo(json.dumps(record_of(results[0]) if len(results) == 1 else _sets_as_json(results), indent=2))
         return
     print_table(_table(results, depth, first_stage="the run" if runs else "BM25"))
     print_table(_sweep_table(results))
@@ -236,7 +246,7 @@ def _show_cuts(
     weight: float,
     scores_folder: Path | None,
     model_id: dict[str, str],
-    json_output: bool,
+    as_json: bool,
 ) -> None:
     """Measure cuts of each collection and print them."""
     report = []
@@ -258,9 +268,9 @@ def _show_cuts(
                 progress=progress,
             )
         report.append({"name": collection.name, "before": dict(before), "cuts": [asdict(cut) for cut in found]})
-        if not json_output:
+        if not as_json:
             print_table(cuts_table(collection.name, before, found))
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(report, indent=2))
 
 
@@ -269,7 +279,7 @@ def fitted_weight(fusion: Fusion | None) -> float:
     return fusion.weight if fusion is not None and fusion.first_stage == FIRST_STAGE else 0.0
 
 
-def as_json(result: Evaluation) -> dict[str, Any]:
+def record_of(result: Evaluation) -> dict[str, Any]:
     """Return an evaluation as ``--json`` prints it; ``ci95`` is the interval of nDCG@10's gain."""
     return {
         "name": result.name,
@@ -292,7 +302,7 @@ def as_json(result: Evaluation) -> dict[str, Any]:
 def _sets_as_json(results: list[Evaluation]) -> dict[str, Any]:
     after, scores_only = (mean_gain([outcome.changes for outcome in outcomes]) for outcomes in _outcomes(results))
     return {
-        "sets": [as_json(result) for result in results],
+        "sets": [record_of(result) for result in results],
         "mean_gain": {"nDCG@10": after.mean, "ci95": [after.low, after.high]},
         "mean_gain_scores_only": {"nDCG@10": scores_only.mean, "ci95": [scores_only.low, scores_only.high]},
     }

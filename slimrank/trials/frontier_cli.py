@@ -18,9 +18,8 @@ from slimrank.errors import ConfigError
 from slimrank.evaluation import frontier, frontier_cells
 from slimrank.evaluation.frontier_cells import Draw
 from slimrank.files import replace_text
-from slimrank.flags import JsonFlag
 from slimrank.folders import one_at_a_time
-from slimrank.options import SPLIT, OptionalDataOption, SplitOption, whole_numbers
+from slimrank.options import SPLIT, JsonOption, OptionalDataOption, SplitOption, whole_numbers
 from slimrank.tables import print_table
 from slimrank.trials.commands import pairs_progress
 from slimrank.trials.cuts import WINDOWS
@@ -54,7 +53,7 @@ def measure_frontier(
     threads: Annotated[int, typer.Option(min=0, help="Threads of each model; 0 = one a physical core.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw nDCG@10 against time there: a .png or .svg file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report there as JSON, a row a line.")] = None,
-    as_json: JsonFlag = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure settings of rerankers beside each other: what each gains over BM25, what it takes here, and which of them nothing beats.
 

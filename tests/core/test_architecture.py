@@ -164,3 +164,17 @@ def test_the_command_line_lists_every_command_without_importing_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("model", "export", "verify", "rank", "evaluate", "serve", "worker", "connect"))
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_no_parameter_hides_a_function_that_is_called(module: str) -> None:
+    """In a function with a parameter `as_json`, a call of the file's own `as_json` fails, and only when it runs."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            parameters = {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
+            called = {
+                node.func.id for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            }
+            assert not parameters & called & own, f"{module}.{function.name}"

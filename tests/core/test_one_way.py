@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("slimrank", "training", "onnx_export", "connector", "deploy")
 ONE_FILE = {
-    '"--json"': "slimrank/flags.py",
+    '"--json"': "slimrank/options.py",
     "Json = dict[str, Any]": "slimrank/types.py",
     "-1000.0": "slimrank/scoring.py",
     '"model_sha256"': "slimrank/identity.py",

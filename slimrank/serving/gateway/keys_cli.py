@@ -13,7 +13,7 @@ from rich.table import Table
 
 from slimrank import settings as process_settings
 from slimrank.errors import ConfigError
-from slimrank.flags import JsonFlag
+from slimrank.options import JsonOption
 from slimrank.serving.gateway.keys import KeyEntry, new_key, read_keys, write_keys
 from slimrank.tables import print_table
 
@@ -51,7 +51,7 @@ def add(
 
 
 @app.command("list")
-def list_keys(file: FileOption = None, as_json: JsonFlag = False) -> None:
+def list_keys(file: FileOption = None, as_json: JsonOption = False) -> None:
     """List who holds a key, which models it may ask and how often.
 
     Example: slimrank keys list --file keys.json
