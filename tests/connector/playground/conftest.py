@@ -1,32 +1,18 @@
 """A real Chromium, and a new page of a playground for each test."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
+from tests.connector.chromium import chromium
 from tests.connector.playground.pages import playground, running
-from tests.nodes.require import require
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Yield the machine's Chromium without a window; playwright's own is not downloaded.
-
-    One browser is started for each module and not for the session, because playwright's event loop runs in this thread until the
-    browser is closed, and no other test could run an event loop.
-    """
-    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if executable is None:
-        require("no Chromium was found; install Debian's chromium")
-    with sync_playwright() as playwright:
-        # No sandbox: CI runs as root, and Chromium's sandbox does not start as root.
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.connector.playground.conftest import CHROMIUM
+from tests.connector.chromium import CHROMIUM
 
 WIDTHS = (390, 820, 1440)
 DOCUMENTS = """Red running shoes, light, for the road

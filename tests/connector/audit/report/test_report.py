@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from connector.audit.compare.differences import value_in_words
 from connector.audit.compare.tally import tallied
@@ -18,7 +17,7 @@ from connector.audit.report.contents import _scalars
 from connector.audit.report.junit import to_junit
 from connector.audit.report.page import headline, to_html
 from connector.audit.spec import SCALARS
-from tests.nodes.require import require
+from tests.connector.chromium import chromium
 
 EVIL = '<img src=x onerror="document.title=1"></script><script>document.title=2</script>'
 
@@ -92,13 +91,8 @@ def make_report(**others: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if executable is None:
-        require("no Chromium was found; install Debian's chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
