@@ -33,7 +33,7 @@ CUDA_OPTIONS = {
     "use_tf32": "0",
 }
 EXPERIMENTAL = "experimental setting=%s: it was written by its documentation and never ran on a GPU; compare scores with SLIMRANK_PROVIDER=cpu first"
-"""Said at start of whatever is so: TensorRT and CUDA graphs."""
+"""The warning at the start of a process that uses TensorRT or CUDA graphs."""
 NO_SATURATION = "session.x64quantprecision"
 CUDA_GRAPHS = {"enable_cuda_graph": "1"}
 PRODUCTS = frozenset(

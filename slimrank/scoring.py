@@ -26,7 +26,7 @@ from slimrank.types import RankedDocument, Scored, Scores
 UNSCORED = -1000.0
 """The highest score of a document that the model did not score; the next ones go down from it. Searches and cascades use it too."""
 UNSCORED_STEP = 1e-15
-"""Between the probabilities of two such documents."""
+"""The step between the probabilities of two documents that were not scored."""
 PROBE_QUERY = "how warm is a wool coat"
 PROBE_DOCUMENT = "Wool keeps most of its warmth when wet."
 """The pair that every check of a model or a gateway scores. It never changes: another score of it means another model."""
@@ -96,7 +96,7 @@ def not_scored(start: int, count: int, *, below: float = UNSCORED) -> list[Ranke
 
 
 def only_first(scored: Scored, count: int) -> Scored:
-    """Return what was said of the first of ``count`` documents as an answer about all of them."""
+    """Return scores for all ``count`` documents: those of the first ones, which were scored, and lower ones for the others."""
     depth = len(scored.scores)
     if depth == count:
         return scored
@@ -106,7 +106,7 @@ def only_first(scored: Scored, count: int) -> Scored:
 
 
 def joined(parts: Sequence[Scored]) -> Scored:
-    """Return what was said of all documents from what was said of each part, in order."""
+    """Join the scores of each part, in order, into one result for all documents."""
     passages = [part.passages for part in parts if part.passages is not None]
     return Scored(
         np.concatenate([part.scores for part in parts]),

@@ -103,6 +103,6 @@ def lane_batches(lengths: Sequence[int], max_tokens: int, *, lanes: int, run_tok
     share = sum(lengths) / lanes
     budgets = {min(max_tokens, ceil(share / parts)) for parts in range(1, MOST_BATCHES + 1)} | {max_tokens}
     cuts = [token_budget_batches(lengths, budget, run_tokens=run_tokens) for budget in sorted(budgets, reverse=True)]
-    # The dearest batch first is the better order nearly always, and not always.
+    # The dearest batch first is nearly always the better order. Where it is not, the order of the cut is kept.
     orders = [order for cut in cuts for order in (sorted(cut, key=cost, reverse=True), cut)]
     return min(orders, key=last_end)

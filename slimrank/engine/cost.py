@@ -47,7 +47,7 @@ class TokenCost(Speed):
     """Estimate the seconds for documents from their tokens when several lanes score in parallel.
 
     Args:
-        lanes: The number of lanes. One lane scores a document, so the time of one document is that of one document in every lane.
+        lanes: The number of lanes. A document is scored in one lane, so one document alone takes as long as one document in each lane.
     """
 
     def __init__(self, lanes: int = 1) -> None:

@@ -233,7 +233,10 @@ class Model:
         ]
 
     def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
-        """Return what is read of each document, and which have lost more than this process cuts from all: that is said once, not here."""
+        """Return the text that is read of each document, and which documents were cut further than the setting of this process cuts all.
+
+        The answer names the setting's cut once, for all documents.
+        """
         request, max_tokens = job.request, job.tokens_read(self.document_tokens)
         if self._window(job) == "best" and self._encoder is not None and job.long_document == "truncate":
             room = self._encoder.document_room(len(self._encoder.prefix_ids(request.query, request.instruction).ids))

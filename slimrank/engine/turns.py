@@ -79,7 +79,9 @@ class Turns(Generic[One]):
         return min(waiting, key=lambda line: line.had_seconds, default=None)  # ties: who came first
 
     def _forget(self) -> None:
-        """Drop what need not be known: all once nobody waits, else callers without a job who had no more than others, or came long ago."""
+        """Forget used times that no longer matter: all of them if no job waits; otherwise those of callers without a job who used no more
+        than the others, or who came long ago.
+        """
         idle = [caller for caller, line in self._lines.items() if not line.jobs]
         if len(idle) == len(self._lines):
             self._lines, self._level = {}, 0.0

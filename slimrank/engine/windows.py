@@ -28,9 +28,10 @@ MOST_TERMS = 64
 HEADING_SHARE = 0.25
 """A first line is a heading if it takes no more than so much of the room."""
 FILL = 0.85
-"""Of the characters of a head, what a window is chosen by: elsewhere as many tokens may hold fewer, and what was found would be cut off."""
+"""The share of a head's characters that a window may have. Elsewhere in the document the same number of tokens can hold fewer
+characters, and then the end of the window would be cut off."""
 OWN_LETTERS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-"""Of scripts that are written without spaces, or where a syllable tells more than a word: each letter is a term."""
+"""Letters of scripts without spaces, or in which a syllable says more than a word: each letter is a term."""
 
 _TERM = re.compile(rf"[{OWN_LETTERS}]|[^\W{OWN_LETTERS}]+")
 _SENTENCE_END = re.compile(r"[.!?]['\")\]]*\s+|[\u3002\uff01\uff1f]\s*|\n\s*")
