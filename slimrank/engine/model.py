@@ -233,9 +233,9 @@ class Model:
         ]
 
     def _cut(self, job: Job) -> tuple[Sequence[str], npt.NDArray[np.bool_]]:
-        """Return the text that is read of each document, and which documents were cut further than the setting of this process cuts all.
+        """Return the text that is read of each document, and which documents were cut by a limit of the request or the model.
 
-        The answer names the setting's cut once, for all documents.
+        A cut by this process's setting is not among them: the answer names it once, for all documents.
         """
         request, max_tokens = job.request, job.tokens_read(self.document_tokens)
         if self._window(job) == "best" and self._encoder is not None and job.long_document == "truncate":
